@@ -1,0 +1,2 @@
+//! The `panzer` program.
+fn main() {}

@@ -1,0 +1,116 @@
+//! Errors: what we were doing, to what, and what the system said.
+//!
+//! [`Errno`] is what a system call answers and all that `sys` knows;
+//! [`Error`] adds the sentence, at the place that can tell it.
+//!
+//! Pure: knows no layer of this crate.
+
+use alloc::string::String;
+use core::fmt;
+
+/// The reason that a system call gave: errno(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Errno(pub i32);
+
+/// The errors that a server meets, with the words of the manual pages.
+const KNOWN: &[(i32, &str, &str)] = &[
+    (libc::EACCES, "EACCES", "permission denied"),
+    (libc::EADDRINUSE, "EADDRINUSE", "address already in use"),
+    (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "address not available on this machine"),
+    (libc::EAFNOSUPPORT, "EAFNOSUPPORT", "address family not supported"),
+    (libc::EAGAIN, "EAGAIN", "resource temporarily unavailable"),
+    (libc::EBADF, "EBADF", "bad file descriptor"),
+    (libc::EBUSY, "EBUSY", "device or resource busy"),
+    (libc::ECHILD, "ECHILD", "no child processes"),
+    (libc::ECONNABORTED, "ECONNABORTED", "connection aborted"),
+    (libc::ECONNREFUSED, "ECONNREFUSED", "connection refused"),
+    (libc::ECONNRESET, "ECONNRESET", "connection reset by peer"),
+    (libc::EEXIST, "EEXIST", "file exists"),
+    (libc::EINVAL, "EINVAL", "invalid argument"),
+    (libc::EIO, "EIO", "input/output error"),
+    (libc::EISDIR, "EISDIR", "is a directory"),
+    (libc::ELOOP, "ELOOP", "too many levels of symbolic links"),
+    (libc::EMFILE, "EMFILE", "too many open files in this process"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG", "name too long"),
+    (libc::ENFILE, "ENFILE", "too many open files on this machine"),
+    (libc::ENOBUFS, "ENOBUFS", "no buffer space available"),
+    (libc::ENOENT, "ENOENT", "no such file or directory"),
+    (libc::ENOEXEC, "ENOEXEC", "not an executable format"),
+    (libc::ENOMEM, "ENOMEM", "out of memory"),
+    (libc::ENOSPC, "ENOSPC", "no space left on device"),
+    (libc::ENOSYS, "ENOSYS", "not known to this kernel"),
+    (libc::ENOTDIR, "ENOTDIR", "not a directory"),
+    (libc::ENOTSOCK, "ENOTSOCK", "not a socket"),
+    (libc::EPERM, "EPERM", "operation not permitted"),
+    (libc::EPIPE, "EPIPE", "broken pipe"),
+    (libc::EROFS, "EROFS", "read-only file system"),
+    (libc::ESRCH, "ESRCH", "no such process"),
+    (libc::ETIMEDOUT, "ETIMEDOUT", "timed out"),
+    (libc::ETXTBSY, "ETXTBSY", "file is being written"),
+    (libc::E2BIG, "E2BIG", "arguments too long"),
+];
+
+impl fmt::Display for Errno {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match KNOWN.iter().find(|(number, _, _)| *number == self.0) {
+            Some((_, name, words)) => write!(out, "{words} ({name})"),
+            None => write!(out, "error {} of errno(3)", self.0),
+        }
+    }
+}
+
+impl core::error::Error for Errno {}
+
+/// Something that could not be done, told in one line.
+///
+/// Shown as `cannot listen on 0.0.0.0:80: permission denied (EACCES)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    what: String,
+    errno: Option<Errno>,
+}
+
+/// What most of this crate's functions return.
+pub type Result<T> = core::result::Result<T, Error>;
+
+impl Error {
+    /// What could not be done and to what, with the system's answer.
+    #[must_use]
+    pub fn system(what: fmt::Arguments<'_>, errno: Errno) -> Self {
+        Self { what: alloc::fmt::format(what), errno: Some(errno) }
+    }
+
+    /// What is wrong, where the system was not asked.
+    #[must_use]
+    pub fn plain(what: fmt::Arguments<'_>) -> Self {
+        Self { what: alloc::fmt::format(what), errno: None }
+    }
+
+    /// The system's answer; `None` if the system was not asked.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errno {
+            Some(errno) => write!(out, "{}: {errno}", self.what),
+            None => out.write_str(&self.what),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+#[cfg(feature = "std")]
+impl From<Error> for std::io::Error {
+    /// Keeps the kind that std gives to the system's answer, and our words.
+    fn from(error: Error) -> Self {
+        let kind = error.errno.map_or(std::io::ErrorKind::Other, |errno| {
+            Self::from_raw_os_error(errno.0).kind()
+        });
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,13 @@
+//! Panzer: a server on all processors, replaced while it runs.
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod error;
+mod types;
+mod words;
+
+pub use error::{Errno, Error, Result};
+pub use types::{Generation, Level, Millis, Pid, Slot, Tick};

@@ -1,0 +1,261 @@
+//! The values that every layer speaks in.
+//!
+//! Each makes a wrong value impossible rather than unlikely: a [`Pid`] cannot
+//! mean a group or everybody, a [`Tick`] cannot be taken from the wall clock,
+//! a [`Millis`] is never a number of seconds.
+//!
+//! Pure: knows no layer of this crate.
+
+use core::fmt;
+use core::num::{NonZeroI32, NonZeroU16};
+
+/// The identity of one process, positive by construction.
+///
+/// To kill(2), 0 is the caller's group and -1 is everybody; a type that cannot
+/// hold them cannot signal the world by accident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(NonZeroI32);
+
+impl Pid {
+    /// The process that the kernel calls `raw`; `None` for 0 and below.
+    #[must_use]
+    pub const fn new(raw: i32) -> Option<Self> {
+        match NonZeroI32::new(raw) {
+            Some(id) if id.is_positive() => Some(Self(id)),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The kernel's number, always positive.
+    #[must_use]
+    pub const fn raw(self) -> i32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// A length of time in whole milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// So many whole seconds; saturates after half a billion years.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000))
+    }
+}
+
+impl From<core::time::Duration> for Millis {
+    /// Rounds down to a whole millisecond; saturates.
+    fn from(span: core::time::Duration) -> Self {
+        let whole = span.as_secs().saturating_mul(1_000);
+        Self(whole.saturating_add(u64::from(span.subsec_millis())))
+    }
+}
+
+/// Reads as a person would say it: `132 ms`, `1.5 s`, `75 s`, `26 h`.
+impl fmt::Display for Millis {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(ms) = *self;
+        match ms {
+            0..1_000 => write!(out, "{ms} ms"),
+            1_000..10_000 if ms % 1_000 >= 100 => {
+                write!(out, "{}.{} s", ms / 1_000, ms % 1_000 / 100)
+            }
+            1_000..600_000 => write!(out, "{} s", ms / 1_000),
+            600_000..36_000_000 => write!(out, "{} min", ms / 60_000),
+            36_000_000..864_000_000 => write!(out, "{} h", ms / 3_600_000),
+            864_000_000.. => write!(out, "{} d", ms / 86_400_000),
+        }
+    }
+}
+
+/// A moment: milliseconds of the monotonic clock, which neither the wall clock
+/// nor a suspended machine moves.
+///
+/// Only `sys::clock` makes one out of nothing; everything else computes from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    /// The moment `span` later; saturates, which means never.
+    #[must_use]
+    pub const fn after(self, span: Millis) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+
+    /// The time since `earlier`; nothing if that is still to come.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The number of a generation, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+impl Generation {
+    /// The one after this.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// A place in a pool of workers: 1 to [`Slot::LAST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(NonZeroU16);
+
+impl Slot {
+    /// The largest number of workers a generation can have.
+    pub const LAST: u16 = 16_383;
+
+    /// The place with this number; `None` outside 1 to [`Slot::LAST`].
+    #[must_use]
+    pub const fn new(number: u16) -> Option<Self> {
+        match NonZeroU16::new(number) {
+            Some(slot) if number <= Self::LAST => Some(Self(slot)),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The first `count` places, in order; at most [`Slot::LAST`] of them.
+    pub fn first(count: u16) -> impl Iterator<Item = Self> {
+        (1..=count.min(Self::LAST)).filter_map(Self::new)
+    }
+
+    /// The number, from 1.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0.get()
+    }
+
+    /// The position in an array of slots, from 0.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// The signals that Panzer catches or sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// Reload, or the terminal is gone.
+    Hup,
+    /// Stop; the second time at once.
+    Int,
+    /// Stop at once.
+    Quit,
+    /// Reload.
+    Usr1,
+    /// Restart main in place.
+    Usr2,
+    /// Stop gracefully.
+    Term,
+    /// A child died, stopped or went on.
+    Chld,
+    /// Log the status.
+    Ttin,
+    /// The terminal does not want our output now.
+    Ttou,
+    /// This generation is ready.
+    Vtalrm,
+    /// Read the board's header again.
+    Winch,
+    /// A reader is gone.
+    Pipe,
+    /// The end, which nobody can refuse.
+    Kill,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// It exited with this status.
+    Status(u8),
+    /// This signal ended it.
+    Signal {
+        /// The kernel's number of the signal.
+        number: u8,
+        /// Whether a core was dumped.
+        core: bool,
+    },
+}
+
+impl Exit {
+    /// Whether the process ended by itself and said that all was well.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Status(0))
+    }
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Something failed that should not.
+    Error,
+    /// Something is not as it should be, and Panzer goes on.
+    Warn,
+    /// What an operator wants to know.
+    Info,
+    /// What somebody who looks for a fault wants to know.
+    Debug,
+}
+
+/// Which part of Panzer a process plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Keeps the sockets and the generations.
+    Main,
+    /// Loads the application and keeps its workers.
+    Monitor,
+    /// Serves.
+    Worker,
+}
+
+impl Role {
+    /// The name that ps(1) and the log show.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Main => "panzer:main",
+            Self::Monitor => "panzer:monitor",
+            Self::Worker => "panzer:worker",
+        }
+    }
+}
+
+/// When to try again what failed: `--delay` and `--max-delay`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Backoff {
+    /// The wait before the second repair in a row; 0 means never wait.
+    pub delay: Millis,
+    /// The longest wait, before jitter.
+    pub max_delay: Millis,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { delay: Millis(100), max_delay: Millis(30_000) }
+    }
+}

@@ -1,0 +1,5 @@
+//! Formats: parse and print, nothing else.
+//!
+//! Pure: no system call, no clock, no log. Whatever comes from outside is
+//! taken apart here, and refused here with one clear line.
+
