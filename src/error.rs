@@ -108,9 +108,9 @@ impl core::error::Error for Error {}
 impl From<Error> for std::io::Error {
     /// Keeps the kind that std gives to the system's answer, and our words.
     fn from(error: Error) -> Self {
-        let kind = error.errno.map_or(std::io::ErrorKind::Other, |errno| {
-            Self::from_raw_os_error(errno.0).kind()
-        });
+        let kind = error
+            .errno
+            .map_or(std::io::ErrorKind::Other, |errno| Self::from_raw_os_error(errno.0).kind());
         Self::new(kind, error)
     }
 }

@@ -2,4 +2,3 @@
 //!
 //! Pure: no system call, no clock, no log. Whatever comes from outside is
 //! taken apart here, and refused here with one clear line.
-
