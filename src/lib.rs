@@ -6,6 +6,8 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+#[doc(hidden)]
+pub mod sys;
 mod types;
 mod words;
 
