@@ -7,6 +7,7 @@ extern crate std;
 
 mod error;
 mod types;
+#[allow(dead_code, reason = "the roles that use these formats come next")]
 mod words;
 
 pub use error::{Errno, Error, Result};

@@ -2,3 +2,7 @@
 //!
 //! Pure: no system call, no clock, no log. Whatever comes from outside is
 //! taken apart here, and refused here with one clear line.
+
+pub mod decimal;
+pub mod printable;
+pub mod seconds;
