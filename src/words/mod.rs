@@ -3,6 +3,8 @@
 //! Pure: no system call, no clock, no log. Whatever comes from outside is
 //! taken apart here, and refused here with one clear line.
 
+pub mod address;
 pub mod decimal;
+pub mod fdname;
 pub mod printable;
 pub mod seconds;
