@@ -4,7 +4,10 @@
 //! taken apart here, and refused here with one clear line.
 
 pub mod address;
+pub mod death;
 pub mod decimal;
+pub mod event;
 pub mod fdname;
+pub mod line;
 pub mod printable;
 pub mod seconds;
