@@ -6,8 +6,10 @@
 pub mod address;
 pub mod death;
 pub mod decimal;
+pub mod env_file;
 pub mod event;
 pub mod fdname;
 pub mod line;
+pub mod notify;
 pub mod printable;
 pub mod seconds;
