@@ -18,7 +18,7 @@ const ELLIPSIS: &str = "…";
 /// One line of at most [`Line::SIZE`] bytes, its newline included.
 #[derive(Clone)]
 pub struct Line {
-    /// The text, and after it a newline at all times.
+    /// The text, and after it nothing but newlines.
     bytes: [u8; Line::SIZE],
     /// The length of the text without its newline; below [`Line::SIZE`].
     used: usize,
@@ -90,7 +90,6 @@ impl Line {
             return false;
         }
         self.bytes[self.used..end].copy_from_slice(piece.as_bytes());
-        self.bytes[end] = b'\n';
         self.used = end;
         true
     }
@@ -239,10 +238,13 @@ mod tests {
 
     #[test]
     fn nothing_follows_a_cut() {
-        let mut line = Line::new();
-        line.write_str(&"🦀".repeat(600)).expect("a line takes everything");
-        line.write_str("a").expect("a line takes everything");
-        assert!(text(&line).ends_with("🦀…\n"));
+        for before in 0..8 {
+            let mut line = Line::new();
+            let long = "y".repeat(before) + &"🦀".repeat(600);
+            line.write_str(&long).expect("a line takes everything");
+            line.write_str("a").expect("a line takes everything");
+            assert!(text(&line).ends_with("🦀…\n"));
+        }
     }
 
     #[test]
