@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(parse(b"1000000000"), Some(LONGEST));
         assert_eq!(parse(b"1000000000.0001"), None);
         assert_eq!(parse(b"18446744073709551616"), None);
-        assert_eq!(parse(b"184467440737095516161"), None);
+        assert_eq!(parse(b"18446744073709551620"), None);
         assert_eq!(parse(b"18446744073709551615.999"), None);
     }
 
