@@ -9,6 +9,7 @@ mod error;
 #[doc(hidden)]
 pub mod sys;
 mod types;
+#[allow(dead_code, reason = "the roles that use these formats come next")]
 mod words;
 
 pub use error::{Errno, Error, Result};
