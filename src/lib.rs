@@ -6,6 +6,7 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+mod plan;
 mod types;
 mod words;
 

@@ -1,0 +1,10 @@
+//! Decisions: what happened goes in, what to do comes out.
+//!
+//! A plan has two methods: `step(now, event, &mut actions)` and `deadline()`.
+//! It has no clock, no log and no descriptor, so whatever can happen to it can
+//! be tried in a test, in any order, in no time.
+//!
+//! Pure: of this crate it knows `types` alone.
+
+pub mod backoff;
+pub mod pool;
