@@ -6,6 +6,7 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+mod plan;
 #[doc(hidden)]
 pub mod sys;
 mod types;

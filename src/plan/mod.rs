@@ -1,13 +1,16 @@
-//! Decisions: what to do about what happened.
+//! Decisions: what happened goes in, what to do comes out.
 //!
-//! A plan is two methods: `step(now, event, &mut actions)` and `deadline()`.
-//! It makes no system call, reads no clock and writes no log; the outcome of
-//! what it orders comes back to it as an event. So every one of its states can
-//! be walked through by a test.
+//! A plan has two methods: `step(now, event, &mut actions)` and `deadline()`.
+//! It has no clock, no log and no descriptor, so whatever can happen to it can
+//! be tried in a test, in any order, in no time. The outcome of what a plan
+//! orders comes back to it as an event: it never assumes that something worked.
 //!
 //! * [`service`]: main's generations.
-//! * `pool`: a monitor's workers.
-//! * `backoff`: when to try again.
+//! * [`pool`]: a monitor's workers.
+//! * [`backoff`]: when to try again.
+//!
+//! Pure: of this crate it knows `types` alone.
 
 pub mod backoff;
+pub mod pool;
 pub mod service;

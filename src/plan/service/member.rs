@@ -195,7 +195,9 @@ impl Member {
                 actions.push(Action::Tell(Report::Abandoned(self.generation)));
                 None
             }
-            Step::Asked { .. } | Step::Pressed { .. } | Step::Killed { .. } | Step::Abandoned => None,
+            Step::Asked { .. } | Step::Pressed { .. } | Step::Killed { .. } | Step::Abandoned => {
+                None
+            }
         }
     }
 

@@ -88,7 +88,9 @@ impl Service {
             Event::Reload => self.reload(now),
             Event::Stop => self.stop(now, actions),
             Event::StopNow => self.stop_now(now, actions),
-            Event::Spawned { generation, monitor } => self.spawned(now, generation, monitor, actions),
+            Event::Spawned { generation, monitor } => {
+                self.spawned(now, generation, monitor, actions)
+            }
             Event::SpawnFailed { generation } => self.spawn_failed(now, generation, actions),
             Event::Ready { generation } => self.ready(now, generation, actions),
             Event::Losses { generation, everywhere } => {
@@ -96,7 +98,9 @@ impl Service {
                     self.roll_back(now, generation, actions);
                 }
             }
-            Event::Gone { generation, exec, left } => self.gone(now, generation, exec, left, actions),
+            Event::Gone { generation, exec, left } => {
+                self.gone(now, generation, exec, left, actions)
+            }
             Event::Empty { generation } => self.forget(generation, actions),
             Event::Forced => self.forced(),
             Event::Overslept { by } => self.postpone(by),
@@ -142,7 +146,13 @@ impl Service {
         }
     }
 
-    fn spawned(&mut self, now: Tick, generation: Generation, monitor: Pid, actions: &mut Vec<Action>) {
+    fn spawned(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        monitor: Pid,
+        actions: &mut Vec<Action>,
+    ) {
         let rules = self.rules;
         let stop = self.stop;
         let Some(member) = self.member(generation) else { return };
@@ -215,7 +225,13 @@ impl Service {
 
     /// Notes that a start has come to nothing. Where nobody serves it has to be
     /// made again; a reload that failed is the operator's to repeat.
-    fn failed(&mut self, now: Tick, generation: Generation, why: Failure, actions: &mut Vec<Action>) {
+    fn failed(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        why: Failure,
+        actions: &mut Vec<Action>,
+    ) {
         actions.push(Action::Tell(Report::Failed(generation, why)));
         actions.push(Action::Discard { generation });
         if let Past::NeverReady { failed } = &mut self.past {
@@ -247,7 +263,14 @@ impl Service {
         }
     }
 
-    fn gone(&mut self, now: Tick, generation: Generation, exec: Exec, left: Left, actions: &mut Vec<Action>) {
+    fn gone(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        exec: Exec,
+        left: Left,
+        actions: &mut Vec<Action>,
+    ) {
         let interrupt = self.interrupt_at(now);
         let Some(member) = self.member(generation) else { return };
         let Some(monitor) = member.monitor() else { return };
@@ -269,7 +292,13 @@ impl Service {
 
     /// A start whose monitor is gone. A first program that is not there, or is
     /// none, will not be there in a second either.
-    fn never_ran(&mut self, now: Tick, generation: Generation, exec: Exec, actions: &mut Vec<Action>) {
+    fn never_ran(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        exec: Exec,
+        actions: &mut Vec<Action>,
+    ) {
         let why = if exec == Exec::Done { Failure::Left } else { Failure::NotSpawned };
         let status = match exec {
             Exec::Missing => Some(127),
@@ -290,7 +319,13 @@ impl Service {
 
     /// The current monitor left unasked. The one on probation takes its place;
     /// one that is starting is waited for; else a new one is wanted.
-    fn crashed(&mut self, now: Tick, generation: Generation, since: Tick, actions: &mut Vec<Action>) {
+    fn crashed(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        since: Tick,
+        actions: &mut Vec<Action>,
+    ) {
         actions.push(Action::Tell(Report::Crashed(generation)));
         let attempt = self.members.iter().find(|member| member.is_attempt());
         match attempt.map(|attempt| (attempt.generation, attempt.life)) {
@@ -338,8 +373,13 @@ impl Service {
                     self.members[index].ask(interrupt, actions);
                     self.failed(now, generation, Failure::Late, actions);
                 }
-                Life::Probation { until, .. } if until <= now => self.promote(now, generation, actions),
-                Life::Spawning | Life::Starting { .. } | Life::Probation { .. } | Life::Current { .. } => {}
+                Life::Probation { until, .. } if until <= now => {
+                    self.promote(now, generation, actions)
+                }
+                Life::Spawning
+                | Life::Starting { .. }
+                | Life::Probation { .. }
+                | Life::Current { .. } => {}
                 Life::Leaving { .. } => {
                     if self.members[index].escalate(now, actions) == Some(Signal::Kill) {
                         self.forced();
@@ -369,7 +409,8 @@ impl Service {
 
     /// The oldest that is leaving has to be gone before the fourth can come.
     fn make_room(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let leaving = |member: &&mut Member| matches!(member.life, Life::Leaving { .. }) && member.is_alive();
+        let leaving =
+            |member: &&mut Member| matches!(member.life, Life::Leaving { .. }) && member.is_alive();
         if let Some(oldest) = self.members.iter_mut().find(leaving) {
             oldest.hurry(now, actions);
         }

@@ -74,7 +74,9 @@ impl Service {
 
     /// Somebody had to be killed on the way out, which the exit status tells.
     pub(super) const fn forced(&mut self) {
-        if let Stop::Asked { status: status @ 0, .. } | Stop::Now { status: status @ 0 } = &mut self.stop {
+        if let Stop::Asked { status: status @ 0, .. } | Stop::Now { status: status @ 0 } =
+            &mut self.stop
+        {
             *status = 1;
         }
     }
