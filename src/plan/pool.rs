@@ -274,6 +274,24 @@ impl Pool {
         !matches!(self.course, Course::Serving)
     }
 
+    /// The worker in `slot`; `None` when nobody is there.
+    #[must_use]
+    pub fn worker(&self, slot: Slot) -> Option<Pid> {
+        Some(self.rows.get(slot.index())?.worker()?.pid)
+    }
+
+    /// All workers that were not reaped.
+    #[must_use]
+    pub fn pids(&self) -> Vec<Pid> {
+        self.rows.iter().filter_map(|row| Some(row.worker()?.pid)).collect()
+    }
+
+    /// Whether `pid` is one of them.
+    #[must_use]
+    pub fn employs(&self, pid: Pid) -> bool {
+        self.rows.iter().any(|row| row.worker().is_some_and(|worker| worker.pid == pid))
+    }
+
     /// A fork made `pid`. One that comes after the stop hears of it at once.
     fn adopt(&mut self, now: Tick, slot: Slot, pid: Pid, actions: &mut Vec<Action>) {
         let told = self.course.told();

@@ -65,8 +65,9 @@ impl Borrowed<'_> {
     }
 
     /// A number of which only the caller knows that it is open and stays so:
-    /// one kept in an atomic for a handler, or named by the operator.
-    pub(super) const fn trusted(number: libc::c_int) -> Self {
+    /// one kept in an atomic for a handler, named by the operator, or owned by
+    /// a value of the application's that says when it is dropped.
+    pub(crate) const fn trusted(number: libc::c_int) -> Self {
         Self { number, owner: PhantomData }
     }
 }

@@ -1,7 +1,10 @@
 //! Files by their path: open(2), stat(2), unlink(2).
 
 use super::fd::{Borrowed, Fd};
-use super::{Result, check, retry_eintr};
+use super::{Errno, Result, check, retry_eintr};
+use alloc::borrow::ToOwned;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
@@ -140,4 +143,57 @@ pub fn links(path: &CStr) -> u64 {
     }
     // SAFETY: stat succeeded, so it filled `stat`.
     unsafe { stat.assume_init() }.st_nlink
+}
+
+/// The working directory: getcwd(3).
+///
+/// # Errors
+///
+/// `ENOENT` when it has been removed, `ENAMETOOLONG` past 4,096 bytes.
+pub fn current_directory() -> Result<CString> {
+    let mut path = alloc::vec![0_u8; libc::PATH_MAX as usize];
+    // SAFETY: `path` is writable for as many bytes as its length says.
+    let found = unsafe { libc::getcwd(path.as_mut_ptr().cast(), path.len()) };
+    if found.is_null() {
+        return Err(super::last_errno());
+    }
+    CStr::from_bytes_until_nul(&path).map(ToOwned::to_owned).map_err(|_| Errno(libc::ENAMETOOLONG))
+}
+
+/// Whether both paths lead to the same file, links followed: stat(2).
+#[must_use]
+pub fn same(one: &CStr, other: &CStr) -> bool {
+    let identity = |path: &CStr| {
+        let mut stat = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: `path` is a C string, `stat` writable for the one struct stat stores.
+        if unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        // SAFETY: stat succeeded, so it filled `stat`.
+        Some(Identity::of(&unsafe { stat.assume_init() }))
+    };
+    let one = identity(one);
+    one.is_some() && one == identity(other)
+}
+
+/// Reads a whole file of at most `most` bytes.
+///
+/// # Errors
+///
+/// Those of [`open`] and read(2); `EFBIG` when it is larger.
+pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
+    let file = open(path, Mode::Read)?;
+    let mut bytes = alloc::vec![0; most + 1];
+    let mut length = 0;
+    loop {
+        match super::fd::read(file.borrow(), &mut bytes[length..])? {
+            0 => break,
+            read => length += read,
+        }
+        if length > most {
+            return Err(Errno(libc::EFBIG));
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
 }

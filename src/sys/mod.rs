@@ -13,6 +13,7 @@ pub mod env;
 pub mod exec;
 pub mod fd;
 pub mod file;
+pub mod global;
 pub mod host;
 pub mod memory;
 pub mod message;

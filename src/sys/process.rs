@@ -75,6 +75,26 @@ pub fn threads() -> Threads {
     }
 }
 
+/// Says that a program forks although it has more than one thread.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadsAllowed(());
+
+impl ThreadsAllowed {
+    /// Gives up what [`Monitor::run`](crate::Monitor::run) makes sure of.
+    ///
+    /// # Safety
+    ///
+    /// A worker has only the thread that forked it. Whatever lock another
+    /// thread holds at that moment (of the allocator, of the log, of a
+    /// library) is held in the worker for ever, and what it protects may be
+    /// half changed. The caller knows every thread of the program, and that
+    /// nothing a worker touches can be in such a state.
+    #[must_use]
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
 /// The answer of [`threads`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {

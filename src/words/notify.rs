@@ -2,7 +2,7 @@
 //!
 //! One datagram holds assignments, one a line. Understood are `READY=1`,
 //! `STOPPING=1`, `STATUS=…`, `FDSTORE=1` and `FDSTOREREMOVE=1` with
-//! `FDNAME=…`, `BARRIER=1`, and this crate's own `X_PANZER=lost`. Everything
+//! `FDNAME=…`, `BARRIER=1`, and this crate's own `X_PANZER=…`. Everything
 //! else is ignored, as the protocol asks, and of a key that stands twice the
 //! first counts. As with systemd, a name that is not valid is no name: what
 //! is kept without one is called `stored`, and nothing is removed without one.
@@ -10,14 +10,15 @@
 //! What stands in a datagram is a claim. Who sent it, and what came along with
 //! it, is not known here.
 
-use super::fdname;
+use super::{decimal, fdname};
+use crate::types::{Pid, Slot};
 use alloc::vec::Vec;
 
 /// Says that the sender is ready.
 pub const READY: &[u8] = b"READY=1";
 
-/// Says that a worker was lost: the receiver may want to look at the board.
-pub const LOST: &[u8] = b"X_PANZER=lost";
+/// How our own library's news of a worker begins.
+const NEWS: &[u8] = b"X_PANZER=";
 
 /// What a descriptor is called that was sent without a valid name.
 const UNNAMED: &[u8] = b"stored";
@@ -29,14 +30,52 @@ pub struct Notice<'a> {
     pub ready: bool,
     /// The sender is about to leave.
     pub stopping: bool,
-    /// A worker of the sender's died unasked.
-    pub lost: bool,
+    /// What our own library has to tell of a worker.
+    pub news: News<'a>,
     /// The sender waits until the descriptor that came along is closed.
     pub barrier: bool,
     /// What the sender is doing, for people; any bytes but a newline.
     pub status: Option<&'a [u8]>,
     /// What to do with the descriptors that came along, or came before.
     pub store: Store<'a>,
+}
+
+/// What became of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News<'a> {
+    /// Nothing is told.
+    None,
+    /// `X_PANZER=lost SLOT PID WHY`: this worker died unasked.
+    Lost {
+        /// Its slot.
+        slot: Slot,
+        /// Its process, which is gone.
+        pid: Pid,
+        /// How it died, for people.
+        why: &'a [u8],
+    },
+    /// `X_PANZER=respawn SLOT PID`: its slot is filled again.
+    Respawned {
+        /// The slot.
+        slot: Slot,
+        /// The new process.
+        pid: Pid,
+    },
+}
+
+impl<'a> News<'a> {
+    /// Takes the words behind `X_PANZER=` apart.
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let mut words = text.splitn(4, |&byte| byte == b' ');
+        let (what, slot, pid) = (words.next()?, words.next()?, words.next()?);
+        let slot = Slot::new(u16::try_from(decimal::parse(slot, u32::from(Slot::LAST))?).ok()?)?;
+        let pid = Pid::new(decimal::parse(pid, u32::MAX >> 1)?.cast_signed())?;
+        match what {
+            b"lost" => Some(Self::Lost { slot, pid, why: words.next().unwrap_or_default() }),
+            b"respawn" => Some(Self::Respawned { slot, pid }),
+            _ => None,
+        }
+    }
 }
 
 /// What a datagram asks of the listener store.
@@ -72,7 +111,7 @@ pub fn parse(datagram: &[u8]) -> Notice<'_> {
     Notice {
         ready: says(READY),
         stopping: says(b"STOPPING=1"),
-        lost: says(LOST),
+        news: value(NEWS).and_then(News::parse).unwrap_or(News::None),
         barrier: says(b"BARRIER=1"),
         status: value(b"STATUS="),
         store,
@@ -105,12 +144,13 @@ fn with_name(start: &[u8], name: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Notice, Store, keep, parse, remove};
+    use super::{News, Notice, Store, keep, parse, remove};
+    use crate::types::{Pid, Slot};
 
     const SILENCE: Notice<'_> = Notice {
         ready: false,
         stopping: false,
-        lost: false,
+        news: News::None,
         barrier: false,
         status: None,
         store: Store::Nothing,
@@ -120,7 +160,12 @@ mod tests {
     fn each_assignment_says_its_own_thing() {
         assert_eq!(parse(b"READY=1"), Notice { ready: true, ..SILENCE });
         assert_eq!(parse(b"STOPPING=1\n"), Notice { stopping: true, ..SILENCE });
-        assert_eq!(parse(b"X_PANZER=lost"), Notice { lost: true, ..SILENCE });
+        let (slot, pid) = (Slot::new(3).unwrap(), Pid::new(901).unwrap());
+        let news = News::Lost { slot, pid, why: b"killed by SIGKILL" };
+        let lost = parse(b"X_PANZER=lost 3 901 killed by SIGKILL");
+        assert_eq!(lost, Notice { news, ..SILENCE });
+        let news = News::Respawned { slot, pid };
+        assert_eq!(parse(b"X_PANZER=respawn 3 901"), Notice { news, ..SILENCE });
         assert_eq!(parse(b"BARRIER=1"), Notice { barrier: true, ..SILENCE });
         assert_eq!(parse(b"STATUS=a=b \xff"), Notice { status: Some(b"a=b \xff"), ..SILENCE });
     }
@@ -144,6 +189,11 @@ mod tests {
             b"ready=1",
             b"MAINPID=1\nWATCHDOG=1",
             b"X_PANZER=won",
+            b"X_PANZER=lost",
+            b"X_PANZER=lost 0 901 x",
+            b"X_PANZER=lost 16384 901",
+            b"X_PANZER=lost 3 0",
+            b"X_PANZER=respawn 3 2147483648",
             b"FDNAME=web",
             b"\0\xff=",
             b"STATUS",

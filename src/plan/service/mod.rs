@@ -122,6 +122,27 @@ impl Service {
         members.chain(start).chain(leave).min()
     }
 
+    /// What a generation is doing, in one word; `None` when nobody is left.
+    #[must_use]
+    pub fn state_of(&self, generation: Generation) -> Option<&'static str> {
+        let member = self.members.iter().find(|member| member.generation == generation)?;
+        Some(match member.life {
+            Life::Spawning | Life::Starting { .. } => "starting",
+            Life::Probation { .. } => "on probation",
+            Life::Current { .. } => "current",
+            Life::Leaving { .. } => "draining",
+        })
+    }
+
+    /// Whether a generation was told to leave.
+    #[must_use]
+    pub fn has_asked(&self, generation: Generation) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| {
+            member.generation == generation && matches!(member.life, Life::Leaving { .. })
+        })
+    }
+
     fn member(&mut self, generation: Generation) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.generation == generation)
     }

@@ -126,6 +126,12 @@ pub fn save(signal: Signal) -> Saved {
 }
 
 impl Saved {
+    /// Whose disposition it is.
+    #[must_use]
+    pub const fn signal(&self) -> Signal {
+        self.signal
+    }
+
     /// Puts it back.
     pub fn restore(&self) {
         assign(self.signal.number(), &self.action);

@@ -9,13 +9,15 @@
 use super::disposition::{self, Restart, reset};
 use super::wake;
 use crate::sys::fd::{self, Borrowed, Fd};
-use crate::sys::{alarm, last_errno, process, restore_errno};
-use crate::types::{Pid, Signal};
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use crate::sys::{alarm, clock, last_errno, process, restore_errno};
+use crate::types::{Pid, Signal, Tick};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 const ORDER: Ordering = Ordering::SeqCst;
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
+/// When it was told, in ticks.
+static SINCE: AtomicU64 = AtomicU64::new(0);
 /// The listener's number while the worker may wait in accept; else -1.
 static GUARDED: AtomicI32 = AtomicI32::new(-1);
 /// A descriptor of /dev/null.
@@ -38,6 +40,19 @@ pub fn is_stopping() -> bool {
     STOPPING.load(ORDER)
 }
 
+/// When the worker was told to stop; `None` when it was not.
+#[must_use]
+pub fn stopping_since() -> Option<Tick> {
+    is_stopping().then(|| Tick(SINCE.load(ORDER)))
+}
+
+/// Makes the number of `listener` mean `/dev/null`, as the handler does.
+pub fn let_go(listener: &Fd) {
+    let nowhere = Borrowed::trusted(NOWHERE.load(ORDER));
+    // What cannot be replaced ends with the worker.
+    let _ = fd::replace(listener.borrow(), nowhere);
+}
+
 /// While this lives, SIGTERM makes the listener's number mean `/dev/null`.
 #[must_use = "the number is guarded until this is dropped"]
 pub struct Guard;
@@ -58,6 +73,9 @@ impl Drop for Guard {
 
 extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = last_errno();
+    if !STOPPING.load(ORDER) {
+        SINCE.store(clock::now().0, ORDER);
+    }
     STOPPING.store(true, ORDER);
     let guarded = GUARDED.load(ORDER);
     if guarded >= 0 {

@@ -41,6 +41,16 @@ impl Wake {
         fd::replace(self.write.borrow(), write.borrow())
     }
 
+    /// The same pipe under second numbers, for a part of the process that
+    /// keeps it on its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fd::duplicate`].
+    pub fn second(&self) -> Result<Fd> {
+        fd::duplicate(self.read.borrow())
+    }
+
     /// Readable once a handler has run.
     #[must_use]
     pub const fn source(&self) -> Borrowed<'_> {

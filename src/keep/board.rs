@@ -1,0 +1,302 @@
+//! The board: one table in shared memory for each generation.
+//!
+//! A header of 64 bytes and a row of 64 bytes for each slot, all in words of
+//! eight bytes, each written by one process with one atomic store. Main makes
+//! it, as a sealed file in memory, and reads it with pread(2): what stands
+//! there is a stranger's, so it is checked and never trusted. The monitor and
+//! its workers have it mapped and write it.
+//!
+//! | word | header                             | row                              |
+//! | ---- | ---------------------------------- | -------------------------------- |
+//! | 0    | version of this layout             | pid, and restarts above bit 32   |
+//! | 1    | number of slots                    | when it was forked               |
+//! | 2    | deaths, and slots hit above bit 32 | the last exit                    |
+//! | 3    | what main wants (bits of [`Wish`]) | state, and since when below it   |
+//! | 4    | 1: the monitor's handlers are in place | connections or requests handled |
+//! | 5    | 1: a worker had to be killed       | 1: the slot has lost a worker badly |
+//!
+//! The header's word 3 is main's; the row's words 3 and 4 are the worker's;
+//! all others are the monitor's.
+
+use crate::sys::fd::{self, Borrowed, Fd};
+use crate::sys::memory::{self, Shared};
+use crate::sys::{self};
+use crate::types::{Exit, Pid, Slot, Tick};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// What stands in the header's first word: "PNZR" and the version.
+const VERSION: u64 = 0x504E_5A52_0000_0001;
+/// Words in the header and in a row.
+const ROW: usize = 8;
+/// The size of every board: sparse, so only what is used takes up memory.
+const SIZE: usize = (Slot::LAST as usize + 1) * ROW * size_of::<u64>();
+/// Where the state stands in the row's word 3.
+const STATE_SHIFT: u32 = 56;
+
+/// What main wants of a generation: bits of the header's word 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The port goes away with this generation: hand over the last of the queue.
+    Final = 1,
+    /// A service manager above main has the sockets: their queue outlives us.
+    Held = 2,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody is there.
+    Empty = 0,
+    /// Forked, not yet ready.
+    Starting = 1,
+    /// Ready, and waits for work.
+    Idle = 2,
+    /// At work.
+    Busy = 3,
+    /// Told to stop.
+    Draining = 4,
+}
+
+impl State {
+    const ALL: [Self; 5] = [Self::Empty, Self::Starting, Self::Idle, Self::Busy, Self::Draining];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Starting => "starting",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// What main has read from a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The number of slots; 0 as long as no monitor has written it.
+    pub count: u16,
+    /// Workers that died unasked, badly.
+    pub deaths: u32,
+    /// Slots that have lost one so.
+    pub slots_hit: u32,
+    /// Whether the monitor's handlers are in place.
+    pub handlers: bool,
+    /// Whether the monitor had to kill a worker.
+    pub killed: bool,
+}
+
+/// What main has read from a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The worker.
+    pub pid: Pid,
+    /// How many were in this slot before.
+    pub restarts: u32,
+    /// When it was forked.
+    pub since: Tick,
+    /// What it does.
+    pub state: State,
+    /// How much it has done.
+    pub handled: u64,
+}
+
+/// Main's end of a board.
+#[derive(Debug)]
+pub struct Board {
+    file: Fd,
+}
+
+impl Board {
+    /// A new board, on which nobody has written.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`memory::sealed_file`].
+    pub fn create() -> sys::Result<Self> {
+        memory::sealed_file(c"panzer-board", SIZE).map(|file| Self { file })
+    }
+
+    /// The descriptor that the monitor inherits.
+    #[must_use]
+    pub const fn descriptor(&self) -> Borrowed<'_> {
+        self.file.borrow()
+    }
+
+    /// Writes what main wants.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fd::write_at`]; none for a board of our own making.
+    pub fn wish(&self, wish: Wish) -> sys::Result<()> {
+        let old = self.words(0).map_or(0, |words| words[3]);
+        let new = old | wish as u64;
+        fd::write_at(self.file.borrow(), &new.to_ne_bytes(), 3 * size_of::<u64>()).map(drop)
+    }
+
+    /// Reads the header; `None` when it is not one of this version.
+    #[must_use]
+    pub fn header(&self) -> Option<Header> {
+        let words = self.words(0)?;
+        if words[0] != VERSION {
+            return None;
+        }
+        Some(Header {
+            count: u16::try_from(words[1]).unwrap_or(Slot::LAST).min(Slot::LAST),
+            deaths: low(words[2]),
+            slots_hit: high(words[2]),
+            handlers: words[4] == 1,
+            killed: words[5] != 0,
+        })
+    }
+
+    /// Reads the row of `slot`; `None` when nobody is there.
+    #[must_use]
+    pub fn row(&self, slot: Slot) -> Option<Row> {
+        let words = self.words(usize::from(slot.number()) * ROW)?;
+        let pid = Pid::new(low(words[0]).cast_signed())?;
+        let state =
+            State::ALL.into_iter().find(|state| *state as u64 == words[3] >> STATE_SHIFT)?;
+        let (restarts, since) = (high(words[0]), Tick(words[1]));
+        Some(Row { pid, restarts, since, state, handled: words[4] })
+    }
+
+    /// The eight words from `first` on, in one read.
+    fn words(&self, first: usize) -> Option<[u64; ROW]> {
+        let mut bytes = [0; ROW * size_of::<u64>()];
+        let read = fd::read_at(self.file.borrow(), &mut bytes, first * size_of::<u64>());
+        let mut words = [0; ROW];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        (read == Ok(bytes.len())).then_some(words)
+    }
+}
+
+const fn low(word: u64) -> u32 {
+    (word & u32::MAX as u64) as u32
+}
+
+const fn high(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+const fn pack(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+/// The board as a monitor and its workers have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sheet {
+    words: Shared,
+}
+
+impl Sheet {
+    /// Maps the board that main made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Shared::map`].
+    pub fn map(file: Borrowed<'_>) -> sys::Result<Self> {
+        Shared::map(file, SIZE).map(|words| Self { words })
+    }
+
+    /// A board that nobody above us reads.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn alone() -> sys::Result<Self> {
+        Shared::anonymous(SIZE).map(|words| Self { words })
+    }
+
+    fn header(self, index: usize) -> &'static AtomicU64 {
+        self.words.word(index)
+    }
+
+    fn row(self, slot: Slot, index: usize) -> &'static AtomicU64 {
+        self.words.word(usize::from(slot.number()) * ROW + index)
+    }
+
+    /// The monitor's handlers are in place, and it has that many slots.
+    pub fn begin(self, count: u16) {
+        self.header(1).store(u64::from(count), Ordering::SeqCst);
+        self.header(4).store(1, Ordering::SeqCst);
+        self.header(0).store(VERSION, Ordering::SeqCst);
+    }
+
+    /// Whether main, or the monitor that is alone, wants this.
+    #[must_use]
+    pub fn wants(self, wish: Wish) -> bool {
+        self.header(3).load(Ordering::SeqCst) & wish as u64 != 0
+    }
+
+    /// What main would write if it could.
+    pub fn wish(self, wish: Wish) {
+        self.header(3).fetch_or(wish as u64, Ordering::SeqCst);
+    }
+
+    /// A worker had to be killed.
+    pub fn killed(self) {
+        self.header(5).store(1, Ordering::SeqCst);
+    }
+
+    /// The monitor has filled a slot; says whether somebody was there before.
+    pub fn forked(self, slot: Slot, pid: Pid, now: Tick) -> bool {
+        let restarts = high(self.row(slot, 0).load(Ordering::SeqCst));
+        self.row(slot, 1).store(now.0, Ordering::SeqCst);
+        self.row(slot, 0).store(pack(pid.raw().cast_unsigned(), restarts), Ordering::SeqCst);
+        restarts > 0
+    }
+
+    /// A worker has just been forked into a slot.
+    pub fn begin_worker(self, slot: Slot, now: Tick) {
+        self.row(slot, 4).store(0, Ordering::SeqCst);
+        self.enter(slot, State::Starting, now);
+    }
+
+    /// The worker of a slot has died; `badly` when nobody had asked for it and
+    /// its status was not 0.
+    pub fn died(self, slot: Slot, exit: Exit, badly: bool, now: Tick) {
+        let restarts = high(self.row(slot, 0).load(Ordering::SeqCst)).saturating_add(1);
+        self.row(slot, 0).store(pack(0, restarts), Ordering::SeqCst);
+        self.enter(slot, State::Empty, now);
+        let first = self.row(slot, 5).load(Ordering::SeqCst) == 0;
+        self.row(slot, 2).store(encode(exit), Ordering::SeqCst);
+        if badly {
+            self.row(slot, 5).store(1, Ordering::SeqCst);
+            let old = self.header(2).load(Ordering::SeqCst);
+            let hit = high(old).saturating_add(u32::from(first));
+            self.header(2).store(pack(low(old).saturating_add(1), hit), Ordering::SeqCst);
+        }
+    }
+
+    /// A worker says what it does now.
+    pub fn enter(self, slot: Slot, state: State, now: Tick) {
+        let since = now.0 & ((1 << STATE_SHIFT) - 1);
+        self.row(slot, 3).store((state as u64) << STATE_SHIFT | since, Ordering::SeqCst);
+    }
+
+    /// A worker has done one thing more.
+    pub fn handled(self, slot: Slot) {
+        self.row(slot, 4).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The state of a slot, and since when.
+    #[must_use]
+    pub fn state(self, slot: Slot) -> (State, Tick) {
+        let word = self.row(slot, 3).load(Ordering::SeqCst);
+        let state = State::ALL.into_iter().find(|state| *state as u64 == word >> STATE_SHIFT);
+        (state.unwrap_or(State::Empty), Tick(word & ((1 << STATE_SHIFT) - 1)))
+    }
+}
+
+/// An exit as one word: 1 and the status, or 2, the signal and 256 for a core.
+const fn encode(exit: Exit) -> u64 {
+    match exit {
+        Exit::Status(status) => pack(status as u32, 1),
+        Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8, 2),
+    }
+}

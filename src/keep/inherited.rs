@@ -1,0 +1,178 @@
+//! What a monitor was given by the process above it.
+//!
+//! Read from the environment once, at the first call of this library, and
+//! taken out of it, so that no process below a worker speaks or listens in our
+//! name. Above is main (`PANZER_MAIN` is our parent), or a service manager, or
+//! nobody: then the library runs alone, and signals nobody above it.
+
+use super::log;
+use crate::sys::fd::{self, Borrowed, Fd};
+use crate::sys::message::{self, Patience};
+use crate::sys::{env, process, socket};
+use crate::types::{Level, Millis, Pid, Role, Slot};
+use crate::words::{decimal, fdname, notify, seconds};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+/// The first descriptor of the socket-activation convention: sd_listen_fds(3).
+const FIRST: u32 = 3;
+/// More sockets than anybody hands down.
+const MOST: u32 = 1_024;
+
+/// A listening socket that was handed down and not yet claimed.
+#[derive(Debug)]
+pub struct Socket {
+    /// Its descriptor.
+    pub fd: Fd,
+    /// Its name as it is carried.
+    pub name: Vec<u8>,
+}
+
+/// Panzer's main process, above us.
+#[derive(Debug)]
+pub struct Main {
+    /// Its pid.
+    pub pid: Pid,
+    /// The number of our generation.
+    pub generation: u32,
+    /// The board, until it is mapped.
+    pub board: Option<Fd>,
+    /// Ends with main; the pool takes it.
+    pub lifeline: Option<Fd>,
+}
+
+/// What the operator has set, which wins over what the application has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// `--count`
+    pub count: Option<u16>,
+    /// `--timeout`
+    pub timeout: Option<Millis>,
+    /// `--delay`
+    pub delay: Option<Millis>,
+    /// `--max-delay`
+    pub max_delay: Option<Millis>,
+}
+
+/// All that was handed down.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Main, if it did; else nobody, or a service manager.
+    pub main: Option<Main>,
+    /// The sockets nobody has claimed.
+    pub sockets: Vec<Socket>,
+    /// Where to say that we are ready.
+    pub notify: Option<Fd>,
+    /// What the operator has set.
+    pub settings: Settings,
+}
+
+fn text(name: &CStr) -> Option<CString> {
+    env::take(name)
+}
+
+fn number(name: &CStr, most: u32) -> Option<u32> {
+    decimal::parse(text(name)?.to_bytes(), most)
+}
+
+fn descriptor(name: &CStr) -> Option<Fd> {
+    fd::adopt(number(name, i32::MAX.unsigned_abs())?)
+}
+
+fn span(name: &CStr) -> Option<Millis> {
+    seconds::parse(text(name)?.to_bytes())
+}
+
+impl Inherited {
+    /// Reads and takes out all of it.
+    #[must_use]
+    pub fn take() -> Self {
+        let level = match (text(c"PANZER_QUIET"), text(c"PANZER_VERBOSE")) {
+            (Some(_), _) => Level::Warn,
+            (None, Some(_)) => Level::Debug,
+            (None, None) => Level::Info,
+        };
+        log::begin(Role::Monitor, level);
+        let count = number(c"PANZER_COUNT", u32::from(Slot::LAST));
+        let settings = Settings {
+            count: count.and_then(|count| u16::try_from(count).ok()),
+            timeout: span(c"PANZER_TIMEOUT"),
+            delay: span(c"PANZER_DELAY"),
+            max_delay: span(c"PANZER_MAX_DELAY"),
+        };
+        let sockets = take_sockets();
+        let notify =
+            text(c"NOTIFY_SOCKET").and_then(|name| socket::connect_notify(name.to_bytes()).ok());
+        Self { main: take_main(), sockets, notify, settings }
+    }
+
+    /// Says something to whoever is above, if anybody listens; waits for room.
+    ///
+    /// Whoever is above may be gone, which the lifeline tells; a service
+    /// manager that is gone has nothing to hear.
+    pub fn say(&self, words: &[u8], descriptor: Option<Borrowed<'_>>) {
+        if let Some(notify) = &self.notify {
+            let _ = message::send(notify.borrow(), words, descriptor, Patience::Wait);
+        }
+    }
+
+    /// Says something if there is room.
+    pub fn mention(&self, words: &[u8]) {
+        if let Some(notify) = &self.notify {
+            let _ = message::send(notify.borrow(), words, None, Patience::Never);
+        }
+    }
+
+    /// Gives back the sockets that nobody has claimed: main may close them.
+    /// A name that a claimed socket has too is left to both.
+    pub fn give_back(&mut self, claimed: &[Vec<u8>]) {
+        let unclaimed = core::mem::take(&mut self.sockets);
+        if self.main.is_none() {
+            return;
+        }
+        for socket in unclaimed {
+            if claimed.contains(&socket.name) {
+                continue;
+            }
+            if let Some(words) = notify::remove(&socket.name) {
+                self.say(&words, None);
+            }
+        }
+    }
+}
+
+fn take_sockets() -> Vec<Socket> {
+    let count = number(c"LISTEN_FDS", MOST);
+    let pid = number(c"LISTEN_PID", i32::MAX.unsigned_abs());
+    let names = text(c"LISTEN_FDNAMES").unwrap_or_default();
+    if pid != Some(process::id().raw().unsigned_abs()) {
+        return Vec::new();
+    }
+    let mut names = fdname::split(names.to_bytes());
+    (FIRST..FIRST + count.unwrap_or(0))
+        .filter_map(|number| {
+            let name = names.next().unwrap_or_default().to_vec();
+            Some(Socket { fd: fd::adopt(number)?, name })
+        })
+        .collect()
+}
+
+fn take_main() -> Option<Main> {
+    let pid = number(c"PANZER_MAIN", i32::MAX.unsigned_abs());
+    let generation = number(c"PANZER_GENERATION", u32::MAX).unwrap_or(0);
+    let board = descriptor(c"PANZER_BOARD");
+    let lifeline = descriptor(c"PANZER_LIFELINE");
+    let pid = Pid::new(pid?.cast_signed())?;
+    if process::parent() == Some(pid) {
+        return Some(Main { pid, generation, board, lifeline });
+    }
+    log::log(
+        Level::Warn,
+        format_args!(
+            "PANZER_MAIN is {pid}, which is not our parent: a wrapper that starts the program \
+             without exec stands between; running alone"
+        ),
+    );
+    None
+}

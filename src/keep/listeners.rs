@@ -1,0 +1,151 @@
+//! Main's store of listening sockets, open from their bind to the final stop.
+//!
+//! A socket comes from `--bind`, from a service manager above main, or up from
+//! a generation (`FDSTORE=1`). Every generation inherits all of them. What a
+//! new generation gives back is closed once the older ones are gone; what only
+//! a failed one had stored is closed with it.
+
+use super::socket::{self, Path};
+use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::file::{self, Identity};
+use crate::sys::socket::{self as kernel, Kind};
+use crate::types::Generation;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The most sockets that are kept.
+const MOST: usize = 128;
+
+/// Where a socket came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Main bound it: `--bind`.
+    Bound,
+    /// A service manager above main has it too.
+    Adopted,
+    /// This generation stored it.
+    Stored(Generation),
+}
+
+#[derive(Debug)]
+struct Entry {
+    fd: Fd,
+    /// As `LISTEN_FDNAMES` carries it.
+    name: String,
+    identity: Identity,
+    origin: Origin,
+    path: Option<Path>,
+    /// The generation that does not want it.
+    given_back: Option<Generation>,
+}
+
+/// What became of a descriptor that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is in the store now.
+    New,
+    /// It was there already.
+    Known,
+    /// It is neither a listening nor a bound datagram socket; it was closed.
+    NoListener,
+    /// The store is full; it was closed.
+    Full,
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    entries: Vec<Entry>,
+}
+
+/// Closes what was not asked for, at once, whatever its owner had in mind.
+pub fn dispose(fd: Fd) {
+    kernel::never_linger(fd.borrow());
+    drop(fd);
+}
+
+impl Listeners {
+    /// Keeps `fd` under a name that is already escaped, or closes it.
+    pub fn keep(&mut self, fd: Fd, name: String, origin: Origin) -> Kept {
+        let Ok(identity) = file::identity(fd.borrow()) else { return Kept::NoListener };
+        if let Some(known) = self.entries.iter_mut().find(|entry| entry.identity == identity) {
+            known.given_back = None;
+            dispose(fd);
+            return Kept::Known;
+        }
+        if kernel::kind(fd.borrow()) == Kind::Other {
+            dispose(fd);
+            return Kept::NoListener;
+        }
+        if self.entries.len() >= MOST {
+            dispose(fd);
+            return Kept::Full;
+        }
+        let path = Path::of(fd.borrow());
+        self.entries.push(Entry { fd, name, identity, origin, path, given_back: None });
+        Kept::New
+    }
+
+    /// `generation` does not want the sockets of this name. What the operator
+    /// or a service manager has opened stays all the same.
+    pub fn give_back(&mut self, name: &[u8], generation: Generation) {
+        for entry in &mut self.entries {
+            if entry.name.as_bytes() == name && matches!(entry.origin, Origin::Stored(_)) {
+                entry.given_back = Some(generation);
+            }
+        }
+    }
+
+    /// A generation came to nothing: closes what it alone had stored, and
+    /// keeps what it had given back.
+    pub fn discard(&mut self, generation: Generation) {
+        self.close(|entry| entry.origin == Origin::Stored(generation));
+        for entry in &mut self.entries {
+            entry.given_back = entry.given_back.filter(|by| *by != generation);
+        }
+    }
+
+    /// Closes what a generation up to `current` has given back, when no older
+    /// one than that is left; `oldest` is the oldest that is.
+    pub fn release(&mut self, current: Generation, oldest: Generation) {
+        self.close(|entry| entry.given_back.is_some_and(|by| by <= current && by <= oldest));
+    }
+
+    fn close(&mut self, unwanted: impl Fn(&Entry) -> bool) {
+        self.entries.retain(|entry| {
+            let keep = !unwanted(entry);
+            if let (false, Some(path)) = (keep, &entry.path) {
+                path.remove();
+            }
+            keep
+        });
+    }
+
+    /// The final stop: no new connection comes into the queues of our own
+    /// sockets, and main lets go of all of them.
+    pub fn close_all(&mut self) {
+        for entry in self.entries.drain(..) {
+            if entry.origin != Origin::Adopted {
+                socket::refuse_newcomers(entry.fd.borrow(), entry.path.as_ref());
+            }
+        }
+    }
+
+    /// Whether a service manager above main has any of them.
+    #[must_use]
+    pub fn any_adopted(&self) -> bool {
+        self.entries.iter().any(|entry| entry.origin == Origin::Adopted)
+    }
+
+    /// The sockets, in the order in which they are handed down.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<Borrowed<'_>> {
+        self.entries.iter().map(|entry| entry.fd.borrow()).collect()
+    }
+
+    /// Their names, in the same order, as they are carried.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.entries.iter().map(|entry| entry.name.as_str()).collect()
+    }
+}

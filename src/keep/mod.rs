@@ -1,0 +1,15 @@
+//! Things held: what a role keeps between two turns of its loop.
+//!
+//! * [`log`]: the log and the events, which never wait.
+//! * [`socket`]: opening a listening socket, and letting it go for good.
+//! * [`inherited`]: what a monitor was given by the process above it.
+//! * [`listeners`]: main's store of listening sockets.
+//! * [`board`]: the table in shared memory that a generation is watched by.
+//!
+//! Knows `words` and `sys`; decides nothing.
+
+pub mod board;
+pub mod inherited;
+pub mod listeners;
+pub mod log;
+pub mod socket;

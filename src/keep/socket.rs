@@ -1,0 +1,86 @@
+//! Opening a listening socket, and letting it go for good.
+//!
+//! The same for main's `--bind` and for the library's `listen`.
+
+use crate::error::{Error, Result};
+use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::file::{self, Identity, Kind};
+use crate::sys::socket::{self, Name};
+use crate::sys::{self, Errno};
+use crate::words::address::Address;
+use alloc::ffi::CString;
+use core::ffi::CStr;
+
+/// Opens a listening socket at `address`.
+///
+/// A Unix path at which nobody listens any more is taken over; one at which
+/// somebody does is refused.
+///
+/// # Errors
+///
+/// `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `ENOENT` and the like.
+pub fn open(address: &Address) -> Result<Fd> {
+    let opened = match address {
+        Address::Inet(address) => socket::listen_inet(address),
+        Address::Unix(path) => open_unix(path),
+    };
+    opened.map_err(|errno| Error::system(format_args!("cannot listen on {address}"), errno))
+}
+
+fn open_unix(path: &CStr) -> sys::Result<Fd> {
+    match socket::listen_unix(path) {
+        Err(in_use @ Errno(libc::EADDRINUSE)) => {
+            let stale = file::identity_at(path).is_ok_and(|there| there.kind() == Kind::Socket);
+            if !stale || socket::answers(path)? {
+                return Err(in_use);
+            }
+            file::unlink(path)?;
+            socket::listen_unix(path)
+        }
+        opened => opened,
+    }
+}
+
+/// The file that a Unix socket of ours stands at.
+#[derive(Clone, Debug)]
+pub struct Path {
+    path: CString,
+    identity: Identity,
+}
+
+impl Path {
+    /// Where `socket` stands, if that is a path from the root which is there.
+    #[must_use]
+    pub fn of(socket: Borrowed<'_>) -> Option<Self> {
+        match socket::local_name(socket) {
+            Ok(Name::Unix(path)) if path.to_bytes().starts_with(b"/") => {
+                let identity = file::identity_at(&path).ok()?;
+                (identity.kind() == Kind::Socket).then_some(Self { path, identity })
+            }
+            Ok(Name::Unix(_) | Name::Inet(_) | Name::Other) | Err(_) => None,
+        }
+    }
+
+    /// Takes the name away if it still is what it was.
+    pub fn remove(&self) {
+        if file::identity_at(&self.path) == Ok(self.identity) {
+            // In a directory that is read-only by now it stays, and is taken
+            // over by the next one who listens there.
+            let _ = file::unlink(&self.path);
+        }
+    }
+}
+
+/// Has `socket` take no new connection: drops SYN, and takes the path away.
+/// Those in the queue stay.
+pub fn refuse_newcomers(socket: Borrowed<'_>, path: Option<&Path>) {
+    if let Some(path) = path {
+        return path.remove();
+    }
+    let tcp = matches!(socket::local_name(socket), Ok(Name::Inet(_)));
+    if tcp && socket::kind(socket) == socket::Kind::Listening {
+        // Without the filter the last clients may be reset, as with any other
+        // server that stops; there is nothing better to do.
+        let _ = socket::refuse_newcomers(socket);
+    }
+}

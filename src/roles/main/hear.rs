@@ -1,0 +1,216 @@
+//! What main hears of its generations: over their notify sockets, by SIGVTALRM,
+//! from the fate of an exec, and from the kernel when somebody dies.
+//!
+//! All of it but the kernel's word is a claim. Each generation has a notify
+//! socket of its own, so the socket tells who speaks, and whoever speaks is
+//! bounded: a full queue is read once a turn, and what is not understood is
+//! dropped.
+
+use super::Main;
+use super::run::Run;
+use crate::keep::listeners::{self, Kept, Origin};
+use crate::keep::log;
+use crate::plan::service::{Event, Left};
+use crate::sys::fd::Fd;
+use crate::sys::message::{self, Message};
+use crate::sys::process::{self, Reaped};
+use crate::types::{Exit, Generation, Level, Pid, Tick};
+use crate::words::death::Death;
+use crate::words::event::Kind;
+use crate::words::notify::{self, News, Notice, Store};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The most datagrams of one generation that are read in one turn.
+const MOST: usize = 256;
+
+/// A monitor that was reaped.
+pub(super) struct Bereavement {
+    generation: Generation,
+    pid: Pid,
+    exit: Exit,
+    left: Left,
+}
+
+impl Main {
+    /// Reads what every generation has said.
+    pub(super) fn hear(&mut self, now: Tick) {
+        let generations: Vec<_> = self.runs.iter().map(|run| run.generation).collect();
+        for generation in generations {
+            self.hear_one(now, generation);
+            if let Some(run) = self.run_of(generation) {
+                run.learn_fate();
+            }
+        }
+    }
+
+    fn hear_one(&mut self, now: Tick, generation: Generation) {
+        for _ in 0..MOST {
+            let Some(run) = self.run_of(generation) else { return };
+            match message::receive(run.notify.borrow()) {
+                Ok(message) => self.understand(now, generation, message),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn understand(&mut self, now: Tick, generation: Generation, message: Message) {
+        let Message { bytes, sender, descriptors, cut } = message;
+        let trusted = sender.is_some_and(|sender| [0, process::user()].contains(&sender.user));
+        if cut || !trusted {
+            let why = if cut { "is too large" } else { "comes from another user" };
+            log::log(
+                Level::Warn,
+                format_args!("a message to generation {generation} {why}: ignored"),
+            );
+            descriptors.into_iter().for_each(listeners::dispose);
+            return;
+        }
+        let notice = notify::parse(&bytes);
+        self.keep(generation, &notice, descriptors);
+        self.note(generation, &notice);
+        if notice.ready {
+            self.step(now, Event::Ready { generation });
+        }
+    }
+
+    /// The store's part of a message. Whatever it does not keep it closes.
+    fn keep(&mut self, generation: Generation, notice: &Notice<'_>, descriptors: Vec<Fd>) {
+        match notice.store {
+            Store::Nothing => descriptors.into_iter().for_each(listeners::dispose),
+            Store::Remove { name } => {
+                self.listeners.give_back(name, generation);
+                descriptors.into_iter().for_each(listeners::dispose);
+            }
+            Store::Keep { name } => {
+                let name = String::from_utf8_lossy(name).into_owned();
+                for fd in descriptors {
+                    self.keep_one(generation, &name, fd);
+                }
+            }
+        }
+    }
+
+    fn keep_one(&mut self, generation: Generation, name: &str, fd: Fd) {
+        if self.closed {
+            return listeners::dispose(fd);
+        }
+        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
+            Kept::New => {
+                log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
+                self.event(Kind::Stored, generation, |event| event.why = Some(name));
+            }
+            Kept::Known => {}
+            Kept::NoListener => log::log(
+                Level::Warn,
+                format_args!(
+                    "generation {generation} stored {name}, which does not listen: closed"
+                ),
+            ),
+            Kept::Full => log::log(
+                Level::Warn,
+                format_args!(
+                    "generation {generation} stored {name}, which is one too many: closed"
+                ),
+            ),
+        }
+    }
+
+    /// The news of a message: for the log, the events, and the board's reader.
+    fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
+        match notice.news {
+            News::None => {}
+            News::Lost { slot, pid, why } => {
+                let why = String::from_utf8_lossy(why);
+                self.event(Kind::Died, generation, |event| {
+                    (event.slot, event.pid, event.why) = (Some(slot), Some(pid), Some(&*why));
+                });
+            }
+            News::Respawned { slot, pid } => self.event(Kind::Respawn, generation, |event| {
+                (event.slot, event.pid) = (Some(slot), Some(pid));
+            }),
+        }
+        if notice.stopping {
+            log::log(Level::Debug, format_args!("generation {generation} says that it stops"));
+        }
+        let Some(run) = self.run_of(generation) else { return };
+        if let Some(status) = notice.status {
+            run.status = Some(String::from_utf8_lossy(status).into_owned());
+        }
+    }
+
+    /// Looks at the boards of those whose losses would matter.
+    pub(super) fn check_losses(&mut self, now: Tick) {
+        let losing: Vec<_> = self
+            .runs
+            .iter_mut()
+            .filter_map(|run| run.check_losses().then_some(run.generation))
+            .collect();
+        for generation in losing {
+            self.step(now, Event::Losses { generation, everywhere: true });
+        }
+    }
+
+    /// SIGVTALRM from the group of a generation that starts.
+    pub(super) fn ready_by_signal(&mut self, now: Tick, leader: Pid) {
+        let said = self.runs.iter().find(|run| run.leader == leader).map(|run| run.generation);
+        if let Some(generation) = said {
+            self.step(now, Event::Ready { generation });
+        }
+    }
+
+    /// Reaps all that are dead: our monitors, and whatever orphans there are.
+    pub(super) fn reap(&mut self) -> Vec<Bereavement> {
+        let mut dead = Vec::new();
+        while let Ok(Reaped::Dead(pid, exit)) = process::reap_any() {
+            let Some(run) = self.runs.iter_mut().find(|run| run.monitor == Some(pid)) else {
+                continue;
+            };
+            run.monitor = None;
+            let left = left_in(run);
+            dead.push(Bereavement { generation: run.generation, pid, exit, left });
+        }
+        dead
+    }
+
+    /// Tells the plan of a monitor's death, after all that it had said before.
+    pub(super) fn bury(&mut self, now: Tick, death: Bereavement) {
+        let Bereavement { generation, pid, exit, left } = death;
+        self.hear_one(now, generation);
+        let Some(run) = self.run_of(generation) else { return };
+        run.learn_fate();
+        let exec = run.exec;
+        let forced = run.board.header().is_some_and(|header| header.killed);
+        let lived = now.since(run.since);
+        let told = run.why.clone();
+        let why = told.unwrap_or_else(|| alloc::format!("its monitor {}", Death(exit)));
+        run.why = Some(why.clone());
+        self.tell_death(generation, pid, exit, lived);
+        if forced {
+            self.step(now, Event::Forced);
+        }
+        self.step(now, Event::Gone { generation, exec, left });
+    }
+
+    /// Tells the plan of groups whose monitor was gone and that are empty now.
+    pub(super) fn note_empty_groups(&mut self, now: Tick) {
+        let mut empty = Vec::new();
+        for run in self.runs.iter_mut().filter(|run| run.monitor.is_none() && !run.empty) {
+            run.empty = left_in(run) == Left::Nobody;
+            if run.empty {
+                empty.push(run.generation);
+            }
+        }
+        for generation in empty {
+            self.step(now, Event::Empty { generation });
+        }
+    }
+}
+
+/// Whether the kernel knows of anybody in the group of `run`.
+fn left_in(run: &Run) -> Left {
+    match process::has_child_in_group(run.leader) {
+        Ok(true) => Left::Members,
+        Ok(false) | Err(_) => Left::Nobody,
+    }
+}

@@ -1,0 +1,84 @@
+//! One generation as main has it: its process, its board, its notify socket.
+
+use crate::keep::board::{Board, Wish};
+use crate::keep::log;
+use crate::plan::service::Exec;
+use crate::sys::Errno;
+use crate::sys::exec::{Fate, Outcome, Stage};
+use crate::sys::fd::Fd;
+use crate::types::{Generation, Level, Pid, Tick};
+use alloc::string::String;
+
+/// A generation of which anybody is left.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub generation: Generation,
+    /// The process that was started, which leads the group.
+    pub leader: Pid,
+    /// The same, until it is reaped.
+    pub monitor: Option<Pid>,
+    pub since: Tick,
+    pub notify: Fd,
+    pub board: Board,
+    /// Open until it is known whether the program runs.
+    pub fate: Option<Fate>,
+    pub exec: Exec,
+    /// Why it failed or died, in words.
+    pub why: Option<String>,
+    /// What it says of itself: `STATUS=`.
+    pub status: Option<String>,
+    /// Whether its losses were more than probation forgives.
+    pub lost_everywhere: bool,
+    /// Whether the last member's end was noted.
+    pub empty: bool,
+}
+
+impl Run {
+    /// Reads the fate of the program if it is known by now.
+    pub fn learn_fate(&mut self) {
+        let Some(fate) = &self.fate else { return };
+        match fate.outcome() {
+            Outcome::Open => return,
+            Outcome::Running => {}
+            Outcome::Failed(stage, errno) => {
+                self.exec = class(stage, errno);
+                let what = match stage {
+                    Stage::Descriptors => "cannot hand the descriptors down",
+                    Stage::Parent => "cannot be tied to main",
+                    Stage::Directory => "cannot enter its directory",
+                    Stage::Execute => "cannot be executed",
+                };
+                self.why = Some(alloc::format!("the command {what}: {errno}"));
+            }
+        }
+        self.fate = None;
+    }
+
+    /// Tells its monitor that the port goes away with it.
+    pub fn wish_final(&self) {
+        if let Err(errno) = self.board.wish(Wish::Final) {
+            log::log(Level::Warn, format_args!("cannot write a board: {errno}"));
+        }
+    }
+
+    /// Reads the board's losses; says whether they have just become too many.
+    pub fn check_losses(&mut self) -> bool {
+        let Some(header) = self.board.header() else { return false };
+        let slots = u32::from(header.count);
+        let everywhere = slots > 0 && header.slots_hit >= slots && header.deaths >= 2;
+        everywhere && !core::mem::replace(&mut self.lost_everywhere, everywhere)
+    }
+}
+
+/// What an errno of the exec means for a first start.
+const fn class(stage: Stage, errno: Errno) -> Exec {
+    match (stage, errno.0) {
+        (Stage::Execute, libc::ENOENT | libc::ENOTDIR) => Exec::Missing,
+        (
+            Stage::Execute,
+            libc::EAGAIN | libc::ENOMEM | libc::ETXTBSY | libc::EMFILE | libc::ENFILE | libc::EIO,
+        )
+        | (Stage::Descriptors | Stage::Parent | Stage::Directory, _) => Exec::Hindered,
+        (Stage::Execute, _) => Exec::Unusable,
+    }
+}

@@ -1,0 +1,179 @@
+//! Starting a generation: its environment, its descriptors, its process.
+
+use super::Main;
+use super::run::Run;
+use crate::error::{Error, Result};
+use crate::keep::board::{Board, Wish};
+use crate::plan::service::{Event, Exec};
+use crate::sys::exec::Program;
+use crate::sys::{Errno, env, file, process, signal, socket};
+use crate::types::{Generation, Level, Millis, Tick};
+use crate::words::address::Address;
+use crate::words::options::Options;
+use crate::words::seconds::Seconds;
+use crate::words::{env_file, fdname};
+use alloc::borrow::ToOwned as _;
+use alloc::ffi::CString;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+/// The largest environment file that is read.
+const ENV_FILE: usize = 1 << 20;
+
+/// What of our own environment a monitor is not given, or is given anew.
+const OURS: [&[u8]; 6] =
+    [b"LISTEN_FDS=", b"LISTEN_PID=", b"LISTEN_FDNAMES=", b"NOTIFY_SOCKET=", b"PWD=", b"PANZER_"];
+
+/// Where main was started: `$PWD` when it names that directory, so that links
+/// on the way are kept.
+pub(super) fn start_directory() -> Result<CString> {
+    if let Some(pwd) = env::var(c"PWD")
+        && pwd.to_bytes().starts_with(b"/")
+        && file::same(&pwd, c".")
+    {
+        return Ok(pwd);
+    }
+    file::current_directory()
+        .map_err(|errno| Error::system(format_args!("cannot tell the working directory"), errno))
+}
+
+/// `path` as seen from `start`.
+pub(super) fn from(start: &CStr, path: Option<&CStr>) -> CString {
+    let Some(path) = path else { return start.to_owned() };
+    if path.to_bytes().starts_with(b"/") {
+        return path.to_owned();
+    }
+    CString::new([start.to_bytes(), b"/", path.to_bytes()].concat())
+        .expect("two C strings hold no NUL inside")
+}
+
+/// `address` with a relative Unix path as seen from `start`.
+pub(super) fn address_from(start: &CStr, address: &Address) -> Address {
+    match address {
+        Address::Inet(address) => Address::Inet(*address),
+        Address::Unix(path) => Address::Unix(from(start, Some(path))),
+    }
+}
+
+/// The options with their relative paths as seen from `start`.
+pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
+    options.env_file = options.env_file.map(|file| from(start, Some(&file)));
+    options
+}
+
+fn entry(name: &str, value: impl core::fmt::Display) -> CString {
+    CString::new(alloc::format!("{name}={value}")).expect("our own values hold no NUL")
+}
+
+impl Main {
+    /// Makes the process of a generation, and says what came of it.
+    pub(super) fn spawn(&mut self, now: Tick, generation: Generation) -> Event {
+        match self.try_spawn(now, generation) {
+            Ok(run) => {
+                let monitor = run.leader;
+                self.runs.push(run);
+                Event::Spawned { generation, monitor }
+            }
+            Err(error) => {
+                self.spawn_error = Some(error.to_string());
+                Event::SpawnFailed { generation }
+            }
+        }
+    }
+
+    fn try_spawn(&self, now: Tick, generation: Generation) -> Result<Run> {
+        let cannot = |what: &'static str| {
+            move |errno: Errno| Error::system(format_args!("cannot {what}"), errno)
+        };
+        let (notify, notify_name) =
+            socket::notify_socket().map_err(cannot("make a notify socket"))?;
+        let board = Board::create().map_err(cannot("make a board"))?;
+        if self.listeners.any_adopted() {
+            board.wish(Wish::Held).map_err(cannot("write a board"))?;
+        }
+        let environment = self.environment(generation, &notify_name)?;
+        let mut descriptors = self.listeners.descriptors();
+        descriptors.push(board.descriptor());
+        descriptors.push(self.lifeline.0.borrow());
+        let mut program =
+            Program::new(self.options.command.clone(), environment, self.directory.clone());
+        let blocked = signal::block_all();
+        let (leader, fate) = program
+            .spawn(&descriptors, self.inherited, &blocked)
+            .map_err(cannot("make a process"))?;
+        // Before any signal can come: whose SIGVTALRM counts.
+        signal::expect_ready(Some(leader));
+        drop(blocked);
+        Ok(Run {
+            generation,
+            leader,
+            monitor: Some(leader),
+            since: now,
+            notify,
+            board,
+            fate: Some(fate),
+            exec: Exec::Done,
+            why: None,
+            status: None,
+            lost_everywhere: false,
+            empty: false,
+        })
+    }
+
+    /// Everything a monitor finds in its environment, but `LISTEN_PID`.
+    fn environment(&self, generation: Generation, notify: &[u8]) -> Result<Vec<CString>> {
+        let ours = |entry: &CString| OURS.iter().any(|name| entry.to_bytes().starts_with(name));
+        let mut entries = env::all();
+        self.add_env_file(&mut entries)?;
+        entries.retain(|entry| !ours(entry));
+        let names = self.listeners.names();
+        let sockets = names.len();
+        let notify = [&b"NOTIFY_SOCKET=@"[..], notify].concat();
+        entries.push(CString::new(notify).expect("the kernel's name is of digits"));
+        entries.push(
+            CString::new([b"PWD=", self.directory.to_bytes()].concat())
+                .expect("a C string holds no NUL inside"),
+        );
+        entries.push(entry("LISTEN_FDS", sockets));
+        entries.push(entry("LISTEN_FDNAMES", fdname::join(&names)));
+        entries.push(entry("PANZER_MAIN", process::id()));
+        entries.push(entry("PANZER_GENERATION", generation));
+        entries.push(entry("PANZER_BOARD", 3 + sockets));
+        entries.push(entry("PANZER_LIFELINE", 4 + sockets));
+        self.add_settings(&mut entries);
+        Ok(entries)
+    }
+
+    /// What the operator has set, and nothing that he has not.
+    fn add_settings(&self, entries: &mut Vec<CString>) {
+        let options = &self.options;
+        entries.extend(options.count.map(|count| entry("PANZER_COUNT", count)));
+        let mut span = |name, span: Option<Millis>| {
+            entries.extend(span.map(|span| entry(name, Seconds(span))));
+        };
+        span("PANZER_TIMEOUT", options.timeout);
+        span("PANZER_DELAY", options.delay);
+        span("PANZER_MAX_DELAY", options.max_delay);
+        match options.verbosity {
+            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", 1)),
+            Level::Info => {}
+            Level::Debug => entries.push(entry("PANZER_VERBOSE", 1)),
+        }
+    }
+
+    fn add_env_file(&self, entries: &mut Vec<CString>) -> Result<()> {
+        let Some(path) = &self.options.env_file else { return Ok(()) };
+        let name = String::from_utf8_lossy(path.to_bytes());
+        let bytes = file::read(path, ENV_FILE)
+            .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
+        let pairs = env_file::parse(&bytes)
+            .map_err(|wrong| Error::plain(format_args!("cannot read {name}: {wrong}")))?;
+        for (name, value) in pairs {
+            let start = [&name[..], b"="].concat();
+            entries.retain(|entry| !entry.to_bytes().starts_with(&start));
+            entries.extend(CString::new([start, value].concat()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! SIGTTIN: what runs, in the log.
+
+use super::Main;
+use super::run::Run;
+use crate::keep::log::log;
+use crate::sys::{process, signal};
+use crate::types::{Level, Signal, Slot, Tick};
+
+impl Main {
+    /// Logs main, every generation, and its workers as their board shows them.
+    pub(super) fn log_status(&self, now: Tick) {
+        let version = env!("CARGO_PKG_VERSION");
+        let (id, up) = (process::id(), now.since(self.since));
+        log(Level::Info, format_args!("status: panzer {version} is {id}, up {up}"));
+        for run in &self.runs {
+            let (generation, up) = (run.generation, now.since(run.since));
+            let state = self.plan.state_of(generation).unwrap_or("gone");
+            match run.monitor {
+                Some(monitor) => log(
+                    Level::Info,
+                    format_args!(
+                        "status: generation {generation} {state}, monitor {monitor}, up {up}"
+                    ),
+                ),
+                None => log(
+                    Level::Info,
+                    format_args!("status: generation {generation} {state}, without its monitor"),
+                ),
+            }
+            if let Some(status) = &run.status {
+                log(Level::Info, format_args!("status: generation {generation} says: {status}"));
+            }
+            log_workers(run, now);
+        }
+    }
+}
+
+/// A library monitor logs what it knows too; nobody else is sent a signal that
+/// would stop him.
+fn log_workers(run: &Run, now: Tick) {
+    let Some(header) = run.board.header() else { return };
+    for slot in Slot::first(header.count) {
+        let Some(row) = run.board.row(slot) else {
+            log(Level::Info, format_args!("status: worker {slot} is missing"));
+            continue;
+        };
+        let (pid, state, up) = (row.pid, row.state.name(), now.since(row.since));
+        let (restarts, handled) = (row.restarts, row.handled);
+        log(
+            Level::Info,
+            format_args!(
+                "status: worker {slot} ({pid}) {state}, up {up}, {restarts} restarts, {handled} handled"
+            ),
+        );
+    }
+    if let (true, Some(monitor)) = (header.handlers, run.monitor) {
+        let _ = signal::send(monitor, Signal::Ttin);
+    }
+}

@@ -1,0 +1,189 @@
+//! What main tells: the log for people, the events for tools, and a service
+//! manager above if there is one.
+
+use super::Main;
+use crate::keep::log::{self, log};
+use crate::plan::service::{Failure, Report};
+use crate::sys::message::{self, Patience};
+use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
+use crate::words::death::Death;
+use crate::words::event::{Event, Kind};
+use alloc::string::String;
+
+impl Main {
+    /// One event about a generation.
+    pub(super) fn event<'e>(
+        &mut self,
+        kind: Kind,
+        generation: Generation,
+        fill: impl FnOnce(&mut Event<'e>),
+    ) {
+        let mut event = Event::new(kind);
+        event.generation = Some(generation);
+        fill(&mut event);
+        self.events.tell(&event);
+        self.tell_dropped();
+    }
+
+    /// Lines of the log that found no room are an event too.
+    fn tell_dropped(&mut self) {
+        let dropped = log::dropped();
+        if dropped > self.dropped_told {
+            let mut event = Event::new(Kind::Dropped);
+            event.count = Some(dropped);
+            self.events.tell(&event);
+        }
+        self.dropped_told = dropped;
+    }
+
+    /// Puts into words what the plan has to tell.
+    pub(super) fn tell(&mut self, now: Tick, report: Report) {
+        match report {
+            Report::Started(generation, pid) => {
+                log(Level::Info, format_args!("generation {generation} started as {pid}"));
+                self.event(Kind::Started, generation, |event| event.pid = Some(pid));
+            }
+            Report::Ready(generation, took) => {
+                log(Level::Info, format_args!("generation {generation} ready in {took}"));
+                let pid = self.run_of(generation).map(|run| run.leader);
+                self.event(Kind::Ready, generation, |event| event.pid = pid);
+                self.tell_above(b"READY=1");
+            }
+            Report::Probation(generation, span) => {
+                log(Level::Info, format_args!("generation {generation} on probation for {span}"));
+                self.event(Kind::Probation, generation, |_| ());
+            }
+            Report::Current(generation) => {
+                log(Level::Info, format_args!("generation {generation} is current"));
+                let pid = self.run_of(generation).map(|run| run.leader);
+                self.event(Kind::Current, generation, |event| event.pid = pid);
+            }
+            Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
+            Report::RolledBack(generation, why) => {
+                self.tell_failed(Kind::RolledBack, generation, why)
+            }
+            Report::Crashed(generation) => {
+                log(
+                    Level::Error,
+                    format_args!("generation {generation} has lost its monitor unasked"),
+                );
+            }
+            Report::GaveUp(starts) => {
+                log(
+                    Level::Error,
+                    format_args!("giving up: {starts} starts failed and nothing was ever ready"),
+                );
+            }
+            Report::Waiting(due) => {
+                log(Level::Warn, format_args!("the next start waits {}", due.since(now)));
+            }
+            Report::Draining(_) | Report::Crowded(_) | Report::Interrupted(_) => {
+                self.tell_leaving(report)
+            }
+            Report::Killed(_) | Report::Abandoned(_) | Report::Ended(_) => {
+                self.tell_leaving(report)
+            }
+            Report::Stopping => {
+                log(Level::Info, format_args!("stopping"));
+                self.events.tell(&Event::new(Kind::Stopping));
+            }
+            Report::Lingering(span) => {
+                log(Level::Info, format_args!("stopping: serving for {span} more"));
+            }
+        }
+    }
+
+    fn tell_leaving(&mut self, report: Report) {
+        match report {
+            Report::Draining(generation) => {
+                log(Level::Info, format_args!("generation {generation} is draining"));
+                self.event(Kind::Draining, generation, |_| ());
+            }
+            Report::Crowded(generation) => log(
+                Level::Warn,
+                format_args!("three generations are alive: generation {generation} has to hurry"),
+            ),
+            Report::Interrupted(generation) => {
+                log(Level::Warn, format_args!("generation {generation} is sent SIGINT"));
+            }
+            Report::Killed(generation) => {
+                log(Level::Warn, format_args!("generation {generation} is sent SIGKILL"));
+            }
+            Report::Abandoned(generation) => log(
+                Level::Error,
+                format_args!(
+                    "generation {generation} does not end, not even by SIGKILL: left behind"
+                ),
+            ),
+            Report::Ended(generation) => {
+                log(Level::Debug, format_args!("nobody of generation {generation} is left"));
+            }
+            Report::Started(..)
+            | Report::Ready(..)
+            | Report::Probation(..)
+            | Report::Current(_)
+            | Report::Failed(..)
+            | Report::RolledBack(..)
+            | Report::Crashed(_)
+            | Report::Waiting(_)
+            | Report::GaveUp(_)
+            | Report::Stopping
+            | Report::Lingering(_) => unreachable!("these are told elsewhere"),
+        }
+    }
+
+    fn tell_failed(&mut self, kind: Kind, generation: Generation, failure: Failure) {
+        let of_run = self.run_of(generation).and_then(|run| run.why.clone());
+        let why = match failure {
+            Failure::NotSpawned => self.spawn_error.take().or(of_run),
+            Failure::Left => of_run,
+            Failure::Late => {
+                Some(alloc::format!("it was not ready within {}", self.options.ready_timeout))
+            }
+            Failure::Losing => Some(String::from("every slot has lost a worker")),
+        };
+        let why = why.unwrap_or_else(|| String::from("for no known reason"));
+        match kind {
+            Kind::RolledBack => {
+                log(Level::Error, format_args!("generation {generation} is rolled back: {why}"));
+            }
+            _ => log(Level::Error, format_args!("generation {generation} failed: {why}")),
+        }
+        self.event(kind, generation, |event| event.why = Some(&why));
+    }
+
+    /// Every death is one line.
+    pub(super) fn tell_death(
+        &mut self,
+        generation: Generation,
+        pid: Pid,
+        exit: Exit,
+        lived: Millis,
+    ) {
+        let asked = self.plan.has_asked(generation);
+        let (level, known) = if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
+        let death = Death(exit);
+        log(
+            level,
+            format_args!("monitor {pid} of generation {generation} {death} after {lived}: {known}"),
+        );
+        let why = alloc::format!("{death}");
+        self.event(Kind::Died, generation, |event| {
+            (event.pid, event.why) = (Some(pid), Some(why.as_str()));
+        });
+    }
+
+    /// Says something to the service manager above, if there is one.
+    pub(super) fn tell_above(&self, words: &[u8]) {
+        if let Some(above) = &self.above {
+            let _ = message::send(above.borrow(), words, None, Patience::Never);
+        }
+    }
+
+    /// The last line.
+    pub(super) fn finish(&mut self, status: u8) {
+        self.finished = Some(status);
+        log(Level::Info, format_args!("stopped with status {status}"));
+        self.events.tell(&Event::new(Kind::Stopped));
+    }
+}

@@ -1,0 +1,116 @@
+//! One worker: from the fork to its end.
+
+use super::pool::Running;
+use crate::keep::log;
+use crate::plan::pool::Event;
+use crate::roles::listen::given;
+use crate::roles::worker::{Context, Start};
+use crate::sys::fd;
+use crate::sys::file::{self, Mode};
+use crate::sys::process::{self, Alive};
+use crate::sys::signal::{self, Blocked};
+use crate::sys::{self, alarm, clock};
+use crate::types::{Level, Millis, Pid, Role, Slot};
+
+/// From the timeout of a stop to the last resort of a worker that is left alone.
+const GRACE: Millis = Millis(2_000);
+/// The status of a worker that could not be set up.
+const NOT_SET_UP: u8 = 111;
+
+impl Running<'_> {
+    /// Forks the worker of `slot` and says what came of it.
+    pub(super) fn fork(&mut self, slot: Slot) -> Event {
+        let blocked = signal::block_all();
+        let monitor = process::id();
+        let mut in_child = Some(blocked);
+        let forked = process::fork(|| {
+            let blocked = in_child.take().expect("the child runs once");
+            match self.become_worker(slot, monitor, blocked) {
+                Ok(context) => self.serve(context),
+                Err(errno) => {
+                    log::log(Level::Error, format_args!("cannot set up worker {slot}: {errno}"));
+                    NOT_SET_UP
+                }
+            }
+        });
+        match forked {
+            Ok(pid) => Event::Forked { slot, pid },
+            Err(errno) => {
+                log::log(Level::Error, format_args!("cannot fork worker {slot}: {errno}"));
+                Event::ForkFailed { slot }
+            }
+        }
+    }
+
+    /// In the child: everything that must be its own, before a signal may come.
+    fn become_worker(
+        &mut self,
+        slot: Slot,
+        monitor: Pid,
+        blocked: Blocked,
+    ) -> sys::Result<Context> {
+        self.wake.renew()?;
+        signal::serve(monitor, self.nowhere);
+        self.sheet.begin_worker(slot, clock::now());
+        self.restore_other_dispositions();
+        self.hold_lifeline()?;
+        let alive = process::follow_parent(monitor)?;
+        let ready = fd::duplicate(self.ready_write.borrow())?;
+        self.let_go()?;
+        // Without a timer the two other belts still hold.
+        let _ = alarm::prepare(Millis(self.rules.timeout.0.saturating_add(GRACE.0)));
+        process::set_name(c"panzer:worker");
+        log::become_role(Role::Worker);
+        let stop = self.wake.second()?;
+        drop(blocked);
+        if alive == Alive::No {
+            process::exit_now(0);
+        }
+        Ok(Context::new(Start {
+            slot,
+            generation: self.generation,
+            timeout: self.rules.timeout,
+            sheet: self.sheet,
+            stop,
+            ready,
+        }))
+    }
+
+    /// Has SIGTERM come when the monitor dies: a worker that waits in accept
+    /// does not see the end of a pipe. The description must be this worker's
+    /// alone, which needs /proc; without it PR_SET_PDEATHSIG does the same,
+    /// except when the monitor was not its process's first thread.
+    ///
+    /// The write end is let go after, so that opening the pipe never waits.
+    fn hold_lifeline(&self) -> sys::Result<()> {
+        let read = self.lifeline_read.borrow();
+        if let Ok(own) = file::reopen(read, Mode::Read) {
+            fd::signal_on_hangup(own.borrow())?;
+            fd::replace(read, own.borrow())?;
+        }
+        fd::replace(self.lifeline_write.borrow(), self.nowhere)
+    }
+
+    /// Lets go of what is the monitor's: it stays open there alone.
+    fn let_go(&self) -> sys::Result<()> {
+        fd::replace(self.ready_read.borrow(), self.nowhere)?;
+        fd::replace(self.ready_write.borrow(), self.nowhere)?;
+        if let Some(above) = &self.above {
+            fd::replace(above.lifeline.borrow(), self.nowhere)?;
+        }
+        given(|given| match &given.inherited.notify {
+            Some(notify) => fd::replace(notify.borrow(), self.nowhere),
+            None => Ok(()),
+        })
+    }
+
+    fn serve(&mut self, mut context: Context) -> u8 {
+        match self.worker.run(&mut context) {
+            Ok(()) => 0,
+            Err(error) => {
+                log::log(Level::Error, format_args!("worker {} failed: {error}", context.slot()));
+                1
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The monitor: what an application calls, and the pool it becomes.
+//!
+//! [`Monitor::run`] turns the process into the monitor of a pool: it forks the
+//! workers, keeps their number, and comes back when a graceful stop is over.
+
+mod fork;
+mod pool;
+
+use super::listen::given;
+use super::worker::Worker;
+use crate::error::{Error, Result};
+use crate::keep::inherited::Settings;
+use crate::plan::pool::{Authority, Rules};
+use crate::sys::process::{self, Threads, ThreadsAllowed};
+use crate::sys::{clock, host, poll};
+use crate::types::{Backoff, Millis, Slot};
+use core::time::Duration;
+
+/// How long main gives a generation unless the operator says otherwise.
+const TIMEOUT: Millis = Millis(60_000);
+/// How long a thread that was joined may still be seen by the kernel.
+const AFTER_A_JOIN: Millis = Millis(10);
+
+/// An application's pool of workers.
+///
+/// What the operator has set on `panzer`'s command line wins over what is set
+/// here.
+#[derive(Debug)]
+pub struct Monitor<W> {
+    worker: W,
+    count: Option<u16>,
+    timeout: Millis,
+    backoff: Backoff,
+    threads: Option<ThreadsAllowed>,
+}
+
+impl<W: Worker> Monitor<W> {
+    /// A pool in which every worker runs a copy of `worker`.
+    #[must_use]
+    pub fn new(worker: W) -> Self {
+        let backoff = Backoff::default();
+        Self { worker, count: None, timeout: TIMEOUT, backoff, threads: None }
+    }
+
+    /// The number of workers, 1 to 16,383; what is beyond is taken as the
+    /// nearest. By default one for each processor that is online.
+    #[must_use]
+    pub fn count(mut self, count: u16) -> Self {
+        self.count = Some(count.clamp(1, Slot::LAST));
+        self
+    }
+
+    /// How long a graceful stop may take: SIGTERM at once, SIGINT after this,
+    /// SIGKILL two seconds later. By default 60 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// How long the second replacement in a row waits in one slot; each
+    /// further one waits twice as long. By default 0.1 s; 0 never waits.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.backoff.delay = delay.into();
+        self
+    }
+
+    /// The longest wait of a replacement. By default 30 s.
+    #[must_use]
+    pub fn max_delay(mut self, max_delay: Duration) -> Self {
+        self.backoff.max_delay = max_delay.into();
+        self
+    }
+
+    /// Forks although the process has more than one thread. The token is made
+    /// by an `unsafe` function, which says what is given up.
+    #[must_use]
+    pub const fn allow_threads(mut self, token: ThreadsAllowed) -> Self {
+        self.threads = Some(token);
+        self
+    }
+
+    /// Forks the workers and keeps their number until told to stop; blocks
+    /// until that stop is over.
+    ///
+    /// SIGTERM, or a first SIGINT, stops gracefully: workers finish what they
+    /// have in hand. A SIGINT after either stops now. SIGTTIN logs the
+    /// workers. While this runs, SIGTERM, SIGINT, SIGCHLD, SIGTTIN and
+    /// SIGWINCH are the library's; afterwards they are as they were.
+    ///
+    /// Only the library's own workers are reaped: children that the
+    /// application has started itself remain its own.
+    ///
+    /// # Errors
+    ///
+    /// When the process has more than one thread; when a pipe or the shared
+    /// memory cannot be made; when a worker had to be killed in the stop. A
+    /// worker that cannot be forked is no error: it is tried again.
+    pub fn run(mut self) -> Result<()> {
+        if self.threads.is_none() {
+            refuse_threads()?;
+        }
+        let (settings, authority) = given(|given| {
+            let settings = given.inherited.settings;
+            let authority = match given.inherited.main {
+                None => Authority::Own,
+                Some(_) => Authority::Main { timeout: settings.timeout.unwrap_or(TIMEOUT) },
+            };
+            (settings, authority)
+        });
+        let rules = self.rules(settings);
+        pool::Running::new(&mut self.worker, rules, authority)?.run()
+    }
+
+    fn rules(&self, settings: Settings) -> Rules {
+        let delay = settings.delay.unwrap_or(self.backoff.delay);
+        let max_delay = settings.max_delay.unwrap_or(self.backoff.max_delay);
+        Rules {
+            count: settings.count.or(self.count).unwrap_or_else(host::processors),
+            timeout: settings.timeout.unwrap_or(self.timeout),
+            backoff: Backoff { delay, max_delay },
+            seed: process::id().raw().unsigned_abs(),
+        }
+    }
+}
+
+/// With a second thread a worker could find any lock held for ever.
+fn refuse_threads() -> Result<()> {
+    let patience = clock::now().after(AFTER_A_JOIN);
+    loop {
+        match process::threads() {
+            Threads::One => return Ok(()),
+            Threads::Unknown => {
+                return Err(Error::plain(format_args!(
+                    "cannot fork: the kernel does not say whether the program has one thread; \
+                     see Monitor::allow_threads"
+                )));
+            }
+            Threads::Many(_) if clock::now() < patience => {
+                // A thread that was just joined needs a moment to be gone.
+                let soon = clock::now().after(Millis(1));
+                poll::wait(&mut [], Some(soon))
+                    .map_err(|errno| Error::system(format_args!("cannot wait"), errno))?;
+            }
+            Threads::Many(count) => {
+                return Err(Error::plain(format_args!(
+                    "cannot fork: the program has {count} threads, and a worker has only one of \
+                     them; start threads in Worker::run, or see Monitor::allow_threads"
+                )));
+            }
+        }
+    }
+}

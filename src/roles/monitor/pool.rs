@@ -1,0 +1,402 @@
+//! The monitor's loop: wait, tell the plan, do what it says.
+
+use crate::error::{Error, Result};
+use crate::keep::board::{Sheet, Wish};
+use crate::keep::log;
+use crate::plan::pool::{Action, Authority, Event, Pool, Report, Rules, Sender};
+use crate::roles::listen::given;
+use crate::roles::worker::Worker;
+use crate::sys::clock;
+use crate::sys::fd::{self, Blocking, Borrowed, Fd};
+use crate::sys::file::{self, Mode};
+use crate::sys::poll::{self, Source};
+use crate::sys::process::{self, Reaped};
+use crate::sys::signal::{self, Caught, Saved, Wake};
+use crate::types::{Exit, Level, Millis, Pid, Signal, Slot, Tick};
+use crate::words::death::Death;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The signals that are the library's while a pool runs.
+const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
+/// The least time between two looks at all workers.
+const SWEEP: Millis = Millis(50);
+/// Waking this much later than asked for means that nobody could run.
+const LATE: Millis = Millis(1_000);
+/// What a worker writes into the ready pipe: its slot and its pid.
+const RECORD: usize = 6;
+
+/// A pool that runs.
+pub(super) struct Running<'w> {
+    pub(super) worker: &'w mut dyn Worker,
+    pub(super) rules: Rules,
+    plan: Pool,
+    pub(super) sheet: Sheet,
+    pub(super) above: Option<Above>,
+    /// The number of our generation; 0 when the program runs alone.
+    pub(super) generation: u32,
+    pub(super) nowhere: Borrowed<'static>,
+    pub(super) wake: Wake,
+    pub(super) ready_read: Fd,
+    pub(super) ready_write: Fd,
+    pub(super) lifeline_read: Fd,
+    pub(super) lifeline_write: Fd,
+    saved: Vec<Saved>,
+    /// The last look at all workers, and the next one if it is wanted.
+    swept: Tick,
+    sweep: Option<Tick>,
+    finished: Option<Finished>,
+}
+
+/// Main, as long as it lives.
+pub(super) struct Above {
+    pid: Pid,
+    pub(super) lifeline: Fd,
+}
+
+/// How the stop went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Finished {
+    Gracefully,
+    Killing,
+}
+
+fn cannot_set_up(errno: crate::error::Errno) -> Error {
+    Error::system(format_args!("cannot set up the monitor"), errno)
+}
+
+impl<'w> Running<'w> {
+    /// Sets everything up; nothing is forked yet.
+    pub(super) fn new(
+        worker: &'w mut dyn Worker,
+        rules: Rules,
+        authority: Authority,
+    ) -> Result<Self> {
+        let main = given(|given| {
+            let main = given.inherited.main.as_mut()?;
+            Some((main.pid, main.generation, main.board.take(), main.lifeline.take()))
+        });
+        let (above, generation, board) = match main {
+            Some((pid, generation, board, Some(lifeline))) => {
+                (Some(Above { pid, lifeline }), generation, board)
+            }
+            Some((_, _, _, None)) | None => (None, 0, None),
+        };
+        let sheet = board.as_ref().map_or_else(Sheet::alone, |board| Sheet::map(board.borrow()));
+        let sheet = sheet.map_err(cannot_set_up)?;
+        let nowhere = file::open(c"/dev/null", Mode::ReadWrite).map_err(cannot_set_up)?;
+        let nowhere: &'static Fd = Box::leak(Box::new(nowhere));
+        let (ready_read, ready_write) = fd::pipe(Blocking::Yes).map_err(cannot_set_up)?;
+        fd::set_blocking(ready_read.borrow(), Blocking::No).map_err(cannot_set_up)?;
+        let (lifeline_read, lifeline_write) = fd::pipe(Blocking::Yes).map_err(cannot_set_up)?;
+        let now = clock::now();
+        Ok(Self {
+            worker,
+            rules,
+            plan: Pool::new(rules, authority, now),
+            sheet,
+            above,
+            generation,
+            nowhere: nowhere.borrow(),
+            wake: Wake::open().map_err(cannot_set_up)?,
+            ready_read,
+            ready_write,
+            lifeline_read,
+            lifeline_write,
+            saved: Vec::new(),
+            swept: now,
+            sweep: None,
+            finished: None,
+        })
+    }
+
+    /// Runs until the plan says that it is over.
+    pub(super) fn run(mut self) -> Result<()> {
+        process::set_name(c"panzer:monitor");
+        let blocked = signal::block_all();
+        for signal in OURS {
+            self.saved.push(signal::save(signal));
+            signal::catch(signal);
+        }
+        self.sheet.begin(self.rules.count);
+        drop(blocked);
+        let outcome = loop {
+            match self.finished {
+                None => {}
+                Some(Finished::Gracefully) => break Ok(()),
+                Some(Finished::Killing) => {
+                    break Err(Error::plain(format_args!(
+                        "the stop is over, but a worker had to be killed"
+                    )));
+                }
+            }
+            if let Err(error) = self.turn() {
+                break Err(error);
+            }
+        };
+        for saved in self.saved.drain(..) {
+            saved.restore();
+        }
+        outcome
+    }
+
+    /// In a worker: what is not a worker's own signal is as it was before.
+    pub(super) fn restore_other_dispositions(&self) {
+        let own = |signal: Signal| matches!(signal, Signal::Term | Signal::Int);
+        for saved in self.saved.iter().filter(|saved| !own(saved.signal())) {
+            saved.restore();
+        }
+    }
+
+    /// Waits once and takes in all that has happened.
+    fn turn(&mut self) -> Result<()> {
+        let deadline = [self.plan.deadline(), self.sweep].into_iter().flatten().min();
+        let asked = clock::now();
+        let main_gone = self.wait(deadline)?;
+        let now = clock::now();
+        let expected = deadline.map_or(now, |deadline| deadline.max(asked));
+        if now.since(expected) > LATE {
+            self.step(now, Event::Overslept { by: now.since(expected) });
+        }
+        self.wake.empty();
+        let caught = signal::take();
+        self.hear_ready(now);
+        self.reap(now, caught.has(Signal::Chld));
+        if main_gone {
+            self.lose_main(now);
+        }
+        self.obey(now, &caught);
+        if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
+            self.step(now, Event::Timer);
+        }
+        Ok(())
+    }
+
+    /// Blocks until something happens; says whether main is gone.
+    fn wait(&self, deadline: Option<Tick>) -> Result<bool> {
+        let mut sources = Vec::with_capacity(3);
+        sources.push(Source::readable(self.wake.source()));
+        sources.push(Source::readable(self.ready_read.borrow()));
+        sources.extend(self.above.iter().map(|above| Source::readable(above.lifeline.borrow())));
+        poll::wait(&mut sources, deadline)
+            .map_err(|errno| Error::system(format_args!("cannot wait for the workers"), errno))?;
+        Ok(sources.get(2).is_some_and(Source::is_readable))
+    }
+
+    /// Whether main has died, asked of the kernel just now. Nobody ever writes
+    /// into its lifeline.
+    fn main_is_gone(&self) -> bool {
+        let Some(above) = &self.above else { return false };
+        let mut source = [Source::readable(above.lifeline.borrow())];
+        poll::wait(&mut source, Some(Tick(0))).is_ok() && source.iter().any(Source::is_ready)
+    }
+
+    /// From now on nobody is above us.
+    fn lose_main(&mut self, now: Tick) {
+        if self.above.take().is_some() {
+            log::log(Level::Warn, format_args!("main is gone: stopping"));
+            self.begin_final_stop();
+            self.step(now, Event::MainGone);
+        }
+    }
+
+    /// Takes in the workers that say that they are ready.
+    fn hear_ready(&mut self, now: Tick) {
+        let mut records = [0; 64 * RECORD];
+        while let Ok(length) = fd::read(self.ready_read.borrow(), &mut records) {
+            for &[a, b, c, d, e, f] in records[..length].as_chunks::<RECORD>().0 {
+                let slot = Slot::new(u16::from_ne_bytes([a, b]));
+                let pid = Pid::new(i32::from_ne_bytes([c, d, e, f]));
+                if let (Some(slot), Some(pid)) = (slot, pid) {
+                    self.step(now, Event::Ready { slot, pid });
+                }
+            }
+            if length < records.len() {
+                return;
+            }
+        }
+    }
+
+    /// Reaps our own dead: those that a signal has named at once, and all that
+    /// it may have stood for no more than every 50 ms.
+    fn reap(&mut self, now: Tick, died: bool) {
+        for pid in signal::noted_deaths() {
+            if self.plan.employs(pid) {
+                self.reap_one(now, pid);
+            }
+        }
+        if died && self.sweep.is_none() {
+            self.sweep = Some(now.max(self.swept.after(SWEEP)));
+        }
+        if self.sweep.is_some_and(|due| due <= now) {
+            (self.swept, self.sweep) = (now, None);
+            for pid in self.plan.pids() {
+                self.reap_one(now, pid);
+            }
+        }
+    }
+
+    fn reap_one(&mut self, now: Tick, pid: Pid) {
+        match process::reap(pid) {
+            Ok(Reaped::Dead(pid, exit)) => self.step(now, Event::Exited { pid, exit }),
+            // Somebody else in this process has waited for it: it is gone all
+            // the same, and how it ended is lost.
+            Ok(Reaped::NoChild) => self.step(now, Event::Exited { pid, exit: Exit::Status(0) }),
+            Ok(Reaped::NoneDead) | Err(_) => {}
+        }
+    }
+
+    /// Does what the signals say.
+    fn obey(&mut self, now: Tick, caught: &Caught) {
+        if caught.has(Signal::Ttin) {
+            self.log_status(now);
+        }
+        if caught.has(Signal::Term) {
+            self.stop(now);
+        }
+        for _ in 0..caught.interrupts.min(2) {
+            let main = self.above.as_ref().map(|above| above.pid);
+            if main.is_some() && caught.interrupted_by == main {
+                self.step(now, Event::StopNow { by: Sender::Main });
+            } else if self.plan.is_stopping() {
+                self.step(now, Event::StopNow { by: Sender::Stranger });
+            } else {
+                self.stop(now);
+            }
+        }
+    }
+
+    /// A graceful stop. Main's death comes as a SIGTERM too.
+    fn stop(&mut self, now: Tick) {
+        if self.main_is_gone() {
+            return self.lose_main(now);
+        }
+        if self.above.is_none() || self.sheet.wants(Wish::Final) {
+            self.begin_final_stop();
+        }
+        self.step(now, Event::Stop);
+    }
+
+    /// The port goes away with us: nobody new, and the workers are told to
+    /// empty the queue. Where somebody above keeps the socket, neither.
+    fn begin_final_stop(&self) {
+        given(|given| {
+            let held = self.sheet.wants(Wish::Held) || given.any_held();
+            if !held {
+                self.sheet.wish(Wish::Final);
+            }
+            given.let_go(self.above.is_none() && !held, self.nowhere);
+        });
+    }
+
+    fn step(&mut self, now: Tick, event: Event) {
+        let mut events = alloc::collections::VecDeque::from([event]);
+        let mut actions = Vec::new();
+        while let Some(event) = events.pop_front() {
+            self.plan.step(now, event, &mut actions);
+            for action in core::mem::take(&mut actions) {
+                events.extend(self.act(now, action));
+            }
+        }
+    }
+
+    /// Does one thing; says what came of it if the plan has to know.
+    fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
+        match action {
+            Action::Fork { slot } => {
+                let event = self.fork(slot);
+                if let Event::Forked { slot, pid } = event {
+                    self.welcome(now, slot, pid);
+                }
+                return Some(event);
+            }
+            Action::Signal { pid, signal } => {
+                // Not reaped, so it is ours; one that is dead already is as good.
+                let _ = signal::send(pid, signal);
+            }
+            Action::AnnounceReady => {
+                let level = if self.above.is_some() { Level::Debug } else { Level::Info };
+                log::log(level, format_args!("{} workers are ready", self.rules.count));
+                given(super::super::listen::Given::announce_ready);
+            }
+            Action::Finish { killed: false } => self.finished = Some(Finished::Gracefully),
+            Action::Finish { killed: true } => {
+                self.sheet.killed();
+                self.finished = Some(Finished::Killing);
+            }
+            Action::Tell(report) => self.tell(now, report),
+        }
+        None
+    }
+
+    /// A slot is filled: the board and main are told.
+    fn welcome(&self, now: Tick, slot: Slot, pid: Pid) {
+        let again = self.sheet.forked(slot, pid, now);
+        log::log(Level::Debug, format_args!("worker {slot} is {pid}"));
+        if again {
+            self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
+        }
+    }
+
+    fn tell(&self, now: Tick, report: Report) {
+        match report {
+            Report::Died { slot, pid, exit, lived, asked, next } => {
+                self.sheet.died(slot, exit, !asked && !exit.is_success(), now);
+                let (level, why) =
+                    if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
+                let (death, generation) = (Death(exit), self.generation);
+                let next = Next { next, now };
+                log::log(
+                    level,
+                    format_args!(
+                        "worker {slot} ({pid}) of generation {generation} {death} after {lived}: {why}{next}"
+                    ),
+                );
+                if !asked {
+                    self.mention(format_args!("X_PANZER=lost {slot} {pid} {death}"));
+                }
+            }
+            Report::ForkFailed { slot, next } => {
+                let next = Next { next, now };
+                log::log(Level::Warn, format_args!("worker {slot} is missing{next}"));
+            }
+        }
+    }
+
+    /// Tells main, if it has room; it looks at the board in any case.
+    fn mention(&self, words: fmt::Arguments<'_>) {
+        if self.above.is_some() {
+            let words = alloc::fmt::format(words);
+            given(|given| given.inherited.mention(words.as_bytes()));
+        }
+    }
+
+    fn log_status(&self, now: Tick) {
+        for slot in Slot::first(self.rules.count) {
+            let (state, since) = self.sheet.state(slot);
+            let (pid, state, since) = (self.plan.worker(slot), state.name(), now.since(since));
+            match pid {
+                Some(pid) => {
+                    log::log(Level::Info, format_args!("worker {slot} ({pid}) {state} for {since}"))
+                }
+                None => log::log(Level::Info, format_args!("worker {slot} {state} for {since}")),
+            }
+        }
+    }
+}
+
+/// When a slot is filled again, as the end of a line.
+struct Next {
+    next: Option<Tick>,
+    now: Tick,
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.next {
+            Some(due) if due > self.now => write!(out, "; next start in {}", due.since(self.now)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! A worker: a process forked from a monitor, which serves until it is told
+//! to stop.
+//!
+//! What a worker may call, its [`Context`] has. SIGTERM drains it, SIGINT ends
+//! it; it dies with its monitor.
+
+use super::listen::Listener;
+use crate::error::{Error, Result};
+use crate::keep::board::{Sheet, State, Wish};
+use crate::sys::fd::{self, Blocking, Borrowed, Fd};
+use crate::sys::poll::{self, Source};
+use crate::sys::signal::{self, Guard};
+use crate::sys::socket::{self, Name};
+use crate::sys::{Errno, clock, process};
+use crate::types::{Millis, Slot, Tick};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+use core::net::SocketAddr;
+
+/// How long a worker that is out of descriptors or memory leaves its queue alone.
+const BREATHER: Millis = Millis(100);
+
+/// What a worker's run comes to. An error ends the worker with status 1 and is
+/// logged; whatever it was, the worker is replaced unless it was told to stop.
+pub type Outcome = core::result::Result<(), Box<dyn core::error::Error>>;
+
+/// What runs in each forked process.
+///
+/// A closure `FnMut(&mut Context) -> Outcome` is one too.
+pub trait Worker {
+    /// Serves until told to stop; called once in each forked process.
+    ///
+    /// When it returns before that, with whatever outcome, the worker is
+    /// replaced. When it panics the process ends with status 101, or by
+    /// SIGABRT where panics abort. The process ends without running the
+    /// destructors or atexit(3) handlers that the monitor had set up.
+    ///
+    /// A fresh worker is a copy of its monitor, so it must itself
+    /// * open its own connections to databases and the like: one that was
+    ///   opened before the fork would be shared by all workers;
+    /// * reseed generators of random numbers: every worker starts with equal
+    ///   seeds;
+    /// * expect that what the monitor had buffered for standard output is in
+    ///   its buffer too.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ended the run; it is logged.
+    fn run(&mut self, context: &mut Context) -> Outcome;
+}
+
+impl<F: FnMut(&mut Context) -> Outcome> Worker for F {
+    fn run(&mut self, context: &mut Context) -> Outcome {
+        self(context)
+    }
+}
+
+/// A connection that a worker has accepted. Blocking, and close-on-exec.
+#[derive(Debug)]
+pub struct Connection(Fd);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An IPv4 or IPv6 address and port.
+    Inet(SocketAddr),
+    /// A process on this machine.
+    Unix,
+}
+
+impl Connection {
+    /// The descriptor.
+    #[must_use]
+    pub const fn as_fd(&self) -> Borrowed<'_> {
+        self.0.borrow()
+    }
+
+    /// Gives the descriptor away.
+    #[must_use]
+    pub fn into_fd(self) -> Fd {
+        self.0
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Connection> for std::os::fd::OwnedFd {
+    fn from(connection: Connection) -> Self {
+        connection.0.into()
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Connection> for std::net::TcpStream {
+    fn from(connection: Connection) -> Self {
+        std::os::fd::OwnedFd::from(connection).into()
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<Connection> for std::os::unix::net::UnixStream {
+    fn from(connection: Connection) -> Self {
+        std::os::fd::OwnedFd::from(connection).into()
+    }
+}
+
+/// What a worker knows and may do. It cannot leave the thread it was given to.
+#[derive(Debug)]
+pub struct Context {
+    slot: Slot,
+    generation: u32,
+    timeout: Millis,
+    sheet: Sheet,
+    /// Readable once the handler of SIGTERM has run.
+    stop: Fd,
+    ready: Fd,
+    said_ready: bool,
+    busy: bool,
+    /// A second number for each listener that was waited on, for the final stop.
+    queues: Vec<Queue>,
+    _here: PhantomData<*const ()>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    listener: i32,
+    second: Fd,
+}
+
+/// What a monitor gives to the worker it has forked.
+pub(super) struct Start {
+    pub slot: Slot,
+    pub generation: u32,
+    pub timeout: Millis,
+    pub sheet: Sheet,
+    pub stop: Fd,
+    pub ready: Fd,
+}
+
+impl Context {
+    pub(super) fn new(start: Start) -> Self {
+        let Start { slot, generation, timeout, sheet, stop, ready } = start;
+        Self {
+            slot,
+            generation,
+            timeout,
+            sheet,
+            stop,
+            ready,
+            said_ready: false,
+            busy: false,
+            queues: Vec::new(),
+            _here: PhantomData,
+        }
+    }
+
+    /// The worker's place in the pool, from 1.
+    #[must_use]
+    pub const fn slot(&self) -> u16 {
+        self.slot.number()
+    }
+
+    /// The number of the generation, from 1; 0 when the program runs alone.
+    #[must_use]
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Says that this worker is ready to serve.
+    ///
+    /// [`Context::accept`] says it by itself; a worker with an event loop of
+    /// its own calls this once it is set up. Only the first call does anything.
+    pub fn ready(&mut self) {
+        if core::mem::replace(&mut self.said_ready, true) {
+            return;
+        }
+        self.note(State::Idle);
+        let [a, b] = self.slot.number().to_ne_bytes();
+        let [c, d, e, f] = process::id().raw().to_ne_bytes();
+        let blocked = signal::block_output_signals();
+        // A monitor that is gone needs not be told; SIGTERM is on its way.
+        if fd::write(self.ready.borrow(), &[a, b, c, d, e, f]).is_err() {
+            blocked.swallow_pipe();
+        }
+    }
+
+    /// Whether this worker was told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        signal::is_stopping()
+    }
+
+    /// Whether, once stopping, the port goes away with this worker's
+    /// generation: then accept what waits in the queue, until
+    /// [`Context::try_accept`] says `None`, before letting go of the listener.
+    ///
+    /// Otherwise others serve the queue, and the listener can be let go at once.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.is_stopping() && self.sheet.wants(Wish::Final)
+    }
+
+    /// Readable once this worker was told to stop, for an event loop to wait
+    /// for. Do not read from it.
+    #[must_use]
+    pub const fn stop_fd(&self) -> Borrowed<'_> {
+        self.stop.borrow()
+    }
+
+    /// When a worker that was told to stop is interrupted by SIGINT; `None`
+    /// as long as it was not told.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        signal::stopping_since().map(|since| since.after(self.timeout))
+    }
+
+    /// Says that this worker has begun something, as [`Context::accept`] does
+    /// when it returns a connection.
+    pub fn busy(&mut self) {
+        if !core::mem::replace(&mut self.busy, true) {
+            self.note(State::Busy);
+        }
+    }
+
+    /// Says that it is done, which counts as one thing handled;
+    /// [`Context::accept`] does so when it is called again.
+    pub fn idle(&mut self) {
+        if core::mem::replace(&mut self.busy, false) {
+            self.sheet.handled(self.slot);
+            self.note(State::Idle);
+        }
+    }
+
+    fn note(&self, state: State) {
+        let state = if self.is_stopping() { State::Draining } else { state };
+        self.sheet.enter(self.slot, state, clock::now());
+    }
+
+    /// Waits for a connection on `listener` and takes it.
+    ///
+    /// Blocks in accept4(2), which spreads connections evenly over the workers
+    /// that wait, and wakes one of them for each. Returns `None` once this
+    /// worker was told to stop and nothing is left for it: on a reload at
+    /// once, for other workers go on with the queue; on the final stop when the
+    /// queue is empty. The first call says that the worker is ready.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the listener itself. A connection that its client
+    /// has given up is passed over; while descriptors or memory are short, the
+    /// queue is left alone for 100 ms at a time.
+    pub fn accept(&mut self, listener: &Listener) -> Result<Option<(Connection, Peer)>> {
+        self.idle();
+        self.ready();
+        let queue = self.second_number(listener)?;
+        loop {
+            let taken = {
+                let _guard = Guard::new(listener.fd());
+                if self.is_stopping() {
+                    break;
+                }
+                socket::accept(listener.as_fd())
+            };
+            match taken.map_err(Trouble::of) {
+                Ok(taken) => return Ok(Some(self.begin(taken))),
+                Err(Trouble::Passing) => {}
+                Err(Trouble::Nothing) => self.wait(Some(listener.as_fd()), None)?,
+                Err(Trouble::Shortage) => self.wait(None, Some(clock::now().after(BREATHER)))?,
+                Err(Trouble::Broken(_)) if self.is_stopping() => {}
+                Err(Trouble::Broken(errno)) => return Err(cannot_accept(listener, errno)),
+            }
+        }
+        self.last(listener, queue)
+    }
+
+    /// Waits for a connection on any of `listeners` and takes it; says on
+    /// which, by its place in the slice.
+    ///
+    /// All of them must have been made [`nonblocking`](Listener::nonblocking)
+    /// before the first fork. Otherwise as [`Context::accept`], but waiting in
+    /// poll(2), which may wake several workers for one connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::accept`]; and when a listener is not non-blocking.
+    pub fn accept_any(
+        &mut self,
+        listeners: &[Listener],
+    ) -> Result<Option<(usize, Connection, Peer)>> {
+        self.idle();
+        self.ready();
+        loop {
+            for (place, listener) in listeners.iter().enumerate() {
+                if let Some((connection, peer)) = self.try_accept(listener)? {
+                    self.busy();
+                    return Ok(Some((place, connection, peer)));
+                }
+            }
+            if self.is_stopping() {
+                self.note(State::Draining);
+                return Ok(None);
+            }
+            let stop = Source::readable(self.stop_fd());
+            let mut sources: Vec<_> =
+                listeners.iter().map(|listener| Source::readable(listener.as_fd())).collect();
+            sources.push(stop);
+            poll::wait(&mut sources, None).map_err(cannot_wait)?;
+        }
+    }
+
+    /// Takes a connection if one waits; never blocks.
+    ///
+    /// For a listener that was made [`nonblocking`](Listener::nonblocking)
+    /// before the first fork. `None` when nobody waits, and once this worker
+    /// was told to stop, unless the stop [is final](Context::is_final).
+    ///
+    /// # Errors
+    ///
+    /// When descriptors or memory are short: wait for one of your connections
+    /// to end, or a moment. When the listener is not non-blocking.
+    pub fn try_accept(&mut self, listener: &Listener) -> Result<Option<(Connection, Peer)>> {
+        if listener.blocking() == Blocking::Yes {
+            let address = listener.address();
+            return Err(Error::plain(format_args!(
+                "cannot try to accept on {address}: it would block"
+            )));
+        }
+        loop {
+            if self.is_stopping() && !self.is_final() {
+                return Ok(None);
+            }
+            match socket::accept(listener.as_fd()).map_err(Trouble::of) {
+                Ok((fd, name)) => return Ok(Some((Connection(fd), Peer::of(&name)))),
+                Err(Trouble::Passing) => {}
+                Err(Trouble::Nothing) => return Ok(None),
+                Err(Trouble::Shortage) => return Err(cannot_accept(listener, Errno(libc::EMFILE))),
+                Err(Trouble::Broken(errno)) => return Err(cannot_accept(listener, errno)),
+            }
+        }
+    }
+
+    fn begin(&mut self, (fd, name): (Fd, Name)) -> (Connection, Peer) {
+        self.busy();
+        (Connection(fd), Peer::of(&name))
+    }
+
+    /// Waits for the stop, for `also`, or until `deadline`.
+    fn wait(&self, also: Option<Borrowed<'_>>, deadline: Option<Tick>) -> Result<()> {
+        let stop = Source::readable(self.stop_fd());
+        let mut sources = [stop, also.map_or(stop, Source::readable)];
+        poll::wait(&mut sources, deadline).map_err(cannot_wait)?;
+        Ok(())
+    }
+
+    /// The place in `queues` of the second number for `listener`: a stop puts
+    /// /dev/null under the first one.
+    fn second_number(&mut self, listener: &Listener) -> Result<usize> {
+        let number = listener.as_fd().number();
+        if let Some(place) = self.queues.iter().position(|queue| queue.listener == number) {
+            return Ok(place);
+        }
+        let second =
+            fd::duplicate(listener.as_fd()).map_err(|errno| cannot_accept(listener, errno))?;
+        self.queues.push(Queue { listener: number, second });
+        Ok(self.queues.len() - 1)
+    }
+
+    /// The end of a listener: on the final stop the rest of its queue, one by
+    /// one; then, or at once, this worker lets go of it.
+    fn last(&mut self, listener: &Listener, queue: usize) -> Result<Option<(Connection, Peer)>> {
+        self.note(State::Draining);
+        while self.is_final() {
+            let second = self.queues[queue].second.borrow();
+            fd::set_blocking(second, Blocking::No)
+                .map_err(|errno| cannot_accept(listener, errno))?;
+            match socket::accept(second).map_err(Trouble::of) {
+                Ok(taken) => return Ok(Some(self.begin(taken))),
+                Err(Trouble::Passing) => {}
+                Err(Trouble::Shortage) => poll_breather()?,
+                Err(Trouble::Nothing | Trouble::Broken(_)) => break,
+            }
+        }
+        self.queues.swap_remove(queue);
+        // The stop has put nothing there if it came while we were at work.
+        signal::let_go(listener.fd());
+        Ok(None)
+    }
+}
+
+/// Waits a moment for descriptors to be free again; the stop has been seen.
+fn poll_breather() -> Result<()> {
+    poll::wait(&mut [], Some(clock::now().after(BREATHER))).map_err(cannot_wait)?;
+    Ok(())
+}
+
+fn cannot_accept(listener: &Listener, errno: Errno) -> Error {
+    Error::system(format_args!("cannot accept on {}", listener.address()), errno)
+}
+
+fn cannot_wait(errno: Errno) -> Error {
+    Error::system(format_args!("cannot wait for a connection"), errno)
+}
+
+impl Peer {
+    const fn of(name: &Name) -> Self {
+        match name {
+            Name::Inet(address) => Self::Inet(*address),
+            Name::Unix(_) | Name::Other => Self::Unix,
+        }
+    }
+}
+
+/// What accept4(2) can say besides a connection.
+enum Trouble {
+    /// It concerns one connection, which is gone; or a signal came.
+    Passing,
+    /// Nobody waits.
+    Nothing,
+    /// Descriptors or memory are short.
+    Shortage,
+    /// The listener is no listener.
+    Broken(Errno),
+}
+
+impl Trouble {
+    const fn of(errno: Errno) -> Self {
+        match errno.0 {
+            libc::EAGAIN => Self::Nothing,
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Shortage,
+            libc::EINTR
+            | libc::ECONNABORTED
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENONET
+            | libc::ENOPROTOOPT
+            | libc::ETIMEDOUT => Self::Passing,
+            _ => Self::Broken(errno),
+        }
+    }
+}
