@@ -97,7 +97,10 @@ impl Connection {
     pub fn due(&self, limit: Option<Tick>) -> Tick {
         match (self.phase, limit) {
             (Phase::Idle | Phase::Head | Phase::Body { .. }, Some(limit)) => self.until.min(limit),
-            (_, Some(_) | None) => self.until,
+            (Phase::Idle | Phase::Head | Phase::Body { .. }, None)
+            | (Phase::InHand(_) | Phase::Answering { .. } | Phase::Lingering | Phase::Closed, _) => {
+                self.until
+            }
         }
     }
 

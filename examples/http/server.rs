@@ -27,6 +27,8 @@ pub struct Server {
     connections: Vec<Connection>,
     /// No accepting before this, because the last attempt failed.
     pause: Option<Tick>,
+    /// Whether the log knows that accepting fails.
+    is_short: bool,
     delay: Millis,
 }
 
@@ -41,7 +43,7 @@ impl Server {
     /// A server for the clients of a non-blocking `listener`; an answer takes
     /// it `delay`.
     pub const fn new(listener: Option<Listener>, delay: Millis) -> Self {
-        Self { listener, connections: Vec::new(), pause: None, delay }
+        Self { listener, connections: Vec::new(), pause: None, is_short: false, delay }
     }
 
     /// Serves until told to stop and nothing is left to do.
@@ -134,6 +136,7 @@ impl Server {
         match moment.ctx.try_accept(listener) {
             Ok(None) => return false,
             Ok(Some((connection, _peer))) => {
+                self.is_short = false;
                 // The request is usually here already.
                 if let Some(mut connection) = Connection::new(connection, moment.now) {
                     connection.proceed(moment);
@@ -143,7 +146,10 @@ impl Server {
             // Out of descriptors, or of memory. Whoever is being served must
             // not suffer, and trying again at once would burn a processor.
             Err(error) => {
-                panzer::log(Level::Warn, format_args!("{error}; next attempt in {} ms", PAUSE.0));
+                if !self.is_short {
+                    panzer::log(Level::Warn, format_args!("{error}; clients have to wait"));
+                }
+                self.is_short = true;
                 self.pause = Some(moment.now.after(PAUSE));
             }
         }
