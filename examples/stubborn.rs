@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Says that it is ready, and then blocks until it is killed.
 fn refuse(ctx: &mut Context) -> Outcome {
-    signal::ignore(Signal::Term)?;
-    signal::ignore(Signal::Int)?;
+    signal::ignore(Signal::Term);
+    signal::ignore(Signal::Int);
     panzer::log(Level::Info, format_args!("worker {} will not go", ctx.slot()));
     ctx.ready();
     loop {
