@@ -183,7 +183,7 @@ impl Run {
         let mut line = format!("{:20}{generations:>11}{requests:>9}", self.name);
         for (failure, heading) in Failure::ALL {
             let (fresh, reused) = (report.failed(failure, false), report.failed(failure, true));
-            line += &format!("{:>width$}", format!("{fresh}/{reused}"), width = heading.len() + 2);
+            line += &format!("{:>width$}", format!("{fresh}/{reused}"), width = width(heading));
         }
         let (inside, outside) = report.latency(&outcome.windows);
         line += &format!("{inside:>20}{outside:>20}");
@@ -198,7 +198,12 @@ impl Run {
 fn heading() -> String {
     let mut line = format!("{:20}{:>11}{:>9}", "run", "generations", "requests");
     for (_, heading) in Failure::ALL {
-        line += &format!("  {heading}");
+        line += &format!("{heading:>width$}", width = width(heading));
     }
     line + &format!("{:>20}{:>20}", "inside, ms", "outside, ms")
+}
+
+/// The width of a column of failures.
+const fn width(heading: &str) -> usize {
+    if heading.len() > 9 { heading.len() + 2 } else { 11 }
 }

@@ -25,6 +25,10 @@ pub struct Server {
     /// Gone when no more clients are to be let in.
     listener: Option<Listener>,
     connections: Vec<Connection>,
+    /// Whether a stop was asked for when this round began. To ask in two places
+    /// would lose it in between: the first would not yet stop accepting, and
+    /// the second no longer wait for the wake-up.
+    is_stopping: bool,
     /// No accepting before this, because the last attempt failed.
     pause: Option<Tick>,
     /// Whether the log knows that accepting fails.
@@ -43,7 +47,14 @@ impl Server {
     /// A server for the clients of a non-blocking `listener`; an answer takes
     /// it `delay`.
     pub const fn new(listener: Option<Listener>, delay: Millis) -> Self {
-        Self { listener, connections: Vec::new(), pause: None, is_short: false, delay }
+        Self {
+            listener,
+            connections: Vec::new(),
+            is_stopping: false,
+            pause: None,
+            is_short: false,
+            delay,
+        }
     }
 
     /// Serves until told to stop and nothing is left to do.
@@ -51,6 +62,7 @@ impl Server {
         ctx.ready();
         while self.listener.is_some() || !self.connections.is_empty() {
             let ready = self.wait(ctx)?;
+            self.is_stopping = ctx.is_stopping();
             let delay = self.delay;
             let mut moment = Moment { ctx, now: panzer::now(), delay };
             self.go_on(&ready, &mut moment);
@@ -65,7 +77,7 @@ impl Server {
 
     /// Blocks until anything is ready or late, or a stop was asked for.
     fn wait(&self, ctx: &Context) -> panzer::Result<Ready> {
-        let listener = self.listener.as_ref().filter(|_| self.is_open(ctx));
+        let listener = self.listener.as_ref().filter(|_| self.is_open());
         let mut sources = Vec::with_capacity(self.connections.len() + 2);
         for connection in &self.connections {
             let (socket, read, write) = connection.interest();
@@ -73,7 +85,7 @@ impl Server {
         }
         sources.extend(listener.map(|listener| Source::readable(listener.as_fd())));
         // It stays readable, so a worker in its drain must not wait for it.
-        if !ctx.is_stopping() {
+        if !self.is_stopping {
             sources.push(Source::readable(ctx.stop_fd()));
         }
         panzer::wait(&mut sources, self.deadline(ctx))?;
@@ -86,8 +98,8 @@ impl Server {
     }
 
     /// Whether another client may be let in now.
-    fn is_open(&self, ctx: &Context) -> bool {
-        !ctx.is_stopping() && self.pause.is_none() && self.connections.len() < CAPACITY
+    fn is_open(&self) -> bool {
+        !self.is_stopping && self.pause.is_none() && self.connections.len() < CAPACITY
     }
 
     /// When something is late, if nothing happens before.
@@ -114,7 +126,7 @@ impl Server {
     /// Lets in one client, or in the final drain the whole queue, and lets go
     /// of the listener when told to stop.
     fn admit(&mut self, is_ready: bool, moment: &mut Moment<'_>) {
-        if !moment.ctx.is_stopping() {
+        if !self.is_stopping {
             if is_ready {
                 self.accept(moment);
             }
