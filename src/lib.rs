@@ -6,7 +6,11 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+mod plan;
+#[doc(hidden)]
+pub mod sys;
 mod types;
+#[allow(dead_code, reason = "the roles that use these formats come next")]
 mod words;
 
 pub use error::{Errno, Error, Result};

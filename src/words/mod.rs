@@ -2,3 +2,104 @@
 //!
 //! Pure: no system call, no clock, no log. Whatever comes from outside is
 //! taken apart here, and refused here with one clear line.
+
+pub mod address;
+pub mod cli;
+pub mod death;
+pub mod decimal;
+pub mod env_file;
+pub mod event;
+pub mod fdname;
+pub mod line;
+pub mod notify;
+pub mod options;
+pub mod printable;
+pub mod seconds;
+pub mod usage;
+
+#[cfg(test)]
+mod tests {
+    use super::{address, cli, decimal, env_file, event, fdname, line, notify, seconds};
+    use crate::types::Tick;
+    use alloc::ffi::CString;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use core::fmt::Write as _;
+
+    /// Right in one format or another; the beginnings of what is wrong.
+    const SEEDS: &[&[u8]] = &[
+        b"a=[fe80::1%3]:80",
+        b"localhost:65535",
+        b"n=unix:/run/x=y.sock",
+        b"1000000000.0009",
+        b"-qn4 --timeout=1.5 -b :80 -- ./app \xff",
+        b"A='x'\n# y\nB=\"\\\"\"\nC=3\n",
+        br"a:\x3a\x41\xzz:\\",
+        b"READY=1\nFDSTORE=1\nFDNAME=web\nSTATUS=\xc3\xa9\n",
+        "a…\u{1b}[2J\"\\🦀".as_bytes(),
+    ];
+
+    /// Everything that reads what comes from outside.
+    fn read_as_everything(bytes: &[u8]) {
+        let _ = decimal::parse(bytes, u32::MAX);
+        let _ = seconds::parse(bytes).map(|length| {
+            assert_eq!(seconds::parse(format(seconds::Seconds(length)).as_bytes()), Some(length));
+        });
+        let _ = address::Bind::parse(bytes).map(format);
+        let _ = env_file::parse(bytes).map_err(format);
+        let _ = notify::parse(bytes);
+        let name = fdname::unescape(bytes);
+        if let Some(carried) = fdname::escape(&name) {
+            assert!(fdname::is_valid(carried.as_bytes()));
+            assert_eq!(fdname::unescape(carried.as_bytes()), name);
+        }
+        let words: Vec<_> = bytes
+            .split(|&byte| byte == b' ' || byte == 0)
+            .filter_map(|word| CString::new(word).ok())
+            .collect();
+        let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+        if let Err(usage) = cli::parse(&words).map_err(format) {
+            assert!(!usage.contains(char::is_control), "{usage:?}");
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let mut line = line::Line::new();
+        line.write_str(&text).expect("a line takes everything");
+        let why = event::Event { why: Some(&text), ..event::Event::new(event::Kind::Failed) };
+        for line in [line, why.line(Tick(0))] {
+            let text = core::str::from_utf8(line.as_bytes()).expect("a line is text");
+            assert_eq!(text.find('\n'), Some(text.len() - 1));
+        }
+    }
+
+    fn format(value: impl core::fmt::Display) -> String {
+        alloc::format!("{value}")
+    }
+
+    #[test]
+    fn nothing_that_comes_from_outside_makes_a_reader_panic() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 33).expect("31 bits fit") % below
+        };
+        for seed in SEEDS {
+            read_as_everything(seed);
+            for _ in 0..2_000 {
+                let mut bytes = seed.to_vec();
+                for _ in 0..=random(4) {
+                    let place = random(bytes.len() + 1);
+                    let other = SEEDS[random(SEEDS.len())];
+                    match random(4) {
+                        0 => bytes.truncate(place),
+                        1 => bytes.insert(place, u8::try_from(random(256)).expect("it is a byte")),
+                        2 => drop(bytes.splice(place.., other.iter().copied())),
+                        _ => bytes.extend_from_within(..place),
+                    }
+                }
+                read_as_everything(&bytes);
+            }
+        }
+    }
+}

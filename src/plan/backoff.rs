@@ -1,0 +1,174 @@
+//! When to try again what has failed.
+//!
+//! A [`Streak`] counts the deaths in a row of one thing that is kept alive: the
+//! worker of a slot, or a monitor. A first death may be bad luck and is repaired
+//! at once; each further one doubles the wait, for a program that dies as soon
+//! as it starts would otherwise keep the machine busy with nothing but starting
+//! it. Ten seconds of health end the streak.
+//!
+//! Pure: no clock and no random numbers. The jitter, which keeps slots that
+//! failed together from trying again together, is a hash of the seed and of the
+//! number of deaths, so equal histories give equal waits.
+
+use crate::types::{Backoff, Millis, Tick};
+
+/// The health that makes the next death a first one again.
+const HEALTHY_AFTER: Millis = Millis(10_000);
+
+/// The deaths in a row of one thing that is kept alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Streak {
+    seed: u32,
+    deaths: u32,
+}
+
+impl Streak {
+    /// No deaths yet. Streaks with different seeds wait differently long.
+    #[must_use]
+    pub const fn new(seed: u32) -> Self {
+        Self { seed, deaths: 0 }
+    }
+
+    /// Counts a death at `now` and says when the repair is due.
+    ///
+    /// `healthy_since` is when the deceased became ready; `None` when it never
+    /// was. The first death is repaired at once, the n-th in a row (n from 2,
+    /// with less than 10 s of health between) after `delay` times 2^(n-2), at
+    /// most `max_delay`, give or take a quarter. A `delay` of 0 never waits.
+    pub fn died(&mut self, now: Tick, healthy_since: Option<Tick>, rules: Backoff) -> Tick {
+        if healthy_since.is_some_and(|ready| now.since(ready) >= HEALTHY_AFTER) {
+            self.reset();
+        }
+        self.deaths = self.deaths.saturating_add(1);
+        now.after(self.wait(rules))
+    }
+
+    /// The deaths in a row so far; stops at the largest number.
+    #[must_use]
+    pub const fn deaths(&self) -> u32 {
+        self.deaths
+    }
+
+    /// Forgets the deaths: the next one is the first again.
+    pub const fn reset(&mut self) {
+        self.deaths = 0;
+    }
+
+    /// How long the repair of the last death waits.
+    fn wait(&self, rules: Backoff) -> Millis {
+        let Some(doublings) = self.deaths.checked_sub(2) else { return Millis(0) };
+        let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
+        let wait = rules.delay.0.saturating_mul(factor).min(rules.max_delay.0);
+        // The jitter comes after the cap: slots that have reached the longest
+        // wait are those that most need to be kept apart.
+        let quarter = wait / 4;
+        let jitter = u64::from(hash(self.seed, self.deaths)) % (2 * quarter + 1);
+        Millis((wait - quarter).saturating_add(jitter))
+    }
+}
+
+/// A number that differs in about half of its bits for any other arguments.
+const fn hash(seed: u32, deaths: u32) -> u32 {
+    // The finaliser of MurmurHash3.
+    let bits = seed ^ deaths.wrapping_mul(0x9E37_79B9);
+    let bits = (bits ^ (bits >> 16)).wrapping_mul(0x85EB_CA6B);
+    let bits = (bits ^ (bits >> 13)).wrapping_mul(0xC2B2_AE35);
+    bits ^ (bits >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Streak;
+    use crate::types::{Backoff, Millis, Tick};
+    use alloc::vec::Vec;
+
+    const RULES: Backoff = Backoff { delay: Millis(100), max_delay: Millis(30_000) };
+    const NOW: Tick = Tick(1_000_000);
+
+    /// The waits before the repairs of so many deaths, all of them young.
+    fn waits(seed: u32, deaths: usize, rules: Backoff) -> Vec<u64> {
+        let mut streak = Streak::new(seed);
+        (0..deaths).map(|_| streak.died(NOW, None, rules).since(NOW).0).collect()
+    }
+
+    #[test]
+    fn a_first_death_is_repaired_at_once() {
+        assert_eq!(Streak::new(7).died(NOW, None, RULES), NOW);
+    }
+
+    #[test]
+    fn each_further_death_waits_about_twice_as_long_up_to_the_limit() {
+        let expected = [0, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000];
+        for seed in 0..1_000 {
+            for (wait, middle) in waits(seed, 11, RULES).into_iter().zip(expected) {
+                let allowed = middle - middle / 4..=middle + middle / 4;
+                assert!(allowed.contains(&wait), "seed {seed}: {wait} is not in {allowed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_jitter_uses_all_of_its_range() {
+        let thirds: Vec<u64> = (0..1_000).map(|seed| waits(seed, 3, RULES)[2]).collect();
+        assert!(thirds.iter().any(|&wait| wait < 155), "never far below the middle");
+        assert!(thirds.iter().any(|&wait| wait > 245), "never far above the middle");
+    }
+
+    #[test]
+    fn equal_histories_wait_equally_and_different_seeds_do_not() {
+        assert_eq!(waits(1, 12, RULES), waits(1, 12, RULES));
+        assert_ne!(waits(1, 12, RULES), waits(2, 12, RULES));
+    }
+
+    #[test]
+    fn ten_seconds_of_health_end_the_streak() {
+        let mut streak = Streak::new(7);
+        streak.died(NOW, None, RULES);
+        streak.died(NOW, None, RULES);
+        assert_eq!(streak.deaths(), 2);
+
+        let later = NOW.after(Millis(10_000));
+        assert_eq!(streak.died(later, Some(NOW), RULES), later);
+        assert_eq!(streak.deaths(), 1);
+    }
+
+    #[test]
+    fn a_little_less_than_ten_seconds_of_health_do_not() {
+        let mut streak = Streak::new(7);
+        streak.died(NOW, None, RULES);
+        let later = NOW.after(Millis(9_999));
+        assert!(streak.died(later, Some(NOW), RULES) > later);
+        assert_eq!(streak.deaths(), 2);
+    }
+
+    #[test]
+    fn a_delay_of_zero_never_waits() {
+        let rules = Backoff { delay: Millis(0), ..RULES };
+        assert_eq!(waits(7, 100, rules), [0; 100]);
+    }
+
+    #[test]
+    fn a_limit_below_the_delay_is_the_wait() {
+        let rules = Backoff { delay: Millis(100), max_delay: Millis(40) };
+        assert!(waits(7, 5, rules)[1..].iter().all(|wait| (30..=50).contains(wait)));
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let most = Millis(u64::MAX);
+        let mut streak = Streak { seed: 7, deaths: u32::MAX - 1 };
+        let rules = Backoff { delay: most, max_delay: most };
+        for _ in 0..3 {
+            assert!(streak.died(Tick(u64::MAX), None, rules) == Tick(u64::MAX));
+        }
+        assert_eq!(streak.deaths(), u32::MAX);
+    }
+
+    #[test]
+    fn a_streak_that_was_reset_begins_again() {
+        let mut streak = Streak::new(7);
+        streak.died(NOW, None, RULES);
+        streak.reset();
+        assert_eq!(streak.died(NOW, None, RULES), NOW);
+    }
+}

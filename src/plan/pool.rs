@@ -1,0 +1,757 @@
+//! The library monitor's decisions about its workers.
+//!
+//! Keeps every slot filled until told to stop, then empties them all: SIGTERM
+//! at once, SIGINT when the timeout is over, SIGKILL two seconds after that. A
+//! worker gets each of the three at most once, and never one that was reaped.
+//!
+//! Who escalates a stop is the [`Authority`]'s question. Under main the outer
+//! clock is main's: the times run here too, but nobody acts on them unless they
+//! are shorter than main's, a stranger orders the stop, or main is gone.
+//!
+//! Pure: no system call, no clock, no log. The monitor performs what this
+//! decides, in order, and reports back what came of it. It sends
+//! [`Event::Timer`] when the deadline has passed, and after everything else that
+//! woke it: only the timer forks, so whoever dies by the stop that is about to
+//! be read is not replaced.
+//!
+//! Every worker that leaves unasked is replaced, with whatever status it left,
+//! and its slot alone waits by its own [`Streak`](crate::plan::backoff::Streak).
+//!
+//! Every event costs time linear in the number of slots, most of them less.
+
+mod row;
+
+use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
+use alloc::vec::Vec;
+use row::{Place, Row, Stage, Told, Worker};
+
+/// From the SIGINT of a graceful stop to its SIGKILL.
+const KILL_AFTER_TIMEOUT: Millis = Millis(2_000);
+/// From the SIGINT of a stop-now to its SIGKILL.
+const KILL_AFTER_STOP_NOW: Millis = Millis(1_000);
+/// The kernel's number of the signal that nobody can refuse.
+const SIGKILL: u8 = 9;
+/// The most forks between two looks at the world: with thousands of slots to
+/// fill, a stop must not wait for the last of them.
+const FORKS_AT_ONCE: usize = 32;
+
+/// What the pool keeps to.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The number of workers, at most [`Slot::LAST`].
+    pub count: u16,
+    /// From the SIGTERM of a graceful stop to its SIGINT.
+    pub timeout: Millis,
+    /// How long an empty slot waits.
+    pub backoff: Backoff,
+    /// Makes this pool's jitter differ from another's.
+    pub seed: u32,
+}
+
+/// Who escalates a stop that is not obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// We do: nobody is above us.
+    Own,
+    /// Main does, unless our own timeout is shorter than this one of main's.
+    Main {
+        /// What main gives a generation from SIGTERM to SIGINT.
+        timeout: Millis,
+    },
+}
+
+/// Who sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// The main process above us.
+    Main,
+    /// Anybody else: an operator, a terminal, a service manager.
+    Stranger,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// [`Action::Fork`] made this process.
+    Forked {
+        /// The slot that was to be filled.
+        slot: Slot,
+        /// The new worker.
+        pid: Pid,
+    },
+    /// [`Action::Fork`] made nothing.
+    ForkFailed {
+        /// The slot that is still empty.
+        slot: Slot,
+    },
+    /// Somebody says that this worker of this slot serves. Ignored unless it is
+    /// in that slot.
+    Ready {
+        /// The slot it claims to fill.
+        slot: Slot,
+        /// The process it claims to be.
+        pid: Pid,
+    },
+    /// A child was reaped. Ignored unless it is a worker.
+    Exited {
+        /// Who it was.
+        pid: Pid,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Stop gracefully. Once a stop has begun, this changes nothing.
+    Stop,
+    /// Stop now, with or without a [`Event::Stop`] before.
+    StopNow {
+        /// Who wants that: under main's clock only main's word leaves the
+        /// SIGKILL to main.
+        by: Sender,
+    },
+    /// Main has died: stop gracefully, by our own clock.
+    MainGone,
+    /// We could not run for so long, and nobody pays for it: every deadline
+    /// moves back. Comes before the other events of the same waking.
+    Overslept {
+        /// The time that was lost.
+        by: Millis,
+    },
+    /// [`Pool::deadline`] has passed.
+    Timer,
+}
+
+/// Something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Fork a worker; answered with [`Event::Forked`] or [`Event::ForkFailed`].
+    Fork {
+        /// The slot that it fills.
+        slot: Slot,
+    },
+    /// Send this signal to this worker, which has not been reaped.
+    Signal {
+        /// The worker.
+        pid: Pid,
+        /// SIGTERM, SIGINT or SIGKILL.
+        signal: Signal,
+    },
+    /// For the first and only time, every slot has a ready worker.
+    AnnounceReady,
+    /// The stop is complete: nobody is left, and no event matters any more.
+    Finish {
+        /// Whether a worker had to be ended with SIGKILL.
+        killed: bool,
+    },
+    /// Something to put into the log and on the board.
+    Tell(Report),
+}
+
+/// What the log and the board want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Report {
+    /// A worker is dead.
+    Died {
+        /// The slot it filled.
+        slot: Slot,
+        /// Who it was.
+        pid: Pid,
+        /// How it ended.
+        exit: Exit,
+        /// From its fork to its reaping.
+        lived: Millis,
+        /// Whether we had told it to leave.
+        asked: bool,
+        /// When the slot will be filled again; `None`: never.
+        next: Option<Tick>,
+    },
+    /// A worker could not be made.
+    ForkFailed {
+        /// The slot that is still empty.
+        slot: Slot,
+        /// When the next attempt is due; `None`: never.
+        next: Option<Tick>,
+    },
+}
+
+/// What all slots are about. The times are kept whoever's clock counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Course {
+    /// Every slot is to be full.
+    Serving,
+    /// Everybody was sent SIGTERM.
+    Draining { interrupt_at: Tick },
+    /// Everybody was sent SIGINT.
+    Interrupted { kill_at: Tick },
+    /// Everybody was sent SIGKILL.
+    Killed,
+    /// Nobody is left.
+    Finished,
+}
+
+impl Course {
+    /// What a worker that appears only now is sent at once.
+    const fn told(self) -> Option<Told> {
+        match self {
+            Self::Serving | Self::Finished => None,
+            Self::Draining { .. } => Some(Told::Term),
+            Self::Interrupted { .. } => Some(Told::Int),
+            Self::Killed => Some(Told::Kill),
+        }
+    }
+}
+
+/// Whose clock escalates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Clock {
+    Ours,
+    Mains,
+}
+
+/// The workers of one monitor, and what becomes of them.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    rules: Rules,
+    rows: Vec<Row>,
+    course: Course,
+    clock: Clock,
+    announced: bool,
+    killed: bool,
+}
+
+impl Pool {
+    /// A pool whose slots are all empty and due: its deadline is `now`.
+    #[must_use]
+    pub fn new(rules: Rules, authority: Authority, now: Tick) -> Self {
+        let clock = match authority {
+            Authority::Main { timeout } if rules.timeout >= timeout => Clock::Mains,
+            Authority::Main { .. } | Authority::Own => Clock::Ours,
+        };
+        let seed = |slot: Slot| rules.seed.wrapping_add(u32::from(slot.number()));
+        let rows = Slot::first(rules.count).map(|slot| Row::new(slot, seed(slot), now)).collect();
+        Self { rules, rows, course: Course::Serving, clock, announced: false, killed: false }
+    }
+
+    /// Takes in what happened at `now` and appends what is to be done.
+    ///
+    /// # Panics
+    ///
+    /// When a fork is reported that was not asked for.
+    pub fn step(&mut self, now: Tick, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Forked { slot, pid } => self.adopt(now, slot, pid, actions),
+            Event::ForkFailed { slot } => self.miss(now, slot, actions),
+            Event::Ready { slot, pid } => self.welcome(now, slot, pid, actions),
+            Event::Exited { pid, exit } => self.bury(now, pid, exit, actions),
+            Event::Stop => self.drain(now, actions),
+            Event::StopNow { by } => self.interrupt(now, by, actions),
+            Event::MainGone => {
+                self.clock = Clock::Ours;
+                self.drain(now, actions);
+            }
+            Event::Overslept { by } => self.postpone(by),
+            Event::Timer => self.wake(now, actions),
+        }
+        self.finish_if_empty(actions);
+    }
+
+    /// When [`Event::Timer`] is due; `None`: only another event can wake us.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        let stop = match self.course {
+            Course::Serving => return self.rows.iter().filter_map(Row::due).min(),
+            Course::Draining { interrupt_at } => interrupt_at,
+            Course::Interrupted { kill_at } => kill_at,
+            Course::Killed | Course::Finished => return None,
+        };
+        match self.clock {
+            Clock::Ours => Some(stop),
+            Clock::Mains => None,
+        }
+    }
+
+    /// Whether a stop has begun: the next SIGINT then means now.
+    #[must_use]
+    pub const fn is_stopping(&self) -> bool {
+        !matches!(self.course, Course::Serving)
+    }
+
+    /// A fork made `pid`. One that comes after the stop hears of it at once.
+    fn adopt(&mut self, now: Tick, slot: Slot, pid: Pid, actions: &mut Vec<Action>) {
+        let told = self.course.told();
+        let row = self.forking(slot);
+        row.place = Place::Taken(Worker { pid, since: now, stage: Stage::Starting });
+        if let Some(told) = told {
+            row.tell(told, actions);
+        }
+    }
+
+    /// A fork made nothing, which counts as a death without health.
+    fn miss(&mut self, now: Tick, slot: Slot, actions: &mut Vec<Action>) {
+        self.forking(slot);
+        let next = self.vacate(slot.index(), now, None);
+        actions.push(Action::Tell(Report::ForkFailed { slot, next }));
+    }
+
+    /// The row of a slot whose fork is outstanding.
+    fn forking(&mut self, slot: Slot) -> &mut Row {
+        let row = &mut self.rows[slot.index()];
+        assert!(row.place == Place::Forking, "slot {slot} is not being filled");
+        row
+    }
+
+    /// The worker `pid` says that it serves.
+    fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid, actions: &mut Vec<Action>) {
+        let Some(row) = self.rows.get_mut(slot.index()) else { return };
+        if row.welcome(now, pid) && !self.announced && self.rows.iter().all(Row::is_ready) {
+            self.announced = true;
+            actions.push(Action::AnnounceReady);
+        }
+    }
+
+    /// The worker `pid` was reaped: reports it and has its slot filled again.
+    fn bury(&mut self, now: Tick, pid: Pid, exit: Exit, actions: &mut Vec<Action>) {
+        let workers = self.rows.iter().map(Row::worker).enumerate();
+        let mut known = workers.filter_map(|(index, worker)| Some((index, worker?)));
+        let Some((index, worker)) = known.find(|(_, worker)| worker.pid == pid) else { return };
+        let (ready_at, told) = match worker.stage {
+            Stage::Starting => (None, None),
+            Stage::Ready { at } => (Some(at), None),
+            Stage::Leaving { told } => (None, Some(told)),
+        };
+        // One that left by itself while SIGKILL was on its way needed none.
+        let was_killed = matches!(exit, Exit::Signal { number: SIGKILL, core: _ });
+        self.killed |= told == Some(Told::Kill) && was_killed;
+        let slot = self.rows[index].slot;
+        let next = self.vacate(index, now, ready_at);
+        let lived = now.since(worker.since);
+        let asked = told.is_some();
+        actions.push(Action::Tell(Report::Died { slot, pid, exit, lived, asked, next }));
+    }
+
+    /// Empties a slot and says when it will be filled again.
+    fn vacate(&mut self, index: usize, now: Tick, ready_at: Option<Tick>) -> Option<Tick> {
+        let is_stopping = self.is_stopping();
+        let row = &mut self.rows[index];
+        if is_stopping {
+            row.close();
+            return None;
+        }
+        Some(row.vacate(now, ready_at, self.rules.backoff))
+    }
+
+    /// Begins a graceful stop; a stop that has begun goes on as it was.
+    fn drain(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        if !self.is_stopping() {
+            self.course = Course::Draining { interrupt_at: now.after(self.rules.timeout) };
+            self.tell_all(Told::Term, actions);
+        }
+    }
+
+    /// Stops now. That never moves a deadline back.
+    fn interrupt(&mut self, now: Tick, by: Sender, actions: &mut Vec<Action>) {
+        let before = match self.course {
+            Course::Serving => None,
+            Course::Draining { interrupt_at } => Some(interrupt_at.after(KILL_AFTER_TIMEOUT)),
+            Course::Interrupted { kill_at } => Some(kill_at),
+            Course::Killed | Course::Finished => return,
+        };
+        let due = now.after(KILL_AFTER_STOP_NOW);
+        let kill_at = match (self.clock, by) {
+            // Main will not see this order through. The times so far were
+            // main's to act on, so they limit nothing.
+            (Clock::Mains, Sender::Stranger) => {
+                self.clock = Clock::Ours;
+                due
+            }
+            (Clock::Mains, Sender::Main) | (Clock::Ours, Sender::Main | Sender::Stranger) => {
+                before.map_or(due, |before| before.min(due))
+            }
+        };
+        self.course = Course::Interrupted { kill_at };
+        self.tell_all(Told::Int, actions);
+    }
+
+    /// Moves every deadline back.
+    fn postpone(&mut self, by: Millis) {
+        match &mut self.course {
+            Course::Draining { interrupt_at: at } | Course::Interrupted { kill_at: at } => {
+                *at = at.after(by);
+            }
+            Course::Serving | Course::Killed | Course::Finished => {}
+        }
+        for row in &mut self.rows {
+            if let Place::Empty { due } = &mut row.place {
+                *due = due.after(by);
+            }
+        }
+    }
+
+    /// Does what is due at `now`, if the deadline has passed.
+    fn wake(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.course {
+            Course::Serving => self.refill(now, actions),
+            Course::Draining { interrupt_at } => {
+                let kill_at = interrupt_at.after(KILL_AFTER_TIMEOUT);
+                self.course = Course::Interrupted { kill_at };
+                self.tell_all(Told::Int, actions);
+            }
+            Course::Interrupted { .. } => {
+                self.course = Course::Killed;
+                self.tell_all(Told::Kill, actions);
+            }
+            Course::Killed | Course::Finished => unreachable!("these have no deadline"),
+        }
+    }
+
+    /// Forks for the slots that are due, a limited number at a time.
+    fn refill(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let due = self.rows.iter_mut().filter(|row| row.due().is_some_and(|due| due <= now));
+        for row in due.take(FORKS_AT_ONCE) {
+            row.place = Place::Forking;
+            actions.push(Action::Fork { slot: row.slot });
+        }
+    }
+
+    /// Sends everybody `told`, and lets no empty slot be filled again.
+    fn tell_all(&mut self, told: Told, actions: &mut Vec<Action>) {
+        for row in &mut self.rows {
+            match row.place {
+                Place::Empty { .. } => row.close(),
+                Place::Taken(_) => row.tell(told, actions),
+                Place::Forking | Place::Closed => {}
+            }
+        }
+    }
+
+    /// Ends the stop when nobody is left and nobody is on the way.
+    fn finish_if_empty(&mut self, actions: &mut Vec<Action>) {
+        let over = self.is_stopping() && self.course != Course::Finished;
+        if over && self.rows.iter().all(|row| row.place == Place::Closed) {
+            self.course = Course::Finished;
+            actions.push(Action::Finish { killed: self.killed });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Authority, Event, Pool, Report, Rules, Sender};
+    use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
+    use alloc::vec::Vec;
+
+    const MAIN: Authority = Authority::Main { timeout: Millis(60_000) };
+
+    const fn pid(raw: i32) -> Pid {
+        Pid::new(raw).expect("tests use positive numbers")
+    }
+
+    const fn slot(number: u16) -> Slot {
+        Slot::new(number).expect("tests use slots from 1")
+    }
+
+    /// A pool of empty slots, made at 0.
+    fn pool_of(count: u16, authority: Authority, timeout: Millis) -> Pool {
+        let backoff = Backoff { delay: Millis(100), max_delay: Millis(30_000) };
+        Pool::new(Rules { count, timeout, backoff, seed: 1 }, authority, Tick(0))
+    }
+
+    /// A pool with these workers, forked at 0 and ready at 100, in slots from 1.
+    fn serving(workers: &[i32], authority: Authority, timeout: Millis) -> Pool {
+        let count = u16::try_from(workers.len()).expect("tests have few workers");
+        let mut pool = pool_of(count, authority, timeout);
+        at(&mut pool, 0, Event::Timer);
+        for (slot, worker) in Slot::first(count).zip(workers) {
+            at(&mut pool, 0, Event::Forked { slot, pid: pid(*worker) });
+            at(&mut pool, 100, Event::Ready { slot, pid: pid(*worker) });
+        }
+        pool
+    }
+
+    /// What the pool does about one event at this moment.
+    fn at(pool: &mut Pool, now: u64, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        pool.step(Tick(now), event, &mut actions);
+        actions
+    }
+
+    /// What the pool sends when its deadline comes, which must be at `now`.
+    fn at_deadline(pool: &mut Pool, now: u64) -> Vec<Action> {
+        assert_eq!(pool.deadline(), Some(Tick(now)));
+        assert_eq!(at(pool, now - 1, Event::Timer), [], "too early");
+        at(pool, now, Event::Timer)
+    }
+
+    const fn signal(worker: i32, signal: Signal) -> Action {
+        Action::Signal { pid: pid(worker), signal }
+    }
+
+    const fn exited(worker: i32) -> Event {
+        Event::Exited { pid: pid(worker), exit: Exit::Status(0) }
+    }
+
+    const fn shot(worker: i32, number: u8) -> Event {
+        Event::Exited { pid: pid(worker), exit: Exit::Signal { number, core: false } }
+    }
+
+    fn next_of(actions: &[Action]) -> Option<Tick> {
+        let [Action::Tell(Report::Died { next, .. } | Report::ForkFailed { next, .. })] = actions
+        else {
+            panic!("expected one report: {actions:?}")
+        };
+        *next
+    }
+
+    #[test]
+    fn every_slot_is_filled_at_once_and_readiness_is_announced_once() {
+        let mut pool = pool_of(2, Authority::Own, Millis(60_000));
+        let forks = [Action::Fork { slot: slot(1) }, Action::Fork { slot: slot(2) }];
+        assert_eq!(pool.deadline(), Some(Tick(0)));
+        assert_eq!(at(&mut pool, 0, Event::Timer), forks);
+        assert_eq!(pool.deadline(), None);
+
+        at(&mut pool, 6, Event::Forked { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 6, Event::Forked { slot: slot(2), pid: pid(12) });
+        assert_eq!(at(&mut pool, 50, Event::Ready { slot: slot(1), pid: pid(11) }), []);
+        let ready = Event::Ready { slot: slot(2), pid: pid(12) };
+        assert_eq!(at(&mut pool, 60, ready), [Action::AnnounceReady]);
+        assert_eq!(at(&mut pool, 61, ready), []);
+    }
+
+    #[test]
+    fn readiness_is_believed_only_of_the_worker_in_that_slot() {
+        let mut pool = pool_of(1, Authority::Own, Millis(60_000));
+        at(&mut pool, 0, Event::Timer);
+        at(&mut pool, 0, Event::Forked { slot: slot(1), pid: pid(11) });
+        for (number, worker) in [(1, 12), (2, 11), (16_383, 11)] {
+            let gossip = Event::Ready { slot: slot(number), pid: pid(worker) };
+            assert_eq!(at(&mut pool, 1, gossip), []);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_leaves_unasked_is_replaced_at_once_and_then_later_and_later() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        let died = Report::Died {
+            slot: slot(2),
+            pid: pid(12),
+            exit: Exit::Status(0),
+            lived: Millis(5_000),
+            asked: false,
+            next: Some(Tick(5_000)),
+        };
+        assert_eq!(at(&mut pool, 5_000, exited(12)), [Action::Tell(died)]);
+        assert_eq!(at_deadline(&mut pool, 5_000), [Action::Fork { slot: slot(2) }]);
+
+        at(&mut pool, 5_000, Event::Forked { slot: slot(2), pid: pid(13) });
+        let next = next_of(&at(&mut pool, 5_010, shot(13, 11))).expect("it is replaced");
+        assert!((Tick(5_085)..=Tick(5_135)).contains(&next), "{next:?}");
+        assert_eq!(at_deadline(&mut pool, next.0), [Action::Fork { slot: slot(2) }]);
+    }
+
+    #[test]
+    fn a_worker_that_was_healthy_for_long_is_replaced_at_once_again() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        at(&mut pool, 200, exited(11));
+        at(&mut pool, 200, Event::Timer);
+        at(&mut pool, 200, Event::Forked { slot: slot(1), pid: pid(12) });
+        at(&mut pool, 300, Event::Ready { slot: slot(1), pid: pid(12) });
+        assert_eq!(next_of(&at(&mut pool, 10_300, exited(12))), Some(Tick(10_300)));
+    }
+
+    #[test]
+    fn one_bad_worker_never_delays_another_slot() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        for (now, worker) in [(200, 21), (300, 22), (500, 23), (900, 24)] {
+            let previous = if worker == 21 { 12 } else { worker - 1 };
+            let next = next_of(&at(&mut pool, now, exited(previous))).expect("it is replaced");
+            at(&mut pool, next.0, Event::Timer);
+            at(&mut pool, next.0, Event::Forked { slot: slot(2), pid: pid(worker) });
+        }
+        assert_eq!(next_of(&at(&mut pool, 1_500, exited(11))), Some(Tick(1_500)));
+    }
+
+    #[test]
+    fn a_fork_that_fails_is_tried_again_at_once_and_then_waits() {
+        let mut pool = pool_of(1, Authority::Own, Millis(60_000));
+        let failed = Event::ForkFailed { slot: slot(1) };
+        assert_eq!(at(&mut pool, 0, Event::Timer), [Action::Fork { slot: slot(1) }]);
+        assert_eq!(next_of(&at(&mut pool, 0, failed)), Some(Tick(0)));
+        assert_eq!(at(&mut pool, 0, Event::Timer), [Action::Fork { slot: slot(1) }]);
+        let next = next_of(&at(&mut pool, 0, failed)).expect("it is tried again");
+        assert!(next >= Tick(75), "{next:?}");
+    }
+
+    #[test]
+    fn many_forks_leave_room_for_a_stop_between_them() {
+        let mut pool = pool_of(100, Authority::Own, Millis(60_000));
+        assert_eq!(at(&mut pool, 0, Event::Timer).len(), 32);
+        assert_eq!(pool.deadline(), Some(Tick(0)));
+        assert_eq!(at(&mut pool, 1, Event::Stop), []);
+        assert_eq!(pool.deadline(), Some(Tick(60_001)));
+        assert_eq!(at(&mut pool, 1, Event::Timer), []);
+    }
+
+    #[test]
+    fn a_stubborn_worker_is_interrupted_when_its_minute_is_up_and_killed_two_seconds_later() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        assert_eq!(at(&mut pool, 5_000, Event::Stop), [signal(11, Signal::Term)]);
+        assert_eq!(at_deadline(&mut pool, 65_000), [signal(11, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 67_000), [signal(11, Signal::Kill)]);
+        assert_eq!(pool.deadline(), None);
+        let report = Report::Died {
+            slot: slot(1),
+            pid: pid(11),
+            exit: Exit::Signal { number: 9, core: false },
+            lived: Millis(67_001),
+            asked: true,
+            next: None,
+        };
+        let end = [Action::Tell(report), Action::Finish { killed: true }];
+        assert_eq!(at(&mut pool, 67_001, shot(11, 9)), end);
+    }
+
+    #[test]
+    fn who_leaves_by_itself_before_the_kill_arrives_was_not_killed() {
+        let mut pool = serving(&[11], Authority::Own, Millis(0));
+        at(&mut pool, 200, Event::Stop);
+        at(&mut pool, 200, Event::Timer);
+        assert_eq!(at_deadline(&mut pool, 2_200), [signal(11, Signal::Kill)]);
+        let end = at(&mut pool, 2_201, exited(11));
+        assert_eq!(end.last(), Some(&Action::Finish { killed: false }));
+    }
+
+    #[test]
+    fn a_second_stop_gives_nobody_more_time() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, Event::Stop);
+        assert_eq!(at(&mut pool, 40_000, Event::Stop), []);
+        assert_eq!(pool.deadline(), Some(Tick(61_000)));
+    }
+
+    #[test]
+    fn the_stop_is_complete_when_the_last_worker_is_reaped() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        let terms = [signal(11, Signal::Term), signal(12, Signal::Term)];
+        assert_eq!(at(&mut pool, 1_000, Event::Stop), terms);
+        assert_eq!(next_of(&at(&mut pool, 1_001, exited(12))), None);
+        let end = at(&mut pool, 1_002, exited(11));
+        assert_eq!(end.last(), Some(&Action::Finish { killed: false }));
+        assert_eq!(at(&mut pool, 1_003, Event::Stop), []);
+        assert_eq!(at(&mut pool, 1_003, Event::StopNow { by: Sender::Stranger }), []);
+    }
+
+    #[test]
+    fn nobody_is_forked_for_a_slot_that_was_waiting_when_the_stop_came() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, exited(11));
+        assert_eq!(at(&mut pool, 1_000, Event::Stop), [Action::Finish { killed: false }]);
+        assert_eq!(at(&mut pool, 1_000, Event::Timer), []);
+        assert_eq!(pool.deadline(), None);
+    }
+
+    #[test]
+    fn a_worker_that_appears_during_the_stop_is_told_at_once() {
+        let mut pool = pool_of(2, Authority::Own, Millis(60_000));
+        at(&mut pool, 0, Event::Timer);
+        assert_eq!(at(&mut pool, 0, Event::Stop), []);
+        let forked = Event::Forked { slot: slot(1), pid: pid(11) };
+        assert_eq!(at(&mut pool, 1, forked), [signal(11, Signal::Term)]);
+        assert_eq!(next_of(&at(&mut pool, 1, Event::ForkFailed { slot: slot(2) })), None);
+    }
+
+    #[test]
+    fn stop_now_interrupts_at_once_and_kills_a_second_later() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, Event::Stop);
+        let stop_now = Event::StopNow { by: Sender::Stranger };
+        assert_eq!(at(&mut pool, 3_000, stop_now), [signal(11, Signal::Int)]);
+        assert_eq!(at(&mut pool, 3_500, stop_now), []);
+        assert_eq!(at_deadline(&mut pool, 4_000), [signal(11, Signal::Kill)]);
+    }
+
+    #[test]
+    fn stop_now_needs_no_stop_before() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        let stop_now = Event::StopNow { by: Sender::Stranger };
+        assert_eq!(at(&mut pool, 3_000, stop_now), [signal(11, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 4_000), [signal(11, Signal::Kill)]);
+    }
+
+    #[test]
+    fn stop_now_never_moves_the_kill_back() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        at(&mut pool, 0, Event::Stop);
+        at(&mut pool, 60_000, Event::Timer);
+        at(&mut pool, 61_500, Event::StopNow { by: Sender::Stranger });
+        assert_eq!(pool.deadline(), Some(Tick(62_000)));
+    }
+
+    #[test]
+    fn under_main_the_escalation_is_left_to_main() {
+        let mut pool = serving(&[11], MAIN, Millis(60_000));
+        assert_eq!(at(&mut pool, 1_000, Event::Stop), [signal(11, Signal::Term)]);
+        assert_eq!(pool.deadline(), None);
+        let ordered = Event::StopNow { by: Sender::Main };
+        assert_eq!(at(&mut pool, 61_000, ordered), [signal(11, Signal::Int)]);
+        assert_eq!(pool.deadline(), None);
+        assert_eq!(at(&mut pool, 99_000, Event::Timer), []);
+    }
+
+    #[test]
+    fn a_timeout_shorter_than_mains_is_kept_here() {
+        let mut pool = serving(&[11], MAIN, Millis(59_999));
+        at(&mut pool, 1_000, Event::Stop);
+        assert_eq!(at_deadline(&mut pool, 60_999), [signal(11, Signal::Int)]);
+    }
+
+    #[test]
+    fn a_strangers_stop_now_is_seen_through_under_main_too() {
+        let mut pool = serving(&[11], MAIN, Millis(60_000));
+        at(&mut pool, 1_000, Event::Stop);
+        at(&mut pool, 2_000, Event::StopNow { by: Sender::Main });
+        assert_eq!(at(&mut pool, 9_000, Event::StopNow { by: Sender::Stranger }), []);
+        assert_eq!(at_deadline(&mut pool, 10_000), [signal(11, Signal::Kill)]);
+    }
+
+    #[test]
+    fn when_main_is_gone_the_workers_leave_by_our_own_clock() {
+        let mut pool = serving(&[11], MAIN, Millis(60_000));
+        assert_eq!(at(&mut pool, 1_000, Event::MainGone), [signal(11, Signal::Term)]);
+        assert_eq!(at_deadline(&mut pool, 61_000), [signal(11, Signal::Int)]);
+    }
+
+    #[test]
+    fn when_main_goes_during_a_stop_the_time_counts_from_its_beginning() {
+        let mut pool = serving(&[11], MAIN, Millis(60_000));
+        at(&mut pool, 1_000, Event::Stop);
+        assert_eq!(at(&mut pool, 31_000, Event::MainGone), []);
+        assert_eq!(at_deadline(&mut pool, 61_000), [signal(11, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 63_000), [signal(11, Signal::Kill)]);
+    }
+
+    #[test]
+    fn time_in_which_we_could_not_run_is_given_back_to_everybody() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, Event::Stop);
+        at(&mut pool, 500_000, Event::Overslept { by: Millis(439_000) });
+        assert_eq!(at_deadline(&mut pool, 500_000), [signal(11, Signal::Int)]);
+        at(&mut pool, 600_000, Event::Overslept { by: Millis(98_000) });
+        assert_eq!(at_deadline(&mut pool, 600_000), [signal(11, Signal::Kill)]);
+    }
+
+    #[test]
+    fn a_lost_hour_delays_a_refill_too() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, exited(11));
+        at(&mut pool, 3_601_000, Event::Overslept { by: Millis(3_600_000) });
+        assert_eq!(pool.deadline(), Some(Tick(3_601_000)));
+    }
+
+    #[test]
+    fn a_stranger_that_was_reaped_changes_nothing() {
+        let mut pool = serving(&[11], Authority::Own, Millis(60_000));
+        assert_eq!(at(&mut pool, 1_000, exited(99)), []);
+    }
+}

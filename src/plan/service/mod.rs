@@ -1,0 +1,418 @@
+//! What main decides about its generations.
+//!
+//! Keeps one generation current. A reload starts another beside it, which has
+//! to be ready and to live through its probation before the old one is asked
+//! to leave; until then nothing that happens to the new one touches the old
+//! one. A current monitor that dies is replaced, with a growing wait when it
+//! keeps dying. A stop ends all of them, and main leaves last.
+//!
+//! Pure: no system call, no clock, no log. `roles::main` performs what is
+//! decided here and reports what came of it.
+//!
+//! Generations are kept in the order of their numbers. At most one of them is
+//! an attempt (starting or on probation) and at most one is current; all
+//! others are on their way out. At most three are alive, which does not count
+//! those that were sent SIGKILL: a fourth waits, and the oldest that is
+//! leaving has to hurry.
+
+mod member;
+mod stop;
+mod words;
+
+pub use words::{Action, Event, Exec, Failure, Left, Readiness, Report, Rules};
+
+use super::backoff::Streak;
+use crate::types::{Generation, Millis, Pid, Signal, Tick};
+use alloc::vec::Vec;
+use member::{Life, Member};
+
+/// How many generations may be alive.
+const MOST_ALIVE: usize = 3;
+
+/// The decisions of main.
+#[derive(Clone, Debug)]
+pub struct Service {
+    rules: Rules,
+    members: Vec<Member>,
+    next: Generation,
+    /// When the next generation is wanted, if one is.
+    wanted: Option<Tick>,
+    /// The monitor's deaths in a row.
+    streak: Streak,
+    past: Past,
+    stop: Stop,
+}
+
+/// Whether anything has ever been ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Past {
+    /// Nothing has; so many starts have failed.
+    NeverReady { failed: u32 },
+    /// Something has.
+    Ready,
+}
+
+/// Whether main is to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stop {
+    /// It is not.
+    No,
+    /// It is, and goes on serving until then.
+    Lingering { until: Tick },
+    /// Everybody was asked to leave.
+    Asked { interrupt: Tick, status: u8 },
+    /// Everybody was told to leave at once.
+    Now { status: u8 },
+    /// `Finish` was ordered.
+    Finished,
+}
+
+impl Service {
+    /// A plan that wants its first generation now.
+    #[must_use]
+    pub fn new(rules: Rules, now: Tick) -> Self {
+        Self {
+            rules,
+            members: Vec::new(),
+            next: Generation(1),
+            wanted: Some(now),
+            streak: Streak::new(rules.seed),
+            past: Past::NeverReady { failed: 0 },
+            stop: Stop::No,
+        }
+    }
+
+    /// Takes note of `event` and orders what follows from it.
+    pub fn step(&mut self, now: Tick, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Reload => self.reload(now),
+            Event::Stop => self.stop(now, actions),
+            Event::StopNow => self.stop_now(now, actions),
+            Event::Spawned { generation, monitor } => {
+                self.spawned(now, generation, monitor, actions)
+            }
+            Event::SpawnFailed { generation } => self.spawn_failed(now, generation, actions),
+            Event::Ready { generation } => self.ready(now, generation, actions),
+            Event::Losses { generation, everywhere } => {
+                if everywhere {
+                    self.roll_back(now, generation, actions);
+                }
+            }
+            Event::Gone { generation, exec, left } => {
+                self.gone(now, generation, exec, left, actions)
+            }
+            Event::Empty { generation } => self.forget(generation, actions),
+            Event::Forced => self.forced(),
+            Event::Overslept { by } => self.postpone(by),
+            Event::Timer => self.expire(now, actions),
+        }
+        self.settle(now, actions);
+    }
+
+    /// When to come back with [`Event::Timer`] at the latest; `None` when only
+    /// something that happens can change anything.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        let start = self.wanted.filter(|_| self.can_start());
+        let leave = match self.stop {
+            Stop::Lingering { until } => Some(until),
+            Stop::No | Stop::Asked { .. } | Stop::Now { .. } | Stop::Finished => None,
+        };
+        let members = self.members.iter().filter_map(Member::deadline);
+        members.chain(start).chain(leave).min()
+    }
+
+    fn member(&mut self, generation: Generation) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.generation == generation)
+    }
+
+    fn current(&mut self) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| matches!(member.life, Life::Current { .. }))
+    }
+
+    fn can_start(&self) -> bool {
+        let alive = self.members.iter().filter(|member| member.is_alive()).count();
+        self.stop == Stop::No && alive < MOST_ALIVE && !self.members.iter().any(Member::is_attempt)
+    }
+
+    /// One more generation is wanted, at `due` or at an earlier wish.
+    fn want(&mut self, due: Tick) {
+        self.wanted = Some(self.wanted.map_or(due, |wanted| wanted.min(due)));
+    }
+
+    fn reload(&mut self, now: Tick) {
+        if self.stop == Stop::No {
+            self.want(now);
+        }
+    }
+
+    fn spawned(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        monitor: Pid,
+        actions: &mut Vec<Action>,
+    ) {
+        let rules = self.rules;
+        let stop = self.stop;
+        let Some(member) = self.member(generation) else { return };
+        if member.life != Life::Spawning {
+            return;
+        }
+        let assume = match rules.readiness {
+            Readiness::Notify => None,
+            Readiness::After(span) => Some(now.after(span)),
+        };
+        let fail = now.after(rules.ready_timeout);
+        member.life = Life::Starting { monitor, since: now, assume, fail };
+        actions.push(Action::Tell(Report::Started(generation, monitor)));
+        match stop {
+            Stop::No => {}
+            Stop::Lingering { .. } => member.ask(now.after(rules.timeout), actions),
+            Stop::Asked { interrupt, .. } => member.ask(interrupt, actions),
+            Stop::Now { .. } | Stop::Finished => member.press(now, actions),
+        }
+    }
+
+    fn spawn_failed(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
+        let spawning = |member: &mut Member| member.life == Life::Spawning;
+        if self.member(generation).is_some_and(spawning) {
+            self.failed(now, generation, Failure::NotSpawned, actions);
+            self.forget(generation, actions);
+        }
+    }
+
+    fn ready(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
+        let probation = self.rules.probation;
+        let beside = self.current().is_some();
+        let Some(member) = self.member(generation) else { return };
+        let Life::Starting { monitor, since, .. } = member.life else { return };
+        actions.push(Action::Tell(Report::Ready(generation, now.since(since))));
+        member.life = Life::Probation { monitor, since: now, until: now.after(probation) };
+        self.past = Past::Ready;
+        if beside && probation > Millis(0) {
+            actions.push(Action::Tell(Report::Probation(generation, probation)));
+        } else {
+            self.promote(now, generation, actions);
+        }
+    }
+
+    /// Makes the one on probation current, and asks the old one to leave.
+    fn promote(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
+        let interrupt = now.after(self.rules.timeout);
+        let old = self.current().map(|old| old.generation);
+        let Some(member) = self.member(generation) else { return };
+        let Life::Probation { monitor, since, .. } = member.life else { return };
+        member.life = Life::Current { monitor, since };
+        actions.push(Action::Tell(Report::Current(generation)));
+        actions.push(Action::Promote { generation });
+        if let Some(old) = old.and_then(|old| self.member(old)) {
+            old.ask(interrupt, actions);
+        }
+    }
+
+    /// Ends an attempt on probation; the current generation goes on.
+    fn roll_back(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
+        let interrupt = now.after(self.rules.timeout);
+        let Some(member) = self.member(generation) else { return };
+        if !matches!(member.life, Life::Probation { .. }) {
+            return;
+        }
+        actions.push(Action::Tell(Report::RolledBack(generation, Failure::Losing)));
+        actions.push(Action::Discard { generation });
+        member.ask(interrupt, actions);
+    }
+
+    /// Notes that a start has come to nothing. Where nobody serves it has to be
+    /// made again; a reload that failed is the operator's to repeat.
+    fn failed(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        why: Failure,
+        actions: &mut Vec<Action>,
+    ) {
+        actions.push(Action::Tell(Report::Failed(generation, why)));
+        actions.push(Action::Discard { generation });
+        if let Past::NeverReady { failed } = &mut self.past {
+            *failed = failed.saturating_add(1);
+        }
+        if self.current().is_none() {
+            self.repair(now, None, actions);
+        }
+    }
+
+    /// Wants a new start after a death, unless a stop or giving up forbids it.
+    fn repair(&mut self, now: Tick, healthy_since: Option<Tick>, actions: &mut Vec<Action>) {
+        let due = self.streak.died(now, healthy_since, self.rules.backoff);
+        if self.stop != Stop::No {
+            return;
+        }
+        let most = self.rules.give_up;
+        match self.past {
+            Past::NeverReady { failed } if most != 0 && failed >= most => {
+                actions.push(Action::Tell(Report::GaveUp(failed)));
+                self.begin_stop(now, 1, actions);
+            }
+            Past::NeverReady { .. } | Past::Ready => {
+                self.want(due);
+                if due > now {
+                    actions.push(Action::Tell(Report::Waiting(due)));
+                }
+            }
+        }
+    }
+
+    fn gone(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        exec: Exec,
+        left: Left,
+        actions: &mut Vec<Action>,
+    ) {
+        let interrupt = self.interrupt_at(now);
+        let Some(member) = self.member(generation) else { return };
+        let Some(monitor) = member.monitor() else { return };
+        let before = member.life;
+        match left {
+            Left::Members => member.orphan(monitor, interrupt, actions),
+            Left::Nobody => self.forget(generation, actions),
+        }
+        match before {
+            Life::Starting { .. } => self.never_ran(now, generation, exec, actions),
+            Life::Probation { .. } => {
+                actions.push(Action::Tell(Report::RolledBack(generation, Failure::Left)));
+                actions.push(Action::Discard { generation });
+            }
+            Life::Current { since, .. } => self.crashed(now, generation, since, actions),
+            Life::Spawning | Life::Leaving { .. } => {}
+        }
+    }
+
+    /// A start whose monitor is gone. A first program that is not there, or is
+    /// none, will not be there in a second either.
+    fn never_ran(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        exec: Exec,
+        actions: &mut Vec<Action>,
+    ) {
+        let why = if exec == Exec::Done { Failure::Left } else { Failure::NotSpawned };
+        let status = match exec {
+            Exec::Missing => Some(127),
+            Exec::Unusable => Some(126),
+            Exec::Done | Exec::Hindered => None,
+        };
+        match (status, self.past) {
+            (Some(status), Past::NeverReady { .. }) => {
+                actions.push(Action::Tell(Report::Failed(generation, why)));
+                actions.push(Action::Discard { generation });
+                self.begin_stop(now, status, actions);
+            }
+            (Some(_) | None, Past::NeverReady { .. } | Past::Ready) => {
+                self.failed(now, generation, why, actions);
+            }
+        }
+    }
+
+    /// The current monitor left unasked. The one on probation takes its place;
+    /// one that is starting is waited for; else a new one is wanted.
+    fn crashed(
+        &mut self,
+        now: Tick,
+        generation: Generation,
+        since: Tick,
+        actions: &mut Vec<Action>,
+    ) {
+        actions.push(Action::Tell(Report::Crashed(generation)));
+        let attempt = self.members.iter().find(|member| member.is_attempt());
+        match attempt.map(|attempt| (attempt.generation, attempt.life)) {
+            Some((next, Life::Probation { .. })) => self.promote(now, next, actions),
+            Some(_) => {
+                self.streak.died(now, Some(since), self.rules.backoff);
+            }
+            None => self.repair(now, Some(since), actions),
+        }
+        if matches!(self.stop, Stop::Lingering { .. }) && self.current().is_none() {
+            self.begin_stop(now, 0, actions);
+        }
+    }
+
+    fn forget(&mut self, generation: Generation, actions: &mut Vec<Action>) {
+        let before = self.members.len();
+        self.members.retain(|member| member.generation != generation);
+        if self.members.len() != before {
+            actions.push(Action::Tell(Report::Ended(generation)));
+            actions.push(Action::Forget { generation });
+        }
+    }
+
+    fn postpone(&mut self, by: Millis) {
+        self.members.iter_mut().for_each(|member| member.postpone(by));
+        self.wanted = self.wanted.map(|wanted| wanted.after(by));
+        match &mut self.stop {
+            Stop::Lingering { until: due } | Stop::Asked { interrupt: due, .. } => {
+                *due = due.after(by);
+            }
+            Stop::No | Stop::Now { .. } | Stop::Finished => {}
+        }
+    }
+
+    /// Everything whose time has come.
+    fn expire(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let interrupt = self.interrupt_at(now);
+        for index in 0..self.members.len() {
+            let generation = self.members[index].generation;
+            match self.members[index].life {
+                Life::Starting { assume: Some(assume), .. } if assume <= now => {
+                    self.ready(now, generation, actions);
+                }
+                Life::Starting { fail, .. } if fail <= now => {
+                    self.members[index].ask(interrupt, actions);
+                    self.failed(now, generation, Failure::Late, actions);
+                }
+                Life::Probation { until, .. } if until <= now => {
+                    self.promote(now, generation, actions)
+                }
+                Life::Spawning
+                | Life::Starting { .. }
+                | Life::Probation { .. }
+                | Life::Current { .. } => {}
+                Life::Leaving { .. } => {
+                    if self.members[index].escalate(now, actions) == Some(Signal::Kill) {
+                        self.forced();
+                    }
+                }
+            }
+        }
+        if matches!(self.stop, Stop::Lingering { until } if until <= now) {
+            self.begin_stop(now, 0, actions);
+        }
+    }
+
+    /// Starts what is wanted, makes room for it, or leaves.
+    fn settle(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let due = self.wanted.is_some_and(|wanted| wanted <= now);
+        if due && self.can_start() {
+            let generation = self.next;
+            self.next = generation.next();
+            self.wanted = None;
+            self.members.push(Member { generation, life: Life::Spawning });
+            actions.push(Action::Spawn { generation });
+        } else if due && self.stop == Stop::No && !self.members.iter().any(Member::is_attempt) {
+            self.make_room(now, actions);
+        }
+        self.finish(actions);
+    }
+
+    /// The oldest that is leaving has to be gone before the fourth can come.
+    fn make_room(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let leaving =
+            |member: &&mut Member| matches!(member.life, Life::Leaving { .. }) && member.is_alive();
+        if let Some(oldest) = self.members.iter_mut().find(leaving) {
+            oldest.hurry(now, actions);
+        }
+    }
+}

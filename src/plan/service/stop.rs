@@ -1,0 +1,98 @@
+//! How main's plan ends: everyone has one deadline, and main leaves last.
+
+use super::member::{Life, Member, Step};
+use super::words::{Action, Report};
+use super::{Service, Stop};
+use crate::types::{Millis, Tick};
+use alloc::vec::Vec;
+
+impl Service {
+    /// When whoever is asked to leave now gets SIGINT: in a final stop, all at
+    /// the same moment.
+    pub(super) const fn interrupt_at(&self, now: Tick) -> Tick {
+        match self.stop {
+            Stop::Asked { interrupt, .. } => interrupt,
+            Stop::No | Stop::Lingering { .. } | Stop::Now { .. } | Stop::Finished => {
+                now.after(self.rules.timeout)
+            }
+        }
+    }
+
+    /// Asks for the final stop. A second one moves no deadline.
+    pub(super) fn stop(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        if self.stop != Stop::No {
+            return;
+        }
+        self.wanted = None;
+        let delay = self.rules.drain_delay;
+        if delay == Millis(0) || self.current().is_none() {
+            return self.begin_stop(now, 0, actions);
+        }
+        self.stop = Stop::Lingering { until: now.after(delay) };
+        actions.push(Action::Tell(Report::Lingering(delay)));
+        let interrupt = now.after(self.rules.timeout);
+        for member in &mut self.members {
+            if matches!(member.life, Life::Starting { .. }) {
+                member.ask(interrupt, actions);
+            }
+        }
+    }
+
+    /// Everybody leaves, and main with `status` unless somebody must be killed.
+    pub(super) fn begin_stop(&mut self, now: Tick, status: u8, actions: &mut Vec<Action>) {
+        match self.stop {
+            Stop::No | Stop::Lingering { .. } => {}
+            Stop::Asked { .. } | Stop::Now { .. } | Stop::Finished => return,
+        }
+        let interrupt = now.after(self.rules.timeout);
+        self.wanted = None;
+        self.stop = Stop::Asked { interrupt, status };
+        actions.push(Action::Tell(Report::Stopping));
+        actions.push(Action::CloseListeners);
+        for member in &mut self.members {
+            member.ask(interrupt, actions);
+        }
+    }
+
+    /// Everybody leaves at once.
+    pub(super) fn stop_now(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let status = match self.stop {
+            Stop::No | Stop::Lingering { .. } => {
+                actions.push(Action::Tell(Report::Stopping));
+                actions.push(Action::CloseListeners);
+                0
+            }
+            Stop::Asked { status, .. } => status,
+            Stop::Now { .. } | Stop::Finished => return,
+        };
+        self.wanted = None;
+        self.stop = Stop::Now { status };
+        for member in &mut self.members {
+            member.press(now, actions);
+        }
+    }
+
+    /// Somebody had to be killed on the way out, which the exit status tells.
+    pub(super) const fn forced(&mut self) {
+        if let Stop::Asked { status: status @ 0, .. } | Stop::Now { status: status @ 0 } =
+            &mut self.stop
+        {
+            *status = 1;
+        }
+    }
+
+    /// Leaves once nobody is left, or nobody for whom anything can be done.
+    pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
+        let (Stop::Asked { status, .. } | Stop::Now { status }) = self.stop else { return };
+        if self.members.iter().all(Member::is_abandoned) {
+            self.stop = Stop::Finished;
+            actions.push(Action::Finish { status });
+        }
+    }
+}
+
+impl Member {
+    const fn is_abandoned(&self) -> bool {
+        matches!(self.life, Life::Leaving { step: Step::Abandoned, .. })
+    }
+}

@@ -1,0 +1,217 @@
+//! What the plan of main is told, what it orders, and what it tells.
+
+use crate::types::{Backoff, Generation, Millis, Pid, Signal, Tick};
+
+/// When a generation counts as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Readiness {
+    /// When it says so.
+    Notify,
+    /// When it says so, or has lived that long.
+    After(Millis),
+}
+
+/// What the operator has set.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// From SIGTERM to SIGINT when a generation is to leave; SIGKILL is 2 s later.
+    pub timeout: Millis,
+    /// When a generation counts as ready.
+    pub readiness: Readiness,
+    /// How long a generation may take to be ready.
+    pub ready_timeout: Millis,
+    /// How long the old generation stays beside a new one that is ready.
+    pub probation: Millis,
+    /// How long to go on serving after a stop was asked for.
+    pub drain_delay: Millis,
+    /// When to start again.
+    pub backoff: Backoff,
+    /// Failed starts before giving up while nothing was ever ready; 0 is never.
+    pub give_up: u32,
+    /// Tells our jitter from that of others.
+    pub seed: u32,
+}
+
+/// Why a program's process came to nothing before it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exec {
+    /// It ran.
+    Done,
+    /// The file is not there: status 127.
+    Missing,
+    /// The file cannot be executed: status 126.
+    Unusable,
+    /// Something else was in the way, which may pass.
+    Hindered,
+}
+
+/// Whether anybody of a generation outlived its monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Left {
+    /// Nobody is left in its process group.
+    Nobody,
+    /// Somebody is.
+    Members,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The operator asked for a new generation.
+    Reload,
+    /// The operator asked for a graceful stop.
+    Stop,
+    /// The operator asked to stop at once.
+    StopNow,
+    /// The process asked for in [`Action::Spawn`] is there.
+    Spawned {
+        /// Its generation.
+        generation: Generation,
+        /// The monitor, which leads its process group.
+        monitor: Pid,
+    },
+    /// The process asked for in [`Action::Spawn`] could not be made.
+    SpawnFailed {
+        /// Its generation.
+        generation: Generation,
+    },
+    /// A generation said that it is ready.
+    Ready {
+        /// Which one.
+        generation: Generation,
+    },
+    /// A board shows workers that died unasked, badly.
+    Losses {
+        /// Whose board.
+        generation: Generation,
+        /// Whether every slot has lost one, and at least two have died.
+        everywhere: bool,
+    },
+    /// A monitor was reaped.
+    Gone {
+        /// Its generation.
+        generation: Generation,
+        /// Whether the program ran at all.
+        exec: Exec,
+        /// Whether somebody of its group is left.
+        left: Left,
+    },
+    /// The last member of a group whose monitor is gone was reaped.
+    Empty {
+        /// Its generation.
+        generation: Generation,
+    },
+    /// A board says that its monitor had to kill a worker.
+    Forced,
+    /// Main itself could not run for that long: every deadline moves back.
+    Overslept {
+        /// How much later than asked for it woke.
+        by: Millis,
+    },
+    /// The plan's deadline has passed. Comes after all that happened before it.
+    Timer,
+}
+
+/// Something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Make a monitor; [`Event::Spawned`] or [`Event::SpawnFailed`] answers.
+    Spawn {
+        /// Its generation.
+        generation: Generation,
+    },
+    /// Signal a monitor, which was not reaped.
+    Signal {
+        /// Its generation.
+        generation: Generation,
+        /// The monitor.
+        monitor: Pid,
+        /// TERM or INT.
+        signal: Signal,
+    },
+    /// Signal a process group, if a child of ours is in it.
+    SignalGroup {
+        /// Its generation.
+        generation: Generation,
+        /// The group's leader, alive or not.
+        leader: Pid,
+        /// TERM, INT or KILL.
+        signal: Signal,
+    },
+    /// The generation serves alone: what it gave back goes with the one before.
+    Promote {
+        /// Which one.
+        generation: Generation,
+    },
+    /// The generation came to nothing: what it alone had stored is closed.
+    Discard {
+        /// Which one.
+        generation: Generation,
+    },
+    /// Nobody of the generation is left: forget it.
+    Forget {
+        /// Which one.
+        generation: Generation,
+    },
+    /// The final stop begins: take no new connection, and hand over the last.
+    CloseListeners,
+    /// Leave with this status.
+    Finish {
+        /// 0, 1, 126 or 127.
+        status: u8,
+    },
+    /// Say what became of it.
+    Tell(Report),
+}
+
+/// Why a generation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// Its process could not be made.
+    NotSpawned,
+    /// Its monitor left before it was ready, or on probation.
+    Left,
+    /// It was not ready in time.
+    Late,
+    /// Every slot of it has lost a worker on probation.
+    Losing,
+}
+
+/// A transition that people want to know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Report {
+    /// A monitor was started.
+    Started(Generation, Pid),
+    /// It was ready after that long.
+    Ready(Generation, Millis),
+    /// It serves beside the old one that long.
+    Probation(Generation, Millis),
+    /// It is the one that serves.
+    Current(Generation),
+    /// It failed before it was ready.
+    Failed(Generation, Failure),
+    /// It failed on probation; the old one goes on.
+    RolledBack(Generation, Failure),
+    /// It was told to finish what it has in hand.
+    Draining(Generation),
+    /// Its monitor left unasked.
+    Crashed(Generation),
+    /// The next start waits until then.
+    Waiting(Tick),
+    /// The fourth generation waits until this one is gone.
+    Crowded(Generation),
+    /// It was still there after SIGTERM and was sent SIGINT.
+    Interrupted(Generation),
+    /// It was still there after SIGINT and was sent SIGKILL.
+    Killed(Generation),
+    /// It is still there after SIGKILL, and main leaves without it.
+    Abandoned(Generation),
+    /// All of it is gone.
+    Ended(Generation),
+    /// Nothing was ready after so many starts.
+    GaveUp(u32),
+    /// The final stop: the operator's timeout runs.
+    Stopping,
+    /// The final stop: first, go on serving that long.
+    Lingering(Millis),
+}

@@ -1,0 +1,60 @@
+//! The environment: environ(7).
+
+use crate::sys::process::{self, Threads};
+use alloc::borrow::ToOwned as _;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
+}
+
+/// The value of `name`, copied.
+#[must_use]
+pub fn var(name: &CStr) -> Option<CString> {
+    // SAFETY: `name` is a C string.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: getenv gives a C string that stands until the environment
+    // changes; it is copied at once.
+    Some(unsafe { CStr::from_ptr(value) }.to_owned())
+}
+
+/// The value of `name`, which is taken away, so that no process below sees it.
+///
+/// With more than one thread it is left where it is: another one might be
+/// reading the environment.
+#[must_use]
+pub fn take(name: &CStr) -> Option<CString> {
+    let value = var(name)?;
+    if process::threads() == Threads::One {
+        // SAFETY: `name` is a C string, and no other thread reads meanwhile.
+        unsafe { libc::unsetenv(name.as_ptr()) };
+    }
+    Some(value)
+}
+
+/// Every `NAME=value`, copied.
+#[must_use]
+pub fn all() -> Vec<CString> {
+    let mut entries = Vec::new();
+    // SAFETY: the C library keeps `environ` valid; we only read the pointer.
+    let mut next = unsafe { environ };
+    if next.is_null() {
+        return entries;
+    }
+    loop {
+        // SAFETY: `next` points into environ, at or before its closing null.
+        let entry = unsafe { next.read() };
+        if entry.is_null() {
+            return entries;
+        }
+        // SAFETY: an entry of environ is a C string; it is copied at once.
+        entries.push(unsafe { CStr::from_ptr(entry) }.to_owned());
+        // SAFETY: the closing null was not reached, so one more follows.
+        next = unsafe { next.add(1) };
+    }
+}

@@ -1,0 +1,286 @@
+//! Starting a program: everything between fork(2) and execve(2).
+//!
+//! A [`Program`] owns all that the child needs before there is a child, so
+//! that nothing in the child allocates, locks or panics. What fails there is
+//! named by its [`Stage`] through a close-on-exec pipe; a pipe that ends empty
+//! says that the program runs.
+
+use super::fd::{self, Blocking, Borrowed, Fd, Standard};
+use super::process::{self, Alive};
+use super::signal::{self, Blocked, Inherited};
+use super::{Errno, Result, check, last_errno};
+use crate::types::Pid;
+use alloc::borrow::ToOwned as _;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char};
+use core::ptr;
+
+/// The step of the child that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Putting the descriptors in place.
+    Descriptors,
+    /// Tying our life to main's.
+    Parent,
+    /// Entering the working directory.
+    Directory,
+    /// Executing the file.
+    Execute,
+}
+
+/// Where the variable begins that only the child knows the value of.
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+/// Enough for any pid and the closing NUL.
+const DIGITS: usize = 12;
+
+/// A program ready to be started.
+pub struct Program {
+    files: Vec<CString>,
+    directory: CString,
+    /// The strings that `argv` and `envp` point into.
+    _words: (Vec<CString>, Vec<CString>),
+    argv: Vec<*const c_char>,
+    /// Ends in one place for `LISTEN_PID` and a null.
+    envp: Vec<*const c_char>,
+    listen_pid: [u8; LISTEN_PID.len() + DIGITS],
+}
+
+fn pointers(words: &[CString], spare: usize) -> Vec<*const c_char> {
+    let mut list: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+    list.resize(words.len() + spare, ptr::null());
+    list
+}
+
+/// Which files execvp(3) would try for `command`.
+fn candidates(command: &CStr, path: Option<&[u8]>) -> Vec<CString> {
+    let name = command.to_bytes();
+    if name.contains(&b'/') {
+        return alloc::vec![command.to_owned()];
+    }
+    let path = path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
+    let join = |directory: &[u8]| {
+        let directory = if directory.is_empty() { b"." } else { directory };
+        CString::new([directory, b"/", name].concat()).ok()
+    };
+    path.split(|&byte| byte == b':').filter_map(join).collect()
+}
+
+impl Program {
+    /// A program from its words (the first one names the file), its whole
+    /// environment (`LISTEN_PID` is added) and the directory it starts in.
+    ///
+    /// # Panics
+    ///
+    /// When `words` is empty, which the options have refused.
+    #[must_use]
+    pub fn new(words: Vec<CString>, environment: Vec<CString>, directory: CString) -> Self {
+        let path =
+            environment.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+        let files = candidates(words.first().expect("a command has a first word"), path);
+        let argv = pointers(&words, 1);
+        let envp = pointers(&environment, 2);
+        let mut listen_pid = [0; LISTEN_PID.len() + DIGITS];
+        listen_pid[..LISTEN_PID.len()].copy_from_slice(LISTEN_PID);
+        Self { files, directory, _words: (words, environment), argv, envp, listen_pid }
+    }
+
+    /// Starts the program in a process group of its own, with `descriptors` as
+    /// 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null.
+    ///
+    /// Returns the child and the pipe to read its fate from. Does not wait for
+    /// the exec: the directory may be on a file server that is away.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` or `ENOMEM` of fork(2), `EMFILE` or `ENFILE` of the pipe.
+    pub fn spawn(
+        &mut self,
+        descriptors: &[Borrowed<'_>],
+        inherited: Inherited,
+        blocked: &Blocked,
+    ) -> Result<(Pid, Fate)> {
+        let _ = blocked;
+        let (read, write) = fd::pipe(Blocking::No)?;
+        let nowhere = super::file::open(c"/dev/null", super::file::Mode::ReadWrite)?;
+        let mut places = Vec::with_capacity(descriptors.len());
+        let parent = process::id();
+        let pid = process::fork(|| {
+            let mut place =
+                Place { report: write.borrow(), nowhere: nowhere.borrow(), descriptors };
+            let (stage, errno) = self.become_it(&mut place, &mut places, inherited, parent);
+            place.tell(stage, errno)
+        })?;
+        process::lead_group(Some(pid));
+        Ok((pid, Fate { pipe: read }))
+    }
+
+    /// The child's way to the program; returns only if a step failed.
+    fn become_it(
+        &mut self,
+        place: &mut Place<'_>,
+        moved: &mut Vec<Fd>,
+        inherited: Inherited,
+        parent: Pid,
+    ) -> (Stage, Errno) {
+        process::lead_group(None);
+        if let Err(errno) = place.arrange(moved) {
+            return (Stage::Descriptors, errno);
+        }
+        match process::follow_parent(parent) {
+            Ok(Alive::Yes) => {}
+            Ok(Alive::No) => return (Stage::Parent, Errno(libc::ESRCH)),
+            Err(errno) => return (Stage::Parent, errno),
+        }
+        // SAFETY: the directory is a C string; chdir touches no other memory.
+        if let Err(errno) = check(unsafe { libc::chdir(self.directory.as_ptr()) }) {
+            return (Stage::Directory, errno);
+        }
+        self.sign();
+        inherited.restore();
+        signal::unblock_all();
+        (Stage::Execute, self.execute())
+    }
+
+    /// Writes our pid behind `LISTEN_PID=` and puts it into the environment.
+    fn sign(&mut self) {
+        let digits = &mut self.listen_pid[LISTEN_PID.len()..];
+        let mut rest = process::id().raw();
+        let length = rest.ilog10() as usize + 1;
+        for place in digits[..length].iter_mut().rev() {
+            *place = b'0' + (rest % 10).to_le_bytes()[0];
+            rest /= 10;
+        }
+        let last = self.envp.len() - 2;
+        self.envp[last] = self.listen_pid.as_ptr().cast();
+    }
+
+    /// Tries each file, as execvp(3) does; returns the reason that counts.
+    fn execute(&self) -> Errno {
+        let mut reason = Errno(libc::ENOENT);
+        for file in &self.files {
+            // SAFETY: the file is a C string, and both lists are null-ended
+            // arrays of C strings that `self` owns.
+            unsafe { libc::execve(file.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+            match last_errno() {
+                Errno(libc::ENOENT | libc::ENOTDIR) => {}
+                Errno(libc::EACCES) => reason = Errno(libc::EACCES),
+                errno => return errno,
+            }
+        }
+        reason
+    }
+}
+
+/// The child's descriptors before they are in place.
+struct Place<'fd> {
+    report: Borrowed<'fd>,
+    nowhere: Borrowed<'fd>,
+    descriptors: &'fd [Borrowed<'fd>],
+}
+
+impl Place<'_> {
+    /// The number behind the last descriptor of the program, where the report
+    /// pipe goes.
+    const fn end(&self) -> libc::c_int {
+        3 + self.descriptors.len() as libc::c_int
+    }
+
+    /// Puts everything in place: first out of the way, then where it belongs.
+    fn arrange(&mut self, moved: &mut Vec<Fd>) -> Result<()> {
+        let beyond = self.end() + 1;
+        let report = copy_from(self.report, beyond)?;
+        for descriptor in self.descriptors {
+            moved.push(copy_from(*descriptor, beyond)?);
+        }
+        put(self.nowhere, Standard::Input as libc::c_int)?;
+        for (number, descriptor) in (3..).zip(moved.iter()) {
+            put(descriptor.borrow(), number)?;
+        }
+        let last = Borrowed::trusted(self.end());
+        fd::replace(last, report.borrow())?;
+        self.report = last;
+        drop(report);
+        close_from(beyond);
+        Ok(())
+    }
+
+    /// Says what failed, to whoever reads the [`Fate`].
+    fn tell(&self, stage: Stage, errno: Errno) -> u8 {
+        let [a, b, c, d] = errno.0.to_le_bytes();
+        let report = [stage as u8, a, b, c, d];
+        // Whoever would read it may be gone; the status is all that is left then.
+        let _ = fd::write(self.report, &report);
+        if errno == Errno(libc::ENOENT) { 127 } else { 126 }
+    }
+}
+
+/// A copy of `fd`, close-on-exec, at `least` or above.
+fn copy_from(fd: Borrowed<'_>, least: libc::c_int) -> Result<Fd> {
+    // SAFETY: `fd` is open while borrowed; F_DUPFD_CLOEXEC touches no memory.
+    check(unsafe { libc::fcntl(fd.number(), libc::F_DUPFD_CLOEXEC, least) }).map(Fd::own)
+}
+
+/// Makes `number` mean what `fd` means, open over exec.
+fn put(fd: Borrowed<'_>, number: libc::c_int) -> Result<()> {
+    // SAFETY: `fd` is open while borrowed; dup2 touches no memory.
+    check(unsafe { libc::dup2(fd.number(), number) })?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on: close_range(2), Linux 5.9.
+fn close_from(first: libc::c_int) {
+    // SAFETY: close_range takes three numbers; in this child nothing uses
+    // these descriptors any more.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    if result == 0 {
+        return;
+    }
+    // A sandbox that does not know the call: one by one, as far as is usual.
+    for number in first..65_536 {
+        // SAFETY: as above: nothing in this child uses the number any more.
+        unsafe { libc::close(number) };
+    }
+}
+
+/// What becomes of a program that was started.
+#[derive(Debug)]
+pub struct Fate {
+    pipe: Fd,
+}
+
+/// The answer of a [`Fate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Not yet known.
+    Open,
+    /// The program runs, or its process is gone without a word.
+    Running,
+    /// This step failed, for this reason.
+    Failed(Stage, Errno),
+}
+
+impl Fate {
+    /// Readable when the answer is there.
+    #[must_use]
+    pub const fn source(&self) -> Borrowed<'_> {
+        self.pipe.borrow()
+    }
+
+    /// Reads the answer without waiting.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let mut report = [0; 5];
+        match fd::read(self.pipe.borrow(), &mut report) {
+            Ok(5) => {}
+            Err(Errno(libc::EAGAIN)) => return Outcome::Open,
+            Ok(_) | Err(_) => return Outcome::Running,
+        }
+        let [stage, a, b, c, d] = report;
+        let stage = [Stage::Descriptors, Stage::Parent, Stage::Directory, Stage::Execute]
+            .into_iter()
+            .find(|known| *known as u8 == stage)
+            .unwrap_or(Stage::Execute);
+        Outcome::Failed(stage, Errno(i32::from_le_bytes([a, b, c, d])))
+    }
+}

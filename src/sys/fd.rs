@@ -1,0 +1,298 @@
+//! Descriptors: owned by exactly one [`Fd`], or borrowed.
+//!
+//! Every descriptor is born close-on-exec. A number appears only where a
+//! system call is made, and where a handler must keep it in an atomic.
+
+use super::{Result, check, check_size, retry_eintr};
+use core::marker::PhantomData;
+
+/// An open descriptor; dropping it closes it.
+#[derive(Debug)]
+pub struct Fd(libc::c_int);
+
+/// A descriptor that somebody else keeps open for `'fd`.
+#[derive(Clone, Copy, Debug)]
+pub struct Borrowed<'fd> {
+    number: libc::c_int,
+    owner: PhantomData<&'fd Fd>,
+}
+
+impl Fd {
+    /// Takes over a number that a system call has just made, or that was
+    /// inherited and is nobody else's.
+    pub(super) const fn own(number: libc::c_int) -> Self {
+        Self(number)
+    }
+
+    /// Lends it out.
+    #[must_use]
+    pub const fn borrow(&self) -> Borrowed<'_> {
+        Borrowed { number: self.0, owner: PhantomData }
+    }
+
+    /// The number, for a message or an environment variable.
+    #[must_use]
+    pub const fn number(&self) -> libc::c_int {
+        self.0
+    }
+
+    /// Gives up ownership without closing.
+    #[cfg(feature = "std")]
+    fn release(self) -> libc::c_int {
+        core::mem::ManuallyDrop::new(self).0
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: the number is open and ours alone, and is not used again.
+        // close(2) frees it even when it reports an error.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+impl Borrowed<'_> {
+    /// One of the descriptors 0, 1 and 2, which stay open as long as we live.
+    #[must_use]
+    pub const fn standard(number: Standard) -> Borrowed<'static> {
+        Borrowed { number: number as libc::c_int, owner: PhantomData }
+    }
+
+    /// The number, for the argument of a system call.
+    #[must_use]
+    pub const fn number(self) -> libc::c_int {
+        self.number
+    }
+
+    /// A number of which only the caller knows that it is open and stays so:
+    /// one kept in an atomic for a handler, or named by the operator.
+    pub(super) const fn trusted(number: libc::c_int) -> Self {
+        Self { number, owner: PhantomData }
+    }
+}
+
+/// The three descriptors every process has.
+#[derive(Clone, Copy, Debug)]
+pub enum Standard {
+    /// 0
+    Input = 0,
+    /// 1
+    Output = 1,
+    /// 2
+    Error = 2,
+}
+
+#[cfg(feature = "std")]
+impl From<Fd> for std::os::fd::OwnedFd {
+    fn from(fd: Fd) -> Self {
+        use std::os::fd::FromRawFd as _;
+        // SAFETY: the number is open and was ours alone until `release`.
+        unsafe { Self::from_raw_fd(fd.release()) }
+    }
+}
+
+#[cfg(feature = "std")]
+impl From<std::os::fd::OwnedFd> for Fd {
+    fn from(fd: std::os::fd::OwnedFd) -> Self {
+        use std::os::fd::IntoRawFd as _;
+        Self(fd.into_raw_fd())
+    }
+}
+
+#[cfg(feature = "std")]
+impl<'fd> From<std::os::fd::BorrowedFd<'fd>> for Borrowed<'fd> {
+    fn from(fd: std::os::fd::BorrowedFd<'fd>) -> Self {
+        use std::os::fd::AsRawFd as _;
+        Self { number: fd.as_raw_fd(), owner: PhantomData }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for Fd {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        // SAFETY: the number is open as long as `self` is borrowed.
+        unsafe { std::os::fd::BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+/// Creates a pipe as (read end, write end): pipe2(2).
+///
+/// Both ends are close-on-exec; with `Blocking::No` neither ever waits.
+///
+/// # Errors
+///
+/// `EMFILE` or `ENFILE` when the process or the machine is out of descriptors.
+pub fn pipe(blocking: Blocking) -> Result<(Fd, Fd)> {
+    let flags = match blocking {
+        Blocking::Yes => libc::O_CLOEXEC,
+        Blocking::No => libc::O_CLOEXEC | libc::O_NONBLOCK,
+    };
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` is writable for the two ints that pipe2 stores.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), flags) })?;
+    let [read, write] = ends;
+    Ok((Fd::own(read), Fd::own(write)))
+}
+
+/// Whether a call on the descriptor may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// It waits until it can be done.
+    Yes,
+    /// It answers `EAGAIN` at once.
+    No,
+}
+
+/// A second number for what `fd` means, at 3 or above: `F_DUPFD_CLOEXEC` of fcntl(2).
+///
+/// # Errors
+///
+/// `EMFILE` when the process is out of descriptors, `EBADF` when `fd` is closed.
+pub fn duplicate(fd: Borrowed<'_>) -> Result<Fd> {
+    // SAFETY: `fd` is open while borrowed; F_DUPFD_CLOEXEC touches no memory.
+    check(unsafe { libc::fcntl(fd.number, libc::F_DUPFD_CLOEXEC, 3) }).map(Fd::own)
+}
+
+/// Makes the number of `fd` mean what `with` means, closing what it meant.
+///
+/// This is how a forked child lets go of a descriptor that its memory still
+/// owns: the owner stays valid, and dropping it later harms nothing. dup3(2)
+///
+/// # Errors
+///
+/// `EBUSY` in a race with open(2), `EBADF` when `with` is closed.
+pub fn replace(fd: Borrowed<'_>, with: Borrowed<'_>) -> Result<()> {
+    // SAFETY: both are open while borrowed; dup3 touches no memory.
+    retry_eintr(|| check(unsafe { libc::dup3(with.number, fd.number, libc::O_CLOEXEC) }))?;
+    Ok(())
+}
+
+/// Reads what is there into `buffer`; 0 means that nobody can write any more.
+///
+/// # Errors
+///
+/// `EAGAIN` when `fd` is non-blocking and nothing is there.
+pub fn read(fd: Borrowed<'_>, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: `buffer` is writable for its whole length.
+    retry_eintr(|| {
+        check_size(unsafe { libc::read(fd.number, buffer.as_mut_ptr().cast(), buffer.len()) })
+    })
+}
+
+/// Writes as much of `bytes` as fits; at most `PIPE_BUF` of them go into a pipe whole or not at all.
+///
+/// # Errors
+///
+/// `EAGAIN` when `fd` is non-blocking and has no room, `EPIPE` when nobody can read.
+pub fn write(fd: Borrowed<'_>, bytes: &[u8]) -> Result<usize> {
+    // SAFETY: `bytes` is readable for its whole length.
+    retry_eintr(|| {
+        check_size(unsafe { libc::write(fd.number, bytes.as_ptr().cast(), bytes.len()) })
+    })
+}
+
+/// Reads at an offset, which leaves the description's own alone: pread(2).
+///
+/// # Errors
+///
+/// `EINVAL` for an offset past what off_t holds, `ESPIPE` for a pipe.
+pub fn read_at(fd: Borrowed<'_>, buffer: &mut [u8], offset: usize) -> Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno(libc::EINVAL))?;
+    // SAFETY: `buffer` is writable for its whole length.
+    retry_eintr(|| {
+        check_size(unsafe {
+            libc::pread(fd.number, buffer.as_mut_ptr().cast(), buffer.len(), offset)
+        })
+    })
+}
+
+/// Writes at an offset, which leaves the description's own alone: pwrite(2).
+///
+/// # Errors
+///
+/// `EPERM` for a sealed memfd that would have to grow.
+pub fn write_at(fd: Borrowed<'_>, bytes: &[u8], offset: usize) -> Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno(libc::EINVAL))?;
+    // SAFETY: `bytes` is readable for its whole length.
+    retry_eintr(|| {
+        check_size(unsafe { libc::pwrite(fd.number, bytes.as_ptr().cast(), bytes.len(), offset) })
+    })
+}
+
+/// Sets or clears `O_NONBLOCK` on the *description*, which everyone shares who has it.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is closed.
+pub fn set_blocking(fd: Borrowed<'_>, blocking: Blocking) -> Result<()> {
+    // SAFETY: `fd` is open while borrowed; F_GETFL touches no memory.
+    let old = check(unsafe { libc::fcntl(fd.number, libc::F_GETFL) })?;
+    let new = match blocking {
+        Blocking::Yes => old & !libc::O_NONBLOCK,
+        Blocking::No => old | libc::O_NONBLOCK,
+    };
+    if new != old {
+        // SAFETY: `fd` is open while borrowed; F_SETFL touches no memory.
+        check(unsafe { libc::fcntl(fd.number, libc::F_SETFL, new) })?;
+    }
+    Ok(())
+}
+
+/// Whether calls on the description wait.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is closed.
+pub fn blocking(fd: Borrowed<'_>) -> Result<Blocking> {
+    // SAFETY: `fd` is open while borrowed; F_GETFL touches no memory.
+    let flags = check(unsafe { libc::fcntl(fd.number, libc::F_GETFL) })?;
+    Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
+}
+
+/// `F_SETSIG` of linux/fcntl.h.
+const F_SETSIG: libc::c_int = 10;
+
+/// Makes SIGTERM arrive when the other end of this pipe is gone: `O_ASYNC` of open(2), `F_SETSIG` of fcntl(2).
+///
+/// It belongs to the description, so `fd` must be one that nobody shares.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is closed.
+pub fn signal_on_hangup(fd: Borrowed<'_>) -> Result<()> {
+    // SAFETY: `fd` is open while borrowed; F_SETSIG takes a number.
+    check(unsafe { libc::fcntl(fd.number, F_SETSIG, libc::SIGTERM) })?;
+    // SAFETY: getpid always succeeds and touches no memory.
+    let myself = unsafe { libc::getpid() };
+    // SAFETY: `fd` is open while borrowed; F_SETOWN takes a number.
+    check(unsafe { libc::fcntl(fd.number, libc::F_SETOWN, myself) })?;
+    // SAFETY: `fd` is open while borrowed; F_SETFL takes a number.
+    check(unsafe { libc::fcntl(fd.number, libc::F_SETFL, libc::O_ASYNC) })?;
+    Ok(())
+}
+
+/// Takes over a descriptor that was inherited, and makes it close-on-exec.
+///
+/// `None` when nothing is open there. The caller names each number once: what
+/// was inherited is named by its environment, which is taken out when read.
+pub fn adopt(number: u32) -> Option<Fd> {
+    let number = libc::c_int::try_from(number).ok().filter(|number| *number > 2)?;
+    // SAFETY: F_SETFD takes a number and touches no memory; a closed one is EBADF.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).ok()?;
+    Some(Fd::own(number))
+}
+
+/// Opens `/dev/null` on those of the descriptors 0, 1 and 2 that are closed,
+/// so that nothing of ours ever becomes one of them.
+pub fn fill_standard() {
+    loop {
+        // SAFETY: the path is a C string; open touches no other memory.
+        let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        if opened > 2 {
+            drop(Fd::own(opened));
+        }
+        if !(0..=2).contains(&opened) {
+            return;
+        }
+    }
+}

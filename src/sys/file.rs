@@ -1,0 +1,143 @@
+//! Files by their path: open(2), stat(2), unlink(2).
+
+use super::fd::{Borrowed, Fd};
+use super::{Result, check, retry_eintr};
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+/// What makes a file this one and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    kind: Kind,
+}
+
+/// What a descriptor or a path is, as far as Panzer cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    Regular,
+    /// A socket.
+    Socket,
+    /// A pipe or FIFO.
+    Pipe,
+    /// A terminal or another character device.
+    Character,
+    /// Anything else.
+    Other,
+}
+
+impl Identity {
+    fn of(stat: &libc::stat) -> Self {
+        let kind = match stat.st_mode & libc::S_IFMT {
+            libc::S_IFREG => Kind::Regular,
+            libc::S_IFSOCK => Kind::Socket,
+            libc::S_IFIFO => Kind::Pipe,
+            libc::S_IFCHR => Kind::Character,
+            _ => Kind::Other,
+        };
+        Self { device: stat.st_dev, inode: stat.st_ino, kind }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        self.kind
+    }
+
+    /// Whether `JOURNAL_STREAM`'s `device:inode` names this one.
+    #[must_use]
+    pub const fn matches(self, device: u64, inode: u64) -> bool {
+        self.device == device && self.inode == inode
+    }
+}
+
+/// Which file a descriptor means: fstat(2).
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is closed.
+pub fn identity(fd: Borrowed<'_>) -> Result<Identity> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `stat` is writable for the one struct that fstat stores.
+    check(unsafe { libc::fstat(fd.number(), stat.as_mut_ptr()) })?;
+    // SAFETY: fstat succeeded, so it filled `stat`.
+    Ok(Identity::of(&unsafe { stat.assume_init() }))
+}
+
+/// Which file stands at `path`, links not followed: lstat(2).
+///
+/// # Errors
+///
+/// `ENOENT` when there is none, `EACCES` when the way there is barred.
+pub fn identity_at(path: &CStr) -> Result<Identity> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` is a C string, `stat` writable for the one struct lstat stores.
+    check(unsafe { libc::lstat(path.as_ptr(), stat.as_mut_ptr()) })?;
+    // SAFETY: lstat succeeded, so it filled `stat`.
+    Ok(Identity::of(&unsafe { stat.assume_init() }))
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// To read.
+    Read,
+    /// To read and write.
+    ReadWrite,
+    /// To write, never waiting: neither for a FIFO's reader nor for room.
+    WriteNonblocking,
+}
+
+/// Opens `path`, close-on-exec and never as the controlling terminal.
+///
+/// # Errors
+///
+/// Those of open(2): `ENOENT`, `EACCES`, `EMFILE`, `ENXIO` for a FIFO without a reader.
+pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
+    let flags = match mode {
+        Mode::Read => libc::O_RDONLY,
+        Mode::ReadWrite => libc::O_RDWR,
+        Mode::WriteNonblocking => libc::O_WRONLY | libc::O_NONBLOCK,
+    } | libc::O_CLOEXEC
+        | libc::O_NOCTTY;
+    // SAFETY: `path` is a C string; open touches no other memory.
+    retry_eintr(|| check(unsafe { libc::open(path.as_ptr(), flags) })).map(Fd::own)
+}
+
+/// Opens the same file as `fd` anew, as a description that nobody shares.
+///
+/// Needs `/proc`.
+///
+/// # Errors
+///
+/// `ENOENT` without `/proc`, `EACCES` when the file may not be opened that way.
+pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
+    let path = alloc::format!("/proc/self/fd/{}\0", fd.number());
+    let path = CStr::from_bytes_with_nul(path.as_bytes()).expect("one NUL, at the end");
+    open(path, mode)
+}
+
+/// Takes the name `path` away: unlink(2).
+///
+/// # Errors
+///
+/// `ENOENT` when it is not there, `EACCES`, `EPERM`, `EROFS` when it may not be.
+pub fn unlink(path: &CStr) -> Result<()> {
+    // SAFETY: `path` is a C string; unlink touches no other memory.
+    check(unsafe { libc::unlink(path.as_ptr()) })?;
+    Ok(())
+}
+
+/// How many links the file at `path` has; 0 when it cannot be told.
+#[must_use]
+pub fn links(path: &CStr) -> u64 {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` is a C string, `stat` writable for the one struct stat stores.
+    if unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return 0;
+    }
+    // SAFETY: stat succeeded, so it filled `stat`.
+    unsafe { stat.assume_init() }.st_nlink
+}

@@ -1,0 +1,89 @@
+//! Memory that processes share: memfd_create(2), mmap(2).
+
+use super::fd::{Borrowed, Fd};
+use super::{Result, check, last_errno};
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU64;
+
+/// A sparse file in memory of `size` zeroes, whose size nobody can change.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: `name` is a C string; memfd_create touches no other memory.
+    let fd = check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)?;
+    // SAFETY: ftruncate takes two numbers and touches no memory.
+    check(unsafe { libc::ftruncate(fd.number(), size.cast_signed() as libc::off_t) })?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: F_ADD_SEALS takes a number and touches no memory.
+    check(unsafe { libc::fcntl(fd.number(), libc::F_ADD_SEALS, seals) })?;
+    Ok(fd)
+}
+
+/// Words of shared memory; mapped as long as the process lives.
+///
+/// Only pages that were written take up memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    words: &'static [AtomicU64],
+}
+
+impl Shared {
+    /// Maps the first `size` bytes of `file`, a sealed one at least that large.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES` or `EPERM` when `file` may not be mapped to write, `ENOMEM`,
+    /// `EINVAL` when it is no file, too small, or its size is not sealed: a
+    /// file that somebody shrinks ends whoever has it mapped.
+    pub fn map(file: Borrowed<'_>, size: usize) -> Result<Self> {
+        let sealed = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+        // SAFETY: F_GET_SEALS touches no memory.
+        let seals = check(unsafe { libc::fcntl(file.number(), libc::F_GET_SEALS) })?;
+        let mut last = [0];
+        let whole = super::fd::read_at(file, &mut last, size - 1)? == 1;
+        if seals & sealed != sealed || !whole {
+            return Err(super::Errno(libc::EINVAL));
+        }
+        Self::of(libc::MAP_SHARED, file.number(), size)
+    }
+
+    /// Memory that this process will share with those it forks.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn anonymous(size: usize) -> Result<Self> {
+        Self::of(libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, size)
+    }
+
+    fn of(flags: libc::c_int, number: libc::c_int, size: usize) -> Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = flags | libc::MAP_NORESERVE;
+        // SAFETY: the kernel chooses the place, so nothing mapped is replaced.
+        let start = unsafe { libc::mmap(ptr::null_mut(), size, access, flags, number, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(last_errno());
+        }
+        let start = NonNull::new(start).expect("mmap(2) gives no null").cast();
+        let count = size / size_of::<AtomicU64>();
+        // SAFETY: the mapping is page-aligned, `size` bytes of zeroes or of a
+        // file whose size is sealed, is never unmapped, and every process
+        // touches it by atomic operations alone.
+        let words = unsafe { core::slice::from_raw_parts(start.as_ptr(), count) };
+        Ok(Self { words })
+    }
+
+    /// The word at `index`.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is beyond the size.
+    #[must_use]
+    pub const fn word(&self, index: usize) -> &'static AtomicU64 {
+        &self.words[index]
+    }
+}

@@ -1,0 +1,75 @@
+//! The kernel: one small file per facility, and all the `unsafe` there is.
+//!
+//! Each wrapper takes types, makes one call, and gives types: no policy, no
+//! log, no retry but after EINTR. What is expected is a value (`None`: nothing
+//! to reap); what is left over is an [`Errno`], to which the caller adds what
+//! it was doing.
+
+#![allow(unsafe_code)]
+
+pub mod alarm;
+pub mod clock;
+pub mod env;
+pub mod exec;
+pub mod fd;
+pub mod file;
+pub mod host;
+pub mod memory;
+pub mod message;
+pub mod output;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod socket;
+
+pub use crate::error::Errno;
+pub use crate::types::Signal;
+
+/// What a wrapper returns.
+pub type Result<T> = core::result::Result<T, Errno>;
+
+// Without std nothing else names the C library to the linker on musl.
+#[cfg(all(not(feature = "std"), target_env = "musl"))]
+#[link(name = "c")]
+unsafe extern "C" {}
+
+/// The reason of the last failure in this thread: errno(3).
+pub fn last_errno() -> Errno {
+    // SAFETY: returns this thread's `errno`, valid as long as the thread.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: `place` is valid and aligned, and no other thread writes it.
+    Errno(unsafe { place.read() })
+}
+
+/// Puts back what a handler's own calls have overwritten.
+fn restore_errno(errno: Errno) {
+    // SAFETY: returns this thread's `errno`, valid as long as the thread.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: `place` is valid and aligned, and no other thread touches it.
+    unsafe { place.write(errno.0) };
+}
+
+/// Takes -1 as the failure it is.
+fn check(result: libc::c_int) -> Result<libc::c_int> {
+    if result == -1 { Err(last_errno()) } else { Ok(result) }
+}
+
+/// Takes -1 as the failure it is, and anything else as a number of bytes.
+fn check_size(result: isize) -> Result<usize> {
+    usize::try_from(result).map_err(|_| last_errno())
+}
+
+/// Makes a call again as long as a signal interrupts it.
+fn retry_eintr<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(Errno(libc::EINTR)) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether `errno` says that the call would have had to wait.
+pub const fn would_block(errno: Errno) -> bool {
+    matches!(errno.0, libc::EAGAIN)
+}

@@ -1,0 +1,252 @@
+//! Processes: fork(2), waitid(2), prctl(2), getpid(2).
+
+use super::{Errno, Result, check, file, retry_eintr};
+use crate::types::{Exit, Pid, Signal};
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+/// This process.
+#[must_use]
+pub fn id() -> Pid {
+    // SAFETY: getpid always succeeds and touches no memory.
+    Pid::new(unsafe { libc::getpid() }).expect("getpid(2) is positive")
+}
+
+/// Our parent; `None` when it is outside of our pid namespace.
+#[must_use]
+pub fn parent() -> Option<Pid> {
+    // SAFETY: getppid always succeeds and touches no memory.
+    Pid::new(unsafe { libc::getppid() })
+}
+
+/// The process group of `pid`; `None` when it is gone.
+#[must_use]
+pub fn group_of(pid: Pid) -> Option<Pid> {
+    // SAFETY: getpgid touches no memory; it is a bare system call.
+    Pid::new(unsafe { libc::getpgid(pid.raw()) })
+}
+
+/// The session of `pid`, or our own; `None` when it is gone.
+#[must_use]
+pub fn session_of(pid: Option<Pid>) -> Option<Pid> {
+    // SAFETY: getsid touches no memory; it is a bare system call.
+    Pid::new(unsafe { libc::getsid(pid.map_or(0, Pid::raw)) })
+}
+
+/// The user whose rights this process has.
+#[must_use]
+pub fn user() -> u32 {
+    // SAFETY: geteuid always succeeds and touches no memory.
+    unsafe { libc::geteuid() }
+}
+
+/// Whether the calling thread is the one the process began with.
+pub(super) fn in_first_thread() -> bool {
+    // SAFETY: gettid takes no arguments and touches no memory.
+    let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+    thread == libc::c_long::from(id().raw())
+}
+
+/// Signals the thread the process began with. Async-signal-safe.
+pub(super) fn interrupt_first_thread(signal: Signal) {
+    let process = id().raw();
+    // SAFETY: tgkill takes three numbers and touches no memory.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, process, signal.number()) };
+}
+
+/// How many threads the process has, as far as can be told.
+///
+/// `unshare(CLONE_THREAD)` does nothing with one thread and says `EINVAL` with
+/// more: unshare(2). Where a sandbox forbids it (`EPERM`), the link count of
+/// `/proc/self/task` is two more than the number of threads.
+#[must_use]
+pub fn threads() -> Threads {
+    // SAFETY: CLONE_THREAD alone changes nothing and touches no memory.
+    match check(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
+        Ok(_) => Threads::One,
+        Err(Errno(libc::EINVAL)) => {
+            Threads::Many(file::links(c"/proc/self/task").saturating_sub(2))
+        }
+        Err(_) => match file::links(c"/proc/self/task").saturating_sub(2) {
+            0 => Threads::Unknown,
+            1 => Threads::One,
+            more => Threads::Many(more),
+        },
+    }
+}
+
+/// The answer of [`threads`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// Safe to fork.
+    One,
+    /// More than one; 0 when the number cannot be told.
+    Many(u64),
+    /// The kernel answers neither question.
+    Unknown,
+}
+
+/// Ends the process when a panic would unwind past it.
+///
+/// The frames above a fork are the parent's, and run in the parent alone.
+struct ExitOnUnwind;
+
+impl Drop for ExitOnUnwind {
+    fn drop(&mut self) {
+        exit_now(101)
+    }
+}
+
+/// Forks, runs `child` in the new process, and ends that process with the
+/// status it returns, without running the parent's destructors or atexit(3).
+///
+/// The child never comes back to the caller, not even by panicking (status
+/// 101). Hold `signal::block_all` over the call, and have the child drop it
+/// when its own handlers are in place. The caller has made sure that
+/// [`threads`] says one, or knows what it does.
+///
+/// # Errors
+///
+/// `EAGAIN` at the process limit and `ENOMEM` when the kernel cannot copy the
+/// tables; both are worth retrying later.
+pub fn fork(child: impl FnOnce() -> u8) -> Result<Pid> {
+    // SAFETY: with one thread no lock is held by a thread that the child lacks;
+    // with more, the token of `allow_threads` says that the program knows.
+    match check(unsafe { libc::fork() })? {
+        0 => {
+            let _guard = ExitOnUnwind;
+            exit_now(child())
+        }
+        pid => Ok(Pid::new(pid).expect("fork(2) gives the parent a positive number")),
+    }
+}
+
+/// Ends the process at once: _exit(2).
+pub fn exit_now(status: u8) -> ! {
+    // SAFETY: _exit does not return and touches no memory of ours.
+    unsafe { libc::_exit(libc::c_int::from(status)) }
+}
+
+/// One answer of the kernel about children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// This child is dead and no longer known to the kernel.
+    Dead(Pid, Exit),
+    /// There are children, and none of them is dead.
+    NoneDead,
+    /// There is no such child.
+    NoChild,
+}
+
+/// Reaps one dead child, whichever, without waiting.
+///
+/// For a process that all orphans below it come to. One SIGCHLD may stand for
+/// many deaths: call this until it says something other than `Dead`.
+///
+/// # Errors
+///
+/// None that waitid(2) knows for these arguments.
+pub fn reap_any() -> Result<Reaped> {
+    wait_for(libc::P_ALL, 0, libc::WEXITED)
+}
+
+/// Reaps the child `pid` if it is dead, without waiting.
+///
+/// # Errors
+///
+/// None that waitid(2) knows for these arguments.
+pub fn reap(pid: Pid) -> Result<Reaped> {
+    wait_for(libc::P_PID, pid.raw(), libc::WEXITED)
+}
+
+/// Whether we have a child, dead or alive, in the group `leader`: then no
+/// stranger can have taken the group's number.
+///
+/// # Errors
+///
+/// None that waitid(2) knows for these arguments.
+pub fn has_child_in_group(leader: Pid) -> Result<bool> {
+    let answer = wait_for(libc::P_PGID, leader.raw(), libc::WEXITED | libc::WNOWAIT)?;
+    Ok(answer != Reaped::NoChild)
+}
+
+fn wait_for(kind: libc::idtype_t, id: i32, what: libc::c_int) -> Result<Reaped> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let id = id.unsigned_abs();
+    // SAFETY: `info` is writable for the one siginfo that waitid stores.
+    let call = || check(unsafe { libc::waitid(kind, id, info.as_mut_ptr(), what | libc::WNOHANG) });
+    match retry_eintr(call) {
+        Ok(_) => {}
+        Err(Errno(libc::ECHILD)) => return Ok(Reaped::NoChild),
+        Err(errno) => return Err(errno),
+    }
+    // SAFETY: zeroed before, and waitid stores a whole one or nothing.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: waitid stores si_pid, or left the zero that was there.
+    let Some(pid) = Pid::new(unsafe { info.si_pid() }) else {
+        return Ok(Reaped::NoneDead);
+    };
+    // SAFETY: waitid stored si_status together with si_pid.
+    let status = unsafe { info.si_status() };
+    let number = u8::try_from(status & 0x7f).unwrap_or(0);
+    let exit = match info.si_code {
+        libc::CLD_KILLED => Exit::Signal { number, core: false },
+        libc::CLD_DUMPED => Exit::Signal { number, core: true },
+        _ => Exit::Status(status.to_le_bytes()[0]),
+    };
+    Ok(Reaped::Dead(pid, exit))
+}
+
+/// Puts `pid` (or ourselves) into a process group of its own: setpgid(2).
+///
+/// Parent and child both call it, so that it is done whoever runs first; an
+/// error says that the other one, or the child's exec, came before.
+pub fn lead_group(pid: Option<Pid>) {
+    // SAFETY: setpgid takes two numbers and touches no memory.
+    unsafe { libc::setpgid(pid.map_or(0, Pid::raw), 0) };
+}
+
+fn control(option: libc::c_int, argument: libc::c_ulong) -> Result<()> {
+    // SAFETY: the options that we pass take a number, or (PR_SET_NAME) the
+    // address of a C string that its caller keeps alive.
+    check(unsafe { libc::prctl(option, argument, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// Has orphans below us become our children: `PR_SET_CHILD_SUBREAPER`.
+///
+/// # Errors
+///
+/// `EINVAL` before Linux 3.4.
+pub fn adopt_orphans() -> Result<()> {
+    control(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// Has the kernel send SIGTERM when the thread that forked us ends, and says
+/// whether it has ended already: `PR_SET_PDEATHSIG`.
+///
+/// setuid(2) and its kin clear it; call this after them.
+///
+/// # Errors
+///
+/// None that prctl(2) knows for a valid signal.
+pub fn follow_parent(parent_is: Pid) -> Result<Alive> {
+    let number = libc::SIGTERM.unsigned_abs();
+    control(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(number))?;
+    Ok(if parent() == Some(parent_is) { Alive::Yes } else { Alive::No })
+}
+
+/// Whether a process was still there after we asked to be told of its death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alive {
+    /// It was.
+    Yes,
+    /// It died before.
+    No,
+}
+
+/// Names the process as ps(1) shows it, at most 15 bytes: `PR_SET_NAME`.
+pub fn set_name(name: &CStr) {
+    // The name is copied before the call returns. It cannot fail.
+    let _ = control(libc::PR_SET_NAME, name.as_ptr().addr() as libc::c_ulong);
+}

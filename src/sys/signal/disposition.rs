@@ -1,0 +1,133 @@
+//! What a signal does to us: sigaction(2).
+
+use super::mask;
+use crate::types::Signal;
+use core::mem::MaybeUninit;
+use core::ptr;
+
+/// The highest signal number; musl keeps three for itself below 35, which
+/// answers `EINVAL` and is left alone.
+const LAST: libc::c_int = 64;
+
+/// The type of a handler that is told who sent the signal.
+pub(super) type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Whether a system call that the handler interrupted is made again.
+#[derive(Clone, Copy)]
+pub(super) enum Restart {
+    /// It is.
+    Yes,
+    /// It answers `EINTR`.
+    No,
+}
+
+/// Which signals the process ignored when it was started.
+///
+/// Only *ignored* passes through execve(2); handlers never do.
+#[derive(Clone, Copy, Debug)]
+pub struct Inherited {
+    ignored: u64,
+}
+
+fn query(number: libc::c_int) -> Option<libc::sigaction> {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null pointer changes nothing; `action` is writable for one sigaction.
+    let result = unsafe { libc::sigaction(number, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: sigaction succeeded, so it filled `action`.
+    (result == 0).then(|| unsafe { action.assume_init() })
+}
+
+fn assign(number: libc::c_int, action: &libc::sigaction) {
+    // SAFETY: `action` is readable, and its handler, if any, is one of ours or
+    // one that stood there before. Fails only for numbers that cannot be caught.
+    unsafe { libc::sigaction(number, action, ptr::null_mut()) };
+}
+
+fn simple(number: libc::c_int, disposition: libc::sighandler_t) {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all zeroes are a valid sigaction: default, no flags, empty mask.
+    let action = unsafe { action.assume_init_mut() };
+    action.sa_sigaction = disposition;
+    assign(number, action);
+}
+
+/// Has `handler` called for `signal`, with every other signal held back meanwhile.
+pub(super) fn install(signal: Signal, handler: Handler, restart: Restart) {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all zeroes are a valid sigaction: default, no flags, empty mask.
+    let action = unsafe { action.assume_init_mut() };
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_SIGINFO
+        | match restart {
+            Restart::Yes => libc::SA_RESTART,
+            Restart::No => 0,
+        };
+    action.sa_mask = mask::full();
+    assign(signal.number(), action);
+}
+
+/// Ignores `signal` from now on.
+pub fn ignore(signal: Signal) {
+    simple(signal.number(), libc::SIG_IGN);
+}
+
+/// Gives `signal` back the effect it has by default.
+pub fn reset(signal: Signal) {
+    simple(signal.number(), libc::SIG_DFL);
+}
+
+impl Inherited {
+    /// Notes what is ignored now: the first thing a program does.
+    #[must_use]
+    pub fn capture() -> Self {
+        let ignored = (1..=LAST)
+            .filter(|&number| {
+                query(number).is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
+            })
+            .fold(0, |set, number| set | 1 << (number - 1));
+        Self { ignored }
+    }
+
+    /// Whether `signal` was ignored.
+    #[must_use]
+    pub const fn ignored(self, signal: Signal) -> bool {
+        self.ignored & 1 << (signal.number() - 1) != 0
+    }
+
+    /// Puts every signal back to what it was, and SIGCHLD to its default: a
+    /// program that inherits it ignored could not wait for its own children.
+    ///
+    /// Async-signal-safe, for the child between fork and exec.
+    pub fn restore(self) {
+        for number in
+            (1..=LAST).filter(|&number| number != libc::SIGKILL && number != libc::SIGSTOP)
+        {
+            let ignored = self.ignored & 1 << (number - 1) != 0 && number != libc::SIGCHLD;
+            simple(number, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
+        }
+    }
+}
+
+/// What a signal did before we changed it.
+pub struct Saved {
+    signal: Signal,
+    action: libc::sigaction,
+}
+
+/// Notes what `signal` does now, to be put back later.
+///
+/// # Panics
+///
+/// Never: all of [`Signal`] can be asked about.
+#[must_use]
+pub fn save(signal: Signal) -> Saved {
+    let action = query(signal.number()).expect("sigaction(2) knows all of our signals");
+    Saved { signal, action }
+}
+
+impl Saved {
+    /// Puts it back.
+    pub fn restore(&self) {
+        assign(self.signal.number(), &self.action);
+    }
+}

@@ -1,0 +1,89 @@
+//! The handlers of a worker: SIGTERM drains it, SIGINT ends it now.
+//!
+//! A worker waits in a blocking accept4(2), whose fairness no poll(2) has. A
+//! flag alone would leave the moment between the look at the flag and the
+//! call, so the worker says where it is about to wait, and the handler puts
+//! `/dev/null` under that number: the call then fails at once, whether it had
+//! begun or not.
+
+use super::disposition::{self, Restart, reset};
+use super::wake;
+use crate::sys::fd::{self, Borrowed, Fd};
+use crate::sys::{alarm, last_errno, process, restore_errno};
+use crate::types::{Pid, Signal};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+const ORDER: Ordering = Ordering::SeqCst;
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+/// The listener's number while the worker may wait in accept; else -1.
+static GUARDED: AtomicI32 = AtomicI32::new(-1);
+/// A descriptor of /dev/null.
+static NOWHERE: AtomicI32 = AtomicI32::new(-1);
+/// The process that forked this worker.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+
+/// Installs the worker's handlers. `nowhere` is `/dev/null`, open as long as the process.
+pub fn serve(parent: Pid, nowhere: Borrowed<'static>) {
+    NOWHERE.store(nowhere.number(), ORDER);
+    PARENT.store(parent.raw(), ORDER);
+    STOPPING.store(false, ORDER);
+    disposition::install(Signal::Term, drain, Restart::Yes);
+    disposition::install(Signal::Int, leave, Restart::Yes);
+}
+
+/// Whether the worker was told to stop.
+#[must_use]
+pub fn is_stopping() -> bool {
+    STOPPING.load(ORDER)
+}
+
+/// While this lives, SIGTERM makes the listener's number mean `/dev/null`.
+#[must_use = "the number is guarded until this is dropped"]
+pub struct Guard;
+
+impl Guard {
+    /// Guards `listener`. Look at [`is_stopping`] after this and before the call that waits.
+    pub fn new(listener: &Fd) -> Self {
+        GUARDED.store(listener.number(), ORDER);
+        Self
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        GUARDED.store(-1, ORDER);
+    }
+}
+
+extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let errno = last_errno();
+    STOPPING.store(true, ORDER);
+    let guarded = GUARDED.load(ORDER);
+    if guarded >= 0 {
+        // What cannot be replaced ends at the deadline, with the worker.
+        let _ = fd::replace(Borrowed::trusted(guarded), Borrowed::trusted(NOWHERE.load(ORDER)));
+    }
+    // A program may have threads after the fork, and the kernel gives the
+    // signal to any of them; it is the first one that may wait in accept.
+    if !process::in_first_thread() {
+        process::interrupt_first_thread(Signal::Term);
+    }
+    wake::wake();
+    if process::parent().is_none_or(|parent| parent.raw() != PARENT.load(ORDER)) {
+        alarm::arm();
+    }
+    restore_errno(errno);
+}
+
+/// Dies of the signal, unless the terminal sent it: Ctrl-C goes to the whole
+/// foreground, and what it means for a worker is its monitor's to say.
+extern "C" fn leave(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel hands the handler a valid siginfo.
+    if unsafe { (*info).si_code } != libc::SI_KERNEL {
+        reset(Signal::Int);
+        // SAFETY: raise is async-signal-safe; the signal is held back until
+        // this handler returns, and then ends the process.
+        unsafe { libc::raise(libc::SIGINT) };
+    }
+}

@@ -1,0 +1,83 @@
+//! The signal mask: sigprocmask(2).
+
+use core::mem::MaybeUninit;
+use core::ptr;
+
+/// Signals held back until this is dropped.
+///
+/// Dropping puts the earlier mask back, in whichever process that happens: in
+/// the parent after a fork, and in the child once it has handlers of its own.
+#[must_use = "the signals are let through again when this is dropped"]
+pub struct Blocked {
+    earlier: libc::sigset_t,
+}
+
+/// The earlier mask, from a call that cannot fail with these arguments.
+fn change(how: libc::c_int, set: &libc::sigset_t) -> libc::sigset_t {
+    let mut earlier = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is readable and `earlier` writable for one sigset_t each.
+    unsafe { libc::sigprocmask(how, set, earlier.as_mut_ptr()) };
+    // SAFETY: all zeroes are a valid sigset_t, and sigprocmask stores one.
+    unsafe { earlier.assume_init() }
+}
+
+fn empty() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is writable for the one sigset_t that is stored.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: sigemptyset filled it.
+    unsafe { set.assume_init() }
+}
+
+/// Every signal that can be blocked.
+pub(super) fn full() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is writable for the one sigset_t that is stored.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: sigfillset filled it.
+    unsafe { set.assume_init() }
+}
+
+/// Holds back every signal that can be held back.
+pub fn block_all() -> Blocked {
+    Blocked { earlier: change(libc::SIG_BLOCK, &full()) }
+}
+
+/// Lets every signal through, whatever the process was started with.
+pub fn unblock_all() {
+    change(libc::SIG_SETMASK, &empty());
+}
+
+/// Holds back what writing to a closed pipe or from the background brings:
+/// SIGPIPE and SIGTTOU. Blocked, the latter lets the write through: tty_ioctl(4).
+pub fn block_output_signals() -> Blocked {
+    let mut set = empty();
+    for signal in [libc::SIGPIPE, libc::SIGTTOU] {
+        // SAFETY: `set` was filled by sigemptyset; both numbers are signals.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    Blocked { earlier: change(libc::SIG_BLOCK, &set) }
+}
+
+impl Blocked {
+    /// Takes away the SIGPIPE that our own write has just caused, unless it
+    /// was held back before us: then it is not ours to take. sigtimedwait(2)
+    pub fn swallow_pipe(&self) {
+        // SAFETY: `earlier` was filled by sigprocmask; SIGPIPE is a signal.
+        if unsafe { libc::sigismember(&raw const self.earlier, libc::SIGPIPE) } == 1 {
+            return;
+        }
+        let mut set = empty();
+        // SAFETY: `set` was filled by sigemptyset; SIGPIPE is a signal.
+        unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: both are readable; a null pointer says that no details are wanted.
+        unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const at_once) };
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        change(libc::SIG_SETMASK, &self.earlier);
+    }
+}

@@ -1,0 +1,87 @@
+//! Signals: sigaction(2), sigprocmask(2), kill(2), signal(7).
+//!
+//! * `mask`: everything blocked, for as long as a guard lives.
+//! * `disposition`: what a signal does, and what it did when we were started.
+//! * `wake`: the pipe that a handler writes, so that poll(2) returns.
+//! * `caught`: the handler of main and monitor, and what it has noted.
+//! * `drain`: the handlers of a worker.
+//!
+//! Signals are for people; between our own processes only the few of kill(2)
+//! travel, and each is sent to a child that the kernel still knows.
+
+mod caught;
+mod disposition;
+mod drain;
+mod mask;
+mod wake;
+
+pub use caught::{Caught, Hangup, NotedDeaths, catch, expect_ready, noted_deaths, take};
+pub use disposition::{Inherited, Saved, ignore, reset, save};
+pub use drain::{Guard, is_stopping, serve};
+pub use mask::{Blocked, block_all, block_output_signals, unblock_all};
+pub use wake::Wake;
+
+use super::{Errno, Result, check};
+use crate::types::{Pid, Signal};
+
+impl Signal {
+    /// The kernel's number.
+    #[must_use]
+    pub const fn number(self) -> libc::c_int {
+        match self {
+            Self::Hup => libc::SIGHUP,
+            Self::Int => libc::SIGINT,
+            Self::Quit => libc::SIGQUIT,
+            Self::Usr1 => libc::SIGUSR1,
+            Self::Usr2 => libc::SIGUSR2,
+            Self::Term => libc::SIGTERM,
+            Self::Chld => libc::SIGCHLD,
+            Self::Ttin => libc::SIGTTIN,
+            Self::Ttou => libc::SIGTTOU,
+            Self::Vtalrm => libc::SIGVTALRM,
+            Self::Winch => libc::SIGWINCH,
+            Self::Pipe => libc::SIGPIPE,
+            Self::Kill => libc::SIGKILL,
+        }
+    }
+}
+
+/// Whether the one that was to be signalled still existed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The signal is on its way.
+    Yes,
+    /// Nobody is there any more, which is as good.
+    Gone,
+}
+
+fn sent(result: libc::c_int) -> Result<Sent> {
+    match check(result) {
+        Ok(_) => Ok(Sent::Yes),
+        Err(Errno(libc::ESRCH)) => Ok(Sent::Gone),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Signals one process: kill(2). The caller knows that `pid` is pinned: its
+/// own child, not yet reaped.
+///
+/// # Errors
+///
+/// `EPERM` when it runs as somebody else.
+pub fn send(pid: Pid, signal: Signal) -> Result<Sent> {
+    // SAFETY: kill touches no memory, and `pid` is positive: one process.
+    sent(unsafe { libc::kill(pid.raw(), signal.number()) })
+}
+
+/// Signals a whole process group: killpg(3). The caller knows that the group
+/// is pinned by a child of its own in it.
+///
+/// # Errors
+///
+/// `EPERM` when nobody in it may be signalled.
+pub fn send_group(leader: Pid, signal: Signal) -> Result<Sent> {
+    // SAFETY: killpg touches no memory. A leader of 1 would mean everybody to
+    // kill(2), and no child of ours is process 1.
+    sent(unsafe { libc::killpg(leader.raw(), signal.number()) })
+}

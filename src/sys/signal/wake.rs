@@ -1,0 +1,69 @@
+//! The self-pipe: what a handler writes to, so that poll(2) returns.
+//!
+//! The byte only wakes; the meaning is in the flags of `caught`. So a pipe
+//! that is full loses nothing.
+
+use crate::sys::Result;
+use crate::sys::fd::{self, Blocking, Borrowed, Fd};
+use core::sync::atomic::{AtomicI32, Ordering};
+
+/// The write end, for the handler; -1 while there is none.
+static WRITE: AtomicI32 = AtomicI32::new(-1);
+
+/// The two ends of the pipe. There is one in a process.
+#[derive(Debug)]
+pub struct Wake {
+    read: Fd,
+    write: Fd,
+}
+
+impl Wake {
+    /// Opens the pipe and tells the handler.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fd::pipe`].
+    pub fn open() -> Result<Self> {
+        let (read, write) = fd::pipe(Blocking::No)?;
+        WRITE.store(write.number(), Ordering::SeqCst);
+        Ok(Self { read, write })
+    }
+
+    /// In a forked child: a pipe of its own under the same numbers, so that
+    /// neither process can wake the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fd::pipe`].
+    pub fn renew(&self) -> Result<()> {
+        let (read, write) = fd::pipe(Blocking::No)?;
+        fd::replace(self.read.borrow(), read.borrow())?;
+        fd::replace(self.write.borrow(), write.borrow())
+    }
+
+    /// Readable once a handler has run.
+    #[must_use]
+    pub const fn source(&self) -> Borrowed<'_> {
+        self.read.borrow()
+    }
+
+    /// Empties the pipe. Look at the flags after this, never before: a signal
+    /// in between then wakes once too often instead of never.
+    pub fn empty(&self) {
+        let mut bytes = [0; 64];
+        while fd::read(self.read.borrow(), &mut bytes).is_ok_and(|read| read == bytes.len()) {}
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        WRITE.store(-1, Ordering::SeqCst);
+    }
+}
+
+/// Wakes whoever polls. Async-signal-safe: one write that never waits.
+pub(super) fn wake() {
+    let write = Borrowed::trusted(WRITE.load(Ordering::SeqCst));
+    // A pipe that is full, or not there, has nothing to be told.
+    let _ = fd::write(write, b"!");
+}

@@ -1,0 +1,348 @@
+//! The command line of `panzer`.
+//!
+//! `panzer [OPTIONS] [--] COMMAND [ARGS...]`. A long option takes its value as
+//! the next word or after `=`, a short one joined or as the next word; short
+//! flags may share a dash. Options end at COMMAND or after `--`, so that what
+//! belongs to COMMAND is never taken for ours. `--help` and `--version` win
+//! over whatever else is asked or wrong before or after them.
+//!
+//! What the values mean is [`options::set`]'s to say. Bytes of COMMAND, ARGS
+//! and paths are kept as they are.
+
+use super::options::{self, Options};
+use super::printable::Quoted;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use core::ffi::CStr;
+use core::fmt;
+
+/// What a command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Run `command`, which is not empty.
+    Run(Options),
+    /// Print the help and leave.
+    Help,
+    /// Print the version and leave.
+    Version,
+}
+
+/// What is wrong with a command line, in one line that names the option and
+/// its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// What an option does with the word after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// It takes a value.
+    Value,
+    /// It takes none: it sets itself to true.
+    Nothing,
+    /// It takes none, and asks for the help.
+    Help,
+    /// It takes none, and asks for the version.
+    Version,
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its name after two dashes.
+    pub long: &'static str,
+    /// Its letter after one dash, if it has one.
+    pub short: Option<u8>,
+    /// What it does with the word after it.
+    pub takes: Takes,
+}
+
+/// An option of the table.
+const fn known(long: &'static str, short: Option<u8>, takes: Takes) -> Known {
+    Known { long, short, takes }
+}
+
+/// Every option there is.
+pub const KNOWN: &[Known] = &[
+    known("count", Some(b'n'), Takes::Value),
+    known("bind", Some(b'b'), Takes::Value),
+    known("chdir", Some(b'C'), Takes::Value),
+    known("env-file", Some(b'e'), Takes::Value),
+    known("timeout", Some(b't'), Takes::Value),
+    known("ready", None, Takes::Value),
+    known("ready-timeout", None, Takes::Value),
+    known("probation", None, Takes::Value),
+    known("drain-delay", None, Takes::Value),
+    known("delay", None, Takes::Value),
+    known("max-delay", None, Takes::Value),
+    known("give-up", None, Takes::Value),
+    known("event-fd", None, Takes::Value),
+    known("quiet", Some(b'q'), Takes::Nothing),
+    known("verbose", Some(b'v'), Takes::Nothing),
+    known("help", Some(b'h'), Takes::Help),
+    known("version", Some(b'V'), Takes::Version),
+];
+
+/// Reads a command line without its first word, the program's own name.
+///
+/// # Errors
+///
+/// The first thing that is wrong with it, unless it asks for help or version.
+pub fn parse(args: &[&CStr]) -> Result<Request, Usage> {
+    let mut reader = Reader { options: Options::default(), rest: args };
+    let mut wrong = None;
+    loop {
+        match reader.step() {
+            Ok(Step::Took) => {}
+            Ok(Step::Asked(request)) => return Ok(request),
+            Ok(Step::End) => break,
+            // Reads on: help may still be asked for, and wins.
+            Err(usage) => wrong = wrong.or(Some(usage)),
+        }
+    }
+    let mut options = reader.options;
+    options.command.extend(reader.rest.iter().map(|&word| word.to_owned()));
+    match wrong {
+        Some(usage) => Err(usage),
+        None if options.command.is_empty() => {
+            Err(Usage("there is no COMMAND to run; see --help".to_owned()))
+        }
+        None => Ok(Request::Run(options)),
+    }
+}
+
+/// What came of looking at the next word.
+enum Step {
+    /// An option, or several, with what belongs to them.
+    Took,
+    /// A question instead of a command.
+    Asked(Request),
+    /// The options are over; what is left is the command.
+    End,
+}
+
+/// Reads options off the front of the words.
+struct Reader<'a> {
+    options: Options,
+    rest: &'a [&'a CStr],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads one word and what belongs to it.
+    fn step(&mut self) -> Result<Step, Usage> {
+        let Some((word, after)) = self.rest.split_first() else { return Ok(Step::End) };
+        match word.to_bytes() {
+            b"--" => {
+                self.rest = after;
+                Ok(Step::End)
+            }
+            [b'-', b'-', text @ ..] => {
+                self.rest = after;
+                self.take_long(text)
+            }
+            text @ [b'-', _, ..] => {
+                self.rest = after;
+                self.take_short(text)
+            }
+            _ => Ok(Step::End),
+        }
+    }
+
+    /// Takes what follows two dashes: a name, and perhaps `=` and a value.
+    fn take_long(&mut self, text: &'a [u8]) -> Result<Step, Usage> {
+        let mut parts = text.splitn(2, |&byte| byte == b'=');
+        let name = parts.next().unwrap_or_default();
+        let joined = parts.next();
+        let Some(known) = KNOWN.iter().find(|known| known.long.as_bytes() == name) else {
+            let name = [b"--", name].concat();
+            return Err(Usage(format!("there is no option {}", Quoted(&name))));
+        };
+        match (known.takes, joined) {
+            (Takes::Value, Some(value)) => self.set(known, value),
+            (Takes::Value, None) => {
+                let value = self.next_value(known)?;
+                self.set(known, value)
+            }
+            (Takes::Nothing | Takes::Help | Takes::Version, Some(value)) => {
+                let why = format!("--{} takes no value, not {}", known.long, Quoted(value));
+                Err(Usage(why))
+            }
+            (Takes::Nothing, None) => self.set(known, b"true"),
+            (Takes::Help, None) => Ok(Step::Asked(Request::Help)),
+            (Takes::Version, None) => Ok(Step::Asked(Request::Version)),
+        }
+    }
+
+    /// Takes a word of one dash and letters, the last perhaps with its value.
+    fn take_short(&mut self, word: &'a [u8]) -> Result<Step, Usage> {
+        let mut letters = word.strip_prefix(b"-").unwrap_or(word);
+        while let Some((letter, joined)) = letters.split_first() {
+            let Some(known) = KNOWN.iter().find(|known| known.short == Some(*letter)) else {
+                return Err(Usage(format!("there is no option {}", Quoted(word))));
+            };
+            match known.takes {
+                Takes::Value => {
+                    let value = if joined.is_empty() { self.next_value(known)? } else { joined };
+                    return self.set(known, value);
+                }
+                Takes::Nothing => self.set(known, b"true")?,
+                Takes::Help => return Ok(Step::Asked(Request::Help)),
+                Takes::Version => return Ok(Step::Asked(Request::Version)),
+            };
+            letters = joined;
+        }
+        Ok(Step::Took)
+    }
+
+    /// Takes the next word as the value of `known`.
+    fn next_value(&mut self, known: &Known) -> Result<&'a [u8], Usage> {
+        let Some((value, after)) = self.rest.split_first() else {
+            return Err(Usage(format!("--{} needs a value", known.long)));
+        };
+        self.rest = after;
+        Ok(value.to_bytes())
+    }
+
+    /// Sets an option, or says which one did not like its value.
+    fn set(&mut self, known: &Known, value: &[u8]) -> Result<Step, Usage> {
+        options::set(&mut self.options, known.long, value)
+            .map(|()| Step::Took)
+            .map_err(|why| Usage(format!("--{}: {why}", known.long)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KNOWN, Options, Request, Takes, Usage, parse};
+    use crate::types::{Level, Millis};
+    use crate::words::options;
+    use alloc::ffi::CString;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
+
+    /// Reads these words, which are separated by single spaces.
+    fn read(words: &[u8]) -> Result<Request, Usage> {
+        let words: Vec<_> = words
+            .split(|&byte| byte == b' ')
+            .filter(|word| !word.is_empty())
+            .map(|word| CString::new(word).expect("it has no NUL"))
+            .collect();
+        parse(&words.iter().map(CString::as_c_str).collect::<Vec<_>>())
+    }
+
+    fn run(words: &str) -> Options {
+        match read(words.as_bytes()) {
+            Ok(Request::Run(options)) => options,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    fn wrong(words: &str) -> String {
+        read(words.as_bytes()).expect_err(words).to_string()
+    }
+
+    #[test]
+    fn a_value_is_joined_or_the_next_word() {
+        for words in ["--count 4 x", "--count=4 x", "-n 4 x", "-n4 x", "-qn4 x", "-qn 4 -- x"] {
+            assert_eq!(run(words).count, Some(4), "{words}");
+        }
+        assert_eq!(run("-n 4 --timeout=.5 x").timeout, Some(Millis(500)));
+        assert_eq!(run("--bind=a=unix:/b=c x").bind.remove(0).to_string(), "a=unix:/b=c");
+    }
+
+    #[test]
+    fn flags_may_share_a_dash_and_the_last_counts() {
+        assert_eq!(run("-qv x").verbosity, Level::Debug);
+        assert_eq!(run("--verbose -q x").verbosity, Level::Warn);
+    }
+
+    #[test]
+    fn options_end_at_the_command_or_at_two_dashes() {
+        for (words, command) in [
+            ("-q ./app -n 4 --help", &[c"./app", c"-n", c"4", c"--help"][..]),
+            ("-q -- -x -- y", &[c"-x", c"--", c"y"]),
+            ("- -q", &[c"-", c"-q"]),
+        ] {
+            let options = run(words);
+            assert!(options.command.iter().map(CString::as_c_str).eq(command.iter().copied()));
+            assert_eq!(options.count, None);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_kept() {
+        let Ok(Request::Run(options)) = read(b"-C /\xff -eb\xfe a\xfd \xfc") else {
+            panic!("all of it is right");
+        };
+        assert_eq!(options.chdir.as_deref(), Some(c"/\xff"));
+        assert_eq!(options.env_file.as_deref(), Some(c"b\xfe"));
+        assert_eq!(options.command, [CString::from(c"a\xfd"), CString::from(c"\xfc")]);
+    }
+
+    #[test]
+    fn help_and_version_win_over_everything() {
+        for words in ["-h", "--help x", "-n 0 -h", "--what -h", "-q -h -V", "-qh", "-n -n -h"] {
+            assert_eq!(read(words.as_bytes()), Ok(Request::Help), "{words}");
+        }
+        assert_eq!(read(b"-n x --version --bogus"), Ok(Request::Version));
+        assert_eq!(run("x -h").command.len(), 2);
+    }
+
+    #[test]
+    fn a_bad_option_or_value_is_named() {
+        for (words, why) in [
+            ("", "there is no COMMAND to run; see --help"),
+            ("-q --", "there is no COMMAND to run; see --help"),
+            ("-n", "--count needs a value"),
+            ("--bind", "--bind needs a value"),
+            ("-n 0 x", "--count: '0' is not a number from 1 to 16383"),
+            ("-n=4 x", "--count: '=4' is not a number from 1 to 16383"),
+            ("--count= x", "--count: '' is not a number from 1 to 16383"),
+            ("--quiet=true x", "--quiet takes no value, not 'true'"),
+            ("--help=x", "--help takes no value, not 'x'"),
+            ("--coun=4 x", "there is no option '--coun'"),
+            ("-qz x", "there is no option '-qz'"),
+            ("--\n x", r"there is no option '--\x0a'"),
+            ("-n 0 -t x y", "--count: '0' is not a number from 1 to 16383"),
+        ] {
+            assert_eq!(wrong(words), why);
+        }
+    }
+
+    #[test]
+    fn options_of_later_versions_are_refused() {
+        for name in ["exec", "hang-timeout", "lifetime", "user", "pid", "config", "check"] {
+            let words = "--".to_string() + name + "=1 x";
+            assert_eq!(wrong(&words), "there is no option '--".to_string() + name + "'");
+        }
+        for word in ["-x", "-u", "-p", "-c"] {
+            assert!(wrong(word).starts_with("there is no option"));
+        }
+    }
+
+    #[test]
+    fn every_option_of_the_table_is_one_that_can_be_set() {
+        for known in KNOWN {
+            let result = options::set(&mut Options::default(), known.long, b"\0");
+            let exists = result != Err("there is no such option".to_string());
+            let is_setting = matches!(known.takes, Takes::Value | Takes::Nothing);
+            assert_eq!(exists, is_setting, "{}", known.long);
+        }
+    }
+
+    #[test]
+    fn no_two_options_share_a_name_or_a_letter() {
+        for (index, one) in KNOWN.iter().enumerate() {
+            for other in &KNOWN[..index] {
+                assert_ne!(one.long, other.long);
+                assert!(one.short.is_none() || one.short != other.short, "{}", one.long);
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Whole numbers as people write them: decimal digits and nothing else.
+//!
+//! Stricter than the standard parser, which takes a sign: `+80` is no port.
+
+/// The number that `text` spells with digits alone; `None` if it is empty,
+/// holds anything else, or is larger than `most`.
+///
+/// Leading zeros change nothing, and never mean octal.
+#[must_use]
+pub fn parse(text: &[u8], most: u32) -> Option<u32> {
+    let mut number: Option<u32> = None;
+    for &byte in text {
+        let digit = if byte.is_ascii_digit() { byte - b'0' } else { return None };
+        number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(u32::from(digit))?);
+    }
+    number.filter(|&number| number <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn digits_are_a_number_up_to_its_limit() {
+        assert_eq!(parse(b"0", 9), Some(0));
+        assert_eq!(parse(b"0080", 80), Some(80));
+        assert_eq!(parse(b"81", 80), None);
+        assert_eq!(parse(b"4294967295", u32::MAX), Some(u32::MAX));
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_refused_rather_than_wrapped() {
+        assert_eq!(parse(b"4294967296", u32::MAX), None);
+        assert_eq!(parse(b"42949672960", u32::MAX), None);
+    }
+
+    #[test]
+    fn signs_spaces_and_nothing_are_no_numbers() {
+        for text in [&b""[..], b"+1", b"-1", b" 1", b"1 ", b"0x1", b"1.0", b"\xd9\xa1"] {
+            assert_eq!(parse(text, u32::MAX), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The lines of `--event-fd`: one JSON object for every transition.
+//!
+//! `{"t":12345,"event":"rolled_back","gen":8,"slot":2,"pid":12,"why":"it died"}`
+//!
+//! `t` is in milliseconds of the monotonic clock. Keys that say nothing are
+//! left out. A line has at most [`Line::SIZE`] bytes and is a whole object
+//! whatever `why` holds: `why` comes last, and is cut with `…` to make it so.
+
+use super::line::Line;
+use super::printable;
+use crate::types::{Generation, Pid, Slot, Tick};
+use core::fmt::Write as _;
+
+/// What ends an object whose `why` was cut.
+const CUT: &str = "…\"}";
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A generation's monitor was started.
+    Started,
+    /// A generation stored a socket.
+    Stored,
+    /// A generation is ready.
+    Ready,
+    /// A generation's probation began.
+    Probation,
+    /// A generation is the current one.
+    Current,
+    /// A generation was told to stop.
+    Draining,
+    /// A process ended.
+    Died,
+    /// A process is to be started in another's place.
+    Respawn,
+    /// A generation could not be started, or did not get ready.
+    Failed,
+    /// A generation failed in its probation.
+    RolledBack,
+    /// Main was told to stop.
+    Stopping,
+    /// Main was restarted in place.
+    Restarted,
+    /// Lines before this one were lost.
+    Dropped,
+    /// Main is about to leave; the last line.
+    Stopped,
+}
+
+impl Kind {
+    /// The value of `event`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stored => "stored",
+            Self::Ready => "ready",
+            Self::Probation => "probation",
+            Self::Current => "current",
+            Self::Draining => "draining",
+            Self::Died => "died",
+            Self::Respawn => "respawn",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled_back",
+            Self::Stopping => "stopping",
+            Self::Restarted => "restarted",
+            Self::Dropped => "dropped",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One transition, and whom it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// What happened.
+    pub kind: Kind,
+    /// `gen`: the generation.
+    pub generation: Option<Generation>,
+    /// `slot`: the place in the pool.
+    pub slot: Option<Slot>,
+    /// `pid`: the process.
+    pub pid: Option<Pid>,
+    /// `count`: how many; with [`Kind::Dropped`], lines.
+    pub count: Option<u32>,
+    /// `why`: the reason, for people.
+    pub why: Option<&'a str>,
+}
+
+impl Event<'_> {
+    /// An event that says no more than what happened.
+    #[must_use]
+    pub const fn new(kind: Kind) -> Self {
+        Self { kind, generation: None, slot: None, pid: None, count: None, why: None }
+    }
+
+    /// The event as one line, that happened at `at`. Never fails.
+    #[must_use]
+    pub fn line(&self, at: Tick) -> Line {
+        let mut line = Line::new();
+        // A Line takes everything, and what is written here is short.
+        let _ = write!(line, "{{\"t\":{},\"event\":\"{}\"", at.0, self.kind.name());
+        put_number(&mut line, "gen", self.generation.map(|generation| generation.0));
+        put_number(&mut line, "slot", self.slot.map(|slot| u32::from(slot.number())));
+        put_number(&mut line, "pid", self.pid.map(|pid| pid.raw().unsigned_abs()));
+        put_number(&mut line, "count", self.count);
+        match self.why {
+            Some(why) => put_why(&mut line, why),
+            None => {
+                line.put("}", 0);
+            }
+        }
+        line
+    }
+}
+
+/// Adds `,"key":value`, or nothing.
+fn put_number(line: &mut Line, key: &str, value: Option<u32>) {
+    if let Some(value) = value {
+        // As above.
+        let _ = write!(line, ",\"{key}\":{value}");
+    }
+}
+
+/// Adds the reason and ends the object, cutting the reason if it must.
+fn put_why(line: &mut Line, why: &str) {
+    line.put(",\"why\":\"", CUT.len());
+    for c in why.chars() {
+        if !put_character(line, c) {
+            line.put(CUT, 0);
+            return;
+        }
+    }
+    line.put("\"}", 0);
+}
+
+/// Adds one character of a JSON string (RFC 8259, 7); says whether it fit.
+fn put_character(line: &mut Line, c: char) -> bool {
+    match c {
+        '"' => line.put("\\\"", CUT.len()),
+        '\\' => line.put("\\\\", CUT.len()),
+        '\n' => line.put("\\n", CUT.len()),
+        // JSON knows no \x1b; its \u001b has the same two digits at the end.
+        _ if printable::is_control(c) => {
+            let mut room = [0; 4];
+            let digits = printable::show(c, &mut room).trim_start_matches("\\x");
+            line.put("\\u00", digits.len() + CUT.len()) && line.put(digits, CUT.len())
+        }
+        _ => line.put(c.encode_utf8(&mut [0; 4]), CUT.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, Kind};
+    use crate::types::{Generation, Pid, Slot, Tick};
+    use crate::words::line::Line;
+    use alloc::string::{String, ToString};
+
+    fn shown(event: &Event<'_>) -> String {
+        String::from_utf8(event.line(Tick(12_345)).as_bytes().to_vec()).expect("JSON is text")
+    }
+
+    fn because(why: &str) -> String {
+        let event = Event { why: Some(why), ..Event::new(Kind::Failed) };
+        let line = shown(&event);
+        let start = r#"{"t":12345,"event":"failed","why":""#;
+        let why = line.strip_prefix(start).and_then(|rest| rest.strip_suffix("\"}\n"));
+        why.expect("the object is whole").to_string()
+    }
+
+    #[test]
+    fn an_event_is_one_object_on_one_line() {
+        let event = Event {
+            kind: Kind::RolledBack,
+            generation: Some(Generation(8)),
+            slot: Slot::new(2),
+            pid: Pid::new(12),
+            count: Some(3),
+            why: Some("it died"),
+        };
+        let expected = r#"{"t":12345,"event":"rolled_back","gen":8,"slot":2,"pid":12,"count":3,"why":"it died"}"#;
+        assert_eq!(shown(&event), expected.to_string() + "\n");
+    }
+
+    #[test]
+    fn keys_that_say_nothing_are_left_out() {
+        assert_eq!(shown(&Event::new(Kind::Stopped)), "{\"t\":12345,\"event\":\"stopped\"}\n");
+    }
+
+    #[test]
+    fn a_reason_is_escaped_as_json_asks() {
+        assert_eq!(
+            because("a\"b\\c\nd\te\x1b\x7f\u{85}é"),
+            r#"a\"b\\c\nd\u0009e\u001b\u007f\u0085é"#
+        );
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_and_the_object_stays_whole() {
+        for unit in ["x", "é", "…", "🦀", "\"", "\\", "\n", "\0"] {
+            for before in 0..8 {
+                let why = because(&("y".repeat(before) + &unit.repeat(Line::SIZE)));
+                let kept = why.strip_suffix('…').expect("the cut is shown");
+                let escaped = match unit {
+                    "\"" => "\\\"",
+                    "\\" => "\\\\",
+                    "\n" => "\\n",
+                    "\0" => "\\u0000",
+                    plain => plain,
+                };
+                assert_eq!(kept[before..].replace(escaped, ""), "", "an escape was cut in two");
+                assert!(why.len() > Line::SIZE - 60, "room was left: {}", why.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_with_the_largest_numbers_is_whole() {
+        let event = Event {
+            kind: Kind::RolledBack,
+            generation: Some(Generation(u32::MAX)),
+            slot: Slot::new(Slot::LAST),
+            pid: Pid::new(i32::MAX),
+            count: Some(u32::MAX),
+            why: Some(&"x".repeat(4_000)),
+        };
+        let line = event.line(Tick(u64::MAX));
+        assert!(line.as_bytes().len() <= Line::SIZE);
+        assert!(line.as_bytes().ends_with("x…\"}\n".as_bytes()));
+    }
+}

@@ -1,0 +1,153 @@
+//! Names of descriptors, as `LISTEN_FDNAMES` and `FDNAME=` carry them.
+//!
+//! systemd takes at most 255 characters of ASCII without control characters
+//! and without `:`, which separates names (sd_listen_fds_with_names(3),
+//! sd_pid_notify_with_fds(3)); a name may be empty. Whatever else a name has
+//! is carried as `\xHH`, and so is the backslash itself.
+//!
+//! A name has two forms: what the operator wrote, and what is carried. Only
+//! [`escape`] and [`unescape`] turn one into the other; [`join`] and [`split`]
+//! know the carried form alone.
+
+use super::printable;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The most bytes that a carried name has.
+pub const LONGEST: usize = 255;
+
+/// The carried form of `name`; `None` if that has more than 255 bytes.
+#[must_use]
+pub fn escape(name: &[u8]) -> Option<String> {
+    let mut carried = String::new();
+    for &byte in name {
+        if is_allowed(byte) && byte != b'\\' {
+            carried.push(char::from(byte));
+        } else {
+            carried.extend(printable::escape(byte).map(char::from));
+        }
+        if carried.len() > LONGEST {
+            return None;
+        }
+    }
+    Some(carried)
+}
+
+/// The name behind a carried form.
+///
+/// A backslash that begins no `\xHH` stands for itself: systemd allows it in
+/// a name, and whoever chose that name did not know of our escapes.
+#[must_use]
+pub fn unescape(carried: &[u8]) -> Vec<u8> {
+    let mut name = Vec::new();
+    let mut rest = carried;
+    while let Some((&first, after)) = rest.split_first() {
+        if let [b'\\', b'x', high, low, after_escape @ ..] = rest
+            && let (Some(high), Some(low)) = (nibble(*high), nibble(*low))
+        {
+            name.push(high << 4 | low);
+            rest = after_escape;
+        } else {
+            name.push(first);
+            rest = after;
+        }
+    }
+    name
+}
+
+/// The value of one hexadecimal digit, in either case.
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Whether systemd would carry `name` as it is.
+#[must_use]
+pub fn is_valid(name: &[u8]) -> bool {
+    name.len() <= LONGEST && name.iter().all(|&byte| is_allowed(byte))
+}
+
+/// Whether a carried name may hold `byte`.
+const fn is_allowed(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b':'
+}
+
+/// The value of `LISTEN_FDNAMES` for these carried names, in their order.
+#[must_use]
+pub fn join(carried: &[&str]) -> String {
+    carried.join(":")
+}
+
+/// The carried names in a value of `LISTEN_FDNAMES`, in their order.
+///
+/// An empty value is one empty name, because a name may be empty: how many
+/// there are is for `LISTEN_FDS` to say.
+pub fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, escape, is_valid, join, split, unescape};
+    use alloc::vec::Vec;
+
+    #[test]
+    fn a_plain_name_is_carried_as_it_is() {
+        assert_eq!(escape(b"web-1 (tls)").as_deref(), Some("web-1 (tls)"));
+        assert_eq!(escape(b"").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_systemd_forbids_is_escaped() {
+        assert_eq!(escape(b"[::1]:80\n").as_deref(), Some(r"[\x3a\x3a1]\x3a80\x0a"));
+        assert_eq!(escape("é\\\x7f".as_bytes()).as_deref(), Some(r"\xc3\xa9\x5c\x7f"));
+    }
+
+    #[test]
+    fn every_byte_comes_back_and_is_valid_in_between() {
+        for byte in 0..=u8::MAX {
+            let carried = escape(&[b'x', byte, b'4', b'1']).expect("it is short");
+            assert!(is_valid(carried.as_bytes()), "{carried}");
+            assert_eq!(unescape(carried.as_bytes()), [b'x', byte, b'4', b'1']);
+        }
+    }
+
+    #[test]
+    fn an_escaped_escape_is_not_an_escape() {
+        let carried = escape(br"\x41").expect("it is short");
+        assert_eq!(unescape(carried.as_bytes()), br"\x41");
+    }
+
+    #[test]
+    fn a_carried_name_has_at_most_255_bytes() {
+        assert_eq!(escape(&[b'a'; LONGEST]).map(|name| name.len()), Some(LONGEST));
+        assert_eq!(escape(&[b'a'; LONGEST + 1]), None);
+        assert_eq!(escape(&[b':'; 64]), None);
+        assert!(!is_valid(&[b'a'; LONGEST + 1]));
+    }
+
+    #[test]
+    fn a_strangers_backslash_stands_for_itself() {
+        for carried in [&br"a\b"[..], br"\", br"\x", br"\x4", br"\xg1", br"\X41"] {
+            assert_eq!(unescape(carried), carried);
+        }
+        assert_eq!(unescape(br"\x4A\x4a"), b"JJ");
+    }
+
+    #[test]
+    fn joined_names_come_apart_again() {
+        let value = join(&["web", "", "admin"]);
+        assert_eq!(value, "web::admin");
+        let names: Vec<_> = split(value.as_bytes()).collect();
+        assert_eq!(names, [&b"web"[..], b"", b"admin"]);
+    }
+
+    #[test]
+    fn an_empty_value_is_one_empty_name() {
+        assert_eq!(split(b"").collect::<Vec<_>>(), [b""]);
+    }
+}

@@ -1,0 +1,193 @@
+//! What a process says over `NOTIFY_SOCKET`: sd_notify(3).
+//!
+//! One datagram holds assignments, one a line. Understood are `READY=1`,
+//! `STOPPING=1`, `STATUS=…`, `FDSTORE=1` and `FDSTOREREMOVE=1` with
+//! `FDNAME=…`, `BARRIER=1`, and this crate's own `X_PANZER=lost`. Everything
+//! else is ignored, as the protocol asks, and of a key that stands twice the
+//! first counts. As with systemd, a name that is not valid is no name: what
+//! is kept without one is called `stored`, and nothing is removed without one.
+//!
+//! What stands in a datagram is a claim. Who sent it, and what came along with
+//! it, is not known here.
+
+use super::fdname;
+use alloc::vec::Vec;
+
+/// Says that the sender is ready.
+pub const READY: &[u8] = b"READY=1";
+
+/// Says that a worker was lost: the receiver may want to look at the board.
+pub const LOST: &[u8] = b"X_PANZER=lost";
+
+/// What a descriptor is called that was sent without a valid name.
+const UNNAMED: &[u8] = b"stored";
+
+/// What one datagram says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice<'a> {
+    /// The sender is ready.
+    pub ready: bool,
+    /// The sender is about to leave.
+    pub stopping: bool,
+    /// A worker of the sender's died unasked.
+    pub lost: bool,
+    /// The sender waits until the descriptor that came along is closed.
+    pub barrier: bool,
+    /// What the sender is doing, for people; any bytes but a newline.
+    pub status: Option<&'a [u8]>,
+    /// What to do with the descriptors that came along, or came before.
+    pub store: Store<'a>,
+}
+
+/// What a datagram asks of the listener store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store<'a> {
+    /// Nothing: descriptors that came along are to be closed.
+    Nothing,
+    /// Keep the descriptors that came along.
+    Keep {
+        /// Their name, as it is carried.
+        name: &'a [u8],
+    },
+    /// Forget the stored descriptors of this name; those that came along are
+    /// to be closed, even if the datagram also asks to keep them.
+    Remove {
+        /// Their name, as it is carried.
+        name: &'a [u8],
+    },
+}
+
+/// Reads one datagram. Whatever it holds, it says something or nothing.
+#[must_use]
+pub fn parse(datagram: &[u8]) -> Notice<'_> {
+    let says = |assignment: &[u8]| lines(datagram).any(|line| line == assignment);
+    let value = |key: &[u8]| lines(datagram).find_map(|line| line.strip_prefix(key));
+    let name = value(b"FDNAME=").filter(|name| fdname::is_valid(name));
+    let store = match name {
+        Some(name) if says(b"FDSTOREREMOVE=1") => Store::Remove { name },
+        None if says(b"FDSTOREREMOVE=1") => Store::Nothing,
+        Some(_) | None if says(b"FDSTORE=1") => Store::Keep { name: name.unwrap_or(UNNAMED) },
+        Some(_) | None => Store::Nothing,
+    };
+    Notice {
+        ready: says(READY),
+        stopping: says(b"STOPPING=1"),
+        lost: says(LOST),
+        barrier: says(b"BARRIER=1"),
+        status: value(b"STATUS="),
+        store,
+    }
+}
+
+/// The assignments of a datagram.
+fn lines(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+    datagram.split(|&byte| byte == b'\n')
+}
+
+/// Asks to keep the descriptors that go along, under `name` as it is carried;
+/// `None` if that name is not valid.
+#[must_use]
+pub fn keep(name: &[u8]) -> Option<Vec<u8>> {
+    with_name(b"FDSTORE=1\nFDNAME=", name)
+}
+
+/// Asks to forget what is stored under `name` as it is carried; `None` if
+/// that name is not valid.
+#[must_use]
+pub fn remove(name: &[u8]) -> Option<Vec<u8>> {
+    with_name(b"FDSTOREREMOVE=1\nFDNAME=", name)
+}
+
+/// Ends a datagram with a name, if that cannot add an assignment of its own.
+fn with_name(start: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    fdname::is_valid(name).then(|| [start, name].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Notice, Store, keep, parse, remove};
+
+    const SILENCE: Notice<'_> = Notice {
+        ready: false,
+        stopping: false,
+        lost: false,
+        barrier: false,
+        status: None,
+        store: Store::Nothing,
+    };
+
+    #[test]
+    fn each_assignment_says_its_own_thing() {
+        assert_eq!(parse(b"READY=1"), Notice { ready: true, ..SILENCE });
+        assert_eq!(parse(b"STOPPING=1\n"), Notice { stopping: true, ..SILENCE });
+        assert_eq!(parse(b"X_PANZER=lost"), Notice { lost: true, ..SILENCE });
+        assert_eq!(parse(b"BARRIER=1"), Notice { barrier: true, ..SILENCE });
+        assert_eq!(parse(b"STATUS=a=b \xff"), Notice { status: Some(b"a=b \xff"), ..SILENCE });
+    }
+
+    #[test]
+    fn several_assignments_say_several_things() {
+        let notice = parse(b"STATUS=up\nREADY=1\n\nFDNAME=web\nFDSTORE=1\n");
+        let store = Store::Keep { name: b"web" };
+        assert_eq!(notice, Notice { ready: true, status: Some(b"up"), store, ..SILENCE });
+    }
+
+    #[test]
+    fn what_is_not_known_is_ignored() {
+        for datagram in [
+            &b""[..],
+            b"\n\n",
+            b"READY=0",
+            b"READY=11",
+            b" READY=1",
+            b"READY=1\r",
+            b"ready=1",
+            b"MAINPID=1\nWATCHDOG=1",
+            b"X_PANZER=won",
+            b"FDNAME=web",
+            b"\0\xff=",
+            b"STATUS",
+        ] {
+            assert_eq!(parse(datagram), SILENCE, "{datagram:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_without_a_valid_name_is_called_stored() {
+        let stored = Store::Keep { name: b"stored" };
+        assert_eq!(parse(b"FDSTORE=1").store, stored);
+        assert_eq!(parse(b"FDSTORE=1\nFDNAME=a:b").store, stored);
+        assert_eq!(parse(b"FDSTORE=1\nFDNAME=\xc3\xa9").store, stored);
+    }
+
+    #[test]
+    fn nothing_is_removed_without_a_valid_name() {
+        assert_eq!(parse(b"FDSTOREREMOVE=1").store, Store::Nothing);
+        assert_eq!(parse(b"FDSTOREREMOVE=1\nFDNAME=a:b\nFDSTORE=1").store, Store::Nothing);
+    }
+
+    #[test]
+    fn remove_wins_over_keep() {
+        let notice = parse(b"FDSTORE=1\nFDSTOREREMOVE=1\nFDNAME=web");
+        assert_eq!(notice.store, Store::Remove { name: b"web" });
+    }
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_first_counts() {
+        assert_eq!(parse(b"STATUS=a\nSTATUS=b").status, Some(&b"a"[..]));
+    }
+
+    #[test]
+    fn what_is_sent_is_understood() {
+        let sent = keep(br"\x3a80").expect("the name is valid");
+        assert_eq!(parse(&sent), Notice { store: Store::Keep { name: br"\x3a80" }, ..SILENCE });
+        let sent = remove(b"web").expect("the name is valid");
+        assert_eq!(parse(&sent), Notice { store: Store::Remove { name: b"web" }, ..SILENCE });
+    }
+
+    #[test]
+    fn a_name_cannot_smuggle_an_assignment() {
+        assert_eq!(keep(b"a\nREADY=1"), None);
+        assert_eq!(remove(b"a:b"), None);
+    }
+}

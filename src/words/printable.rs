@@ -1,0 +1,109 @@
+//! Text from outside, made fit for one line of a terminal or a log.
+//!
+//! Control characters would break a line in two, or drive the terminal of
+//! whoever reads it; they are shown as `\x1b`. Everything else is left alone.
+
+use core::fmt;
+
+/// The most characters of a value that [`Quoted`] shows.
+const MOST: usize = 120;
+
+/// A byte as `\xHH`, in lower case.
+#[must_use]
+pub const fn escape(byte: u8) -> [u8; 4] {
+    [b'\\', b'x', hex_digit(byte >> 4), hex_digit(byte & 15)]
+}
+
+/// One hexadecimal digit; `nibble` is below 16.
+const fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) }
+}
+
+/// Whether a terminal would act on `c` instead of showing it.
+#[must_use]
+pub const fn is_control(c: char) -> bool {
+    matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')
+}
+
+/// What to show for `c`: itself, or `\xHH` for a control character.
+pub fn show(c: char, room: &mut [u8; 4]) -> &str {
+    match u8::try_from(c) {
+        Ok(byte) if is_control(c) => {
+            *room = escape(byte);
+            core::str::from_utf8(room).unwrap_or_default()
+        }
+        Ok(_) | Err(_) => c.encode_utf8(room),
+    }
+}
+
+/// Shows a value in single quotes within one line, whatever it contains.
+///
+/// Bytes that are no UTF-8 are shown as `�`, and after 120 characters there is
+/// `…`: this is for people, not for reading back.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(pub &'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("'")?;
+        write_text(out, self.0, MOST)?;
+        out.write_str("'")
+    }
+}
+
+/// Writes at most `most` characters of `text`, and `…` in place of the rest.
+///
+/// # Errors
+///
+/// Only those of `out`.
+pub fn write_text(out: &mut dyn fmt::Write, text: &[u8], most: usize) -> fmt::Result {
+    let mut left = most;
+    for chunk in text.utf8_chunks() {
+        let replacement = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+        for c in chunk.valid().chars().chain(replacement) {
+            if left == 0 {
+                return out.write_str("…");
+            }
+            left -= 1;
+            out.write_str(show(c, &mut [0; 4]))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Quoted, escape, show};
+    use alloc::string::ToString;
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(Quoted(b"a\n\x1b[2J\x7f").to_string(), r"'a\x0a\x1b[2J\x7f'");
+        assert_eq!(show('\u{9b}', &mut [0; 4]), r"\x9b");
+    }
+
+    #[test]
+    fn other_characters_are_shown_as_they_are() {
+        assert_eq!(Quoted("é…🦀".as_bytes()).to_string(), "'é…🦀'");
+        assert_eq!(show('\u{a0}', &mut [0; 4]), "\u{a0}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced() {
+        assert_eq!(Quoted(b"a\xffb").to_string(), "'a\u{fffd}b'");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let shown = Quoted(&[b'x'; 500]).to_string();
+        assert_eq!(shown.chars().count(), 120 + 3);
+        assert!(shown.ends_with("x…'"));
+        assert!(!Quoted(&[b'x'; 120]).to_string().contains('…'));
+    }
+
+    #[test]
+    fn an_escape_has_two_lower_case_digits() {
+        assert_eq!(&escape(0xaf), br"\xaf");
+        assert_eq!(&escape(0x09), br"\x09");
+    }
+}
