@@ -274,6 +274,9 @@ impl Connection {
 
     /// The request in hand is done with.
     fn finish(&mut self, moment: &mut Moment<'_>, phase: Phase) {
+        // Another one that was in hand may have said idle for both; saying busy
+        // again costs nothing otherwise, and lets each be counted.
+        moment.ctx.busy();
         moment.ctx.idle();
         self.enter(phase, moment.now.after(KEEP_ALIVE));
     }
