@@ -1,0 +1,86 @@
+//! What the clients have seen, all together.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::{Failure, Record};
+
+/// Every request of a load.
+pub struct Report {
+    records: Vec<Record>,
+}
+
+/// How long requests took; zeros if there were none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quantiles {
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// All but one in a hundred took no longer.
+    pub p99: Duration,
+    /// None took longer.
+    pub max: Duration,
+}
+
+impl Report {
+    /// Makes one from the clients' records, in any order.
+    pub const fn new(records: Vec<Record>) -> Self {
+        Self { records }
+    }
+
+    /// Every request.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// How many requests failed like this, on a connection like that.
+    pub fn failed(&self, failure: Failure, is_reused: bool) -> usize {
+        let is_such =
+            |record: &&Record| record.outcome == Err(failure) && record.is_reused == is_reused;
+        self.records.iter().filter(is_such).count()
+    }
+
+    /// How many requests failed, in any way.
+    pub fn failures(&self) -> usize {
+        self.records.iter().filter(|record| record.outcome.is_err()).count()
+    }
+
+    /// How many generations answered.
+    pub fn generations(&self) -> usize {
+        let answers = self.records.iter().filter_map(|record| record.outcome.ok());
+        answers.map(|answer| answer.generation).collect::<BTreeSet<_>>().len()
+    }
+
+    /// How long the answered requests took: those that were under way in any of
+    /// the `windows`, and the others.
+    pub fn latency(&self, windows: &[Range<Instant>]) -> (Quantiles, Quantiles) {
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        for record in self.records.iter().filter(|record| record.outcome.is_ok()) {
+            let end = record.start + record.latency;
+            let is_inside =
+                windows.iter().any(|window| record.start < window.end && end > window.start);
+            if is_inside { &mut inside } else { &mut outside }.push(record.latency);
+        }
+        (Quantiles::of(inside), Quantiles::of(outside))
+    }
+}
+
+impl Quantiles {
+    fn of(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort_unstable();
+        let Some(max) = latencies.last().copied() else { return Self::default() };
+        // The smallest value that so many in a hundred do not exceed.
+        let at = |percent: usize| latencies[(latencies.len() * percent).div_ceil(100) - 1];
+        Self { p50: at(50), p99: at(99), max }
+    }
+}
+
+/// Reads as `p50/p99/max` in milliseconds.
+impl fmt::Display for Quantiles {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |span: Duration| span.as_secs_f64() * 1_000.0;
+        let text = format!("{:.2}/{:.2}/{:.2}", ms(self.p50), ms(self.p99), ms(self.max));
+        out.pad(&text)
+    }
+}
