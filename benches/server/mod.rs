@@ -111,7 +111,6 @@ impl Server {
         let mut child = Command::new("sh")
             .args(["-c", REDIRECT])
             .arg(panzer())
-            .args(["--event-fd", "3", "--pid"])
             .arg(place.join("panzer.pid"))
             .args(options)
             .arg("--")
