@@ -111,7 +111,7 @@ impl Server {
         let mut child = Command::new("sh")
             .args(["-c", REDIRECT])
             .arg(panzer())
-            .arg(place.join("panzer.pid"))
+            .args(["--event-fd", "3"])
             .args(options)
             .arg("--")
             .args(command)

@@ -182,9 +182,8 @@ impl Main {
         let exec = run.exec;
         let forced = run.board.header().is_some_and(|header| header.killed);
         let lived = now.since(run.since);
-        let told = run.why.clone();
-        let why = told.unwrap_or_else(|| alloc::format!("its monitor {}", Death(exit)));
-        run.why = Some(why.clone());
+        let why = run.why.take();
+        self.reason = why.or_else(|| Some(alloc::format!("its monitor {}", Death(exit))));
         self.tell_death(generation, pid, exit, lived);
         if forced {
             self.step(now, Event::Forced);

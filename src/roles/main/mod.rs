@@ -110,8 +110,8 @@ struct Main {
     closed: bool,
     /// How many SIGINT have come.
     interrupts: u32,
-    /// Why the last process could not be made, until it is told.
-    spawn_error: Option<String>,
+    /// Why the last process could not be made, or has left, until it is told.
+    reason: Option<String>,
     events: Events,
     dropped_told: u32,
     finished: Option<u8>,
@@ -171,7 +171,7 @@ impl Main {
             status_at: Tick(0),
             closed: false,
             interrupts: 0,
-            spawn_error: None,
+            reason: None,
             events: Events::new(output),
             dropped_told: 0,
             finished: None,

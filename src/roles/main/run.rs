@@ -23,7 +23,7 @@ pub(super) struct Run {
     /// Open until it is known whether the program runs.
     pub fate: Option<Fate>,
     pub exec: Exec,
-    /// Why it failed or died, in words.
+    /// Why its program does not run.
     pub why: Option<String>,
     /// What it says of itself: `STATUS=`.
     pub status: Option<String>,

@@ -76,7 +76,7 @@ impl Main {
                 Event::Spawned { generation, monitor }
             }
             Err(error) => {
-                self.spawn_error = Some(error.to_string());
+                self.reason = Some(error.to_string());
                 Event::SpawnFailed { generation }
             }
         }

@@ -133,10 +133,8 @@ impl Main {
     }
 
     fn tell_failed(&mut self, kind: Kind, generation: Generation, failure: Failure) {
-        let of_run = self.run_of(generation).and_then(|run| run.why.clone());
         let why = match failure {
-            Failure::NotSpawned => self.spawn_error.take().or(of_run),
-            Failure::Left => of_run,
+            Failure::NotSpawned | Failure::Left => self.reason.take(),
             Failure::Late => {
                 Some(alloc::format!("it was not ready within {}", self.options.ready_timeout))
             }
