@@ -134,6 +134,15 @@ impl Service {
         })
     }
 
+    /// Whether a generation is ready and may still be rolled back.
+    #[must_use]
+    pub fn is_on_probation(&self, generation: Generation) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| {
+            member.generation == generation && matches!(member.life, Life::Probation { .. })
+        })
+    }
+
     /// Whether a generation was told to leave.
     #[must_use]
     pub fn has_asked(&self, generation: Generation) -> bool {

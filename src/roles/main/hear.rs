@@ -139,12 +139,14 @@ impl Main {
         }
     }
 
-    /// Looks at the boards of those whose losses would matter.
+    /// Looks at the board of whoever is on probation. What it has lost before
+    /// it was ready counts too.
     pub(super) fn check_losses(&mut self, now: Tick) {
         let losing: Vec<_> = self
             .runs
-            .iter_mut()
-            .filter_map(|run| run.check_losses().then_some(run.generation))
+            .iter()
+            .filter(|run| self.plan.is_on_probation(run.generation) && run.has_lost_everywhere())
+            .map(|run| run.generation)
             .collect();
         for generation in losing {
             self.step(now, Event::Losses { generation, everywhere: true });
