@@ -3,6 +3,8 @@
 /// What happened, and to whom.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// When, in milliseconds of the monotonic clock.
+    pub at: u32,
     /// `ready`, `current`, `died` …
     pub name: String,
     /// The generation that it happened to; 0 for none.
@@ -28,7 +30,7 @@ impl Event {
         let why = after(&line, "why").trim_start_matches('"').trim_end_matches("\"}");
         let (name, why) = (name.unwrap_or_default().to_string(), why.to_string());
         let (generation, slot, pid) = (number("gen"), number("slot"), number("pid"));
-        Self { name, generation, slot, pid, why, line }
+        Self { at: number("t"), name, generation, slot, pid, why, line }
     }
 
     /// Whether it is the event `name` of this generation.

@@ -38,6 +38,11 @@ pub enum End {
     Signal(i32),
 }
 
+/// The last lines, of which the rest is more of the same.
+fn tail(lines: &[String]) -> String {
+    lines[lines.len().saturating_sub(60)..].join("\n  ")
+}
+
 /// Signals a process that is known to be there, or to have been a child that
 /// nobody has reaped.
 pub fn send(pid: u32, signal: Signal) {
@@ -190,9 +195,8 @@ impl Panzer {
         let below = look::descendants(self.pid());
         let show = |pid: &u32| format!("{pid} {} {:?}", look::name(*pid), look::state(*pid));
         let below: Vec<_> = below.iter().map(show).collect();
-        let events: Vec<_> = self.events.all().iter().map(|event| &*event.line).collect();
-        let log = self.log.all().join("\n  ");
-        let (events, below) = (events.join("\n  "), below.join("\n  "));
+        let events: Vec<_> = self.events.all().iter().map(|event| event.line.clone()).collect();
+        let (events, log, below) = (tail(&events), tail(self.log.all()), tail(&below));
         panic!("{what}\nevents:\n  {events}\nlog:\n  {log}\nbelow main:\n  {below}");
     }
 }
