@@ -2,7 +2,8 @@
 
 use panzer::sys::Signal;
 
-use crate::harness::place::example;
+use crate::harness::panzer::{End, send};
+use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 
 /// Everything logged from a start over a reload and a death to the stop.
@@ -91,6 +92,23 @@ fn a_question_for_the_status_during_a_start_stops_nobody() {
     assert_ne!(crate::harness::look::state(monitor), Some('T'));
     panzer.signal(Signal::Quit);
     panzer.end();
+}
+
+#[test]
+fn a_question_for_the_status_stops_nobody_who_has_just_stopped_his_workers() {
+    let place = Place::new();
+    let gate = place.gate("gate");
+    let wait = format!("wait={}", gate.display());
+    let words = ["count=1", "run=idle", "say=it is over", &wait];
+    let mut panzer = Setup::new(&example("witness"), &words).start();
+    let monitor = panzer.expect_current(1);
+    panzer.signal(Signal::Term);
+    panzer.expect_line("it is over");
+    // What main would send, had it looked at the board a moment before.
+    send(monitor, Signal::Ttin);
+    panzer.settle();
+    open_gate(&gate);
+    assert_eq!(panzer.end(), End::Status(0));
 }
 
 #[test]
