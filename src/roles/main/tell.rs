@@ -141,12 +141,8 @@ impl Main {
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
-        match kind {
-            Kind::RolledBack => {
-                log(Level::Error, format_args!("generation {generation} is rolled back: {why}"));
-            }
-            _ => log(Level::Error, format_args!("generation {generation} failed: {why}")),
-        }
+        let what = if kind == Kind::RolledBack { "is rolled back" } else { "failed" };
+        log(Level::Error, format_args!("generation {generation} {what}: {why}"));
         self.event(kind, generation, |event| event.why = Some(&why));
     }
 
