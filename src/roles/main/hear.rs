@@ -139,15 +139,11 @@ impl Main {
         }
     }
 
-    /// Looks at the boards of those whose losses would matter.
+    /// Looks at the board of whoever is on probation.
     pub(super) fn check_losses(&mut self, now: Tick) {
-        let losing: Vec<_> = self
-            .runs
-            .iter_mut()
-            .filter_map(|run| run.check_losses().then_some(run.generation))
-            .collect();
-        for generation in losing {
-            self.step(now, Event::Losses { generation, everywhere: true });
+        let Some(generation) = self.plan.probationer() else { return };
+        if self.run_of(generation).is_some_and(|run| run.is_losing()) {
+            self.step(now, Event::Losing { generation });
         }
     }
 

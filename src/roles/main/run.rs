@@ -27,8 +27,6 @@ pub(super) struct Run {
     pub why: Option<String>,
     /// What it says of itself: `STATUS=`.
     pub status: Option<String>,
-    /// Whether its losses were more than probation forgives.
-    pub lost_everywhere: bool,
     /// Whether the last member's end was noted.
     pub empty: bool,
 }
@@ -61,12 +59,12 @@ impl Run {
         }
     }
 
-    /// Reads the board's losses; says whether they have just become too many.
-    pub fn check_losses(&mut self) -> bool {
-        let Some(header) = self.board.header() else { return false };
-        let slots = u32::from(header.count);
-        let everywhere = slots > 0 && header.slots_hit >= slots && header.deaths >= 2;
-        everywhere && !core::mem::replace(&mut self.lost_everywhere, everywhere)
+    /// Whether the board shows more losses than probation forgives.
+    pub fn is_losing(&self) -> bool {
+        self.board.header().is_some_and(|header| {
+            let slots = u32::from(header.count);
+            slots > 0 && header.slots_hit >= slots && header.deaths >= 2
+        })
     }
 }
 
