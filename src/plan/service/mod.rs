@@ -440,3 +440,7 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../../tests/walk/service.rs"]
+mod walk;
