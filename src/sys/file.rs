@@ -117,9 +117,8 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
 ///
 /// `ENOENT` without `/proc`, `EACCES` when the file may not be opened that way.
 pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
-    let path = alloc::format!("/proc/self/fd/{}\0", fd.number());
-    let path = CStr::from_bytes_with_nul(path.as_bytes()).expect("one NUL, at the end");
-    open(path, mode)
+    let path = alloc::format!("/proc/self/fd/{}", fd.number());
+    open(&CString::new(path).map_err(|_| Errno(libc::EINVAL))?, mode)
 }
 
 /// Takes the name `path` away: unlink(2).

@@ -363,11 +363,12 @@ fn adopt_sockets(listeners: &mut Listeners) {
         let name = names.next().unwrap_or_default();
         let Some(fd) = fd::adopt(number) else { continue };
         let name = fdname::escape(&fdname::unescape(name)).unwrap_or_default();
-        let kept = listeners.keep(fd, name, Origin::Adopted);
-        log::log(
-            Level::Debug,
-            format_args!("descriptor {number} of the service manager: {kept:?}"),
-        );
+        if let Some(what) = listeners.keep(fd, name, Origin::Adopted).objection() {
+            log::log(
+                Level::Warn,
+                format_args!("descriptor {number} of the service manager {what}: closed"),
+            );
+        }
     }
 }
 
