@@ -168,7 +168,7 @@ mod tests {
     fn each_assignment_says_its_own_thing() {
         assert_eq!(parse(b"READY=1"), Notice { ready: true, ..SILENCE });
         assert_eq!(parse(b"STOPPING=1\n"), Notice { stopping: true, ..SILENCE });
-        let (slot, pid) = (Slot::new(3).unwrap(), Pid::new(901).unwrap());
+        let (slot, pid) = (Slot::new(3).expect("in range"), Pid::new(901).expect("positive"));
         let news = News::Lost { slot, pid, why: b"killed by SIGKILL" };
         let lost = parse(b"X_PANZER=lost 3 901 killed by SIGKILL");
         assert_eq!(lost, Notice { news, ..SILENCE });

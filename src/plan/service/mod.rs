@@ -93,11 +93,7 @@ impl Service {
             }
             Event::SpawnFailed { generation } => self.spawn_failed(now, generation, actions),
             Event::Ready { generation } => self.ready(now, generation, actions),
-            Event::Losses { generation, everywhere } => {
-                if everywhere {
-                    self.roll_back(now, generation, actions);
-                }
-            }
+            Event::Losing { generation } => self.roll_back(now, generation, actions),
             Event::Gone { generation, exec, left } => {
                 self.gone(now, generation, exec, left, actions)
             }
@@ -132,6 +128,13 @@ impl Service {
             Life::Current { .. } => "current",
             Life::Leaving { .. } => "draining",
         })
+    }
+
+    /// The generation that is on probation, if one is.
+    #[must_use]
+    pub fn probationer(&self) -> Option<Generation> {
+        let probation = |member: &&Member| matches!(member.life, Life::Probation { .. });
+        self.members.iter().find(probation).map(|member| member.generation)
     }
 
     /// Whether a generation was told to leave.

@@ -124,7 +124,6 @@ impl Main {
             exec: Exec::Done,
             why: None,
             status: None,
-            lost_everywhere: false,
             empty: false,
         })
     }
