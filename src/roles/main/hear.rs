@@ -95,24 +95,16 @@ impl Main {
         if self.closed {
             return listeners::dispose(fd);
         }
-        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
-            Kept::New => {
-                log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
-                self.event(Kind::Stored, generation, |event| event.why = Some(name));
-            }
-            Kept::Known => {}
-            Kept::NoListener => log::log(
+        let kept = self.listeners.keep(fd, String::from(name), Origin::Stored(generation));
+        if kept == Kept::New {
+            log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
+            self.event(Kind::Stored, generation, |event| event.why = Some(name));
+        }
+        if let Some(what) = kept.objection() {
+            log::log(
                 Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which does not listen: closed"
-                ),
-            ),
-            Kept::Full => log::log(
-                Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which is one too many: closed"
-                ),
-            ),
+                format_args!("generation {generation} stored {name}, which {what}: closed"),
+            );
         }
     }
 
