@@ -38,9 +38,9 @@ impl Main {
         let generations: Vec<_> = self.runs.iter().map(|run| run.generation).collect();
         for generation in generations {
             self.hear_one(now, generation);
-            if let Some(run) = self.run_of(generation) {
-                run.learn_fate();
-            }
+        }
+        for run in &mut self.runs {
+            run.learn_fate(&self.options.command[0], &self.directory);
         }
     }
 
@@ -173,14 +173,15 @@ impl Main {
     pub(super) fn bury(&mut self, now: Tick, death: Bereavement) {
         let Bereavement { generation, pid, exit, left } = death;
         self.hear_one(now, generation);
-        let Some(run) = self.run_of(generation) else { return };
-        run.learn_fate();
+        let mut runs = self.runs.iter_mut();
+        let Some(run) = runs.find(|run| run.generation == generation) else { return };
+        run.learn_fate(&self.options.command[0], &self.directory);
         let exec = run.exec;
         let forced = run.board.header().is_some_and(|header| header.killed);
         let lived = now.since(run.since);
         let why = run.why.take();
+        self.tell_death(generation, pid, exit, lived, why.as_deref());
         self.reason = why.or_else(|| Some(alloc::format!("its monitor {}", Death(exit))));
-        self.tell_death(generation, pid, exit, lived);
         if forced {
             self.step(now, Event::Forced);
         }

@@ -146,20 +146,26 @@ impl Main {
         self.event(kind, generation, |event| event.why = Some(&why));
     }
 
-    /// Every death is one line.
+    /// Every death is one line, with the reason as far as it is known.
     pub(super) fn tell_death(
         &mut self,
         generation: Generation,
         pid: Pid,
         exit: Exit,
         lived: Millis,
+        known: Option<&str>,
     ) {
-        let asked = self.plan.has_asked(generation);
-        let (level, known) = if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
+        let (level, reason) = match (known, self.plan.has_asked(generation)) {
+            (Some(reason), _) => (Level::Warn, reason),
+            (None, true) => (Level::Info, "asked"),
+            (None, false) => (Level::Warn, "unknown"),
+        };
         let death = Death(exit);
         log(
             level,
-            format_args!("monitor {pid} of generation {generation} {death} after {lived}: {known}"),
+            format_args!(
+                "monitor {pid} of generation {generation} {death} after {lived}: {reason}"
+            ),
         );
         let why = alloc::format!("{death}");
         self.event(Kind::Died, generation, |event| {
