@@ -52,6 +52,19 @@ pub enum Kept {
     Full,
 }
 
+impl Kept {
+    /// What is wrong with a descriptor that was closed; `None` for one that is
+    /// in the store.
+    #[must_use]
+    pub const fn objection(self) -> Option<&'static str> {
+        match self {
+            Self::New | Self::Known => None,
+            Self::NoListener => Some("does not listen"),
+            Self::Full => Some("is one too many"),
+        }
+    }
+}
+
 /// The store.
 #[derive(Debug, Default)]
 pub struct Listeners {

@@ -44,14 +44,20 @@ impl Streak {
     }
 
     /// The deaths in a row so far; stops at the largest number.
-    #[must_use]
-    pub const fn deaths(&self) -> u32 {
+    #[cfg(test)]
+    const fn deaths(&self) -> u32 {
         self.deaths
     }
 
     /// Forgets the deaths: the next one is the first again.
     pub const fn reset(&mut self) {
         self.deaths = 0;
+    }
+
+    /// Tells no more deaths apart than `most`: the walks need an end.
+    #[cfg(test)]
+    pub(super) fn forget_beyond(&mut self, most: u32) {
+        self.deaths = self.deaths.min(most);
     }
 
     /// How long the repair of the last death waits.

@@ -46,7 +46,7 @@ pub fn arm() {
     let mut when = MaybeUninit::<libc::itimerspec>::zeroed();
     // SAFETY: all zeroes are a valid itimerspec: no repetition, not running.
     let when = unsafe { when.assume_init_mut() };
-    when.it_value.tv_sec = libc::time_t::try_from(span / 1_000).unwrap_or(libc::time_t::MAX);
+    when.it_value.tv_sec = (span / 1_000).try_into().unwrap_or(i32::MAX.into());
     when.it_value.tv_nsec = (span % 1_000 * 1_000_000).cast_signed();
     let timer = TIMER.load(ORDER);
     // SAFETY: `timer` was made by timer_create in this process and never

@@ -98,9 +98,8 @@ impl Program {
         &mut self,
         descriptors: &[Borrowed<'_>],
         inherited: Inherited,
-        blocked: &Blocked,
+        _blocked: &Blocked,
     ) -> Result<(Pid, Fate)> {
-        let _ = blocked;
         let (read, write) = fd::pipe(Blocking::No)?;
         let nowhere = super::file::open(c"/dev/null", super::file::Mode::ReadWrite)?;
         let mut places = Vec::with_capacity(descriptors.len());
@@ -211,7 +210,8 @@ impl Place<'_> {
         let report = [stage as u8, a, b, c, d];
         // Whoever would read it may be gone; the status is all that is left then.
         let _ = fd::write(self.report, &report);
-        if errno == Errno(libc::ENOENT) { 127 } else { 126 }
+        let missing = stage == Stage::Execute && errno == Errno(libc::ENOENT);
+        if missing { 127 } else { 126 }
     }
 }
 

@@ -174,8 +174,8 @@ pub fn replace(fd: Borrowed<'_>, with: Borrowed<'_>) -> Result<()> {
 ///
 /// `EAGAIN` when `fd` is non-blocking and nothing is there.
 pub fn read(fd: Borrowed<'_>, buffer: &mut [u8]) -> Result<usize> {
-    // SAFETY: `buffer` is writable for its whole length.
     retry_eintr(|| {
+        // SAFETY: `buffer` is writable for its whole length.
         check_size(unsafe { libc::read(fd.number, buffer.as_mut_ptr().cast(), buffer.len()) })
     })
 }
@@ -186,8 +186,8 @@ pub fn read(fd: Borrowed<'_>, buffer: &mut [u8]) -> Result<usize> {
 ///
 /// `EAGAIN` when `fd` is non-blocking and has no room, `EPIPE` when nobody can read.
 pub fn write(fd: Borrowed<'_>, bytes: &[u8]) -> Result<usize> {
-    // SAFETY: `bytes` is readable for its whole length.
     retry_eintr(|| {
+        // SAFETY: `bytes` is readable for its whole length.
         check_size(unsafe { libc::write(fd.number, bytes.as_ptr().cast(), bytes.len()) })
     })
 }
@@ -199,11 +199,10 @@ pub fn write(fd: Borrowed<'_>, bytes: &[u8]) -> Result<usize> {
 /// `EINVAL` for an offset past what off_t holds, `ESPIPE` for a pipe.
 pub fn read_at(fd: Borrowed<'_>, buffer: &mut [u8], offset: usize) -> Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno(libc::EINVAL))?;
-    // SAFETY: `buffer` is writable for its whole length.
+    let (number, length) = (fd.number, buffer.len());
     retry_eintr(|| {
-        check_size(unsafe {
-            libc::pread(fd.number, buffer.as_mut_ptr().cast(), buffer.len(), offset)
-        })
+        // SAFETY: `buffer` is writable for its whole length.
+        check_size(unsafe { libc::pread(number, buffer.as_mut_ptr().cast(), length, offset) })
     })
 }
 
@@ -214,9 +213,10 @@ pub fn read_at(fd: Borrowed<'_>, buffer: &mut [u8], offset: usize) -> Result<usi
 /// `EPERM` for a sealed memfd that would have to grow.
 pub fn write_at(fd: Borrowed<'_>, bytes: &[u8], offset: usize) -> Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno(libc::EINVAL))?;
-    // SAFETY: `bytes` is readable for its whole length.
+    let (number, length) = (fd.number, bytes.len());
     retry_eintr(|| {
-        check_size(unsafe { libc::pwrite(fd.number, bytes.as_ptr().cast(), bytes.len(), offset) })
+        // SAFETY: `bytes` is readable for its whole length.
+        check_size(unsafe { libc::pwrite(number, bytes.as_ptr().cast(), length, offset) })
     })
 }
 

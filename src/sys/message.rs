@@ -135,8 +135,8 @@ pub fn send(
             Patience::Wait => 0,
             Patience::Never => libc::MSG_DONTWAIT,
         };
-    // SAFETY: the header's buffers are readable for the lengths it gives.
     retry_eintr(|| {
+        // SAFETY: the header's buffers are readable for the lengths it gives.
         check_size(unsafe { libc::sendmsg(socket.number(), &raw const header, flags) })
     })?;
     Ok(())

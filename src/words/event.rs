@@ -39,8 +39,6 @@ pub enum Kind {
     RolledBack,
     /// Main was told to stop.
     Stopping,
-    /// Main was restarted in place.
-    Restarted,
     /// Lines before this one were lost.
     Dropped,
     /// Main is about to leave; the last line.
@@ -63,7 +61,6 @@ impl Kind {
             Self::Failed => "failed",
             Self::RolledBack => "rolled_back",
             Self::Stopping => "stopping",
-            Self::Restarted => "restarted",
             Self::Dropped => "dropped",
             Self::Stopped => "stopped",
         }

@@ -43,7 +43,7 @@ pub fn unescape(carried: &[u8]) -> Vec<u8> {
     let mut rest = carried;
     while let Some((&first, after)) = rest.split_first() {
         if let [b'\\', b'x', high, low, after_escape @ ..] = rest
-            && let (Some(high), Some(low)) = (nibble(*high), nibble(*low))
+            && let (Some(high), Some(low)) = (printable::nibble(*high), printable::nibble(*low))
         {
             name.push(high << 4 | low);
             rest = after_escape;
@@ -53,16 +53,6 @@ pub fn unescape(carried: &[u8]) -> Vec<u8> {
         }
     }
     name
-}
-
-/// The value of one hexadecimal digit, in either case.
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// Whether systemd would carry `name` as it is.

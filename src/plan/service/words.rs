@@ -80,12 +80,11 @@ pub enum Event {
         /// Which one.
         generation: Generation,
     },
-    /// A board shows workers that died unasked, badly.
-    Losses {
+    /// A board shows that every slot has lost a worker, unasked and badly, and
+    /// that at least two have died.
+    Losing {
         /// Whose board.
         generation: Generation,
-        /// Whether every slot has lost one, and at least two have died.
-        everywhere: bool,
     },
     /// A monitor was reaped.
     Gone {

@@ -38,9 +38,9 @@ impl Main {
         let generations: Vec<_> = self.runs.iter().map(|run| run.generation).collect();
         for generation in generations {
             self.hear_one(now, generation);
-            if let Some(run) = self.run_of(generation) {
-                run.learn_fate();
-            }
+        }
+        for run in &mut self.runs {
+            run.learn_fate(&self.options.command[0], &self.directory);
         }
     }
 
@@ -95,24 +95,16 @@ impl Main {
         if self.closed {
             return listeners::dispose(fd);
         }
-        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
-            Kept::New => {
-                log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
-                self.event(Kind::Stored, generation, |event| event.why = Some(name));
-            }
-            Kept::Known => {}
-            Kept::NoListener => log::log(
+        let kept = self.listeners.keep(fd, String::from(name), Origin::Stored(generation));
+        if kept == Kept::New {
+            log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
+            self.event(Kind::Stored, generation, |event| event.why = Some(name));
+        }
+        if let Some(what) = kept.objection() {
+            log::log(
                 Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which does not listen: closed"
-                ),
-            ),
-            Kept::Full => log::log(
-                Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which is one too many: closed"
-                ),
-            ),
+                format_args!("generation {generation} stored {name}, which {what}: closed"),
+            );
         }
     }
 
@@ -139,17 +131,11 @@ impl Main {
         }
     }
 
-    /// Looks at the board of whoever is on probation. What it has lost before
-    /// it was ready counts too.
+    /// Looks at the board of whoever is on probation.
     pub(super) fn check_losses(&mut self, now: Tick) {
-        let losing: Vec<_> = self
-            .runs
-            .iter()
-            .filter(|run| self.plan.is_on_probation(run.generation) && run.has_lost_everywhere())
-            .map(|run| run.generation)
-            .collect();
-        for generation in losing {
-            self.step(now, Event::Losses { generation, everywhere: true });
+        let Some(generation) = self.plan.probationer() else { return };
+        if self.run_of(generation).is_some_and(|run| run.is_losing()) {
+            self.step(now, Event::Losing { generation });
         }
     }
 
@@ -179,14 +165,15 @@ impl Main {
     pub(super) fn bury(&mut self, now: Tick, death: Bereavement) {
         let Bereavement { generation, pid, exit, left } = death;
         self.hear_one(now, generation);
-        let Some(run) = self.run_of(generation) else { return };
-        run.learn_fate();
+        let mut runs = self.runs.iter_mut();
+        let Some(run) = runs.find(|run| run.generation == generation) else { return };
+        run.learn_fate(&self.options.command[0], &self.directory);
         let exec = run.exec;
         let forced = run.board.header().is_some_and(|header| header.killed);
         let lived = now.since(run.since);
         let why = run.why.take();
+        self.tell_death(generation, pid, exit, lived, why.as_deref());
         self.reason = why.or_else(|| Some(alloc::format!("its monitor {}", Death(exit))));
-        self.tell_death(generation, pid, exit, lived);
         if forced {
             self.step(now, Event::Forced);
         }

@@ -164,7 +164,7 @@ impl Main {
             current: Generation(0),
             wake,
             lifeline,
-            above: env::take(c"NOTIFY_SOCKET")
+            above: env::var(c"NOTIFY_SOCKET")
                 .and_then(|name| crate::sys::socket::connect_notify(name.to_bytes()).ok()),
             terminal: has_terminal(),
             since: now,
@@ -350,9 +350,9 @@ impl Main {
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3).
 fn adopt_sockets(listeners: &mut Listeners) {
-    let pid = env::take(c"LISTEN_PID");
-    let count = env::take(c"LISTEN_FDS");
-    let names = env::take(c"LISTEN_FDNAMES").unwrap_or_default();
+    let pid = env::var(c"LISTEN_PID");
+    let count = env::var(c"LISTEN_FDS");
+    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
     let own = process::id().raw().to_string();
     if pid.is_none_or(|pid| pid.to_bytes() != own.as_bytes()) {
         return;
@@ -363,11 +363,12 @@ fn adopt_sockets(listeners: &mut Listeners) {
         let name = names.next().unwrap_or_default();
         let Some(fd) = fd::adopt(number) else { continue };
         let name = fdname::escape(&fdname::unescape(name)).unwrap_or_default();
-        let kept = listeners.keep(fd, name, Origin::Adopted);
-        log::log(
-            Level::Debug,
-            format_args!("descriptor {number} of the service manager: {kept:?}"),
-        );
+        if let Some(what) = listeners.keep(fd, name, Origin::Adopted).objection() {
+            log::log(
+                Level::Warn,
+                format_args!("descriptor {number} of the service manager {what}: closed"),
+            );
+        }
     }
 }
 

@@ -141,29 +141,31 @@ impl Main {
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
-        match kind {
-            Kind::RolledBack => {
-                log(Level::Error, format_args!("generation {generation} is rolled back: {why}"));
-            }
-            _ => log(Level::Error, format_args!("generation {generation} failed: {why}")),
-        }
+        let what = if kind == Kind::RolledBack { "is rolled back" } else { "failed" };
+        log(Level::Error, format_args!("generation {generation} {what}: {why}"));
         self.event(kind, generation, |event| event.why = Some(&why));
     }
 
-    /// Every death is one line.
+    /// Every death is one line, with the reason as far as it is known.
     pub(super) fn tell_death(
         &mut self,
         generation: Generation,
         pid: Pid,
         exit: Exit,
         lived: Millis,
+        known: Option<&str>,
     ) {
-        let asked = self.plan.has_asked(generation);
-        let (level, known) = if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
+        let (level, reason) = match (known, self.plan.has_asked(generation)) {
+            (Some(reason), _) => (Level::Warn, reason),
+            (None, true) => (Level::Info, "asked"),
+            (None, false) => (Level::Warn, "unknown"),
+        };
         let death = Death(exit);
         log(
             level,
-            format_args!("monitor {pid} of generation {generation} {death} after {lived}: {known}"),
+            format_args!(
+                "monitor {pid} of generation {generation} {death} after {lived}: {reason}"
+            ),
         );
         let why = alloc::format!("{death}");
         self.event(Kind::Died, generation, |event| {

@@ -5,6 +5,7 @@
 
 mod fork;
 mod pool;
+mod tell;
 
 use super::listen::given;
 use super::worker::Worker;

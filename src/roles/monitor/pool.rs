@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, Wish};
 use crate::keep::log;
-use crate::plan::pool::{Action, Authority, Event, Pool, Report, Rules, Sender};
+use crate::plan::pool::{Action, Authority, Event, Pool, Rules, Sender};
 use crate::roles::listen::given;
 use crate::roles::worker::Worker;
 use crate::sys::clock;
@@ -13,10 +13,8 @@ use crate::sys::poll::{self, Source};
 use crate::sys::process::{self, Reaped};
 use crate::sys::signal::{self, Caught, Saved, Wake};
 use crate::types::{Exit, Level, Millis, Pid, Signal, Slot, Tick};
-use crate::words::death::Death;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
@@ -31,7 +29,7 @@ const RECORD: usize = 6;
 pub(super) struct Running<'w> {
     pub(super) worker: &'w mut dyn Worker,
     pub(super) rules: Rules,
-    plan: Pool,
+    pub(super) plan: Pool,
     pub(super) sheet: Sheet,
     pub(super) above: Option<Above>,
     /// The number of our generation; 0 when the program runs alone.
@@ -328,75 +326,5 @@ impl<'w> Running<'w> {
             Action::Tell(report) => self.tell(now, report),
         }
         None
-    }
-
-    /// A slot is filled: the board and main are told.
-    fn welcome(&self, now: Tick, slot: Slot, pid: Pid) {
-        let again = self.sheet.forked(slot, pid, now);
-        log::log(Level::Debug, format_args!("worker {slot} is {pid}"));
-        if again {
-            self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
-        }
-    }
-
-    fn tell(&self, now: Tick, report: Report) {
-        match report {
-            Report::Died { slot, pid, exit, lived, asked, next } => {
-                self.sheet.died(slot, exit, !asked && !exit.is_success(), now);
-                let (level, why) =
-                    if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
-                let (death, generation) = (Death(exit), self.generation);
-                let next = Next { next, now };
-                log::log(
-                    level,
-                    format_args!(
-                        "worker {slot} ({pid}) of generation {generation} {death} after {lived}: {why}{next}"
-                    ),
-                );
-                if !asked {
-                    self.mention(format_args!("X_PANZER=lost {slot} {pid} {death}"));
-                }
-            }
-            Report::ForkFailed { slot, next } => {
-                let next = Next { next, now };
-                log::log(Level::Warn, format_args!("worker {slot} is missing{next}"));
-            }
-        }
-    }
-
-    /// Tells main, if it has room; it looks at the board in any case.
-    fn mention(&self, words: fmt::Arguments<'_>) {
-        if self.above.is_some() {
-            let words = alloc::fmt::format(words);
-            given(|given| given.inherited.mention(words.as_bytes()));
-        }
-    }
-
-    fn log_status(&self, now: Tick) {
-        for slot in Slot::first(self.rules.count) {
-            let (state, since) = self.sheet.state(slot);
-            let (pid, state, since) = (self.plan.worker(slot), state.name(), now.since(since));
-            match pid {
-                Some(pid) => {
-                    log::log(Level::Info, format_args!("worker {slot} ({pid}) {state} for {since}"))
-                }
-                None => log::log(Level::Info, format_args!("worker {slot} {state} for {since}")),
-            }
-        }
-    }
-}
-
-/// When a slot is filled again, as the end of a line.
-struct Next {
-    next: Option<Tick>,
-    now: Tick,
-}
-
-impl fmt::Display for Next {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.next {
-            Some(due) if due > self.now => write!(out, "; next start in {}", due.since(self.now)),
-            Some(_) | None => Ok(()),
-        }
     }
 }

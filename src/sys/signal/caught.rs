@@ -96,11 +96,13 @@ pub fn take() -> Caught {
 
 extern "C" fn note(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = last_errno();
-    // SAFETY: with SA_SIGINFO the kernel hands the handler a valid siginfo.
-    let code = unsafe { (*info).si_code };
-    // SAFETY: as above; every origin that we ask about has stored si_pid, and
-    // for any other the number is judged like a stranger's.
-    let sender = unsafe { (*info).si_pid() };
+    // SAFETY: with SA_SIGINFO the kernel hands the handler a valid siginfo,
+    // which stands until the handler returns.
+    let info = unsafe { &*info };
+    let code = info.si_code;
+    // SAFETY: every origin that we ask about has stored si_pid; for any other
+    // the bytes there are some number, which is judged like a stranger's pid.
+    let sender = unsafe { info.si_pid() };
     match number {
         libc::SIGCHLD => note_death(sender),
         libc::SIGINT => {

@@ -1,0 +1,85 @@
+# Builds, runs and proves Panzer. Needs cargo and a C linker; no root.
+#
+#   make            ./panzer, the program that ships (without std)
+#   make run        the HTTP example under it, on 127.0.0.1:8080
+#   make test       all tests, against ./panzer
+#
+# PREFIX and DESTDIR are make install's; T and N are make again's.
+
+CARGO = cargo
+PREFIX = /usr/local
+DESTDIR =
+T =
+N = 100
+
+SHIP = --release --no-default-features
+MUSL = x86_64-unknown-linux-musl
+TARGET = target
+EXAMPLES = $(TARGET)/debug/examples
+
+all: panzer
+
+panzer: always
+	$(CARGO) build --quiet $(SHIP) --bin panzer --target-dir $(TARGET)/ship
+	cp $(TARGET)/ship/release/panzer panzer.new && mv panzer.new panzer
+
+examples: always
+	$(CARGO) build --quiet --examples --target-dir $(TARGET)
+
+run: panzer examples
+	./panzer $(EXAMPLES)/http
+
+basic: panzer examples
+	./panzer $(EXAMPLES)/basic
+
+stubborn: panzer examples
+	./panzer $(EXAMPLES)/stubborn
+
+test: panzer
+	PANZER_BIN="$$PWD/panzer" $(CARGO) test --target-dir $(TARGET)
+
+# One test over and over: make again T=a_first_sigint N=200
+again: panzer
+	i=0; while [ $$i -lt $(N) ]; do \
+	  PANZER_BIN="$$PWD/panzer" $(CARGO) test --quiet --target-dir $(TARGET) '$(T)' || exit 1; \
+	  i=$$((i + 1)); echo "$$i of $(N)"; \
+	done
+
+soak: panzer examples
+	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench soak --target-dir $(TARGET)
+
+bench: panzer
+	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
+	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench reload --target-dir $(TARGET)
+
+# Faults planted in the plans, one at a time: the walk must find each.
+faults: always
+	tests/faults/run
+
+lint: always
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --all-targets --target-dir $(TARGET) -- -D warnings
+	$(CARGO) clippy --quiet --no-default-features --bins --target-dir $(TARGET) -- -D warnings
+	.ci/layers
+
+# Lines of code by folder: no blanks, no comments, no tests.
+lines: always
+	.ci/lines
+
+static: always
+	$(CARGO) build --quiet $(SHIP) --bin panzer --target $(MUSL) --config static.toml --target-dir $(TARGET)
+	ls -l $(TARGET)/$(MUSL)/release/panzer
+
+install: panzer
+	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
+	cp panzer "$(DESTDIR)$(PREFIX)/bin/panzer"
+	chmod 755 "$(DESTDIR)$(PREFIX)/bin/panzer"
+	cp man/panzer.1 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
+	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
+
+clean:
+	rm -rf $(TARGET) panzer panzer.new
+
+always:
+
+.PHONY: all examples run basic stubborn test again soak bench faults lint lines static install clean always

@@ -1,0 +1,81 @@
+//! What a monitor tells: its board, the log, and main above it.
+
+use super::pool::Running;
+use crate::keep::log;
+use crate::plan::pool::Report;
+use crate::roles::listen::given;
+use crate::types::{Level, Pid, Slot, Tick};
+use crate::words::death::Death;
+use core::fmt;
+
+impl Running<'_> {
+    /// A slot is filled: the board and main are told.
+    pub(super) fn welcome(&self, now: Tick, slot: Slot, pid: Pid) {
+        let again = self.sheet.forked(slot, pid, now);
+        log::log(Level::Debug, format_args!("worker {slot} is {pid}"));
+        if again {
+            self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
+        }
+    }
+
+    pub(super) fn tell(&self, now: Tick, report: Report) {
+        match report {
+            Report::Died { slot, pid, exit, lived, asked, next } => {
+                self.sheet.died(slot, exit, !asked && !exit.is_success(), now);
+                let (level, why) =
+                    if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
+                let (death, generation) = (Death(exit), self.generation);
+                let next = Next { next, now };
+                log::log(
+                    level,
+                    format_args!(
+                        "worker {slot} ({pid}) of generation {generation} {death} after {lived}: {why}{next}"
+                    ),
+                );
+                if !asked {
+                    self.mention(format_args!("X_PANZER=lost {slot} {pid} {death}"));
+                }
+            }
+            Report::ForkFailed { slot, next } => {
+                let next = Next { next, now };
+                log::log(Level::Warn, format_args!("worker {slot} is missing{next}"));
+            }
+        }
+    }
+
+    /// Tells main, if it has room; it looks at the board in any case.
+    fn mention(&self, words: fmt::Arguments<'_>) {
+        if self.above.is_some() {
+            let words = alloc::fmt::format(words);
+            given(|given| given.inherited.mention(words.as_bytes()));
+        }
+    }
+
+    pub(super) fn log_status(&self, now: Tick) {
+        for slot in Slot::first(self.rules.count) {
+            let (state, since) = self.sheet.state(slot);
+            let (pid, state, since) = (self.plan.worker(slot), state.name(), now.since(since));
+            match pid {
+                Some(pid) => {
+                    log::log(Level::Info, format_args!("worker {slot} ({pid}) {state} for {since}"))
+                }
+                None => log::log(Level::Info, format_args!("worker {slot} {state} for {since}")),
+            }
+        }
+    }
+}
+
+/// When a slot is filled again, as the end of a line.
+struct Next {
+    next: Option<Tick>,
+    now: Tick,
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.next {
+            Some(due) if due > self.now => write!(out, "; next start in {}", due.since(self.now)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
