@@ -11,7 +11,7 @@ use panzer::sys::Signal;
 use crate::harness::client::{Held, ask, ask_unix, is_refused};
 use crate::harness::look;
 use crate::harness::panzer::{End, Panzer};
-use crate::harness::place::{Place, example};
+use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 
 /// Waits until nobody of a generation is left, and main has dealt with that.
@@ -61,7 +61,7 @@ fn a_bound_socket_queues_before_anybody_listens() {
     let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1", &bind]).start();
     panzer.expect("started", 1);
     let mut held = Held::queue(address).expect("the kernel has room");
-    crate::harness::place::open_gate(&gate);
+    open_gate(&gate);
     held.greeting().expect("it is answered");
     held.finish().expect("it is served");
     panzer.expect_current(1);
