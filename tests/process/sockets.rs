@@ -83,9 +83,13 @@ fn a_socket_that_is_given_back_is_closed_after_the_old_generation() {
     panzer.reload(2);
     assert_eq!(panzer.expect_address(), address);
     panzer.settle();
-    drop(Held::queue(other).expect("it is open as long as the old generation lives"));
+    let sockets = |pid| look::descriptors(pid).iter().filter(|fd| fd.contains("socket")).count();
+    // One of each generation's own, and the two of the store, as long as the
+    // old one lives: should the new one fail now, the next would need both.
+    assert_eq!(sockets(panzer.pid()), 4);
     held.finish().expect("it is finished");
     expect_gone(&mut panzer, 1);
+    assert_eq!(sockets(panzer.pid()), 2);
     assert!(is_refused(other));
     let (held, _) = Held::hold(address).expect("it serves");
     held.finish().expect("it is finished");
