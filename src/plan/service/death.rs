@@ -1,7 +1,7 @@
 //! How main's plan takes a death: of an attempt, of the current generation, or
 //! of one that is leaving.
 
-use super::member::{Life, Member};
+use super::member::Life;
 use super::words::{Action, Exec, Failure, Left, Report};
 use super::{Past, Service, Stop};
 use crate::types::{Generation, Tick};
@@ -28,12 +28,7 @@ impl Service {
     }
 
     /// Wants a new start after a death, unless a stop or giving up forbids it.
-    fn repair(
-        &mut self,
-        now: Tick,
-        healthy_since: Option<Tick>,
-        actions: &mut Vec<Action>,
-    ) {
+    fn repair(&mut self, now: Tick, healthy_since: Option<Tick>, actions: &mut Vec<Action>) {
         let due = self.streak.died(now, healthy_since, self.rules.backoff);
         if self.stop != Stop::No {
             return;
