@@ -23,11 +23,11 @@ use crate::types::{Backoff, Generation, Level, Millis, Pid, Role, Signal, Tick};
 use crate::words::cli::{self, Request};
 use crate::words::options::{Options, Ready};
 use crate::words::{decimal, fdname, usage};
-use alloc::collections::VecDeque;
 use alloc::ffi::CString;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 use run::Run;
 
 /// Waking this much later than asked for means that nobody could run.
@@ -55,7 +55,8 @@ pub fn program(args: &[&CStr]) -> u8 {
         }
     };
     log::begin(Role::Main, options.verbosity);
-    match Main::new(options, inherited) {
+    // The kernel takes everything back at the end of the process.
+    match Main::new(options, inherited).map(ManuallyDrop::new) {
         Ok(mut main) => {
             drop(blocked);
             signal::unblock_all();
@@ -223,7 +224,9 @@ impl Main {
         sources.push(Source::readable(self.wake.source()));
         for run in &self.runs {
             sources.push(Source::readable(run.notify.borrow()));
-            sources.extend(run.fate.iter().map(|fate| Source::readable(fate.source())));
+            if let Some(fate) = &run.fate {
+                sources.push(Source::readable(fate.source()));
+            }
         }
         if let Err(errno) = poll::wait(&mut sources, deadline) {
             // Out of memory, which may pass; the wake-up pipe alone still works.
@@ -272,12 +275,13 @@ impl Main {
 
     /// Tells the plan, and does what it orders until it orders nothing more.
     fn step(&mut self, now: Tick, event: Event) {
-        let mut events = VecDeque::from([event]);
-        let mut actions = Vec::new();
-        while let Some(event) = events.pop_front() {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let mut actions = Vec::new();
             self.plan.step(now, event, &mut actions);
-            for action in core::mem::take(&mut actions) {
-                events.extend(self.act(now, action));
+            for action in actions {
+                // Only a spawn has an answer, and a plan orders one at a time.
+                next = self.act(now, action).or(next);
             }
         }
     }
@@ -353,8 +357,8 @@ fn adopt_sockets(listeners: &mut Listeners) {
     let pid = env::var(c"LISTEN_PID");
     let count = env::var(c"LISTEN_FDS");
     let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
-    let own = process::id().raw().to_string();
-    if pid.is_none_or(|pid| pid.to_bytes() != own.as_bytes()) {
+    let pid = pid.and_then(|pid| decimal::parse(pid.to_bytes(), u32::MAX));
+    if pid != Some(process::id().raw().unsigned_abs()) {
         return;
     }
     let count = count.and_then(|count| decimal::parse(count.to_bytes(), 1_024)).unwrap_or(0);
