@@ -21,7 +21,6 @@ use crate::sys::signal::{self, Hangup, Inherited, Wake};
 use crate::sys::{clock, process};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::words::options::Options;
-use alloc::collections::VecDeque;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -109,7 +108,9 @@ impl Main {
         sources.push(Source::readable(self.wake.source()));
         for run in &self.runs {
             sources.push(Source::readable(run.notify.borrow()));
-            sources.extend(run.fate.iter().map(|fate| Source::readable(fate.source())));
+            if let Some(fate) = &run.fate {
+                sources.push(Source::readable(fate.source()));
+            }
         }
         if let Err(errno) = poll::wait(&mut sources, deadline) {
             // Out of memory, which may pass; the wake-up pipe alone still works.
@@ -158,12 +159,13 @@ impl Main {
 
     /// Tells the plan, and does what it orders until it orders nothing more.
     fn step(&mut self, now: Tick, event: Event) {
-        let mut events = VecDeque::from([event]);
-        let mut actions = Vec::new();
-        while let Some(event) = events.pop_front() {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let mut actions = Vec::new();
             self.plan.step(now, event, &mut actions);
-            for action in core::mem::take(&mut actions) {
-                events.extend(self.act(now, action));
+            for action in actions {
+                // Only a spawn has an answer, and a plan orders one at a time.
+                next = self.act(now, action).or(next);
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::words::{decimal, fdname, usage};
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 
 /// Runs the `panzer` program and returns its exit status.
 ///
@@ -41,7 +42,8 @@ pub fn program(args: &[&CStr]) -> u8 {
         }
     };
     log::begin(Role::Main, options.verbosity);
-    match Main::new(options, inherited) {
+    // The kernel takes everything back at the end of the process.
+    match Main::new(options, inherited).map(ManuallyDrop::new) {
         Ok(mut main) => {
             drop(blocked);
             signal::unblock_all();
@@ -140,8 +142,8 @@ fn adopt_sockets(listeners: &mut Listeners) {
     let pid = env::var(c"LISTEN_PID");
     let count = env::var(c"LISTEN_FDS");
     let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
-    let own = process::id().raw().to_string();
-    if pid.is_none_or(|pid| pid.to_bytes() != own.as_bytes()) {
+    let pid = pid.and_then(|pid| decimal::parse(pid.to_bytes(), u32::MAX));
+    if pid != Some(process::id().raw().unsigned_abs()) {
         return;
     }
     let count = count.and_then(|count| decimal::parse(count.to_bytes(), 1_024)).unwrap_or(0);
