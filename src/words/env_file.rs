@@ -87,8 +87,11 @@ impl fmt::Display for Wrong {
 pub fn parse(file: &[u8]) -> Result<Vec<Pair>, Wrong> {
     let mut pairs = Vec::new();
     for (before, line) in file.split(|&byte| byte == b'\n').enumerate() {
-        let pair = parse_line(line).map_err(|why| Wrong { line: before + 1, why })?;
-        pairs.extend(pair);
+        match parse_line(line) {
+            Ok(Some(pair)) => pairs.push(pair),
+            Ok(None) => {}
+            Err(why) => return Err(Wrong { line: before + 1, why }),
+        }
     }
     Ok(pairs)
 }

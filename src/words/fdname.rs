@@ -68,8 +68,13 @@ const fn is_allowed(byte: u8) -> bool {
 
 /// The value of `LISTEN_FDNAMES` for these carried names, in their order.
 #[must_use]
-pub fn join(carried: &[&str]) -> String {
-    carried.join(":")
+pub fn join<'a>(carried: impl Iterator<Item = &'a str>) -> String {
+    let mut value = String::new();
+    for (index, name) in carried.enumerate() {
+        value.push_str(if index == 0 { "" } else { ":" });
+        value.push_str(name);
+    }
+    value
 }
 
 /// The carried names in a value of `LISTEN_FDNAMES`, in their order.
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn joined_names_come_apart_again() {
-        let value = join(&["web", "", "admin"]);
+        let value = join(["web", "", "admin"].into_iter());
         assert_eq!(value, "web::admin");
         let names: Vec<_> = split(value.as_bytes()).collect();
         assert_eq!(names, [&b"web"[..], b"", b"admin"]);

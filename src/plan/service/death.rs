@@ -1,7 +1,7 @@
 //! How main's plan takes a death: of an attempt, of the current generation, or
 //! of one that is leaving.
 
-use super::member::{Life, Member};
+use super::member::Life;
 use super::words::{Action, Exec, Failure, Left, Report};
 use super::{Past, Service, Stop};
 use crate::types::{Generation, Tick};

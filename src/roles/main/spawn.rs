@@ -7,7 +7,7 @@ use crate::keep::board::{Board, Wish};
 use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{Errno, env, file, process, signal, socket};
-use crate::types::{Generation, Level, Millis, Tick};
+use crate::types::{Generation, Level, Tick};
 use crate::words::address::Address;
 use crate::words::options::Options;
 use crate::words::seconds::Seconds;
@@ -74,6 +74,11 @@ fn entry(name: &str, value: &dyn core::fmt::Display) -> CString {
     joined(&[alloc::format!("{name}={value}").as_bytes()])
 }
 
+/// Takes out every variable that begins in one of these ways.
+fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
+    entries.retain(|entry| !starts.iter().any(|start| entry.to_bytes().starts_with(start)));
+}
+
 impl Main {
     /// Makes the process of a generation, and says what came of it.
     pub(super) fn spawn(&mut self, now: Tick, generation: Generation) -> Event {
@@ -130,16 +135,15 @@ impl Main {
 
     /// Everything a monitor finds in its environment, but `LISTEN_PID`.
     fn environment(&self, generation: Generation, notify: &[u8]) -> Result<Vec<CString>> {
-        let ours = |entry: &CString| OURS.iter().any(|name| entry.to_bytes().starts_with(name));
         let mut entries = env::all();
         self.add_env_file(&mut entries)?;
-        entries.retain(|entry| !ours(entry));
+        remove(&mut entries, &OURS);
         let names = self.listeners.names();
         let sockets = names.len();
         entries.push(joined(&[b"NOTIFY_SOCKET=@", notify]));
         entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
         entries.push(entry("LISTEN_FDS", &sockets));
-        entries.push(entry("LISTEN_FDNAMES", &fdname::join(&names)));
+        entries.push(entry("LISTEN_FDNAMES", &fdname::join(names)));
         entries.push(entry("PANZER_MAIN", &process::id()));
         entries.push(entry("PANZER_GENERATION", &generation));
         entries.push(entry("PANZER_BOARD", &(3 + sockets)));
@@ -151,13 +155,18 @@ impl Main {
     /// What the operator has set, and nothing that he has not.
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
-        entries.extend(options.count.map(|count| entry("PANZER_COUNT", &count)));
-        let mut span = |name, span: Option<Millis>| {
-            entries.extend(span.map(|span| entry(name, &Seconds(span))));
-        };
-        span("PANZER_TIMEOUT", options.timeout);
-        span("PANZER_DELAY", options.delay);
-        span("PANZER_MAX_DELAY", options.max_delay);
+        if let Some(count) = options.count {
+            entries.push(entry("PANZER_COUNT", &count));
+        }
+        for (name, span) in [
+            ("PANZER_TIMEOUT", options.timeout),
+            ("PANZER_DELAY", options.delay),
+            ("PANZER_MAX_DELAY", options.max_delay),
+        ] {
+            if let Some(span) = span {
+                entries.push(entry(name, &Seconds(span)));
+            }
+        }
         match options.verbosity {
             Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", &1)),
             Level::Info => {}
@@ -174,7 +183,7 @@ impl Main {
             .map_err(|wrong| Error::plain(format_args!("cannot read {name}: {wrong}")))?;
         for (name, value) in pairs {
             let start = [&name[..], b"="].concat();
-            entries.retain(|entry| !entry.to_bytes().starts_with(&start));
+            remove(entries, &[&start]);
             entries.push(joined(&[&start, &value]));
         }
         Ok(())
