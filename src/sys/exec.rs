@@ -59,11 +59,12 @@ fn candidates(command: &CStr, path: Option<&[u8]>) -> Vec<CString> {
         return alloc::vec![command.to_owned()];
     }
     let path = path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
-    let join = |directory: &[u8]| {
+    let mut files = Vec::new();
+    for directory in path.split(|&byte| byte == b':') {
         let directory = if directory.is_empty() { b"." } else { directory };
-        CString::new([directory, b"/", name].concat()).ok()
-    };
-    path.split(|&byte| byte == b':').filter_map(join).collect()
+        files.extend(CString::new([directory, b"/", name].concat()));
+    }
+    files
 }
 
 impl Program {

@@ -16,7 +16,7 @@ use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
 use crate::types::{Exit, Generation, Level, Pid, Tick};
 use crate::words::death::Death;
-use crate::words::event::Kind;
+use crate::words::event::{Event as Tidings, Kind};
 use crate::words::notify::{self, News, Notice, Store};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -95,24 +95,16 @@ impl Main {
         if self.closed {
             return listeners::dispose(fd);
         }
-        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
-            Kept::New => {
-                log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
-                self.event(Kind::Stored, generation, |event| event.why = Some(name));
-            }
-            Kept::Known => {}
-            Kept::NoListener => log::log(
+        let kept = self.listeners.keep(fd, String::from(name), Origin::Stored(generation));
+        if kept == Kept::New {
+            log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
+            self.event(&Tidings { why: Some(name), ..Tidings::about(Kind::Stored, generation) });
+        }
+        if let Some(what) = kept.objection() {
+            log::log(
                 Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which does not listen: closed"
-                ),
-            ),
-            Kept::Full => log::log(
-                Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which is one too many: closed"
-                ),
-            ),
+                format_args!("generation {generation} stored {name}, which {what}: closed"),
+            );
         }
     }
 
@@ -122,13 +114,13 @@ impl Main {
             News::None => {}
             News::Lost { slot, pid, why } => {
                 let why = String::from_utf8_lossy(why);
-                self.event(Kind::Died, generation, |event| {
-                    (event.slot, event.pid, event.why) = (Some(slot), Some(pid), Some(&*why));
-                });
+                let (slot, pid, why) = (Some(slot), Some(pid), Some(&*why));
+                self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
-            News::Respawned { slot, pid } => self.event(Kind::Respawn, generation, |event| {
-                (event.slot, event.pid) = (Some(slot), Some(pid));
-            }),
+            News::Respawned { slot, pid } => {
+                let (slot, pid) = (Some(slot), Some(pid));
+                self.event(&Tidings { slot, pid, ..Tidings::about(Kind::Respawn, generation) });
+            }
         }
         if notice.stopping {
             log::log(Level::Debug, format_args!("generation {generation} says that it stops"));
