@@ -73,8 +73,8 @@ fn parse_group(text: &[u8]) -> Option<u16> {
     if text.is_empty() || text.len() > 4 {
         return None;
     }
-    let digits = text.iter().map(|&digit| printable::nibble(digit));
-    digits.fold(Some(0), |group, digit| Some(group? << 4 | u16::from(digit?)))
+    let mut digits = text.iter().map(|&digit| printable::nibble(digit));
+    digits.try_fold(0, |group, digit| Some(group << 4 | u16::from(digit?)))
 }
 
 /// Shows an address and its port, as `192.0.2.1:80` or `[2001:db8::1%2]:80`.

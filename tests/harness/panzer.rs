@@ -100,6 +100,12 @@ impl Panzer {
         self.expect("current", generation).pid
     }
 
+    /// The monitor of a generation that was started already.
+    pub fn expect_monitor(&mut self, generation: u32) -> u32 {
+        let started = self.events().into_iter().find(|event| event.is("started", generation));
+        started.map_or_else(|| self.fail("it was never started"), |event| event.pid)
+    }
+
     /// Asks for a reload and waits until this generation serves; its monitor.
     pub fn reload(&mut self, generation: u32) -> u32 {
         self.signal(Signal::Usr1);
@@ -157,6 +163,11 @@ impl Panzer {
     /// How many lines of the log until now contain `text`.
     pub fn count_lines(&mut self, text: &str) -> usize {
         self.log.all().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Every event until now.
+    pub fn events(&mut self) -> Vec<Event> {
+        self.events.all().to_vec()
     }
 
     /// Everything logged until now.
