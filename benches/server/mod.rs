@@ -12,6 +12,7 @@ mod ear;
 mod event;
 pub mod process;
 mod shell;
+mod strace;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -27,6 +28,7 @@ use ear::{Ear, Silence};
 
 pub use event::{Event, Line};
 pub use shell::{kill, kill_all};
+pub use strace::Strace;
 
 /// Moves the events to the pipe that std made for the standard output, lets
 /// that output go where the log goes, and becomes panzer under the same pid.
