@@ -9,7 +9,7 @@ use crate::server::{Place, Strace, process};
 
 pub fn nothing(trial: &mut Trial) -> io::Result<()> {
     let span = trial.choose(Duration::from_secs(60), Duration::from_secs(5));
-    let options = &["--count", "4", "--quiet"];
+    let options = &["--count", "4", "--probation", "0", "--quiet"];
     let mut scene = Scene::open(Program::Basic, Family::Tcp, options)?;
     for _ in 0..10 {
         let old = scene.monitor()?;

@@ -22,9 +22,10 @@ pub use trial::{Times, Trial};
 use std::ffi::OsStr;
 use std::io::{self, Error};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::load::{Dialect, Load, PATIENCE, Plan, Target};
-use crate::server::{self, Place, Server, process};
+use crate::load::{Dialect, Load, Plan, Target};
+use crate::server::{self, Event, Place, Server, process};
 
 /// One experiment.
 pub struct Experiment {
@@ -56,6 +57,10 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "pause", perform: pause::worker },
     Experiment { name: "idle", perform: idle::nothing },
 ];
+
+/// Who has no connection to a server that goes away after so long has none: a
+/// packet that was dropped is sent again only after a second.
+const CONNECT: Duration = Duration::from_millis(200);
 
 /// What the clients connect to.
 #[derive(Clone, Copy)]
@@ -128,8 +133,8 @@ impl Scene {
     /// Waits until the generation that comes next is current.
     pub fn next_current(&mut self) -> io::Result<u32> {
         let is_over =
-            |name: &str| ["current", "failed", "rolled_back"].iter().any(|word| *word == name);
-        let event = self.server.wait_for("a new generation", |event| is_over(&event.name))?;
+            |event: &Event| ["current", "failed", "rolled_back"].contains(&event.name.as_str());
+        let event = self.server.wait_for("a new generation", is_over)?;
         match event.generation {
             Some(generation) if event.name == "current" => Ok(generation),
             Some(_) | None => Err(Error::other(event.line)),
@@ -153,11 +158,12 @@ impl Scene {
     }
 
     /// So many clients that ask again and again, a connection for each request.
-    pub fn load(&self, clients: usize) -> Load {
+    /// They try to connect for so long.
+    pub fn load(&self, clients: usize, patience: Duration) -> Load {
         Load::start(&Plan {
             target: self.target.clone(),
             dialect: self.dialect(),
-            patience: PATIENCE,
+            patience,
             clients,
             requests_per_connection: 1,
             limit: None,

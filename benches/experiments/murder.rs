@@ -8,8 +8,8 @@ use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use super::{Family, Program, Scene, Times, Trial};
-use crate::load::{Report, Target};
+use super::{CONNECT, Family, Program, Scene, Times, Trial};
+use crate::load::{PATIENCE, Report, Target};
 use crate::server::{self, Event};
 
 const OPTIONS: &[&str] =
@@ -38,6 +38,7 @@ struct Sum {
     busy: Times,
     ports: usize,
     failures: usize,
+    losses: usize,
     seen: Vec<String>,
     bad_ends: usize,
 }
@@ -47,7 +48,7 @@ pub fn main(trial: &mut Trial) -> io::Result<()> {
     trial.within(IDLE, "idle", &sum.idle);
     trial.within(BUSY, "busy", &sum.busy);
     trial.none("ports left", sum.ports);
-    trial.note(format_args!("requests failed {}", sum.failures));
+    trial.note(format_args!("accepted and not answered {}", sum.losses));
     Ok(())
 }
 
@@ -56,7 +57,7 @@ pub fn both(trial: &mut Trial) -> io::Result<()> {
     trial.within(IDLE, "idle", &sum.idle);
     trial.within(BUSY, "busy", &sum.busy);
     trial.none("ports left", sum.ports);
-    trial.note(format_args!("requests failed {}", sum.failures));
+    trial.note(format_args!("accepted and not answered {}", sum.losses));
     Ok(())
 }
 
@@ -102,7 +103,11 @@ fn idle(trial: &mut Trial, victim: Victim, sum: &mut Sum) -> io::Result<()> {
 /// A life under load, ended at any moment after it was ready.
 fn busy(trial: &mut Trial, victim: Victim, sum: &mut Sum) -> io::Result<()> {
     let mut scene = Scene::open(Program::Http(2), Family::Tcp, OPTIONS)?;
-    let load = scene.load(CLIENTS);
+    let patience = match victim {
+        Victim::Main | Victim::MainThenMonitor | Victim::MonitorThenMain => CONNECT,
+        Victim::Monitor => PATIENCE,
+    };
+    let load = scene.load(CLIENTS, patience);
     load.wait_for(50)?;
     if trial.below(2) == 0 {
         scene.server.signal("USR1")?;
@@ -118,6 +123,7 @@ fn busy(trial: &mut Trial, victim: Victim, sum: &mut Sum) -> io::Result<()> {
 
 fn note_failures(report: &Report, sum: &mut Sum) {
     sum.failures += report.failures();
+    sum.losses += report.losses();
     if report.failures() > 0 {
         sum.seen.push(report.summary());
     }

@@ -10,6 +10,10 @@ use super::{Family, Program, Scene, Times, Trial};
 use crate::server::{self, Event, Place, Server, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0", "--quiet"];
+/// How long no start must be told for the last one to be the last.
+const QUIET: Duration = Duration::from_millis(50);
+/// How often a start may come after that all the same.
+const MOST_ROUNDS: u32 = 10;
 /// What main may have grown by, in KiB: what is freed is not always given back.
 const SLACK: u64 = 32;
 
@@ -28,11 +32,10 @@ pub fn burst(trial: &mut Trial) -> io::Result<()> {
             scene.server.listen_until(begun + Duration::from_millis(number.into()));
         }
         wait_for_last(&mut scene, last)?;
-        let main = scene.server.pid();
+        scene.server.signal("TERM")?;
+        scene.server.wait_for_nobody()?;
         crowds.watch(scene.server.told());
-        crowds.left = crowds.left.max(process::children(main).len());
         reloads += scene.server.told().iter().filter(|event| event.name == "started").count() - 1;
-        scene.server.stop()?;
     }
     trial.note(format_args!("{times} times {SIGNALS} SIGUSR1 in a second made {reloads} reloads"));
     trial.note("each time one started after the last");
@@ -42,24 +45,34 @@ pub fn burst(trial: &mut Trial) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until a generation that was started after `last` is current and alone.
+/// Waits until a generation that was started after `last` is current, and the
+/// newest, and alone.
 fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
     let is_newer = |event: &Event| event.name == "started" && event.at >= last;
-    let newest = match scene.server.told().iter().find(|event| is_newer(event)) {
-        Some(event) => event.clone(),
-        None => scene.server.wait_for("a start after the last signal", is_newer)?,
-    };
-    let is_current =
-        |event: &Event| event.name == "current" && event.generation >= newest.generation;
+    if !scene.server.told().iter().any(is_newer) {
+        scene.server.wait_for("a start after the last signal", is_newer)?;
+    }
+    for _ in 0..MOST_ROUNDS {
+        let newest = scene.monitor()?;
+        wait_until_alone(scene, newest)?;
+        scene.server.listen_until(Instant::now() + QUIET);
+        if scene.monitor()? == newest {
+            return Ok(());
+        }
+    }
+    Err(Error::other("there is no end of reloads"))
+}
+
+/// Waits until the generation of this monitor is current and all before are gone.
+fn wait_until_alone(scene: &mut Scene, newest: u32) -> io::Result<()> {
+    let is_current = |event: &Event| event.is_of("current", newest);
     if !scene.server.told().iter().any(is_current) {
         scene.server.wait_for("the last generation", is_current)?;
     }
-    let current = scene.server.told().iter().rev().find(|event| is_current(event));
-    let current = current.and_then(|event| event.generation);
-    for generation in 1..current.unwrap_or(1) {
-        if let Some(monitor) = scene.server.monitor(generation) {
-            scene.wait_for_death(monitor)?;
-        }
+    let told = scene.server.told().iter();
+    let started = told.filter(|event| event.name == "started").filter_map(|event| event.pid);
+    for monitor in started.take_while(|pid| *pid != newest).collect::<Vec<_>>() {
+        scene.wait_for_death(monitor)?;
     }
     Ok(())
 }
@@ -87,6 +100,7 @@ impl Crowds {
                 "died" if event.slot.is_none() => {
                     alive.remove(&event.generation);
                 }
+                "stopping" => self.left = self.left.max(alive.len()),
                 _ => {}
             }
             self.starting = self.starting.max(starting.len());

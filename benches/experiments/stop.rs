@@ -7,16 +7,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Family, Program, Scene, Times, Trial};
-use crate::load::{Load, PATIENCE, Plan, Question};
+use super::{CONNECT, Family, Program, Scene, Times, Trial};
+use crate::load::{PATIENCE, Question};
 use crate::server;
 
 const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
 const QUEUED: usize = 100;
 const CLIENTS: usize = 16;
-/// Who has no connection after so long has none: a packet that was dropped is
-/// sent again only after a second.
-const CONNECT: Duration = Duration::from_millis(200);
 
 pub fn basic_tcp(trial: &mut Trial) -> io::Result<()> {
     many(trial, Program::Basic, Family::Tcp)
@@ -65,14 +62,7 @@ fn many(trial: &mut Trial, program: Program, family: Family) -> io::Result<()> {
 
 fn one(trial: &mut Trial, program: Program, family: Family, sum: &mut Sum) -> io::Result<()> {
     let mut scene = Scene::open(program, family, OPTIONS)?;
-    let load = Load::start(&Plan {
-        target: scene.target.clone(),
-        dialect: scene.dialect(),
-        patience: CONNECT,
-        clients: CLIENTS,
-        requests_per_connection: 1,
-        limit: None,
-    });
+    let load = scene.load(CLIENTS, CONNECT);
     load.wait_for(200)?;
     let workers = scene.workers()?;
     server::kill_all(&workers, "STOP")?;
