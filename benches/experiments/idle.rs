@@ -17,7 +17,7 @@ pub fn nothing(trial: &mut Trial) -> io::Result<()> {
         scene.wait_for_death(old)?;
     }
     let tree = process::tree(scene.server.pid());
-    let resident = |place: usize| process::resident(tree[place]).unwrap_or_default();
+    let resident = |place: usize| process::weigh(tree[place]).map_or(0, |weight| weight.resident);
     trial.note("after 10 reloads");
     trial.require(tree.len() == 6, format_args!("{} processes", tree.len()));
     trial.note(format_args!("main {} KiB resident", resident(0)));

@@ -18,6 +18,8 @@ pub struct Weight {
     pub threads: usize,
     /// How much memory is resident, in KiB.
     pub resident: u64,
+    /// How much of that is its own, and not a file's, in KiB.
+    pub anonymous: u64,
 }
 
 /// The numbers of `stat`, from the state on, which the name cannot disturb.
@@ -70,13 +72,14 @@ pub fn processor_time(pid: u32) -> Duration {
 pub fn weigh(pid: u32) -> Option<Weight> {
     let count = |what| Some(fs::read_dir(path(pid, what)).ok()?.count());
     let (descriptors, threads) = (count("fd")?, count("task")?);
-    Some(Weight { descriptors, threads, resident: resident(pid)? })
+    let (resident, anonymous) = (memory(pid, "Rss:")?, memory(pid, "Anonymous:")?);
+    Some(Weight { descriptors, threads, resident, anonymous })
 }
 
-/// How much memory of a process is resident, in KiB, to the page.
-pub fn resident(pid: u32) -> Option<u64> {
+/// One sum over all mappings of a process, in KiB, to the page.
+fn memory(pid: u32, what: &str) -> Option<u64> {
     let rollup = fs::read_to_string(path(pid, "smaps_rollup")).ok()?;
-    let line = rollup.lines().find(|line| line.starts_with("Rss:"))?;
+    let line = rollup.lines().find(|line| line.starts_with(what))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
