@@ -69,7 +69,7 @@ lines: always
 	.ci/lines
 
 static: always
-	$(CARGO) build --quiet $(SHIP) --bin panzer --target $(MUSL) --target-dir $(TARGET)
+	$(CARGO) build --quiet $(SHIP) --bin panzer --target $(MUSL) --config static.toml --target-dir $(TARGET)
 	ls -l $(TARGET)/$(MUSL)/release/panzer
 
 install: panzer

@@ -64,7 +64,7 @@ impl core::error::Error for Errno {}
 /// Something that could not be done, told in one line.
 ///
 /// Shown as `cannot listen on 0.0.0.0:80: permission denied (EACCES)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     what: String,
     errno: Option<Errno>,
@@ -102,6 +102,13 @@ impl fmt::Display for Error {
     }
 }
 
+/// The same words: this is what a `main` that returns the error shows.
+impl fmt::Debug for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
 impl core::error::Error for Error {}
 
 #[cfg(feature = "std")]
@@ -112,5 +119,19 @@ impl From<Error> for std::io::Error {
             .errno
             .map_or(std::io::ErrorKind::Other, |errno| Self::from_raw_os_error(errno.0).kind());
         Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Errno, Error};
+    use alloc::format;
+
+    #[test]
+    fn an_error_that_main_returns_is_shown_in_its_own_words() {
+        let error = Error::system(format_args!("cannot listen on 0.0.0.0:80"), Errno(libc::EACCES));
+        let words = "cannot listen on 0.0.0.0:80: permission denied (EACCES)";
+        assert_eq!(format!("{error:?}"), words);
+        assert_eq!(format!("{error}"), words);
     }
 }

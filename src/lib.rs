@@ -82,3 +82,8 @@ pub use sys::fd::{Borrowed, Fd};
 pub use sys::poll::Source;
 pub use sys::process::ThreadsAllowed;
 pub use types::{Level, Millis, Pid, Tick};
+
+// The README's program is compiled as a test, so that it cannot grow stale.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

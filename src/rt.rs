@@ -1,7 +1,7 @@
 //! What stands where std would: the entry point, the allocator, the end.
 //!
 //! The C library calls `main`; nothing of Rust's runs before it. Without std
-//! the memory comes from malloc(3), and a panic is one line and abort(3).
+//! the memory comes from `sys::heap`, and a panic is one line and abort(3).
 
 #![allow(unsafe_code)]
 
@@ -29,35 +29,43 @@ pub extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
 mod without_std {
     use core::alloc::{GlobalAlloc, Layout};
     use core::fmt::Write as _;
+    use core::ptr::{self, NonNull};
+    use panzer::sys::global::Global;
+    use panzer::sys::heap::Heap;
 
-    /// malloc(3): this program is one thread that lives long and allocates little.
-    struct Malloc;
+    /// A heap of our own: the C library's malloc(3) would be a tenth of the
+    /// program, made for threads that are not there.
+    struct Memory(Global<Heap>);
 
-    // SAFETY: malloc, realloc and free keep the contract of an allocator, for
-    // alignments up to that of max_align_t; larger ones are refused.
-    unsafe impl GlobalAlloc for Malloc {
+    fn pointer(block: Option<NonNull<u8>>) -> *mut u8 {
+        block.map_or(ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    // SAFETY: the heap gives each block to one owner, as large and aligned as
+    // its layout says, or nothing; `Global` lets nobody else in meanwhile.
+    unsafe impl GlobalAlloc for Memory {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            if layout.align() > align_of::<libc::max_align_t>() {
-                return core::ptr::null_mut();
-            }
-            // SAFETY: malloc takes any size; null says that there is no memory.
-            unsafe { libc::malloc(layout.size()) }.cast()
+            pointer(self.0.with(|heap| heap.take(layout)))
         }
 
-        unsafe fn dealloc(&self, pointer: *mut u8, _: Layout) {
-            // SAFETY: the caller gives back what `alloc` or `realloc` gave it.
-            unsafe { libc::free(pointer.cast()) };
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            // SAFETY: the caller gives back what is not null.
+            let block = unsafe { NonNull::new_unchecked(block) };
+            // SAFETY: the caller gives back what this heap gave for this layout.
+            self.0.with(|heap| unsafe { heap.give(block, layout) });
         }
 
-        unsafe fn realloc(&self, pointer: *mut u8, _: Layout, size: usize) -> *mut u8 {
-            // SAFETY: `pointer` came from malloc or realloc, with an alignment
-            // that malloc gives to every block.
-            unsafe { libc::realloc(pointer.cast(), size) }.cast()
+        unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            // SAFETY: the caller gives back what is not null.
+            let block = unsafe { NonNull::new_unchecked(block) };
+            // SAFETY: the block came from this heap for this layout, and the
+            // caller keeps `size` within what a layout may have.
+            pointer(self.0.with(|heap| unsafe { heap.resize(block, layout, size) }))
         }
     }
 
     #[global_allocator]
-    static MEMORY: Malloc = Malloc;
+    static MEMORY: Memory = Memory(Global::new(Heap::new()));
 
     /// One line on standard error, in a buffer of its own.
     struct Last {

@@ -62,6 +62,8 @@ pub struct Inherited {
     pub main: Option<Main>,
     /// The sockets nobody has claimed.
     pub sockets: Vec<Socket>,
+    /// The names of those that were let go of, until they are given back.
+    unclaimed: Vec<Vec<u8>>,
     /// Where to say that we are ready.
     pub notify: Option<Fd>,
     /// What the operator has set.
@@ -104,7 +106,7 @@ impl Inherited {
         let sockets = take_sockets();
         let notify =
             text(c"NOTIFY_SOCKET").and_then(|name| socket::connect_notify(name.to_bytes()).ok());
-        Self { main: take_main(), sockets, notify, settings }
+        Self { main: take_main(), sockets, unclaimed: Vec::new(), notify, settings }
     }
 
     /// Says something to whoever is above, if anybody listens; waits for room.
@@ -124,18 +126,21 @@ impl Inherited {
         }
     }
 
+    /// Closes the sockets that nobody has claimed, before the first fork: a
+    /// worker that had them would keep them open.
+    pub fn let_go_of_unclaimed(&mut self) {
+        self.unclaimed.extend(self.sockets.drain(..).map(|socket| socket.name));
+    }
+
     /// Gives back the sockets that nobody has claimed: main may close them.
     /// A name that a claimed socket has too is left to both.
     pub fn give_back(&mut self, claimed: &[Vec<u8>]) {
-        let unclaimed = core::mem::take(&mut self.sockets);
+        let unclaimed = core::mem::take(&mut self.unclaimed);
         if self.main.is_none() {
             return;
         }
-        for socket in unclaimed {
-            if claimed.contains(&socket.name) {
-                continue;
-            }
-            if let Some(words) = notify::remove(&socket.name) {
+        for name in unclaimed.iter().filter(|name| !claimed.contains(name)) {
+            if let Some(words) = notify::remove(name) {
                 self.say(&words, None);
             }
         }

@@ -52,6 +52,19 @@ pub enum Kept {
     Full,
 }
 
+impl Kept {
+    /// What is wrong with a descriptor that was closed; `None` for one that is
+    /// in the store.
+    #[must_use]
+    pub const fn objection(self) -> Option<&'static str> {
+        match self {
+            Self::New | Self::Known => None,
+            Self::NoListener => Some("does not listen"),
+            Self::Full => Some("is one too many"),
+        }
+    }
+}
+
 /// The store.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -99,7 +112,7 @@ impl Listeners {
     /// A generation came to nothing: closes what it alone had stored, and
     /// keeps what it had given back.
     pub fn discard(&mut self, generation: Generation) {
-        self.close(|entry| entry.origin == Origin::Stored(generation));
+        self.close(&|entry| entry.origin == Origin::Stored(generation));
         for entry in &mut self.entries {
             entry.given_back = entry.given_back.filter(|by| *by != generation);
         }
@@ -108,10 +121,10 @@ impl Listeners {
     /// Closes what a generation up to `current` has given back, when no older
     /// one than that is left; `oldest` is the oldest that is.
     pub fn release(&mut self, current: Generation, oldest: Generation) {
-        self.close(|entry| entry.given_back.is_some_and(|by| by <= current && by <= oldest));
+        self.close(&|entry| entry.given_back.is_some_and(|by| by <= current && by <= oldest));
     }
 
-    fn close(&mut self, unwanted: impl Fn(&Entry) -> bool) {
+    fn close(&mut self, unwanted: &dyn Fn(&Entry) -> bool) {
         self.entries.retain(|entry| {
             let keep = !unwanted(entry);
             if let (false, Some(path)) = (keep, &entry.path) {
@@ -145,7 +158,7 @@ impl Listeners {
 
     /// Their names, in the same order, as they are carried.
     #[must_use]
-    pub fn names(&self) -> Vec<&str> {
-        self.entries.iter().map(|entry| entry.name.as_str()).collect()
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.name.as_str())
     }
 }

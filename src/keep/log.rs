@@ -11,8 +11,10 @@ use crate::sys::fd::{Borrowed, Standard};
 use crate::sys::output::Output;
 use crate::sys::{clock, env, file, process};
 use crate::types::{Level, Role};
+use crate::words::decimal;
 use crate::words::event::{Event, Kind};
 use crate::words::line::{self, Style};
+use crate::words::pieces::cut;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
@@ -39,9 +41,9 @@ pub fn become_role(role: Role) {
 /// Whether the journal reads descriptor 2: `JOURNAL_STREAM` of systemd.exec(5).
 fn is_journal() -> bool {
     let Some(stream) = env::var(c"JOURNAL_STREAM") else { return false };
-    let Ok(stream) = stream.to_str() else { return false };
-    let Some((device, inode)) = stream.split_once(':') else { return false };
-    let (Ok(device), Ok(inode)) = (device.parse(), inode.parse()) else { return false };
+    let Some((device, inode)) = cut(stream.to_bytes(), b':') else { return false };
+    let number = |text| decimal::parse_long(text, u64::MAX);
+    let (Some(device), Some(inode)) = (number(device), number(inode)) else { return false };
     file::identity(Borrowed::standard(Standard::Error)).is_ok_and(|two| two.matches(device, inode))
 }
 

@@ -54,6 +54,12 @@ impl Streak {
         self.deaths = 0;
     }
 
+    /// Tells no more deaths apart than `most`: the walks need an end.
+    #[cfg(test)]
+    pub(super) fn forget_beyond(&mut self, most: u32) {
+        self.deaths = self.deaths.min(most);
+    }
+
     /// How long the repair of the last death waits.
     fn wait(&self, rules: Backoff) -> Millis {
         let Some(doublings) = self.deaths.checked_sub(2) else { return Millis(0) };

@@ -36,7 +36,7 @@ const SIGKILL: u8 = 9;
 const FORKS_AT_ONCE: usize = 32;
 
 /// What the pool keeps to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// The number of workers, at most [`Slot::LAST`].
     pub count: u16,
@@ -207,7 +207,7 @@ enum Clock {
 }
 
 /// The workers of one monitor, and what becomes of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pool {
     rules: Rules,
     rows: Vec<Row>,
@@ -452,6 +452,10 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/walk/pool.rs"]
+mod walk;
 
 #[cfg(test)]
 mod tests {

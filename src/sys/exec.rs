@@ -59,11 +59,12 @@ fn candidates(command: &CStr, path: Option<&[u8]>) -> Vec<CString> {
         return alloc::vec![command.to_owned()];
     }
     let path = path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
-    let join = |directory: &[u8]| {
+    let mut files = Vec::new();
+    for directory in path.split(|&byte| byte == b':') {
         let directory = if directory.is_empty() { b"." } else { directory };
-        CString::new([directory, b"/", name].concat()).ok()
-    };
-    path.split(|&byte| byte == b':').filter_map(join).collect()
+        files.extend(CString::new([directory, b"/", name].concat()));
+    }
+    files
 }
 
 impl Program {
@@ -98,9 +99,8 @@ impl Program {
         &mut self,
         descriptors: &[Borrowed<'_>],
         inherited: Inherited,
-        blocked: &Blocked,
+        _blocked: &Blocked,
     ) -> Result<(Pid, Fate)> {
-        let _ = blocked;
         let (read, write) = fd::pipe(Blocking::No)?;
         let nowhere = super::file::open(c"/dev/null", super::file::Mode::ReadWrite)?;
         let mut places = Vec::with_capacity(descriptors.len());
@@ -211,7 +211,8 @@ impl Place<'_> {
         let report = [stage as u8, a, b, c, d];
         // Whoever would read it may be gone; the status is all that is left then.
         let _ = fd::write(self.report, &report);
-        if errno == Errno(libc::ENOENT) { 127 } else { 126 }
+        let missing = stage == Stage::Execute && errno == Errno(libc::ENOENT);
+        if missing { 127 } else { 126 }
     }
 }
 

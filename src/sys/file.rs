@@ -117,9 +117,8 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
 ///
 /// `ENOENT` without `/proc`, `EACCES` when the file may not be opened that way.
 pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
-    let path = alloc::format!("/proc/self/fd/{}\0", fd.number());
-    let path = CStr::from_bytes_with_nul(path.as_bytes()).expect("one NUL, at the end");
-    open(path, mode)
+    let path = alloc::format!("/proc/self/fd/{}", fd.number());
+    open(&CString::new(path).map_err(|_| Errno(libc::EINVAL))?, mode)
 }
 
 /// Takes the name `path` away: unlink(2).
@@ -145,19 +144,21 @@ pub fn links(path: &CStr) -> u64 {
     unsafe { stat.assume_init() }.st_nlink
 }
 
-/// The working directory: getcwd(3).
+/// The working directory: getcwd(2).
 ///
 /// # Errors
 ///
-/// `ENOENT` when it has been removed, `ENAMETOOLONG` past 4,096 bytes.
+/// `ENOENT` when it has been removed or cannot be reached from our root,
+/// `ERANGE` past 4,096 bytes.
 pub fn current_directory() -> Result<CString> {
     let mut path = alloc::vec![0_u8; libc::PATH_MAX as usize];
+    // The system call, for the C library's getcwd(3) may call malloc(3).
     // SAFETY: `path` is writable for as many bytes as its length says.
-    let found = unsafe { libc::getcwd(path.as_mut_ptr().cast(), path.len()) };
-    if found.is_null() {
-        return Err(super::last_errno());
+    check(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) } as _)?;
+    match CStr::from_bytes_until_nul(&path) {
+        Ok(path) if path.to_bytes().starts_with(b"/") => Ok(path.to_owned()),
+        Ok(_) | Err(_) => Err(Errno(libc::ENOENT)),
     }
-    CStr::from_bytes_until_nul(&path).map(ToOwned::to_owned).map_err(|_| Errno(libc::ENAMETOOLONG))
 }
 
 /// Whether both paths lead to the same file, links followed: stat(2).

@@ -4,7 +4,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// A value behind a lock that spins; held for moments, at start-up only.
+/// A value behind a lock that spins; held for moments, and never by a handler.
 pub struct Global<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,

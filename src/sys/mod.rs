@@ -14,6 +14,7 @@ pub mod exec;
 pub mod fd;
 pub mod file;
 pub mod global;
+pub mod heap;
 pub mod host;
 pub mod memory;
 pub mod message;

@@ -10,12 +10,13 @@
 //! the final NUL. Whatever begins with `unix:` has no name, so that a path
 //! may contain `=`.
 
-use super::{decimal, fdname, printable};
+use super::pieces::cut;
+use super::{decimal, fdname, inet, printable};
 use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::string::String;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
 /// The most bytes of a path that fit into an address of unix(7).
 const LONGEST_PATH: usize = 107;
@@ -97,35 +98,35 @@ pub fn parse(text: &[u8]) -> Result<Address, Wrong> {
     if let Some(path) = text.strip_prefix(b"unix:") {
         return parse_path(path).map(Address::Unix);
     }
-    let text = core::str::from_utf8(text).map_err(|_| Wrong::Host)?;
-    if let Some(text) = text.strip_prefix('[') {
+    if let [b'[', text @ ..] = text {
         return parse_inet6(text).map(Address::Inet);
     }
-    let (host, port) = text.rsplit_once(':').ok_or(Wrong::NoPort)?;
+    let (host, port) = cut(text, b':').ok_or(Wrong::NoPort)?;
     let ip = match host {
-        "" => Ipv4Addr::UNSPECIFIED,
-        "localhost" => Ipv4Addr::LOCALHOST,
-        _ if host.contains(':') => return Err(Wrong::NoBrackets),
-        _ => host.parse().map_err(|_| Wrong::Host)?,
+        _ if port.contains(&b':') => return Err(Wrong::NoBrackets),
+        b"" => Ipv4Addr::UNSPECIFIED,
+        b"localhost" => Ipv4Addr::LOCALHOST,
+        _ => inet::parse4(host).ok_or(Wrong::Host)?,
     };
     Ok(Address::Inet(SocketAddr::new(IpAddr::V4(ip), parse_port(port)?)))
 }
 
 /// Reads what follows the opening bracket.
-fn parse_inet6(text: &str) -> Result<SocketAddr, Wrong> {
-    let (inside, after) = text.split_once(']').ok_or(Wrong::Inet6)?;
-    let port = parse_port(after.strip_prefix(':').ok_or(Wrong::NoPort)?)?;
-    let (ip, interface) = match inside.split_once('%') {
-        Some((ip, index)) => (ip, decimal::parse(index.as_bytes(), u32::MAX).ok_or(Wrong::Inet6)?),
+fn parse_inet6(text: &[u8]) -> Result<SocketAddr, Wrong> {
+    let (inside, after) = cut(text, b']').ok_or(Wrong::Inet6)?;
+    let [b':', port @ ..] = after else { return Err(Wrong::NoPort) };
+    let port = parse_port(port)?;
+    let (ip, interface) = match cut(inside, b'%') {
+        Some((ip, index)) => (ip, decimal::parse(index, u32::MAX).ok_or(Wrong::Inet6)?),
         None => (inside, 0),
     };
-    let ip: Ipv6Addr = ip.parse().map_err(|_| Wrong::Inet6)?;
+    let ip = inet::parse6(ip).ok_or(Wrong::Inet6)?;
     Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, interface)))
 }
 
 /// Reads a port: 0 to 65535, digits alone.
-fn parse_port(text: &str) -> Result<u16, Wrong> {
-    decimal::parse(text.as_bytes(), u32::from(u16::MAX))
+fn parse_port(text: &[u8]) -> Result<u16, Wrong> {
+    decimal::parse(text, u32::from(u16::MAX))
         .and_then(|port| u16::try_from(port).ok())
         .ok_or(Wrong::Port)
 }
@@ -172,7 +173,7 @@ fn parse_name(name: &[u8]) -> Result<String, Wrong> {
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inet(address) => address.fmt(out),
+            Self::Inet(address) => inet::Shown(address).fmt(out),
             Self::Unix(path) => {
                 out.write_str("unix:")?;
                 printable::write_text(out, path.as_bytes(), LONGEST_PATH)

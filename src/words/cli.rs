@@ -10,6 +10,7 @@
 //! and paths are kept as they are.
 
 use super::options::{self, Options};
+use super::pieces::cut;
 use super::printable::Quoted;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -100,7 +101,8 @@ pub fn parse(args: &[&CStr]) -> Result<Request, Usage> {
     loop {
         match reader.step() {
             Ok(Step::Took) => {}
-            Ok(Step::Asked(request)) => return Ok(request),
+            Ok(Step::Help) => return Ok(Request::Help),
+            Ok(Step::Version) => return Ok(Request::Version),
             Ok(Step::End) => break,
             // Reads on: help may still be asked for, and wins.
             Err(usage) => wrong = wrong.or(Some(usage)),
@@ -121,8 +123,10 @@ pub fn parse(args: &[&CStr]) -> Result<Request, Usage> {
 enum Step {
     /// An option, or several, with what belongs to them.
     Took,
-    /// A question instead of a command.
-    Asked(Request),
+    /// A question for the help.
+    Help,
+    /// A question for the version.
+    Version,
     /// The options are over; what is left is the command.
     End,
 }
@@ -156,9 +160,10 @@ impl<'a> Reader<'a> {
 
     /// Takes what follows two dashes: a name, and perhaps `=` and a value.
     fn take_long(&mut self, text: &'a [u8]) -> Result<Step, Usage> {
-        let mut parts = text.splitn(2, |&byte| byte == b'=');
-        let name = parts.next().unwrap_or_default();
-        let joined = parts.next();
+        let (name, joined) = match cut(text, b'=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
         let Some(known) = KNOWN.iter().find(|known| known.long.as_bytes() == name) else {
             let name = [b"--", name].concat();
             return Err(Usage(format!("there is no option {}", Quoted(&name))));
@@ -174,8 +179,8 @@ impl<'a> Reader<'a> {
                 Err(Usage(why))
             }
             (Takes::Nothing, None) => self.set(known, b"true"),
-            (Takes::Help, None) => Ok(Step::Asked(Request::Help)),
-            (Takes::Version, None) => Ok(Step::Asked(Request::Version)),
+            (Takes::Help, None) => Ok(Step::Help),
+            (Takes::Version, None) => Ok(Step::Version),
         }
     }
 
@@ -192,8 +197,8 @@ impl<'a> Reader<'a> {
                     return self.set(known, value);
                 }
                 Takes::Nothing => self.set(known, b"true")?,
-                Takes::Help => return Ok(Step::Asked(Request::Help)),
-                Takes::Version => return Ok(Step::Asked(Request::Version)),
+                Takes::Help => return Ok(Step::Help),
+                Takes::Version => return Ok(Step::Version),
             };
             letters = joined;
         }

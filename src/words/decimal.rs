@@ -8,17 +8,23 @@
 /// Leading zeros change nothing, and never mean octal.
 #[must_use]
 pub fn parse(text: &[u8], most: u32) -> Option<u32> {
-    let mut number: Option<u32> = None;
+    parse_long(text, u64::from(most)).and_then(|number| u32::try_from(number).ok())
+}
+
+/// The same for numbers that may be larger.
+#[must_use]
+pub fn parse_long(text: &[u8], most: u64) -> Option<u64> {
+    let mut number: Option<u64> = None;
     for &byte in text {
         let digit = if byte.is_ascii_digit() { byte - b'0' } else { return None };
-        number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(u32::from(digit))?);
+        number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(u64::from(digit))?);
     }
     number.filter(|&number| number <= most)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, parse_long};
 
     #[test]
     fn digits_are_a_number_up_to_its_limit() {
@@ -32,6 +38,9 @@ mod tests {
     fn a_number_that_does_not_fit_is_refused_rather_than_wrapped() {
         assert_eq!(parse(b"4294967296", u32::MAX), None);
         assert_eq!(parse(b"42949672960", u32::MAX), None);
+        assert_eq!(parse_long(b"18446744073709551615", u64::MAX), Some(u64::MAX));
+        assert_eq!(parse_long(b"18446744073709551616", u64::MAX), None);
+        assert_eq!(parse_long(b"184467440737095516150", u64::MAX), None);
     }
 
     #[test]

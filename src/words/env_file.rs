@@ -21,6 +21,7 @@
 //! The same KEY may stand twice; both are returned in their order, and the
 //! last is the one to use. Reading bounds the file, not this.
 
+use super::pieces::cut;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -86,8 +87,11 @@ impl fmt::Display for Wrong {
 pub fn parse(file: &[u8]) -> Result<Vec<Pair>, Wrong> {
     let mut pairs = Vec::new();
     for (before, line) in file.split(|&byte| byte == b'\n').enumerate() {
-        let pair = parse_line(line).map_err(|why| Wrong { line: before + 1, why })?;
-        pairs.extend(pair);
+        match parse_line(line) {
+            Ok(Some(pair)) => pairs.push(pair),
+            Ok(None) => {}
+            Err(why) => return Err(Wrong { line: before + 1, why }),
+        }
     }
     Ok(pairs)
 }
@@ -104,9 +108,7 @@ fn parse_line(line: &[u8]) -> Result<Option<Pair>, Why> {
     if line.is_empty() || line.starts_with(b"#") {
         return Ok(None);
     }
-    let equals = line.iter().position(|&byte| byte == b'=').ok_or(Why::NoEquals)?;
-    let (key, rest) = line.split_at_checked(equals).ok_or(Why::NoEquals)?;
-    let value = rest.strip_prefix(b"=").ok_or(Why::NoEquals)?;
+    let (key, value) = cut(line, b'=').ok_or(Why::NoEquals)?;
     if !is_key(key) {
         return Err(Why::Key);
     }
@@ -139,11 +141,9 @@ fn parse_value(text: &[u8]) -> Result<Vec<u8>, Why> {
 
 /// Reads what follows an opening single quote.
 fn parse_single_quoted(text: &[u8]) -> Result<Vec<u8>, Why> {
-    let mut parts = text.splitn(2, |&byte| byte == b'\'');
-    let value = parts.next().unwrap_or_default();
-    match parts.next() {
+    match cut(text, b'\'') {
         None => Err(Why::Unterminated),
-        Some([]) => Ok(value.to_vec()),
+        Some((value, [])) => Ok(value.to_vec()),
         Some(_) => Err(Why::AfterQuote),
     }
 }

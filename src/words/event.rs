@@ -91,6 +91,14 @@ impl Event<'_> {
         Self { kind, generation: None, slot: None, pid: None, count: None, why: None }
     }
 
+    /// An event about a generation.
+    #[must_use]
+    pub const fn about(kind: Kind, generation: Generation) -> Self {
+        let mut event = Self::new(kind);
+        event.generation = Some(generation);
+        event
+    }
+
     /// The event as one line, that happened at `at`. Never fails.
     #[must_use]
     pub fn line(&self, at: Tick) -> Line {

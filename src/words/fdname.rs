@@ -43,7 +43,7 @@ pub fn unescape(carried: &[u8]) -> Vec<u8> {
     let mut rest = carried;
     while let Some((&first, after)) = rest.split_first() {
         if let [b'\\', b'x', high, low, after_escape @ ..] = rest
-            && let (Some(high), Some(low)) = (nibble(*high), nibble(*low))
+            && let (Some(high), Some(low)) = (printable::nibble(*high), printable::nibble(*low))
         {
             name.push(high << 4 | low);
             rest = after_escape;
@@ -53,16 +53,6 @@ pub fn unescape(carried: &[u8]) -> Vec<u8> {
         }
     }
     name
-}
-
-/// The value of one hexadecimal digit, in either case.
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// Whether systemd would carry `name` as it is.
@@ -78,8 +68,13 @@ const fn is_allowed(byte: u8) -> bool {
 
 /// The value of `LISTEN_FDNAMES` for these carried names, in their order.
 #[must_use]
-pub fn join(carried: &[&str]) -> String {
-    carried.join(":")
+pub fn join<'a>(carried: impl Iterator<Item = &'a str>) -> String {
+    let mut value = String::new();
+    for (index, name) in carried.enumerate() {
+        value.push_str(if index == 0 { "" } else { ":" });
+        value.push_str(name);
+    }
+    value
 }
 
 /// The carried names in a value of `LISTEN_FDNAMES`, in their order.
@@ -140,7 +135,7 @@ mod tests {
 
     #[test]
     fn joined_names_come_apart_again() {
-        let value = join(&["web", "", "admin"]);
+        let value = join(["web", "", "admin"].into_iter());
         assert_eq!(value, "web::admin");
         let names: Vec<_> = split(value.as_bytes()).collect();
         assert_eq!(names, [&b"web"[..], b"", b"admin"]);

@@ -10,15 +10,13 @@
 //! What stands in a datagram is a claim. Who sent it, and what came along with
 //! it, is not known here.
 
+use super::pieces::cut;
 use super::{decimal, fdname};
 use crate::types::{Pid, Slot};
 use alloc::vec::Vec;
 
 /// Says that the sender is ready.
 pub const READY: &[u8] = b"READY=1";
-
-/// How our own library's news of a worker begins.
-const NEWS: &[u8] = b"X_PANZER=";
 
 /// What a descriptor is called that was sent without a valid name.
 const UNNAMED: &[u8] = b"stored";
@@ -66,12 +64,13 @@ pub enum News<'a> {
 impl<'a> News<'a> {
     /// Takes the words behind `X_PANZER=` apart.
     fn parse(text: &'a [u8]) -> Option<Self> {
-        let mut words = text.splitn(4, |&byte| byte == b' ');
-        let (what, slot, pid) = (words.next()?, words.next()?, words.next()?);
+        let (what, rest) = cut(text, b' ')?;
+        let (slot, rest) = cut(rest, b' ')?;
+        let (pid, why) = cut(rest, b' ').unwrap_or((rest, b""));
         let slot = Slot::new(u16::try_from(decimal::parse(slot, u32::from(Slot::LAST))?).ok()?)?;
         let pid = Pid::new(decimal::parse(pid, u32::MAX >> 1)?.cast_signed())?;
         match what {
-            b"lost" => Some(Self::Lost { slot, pid, why: words.next().unwrap_or_default() }),
+            b"lost" => Some(Self::Lost { slot, pid, why }),
             b"respawn" => Some(Self::Respawned { slot, pid }),
             _ => None,
         }
@@ -99,28 +98,37 @@ pub enum Store<'a> {
 /// Reads one datagram. Whatever it holds, it says something or nothing.
 #[must_use]
 pub fn parse(datagram: &[u8]) -> Notice<'_> {
-    let says = |assignment: &[u8]| lines(datagram).any(|line| line == assignment);
-    let value = |key: &[u8]| lines(datagram).find_map(|line| line.strip_prefix(key));
-    let name = value(b"FDNAME=").filter(|name| fdname::is_valid(name));
-    let store = match name {
-        Some(name) if says(b"FDSTOREREMOVE=1") => Store::Remove { name },
-        None if says(b"FDSTOREREMOVE=1") => Store::Nothing,
-        Some(_) | None if says(b"FDSTORE=1") => Store::Keep { name: name.unwrap_or(UNNAMED) },
+    let mut notice = Notice {
+        ready: false,
+        stopping: false,
+        news: News::None,
+        barrier: false,
+        status: None,
+        store: Store::Nothing,
+    };
+    let (mut keep, mut remove, mut name, mut news) = (false, false, None, None);
+    for line in datagram.split(|&byte| byte == b'\n') {
+        match cut(line, b'=') {
+            Some((b"READY", b"1")) => notice.ready = true,
+            Some((b"STOPPING", b"1")) => notice.stopping = true,
+            Some((b"BARRIER", b"1")) => notice.barrier = true,
+            Some((b"FDSTORE", b"1")) => keep = true,
+            Some((b"FDSTOREREMOVE", b"1")) => remove = true,
+            Some((b"FDNAME", value)) => name = name.or(Some(value)),
+            Some((b"STATUS", value)) => notice.status = notice.status.or(Some(value)),
+            Some((b"X_PANZER", value)) => news = news.or(Some(value)),
+            Some(_) | None => {}
+        }
+    }
+    notice.news = news.and_then(News::parse).unwrap_or(News::None);
+    let name = name.filter(|name| fdname::is_valid(name));
+    notice.store = match name {
+        Some(name) if remove => Store::Remove { name },
+        Some(name) if keep => Store::Keep { name },
+        None if keep && !remove => Store::Keep { name: UNNAMED },
         Some(_) | None => Store::Nothing,
     };
-    Notice {
-        ready: says(READY),
-        stopping: says(b"STOPPING=1"),
-        news: value(NEWS).and_then(News::parse).unwrap_or(News::None),
-        barrier: says(b"BARRIER=1"),
-        status: value(b"STATUS="),
-        store,
-    }
-}
-
-/// The assignments of a datagram.
-fn lines(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
-    datagram.split(|&byte| byte == b'\n')
+    notice
 }
 
 /// Asks to keep the descriptors that go along, under `name` as it is carried;

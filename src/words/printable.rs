@@ -19,6 +19,17 @@ const fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) }
 }
 
+/// The value of one hexadecimal digit, in either case; `None` if it is none.
+#[must_use]
+pub const fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
 /// Whether a terminal would act on `c` instead of showing it.
 #[must_use]
 pub const fn is_control(c: char) -> bool {

@@ -7,6 +7,7 @@
 //!
 //! What [`Seconds`] prints, [`parse`] reads back as the same length.
 
+use super::pieces::cut;
 use crate::types::Millis;
 use core::fmt;
 
@@ -17,9 +18,7 @@ const LONGEST: Millis = Millis::from_secs(1_000_000_000);
 /// than a thousand million seconds.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Millis> {
-    let mut parts = text.splitn(2, |&byte| byte == b'.');
-    let whole = parts.next().unwrap_or_default();
-    let fraction = parts.next().unwrap_or_default();
+    let (whole, fraction) = cut(text, b'.').unwrap_or((text, b""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }

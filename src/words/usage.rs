@@ -36,6 +36,9 @@ pub const VERSION: &str = concat!("panzer ", env!("CARGO_PKG_VERSION"), "\n");
 mod tests {
     use super::{HELP, VERSION};
     use crate::words::cli::{KNOWN, Takes};
+    use crate::words::options::{Options, Ready};
+    use crate::words::seconds::Seconds;
+    use alloc::string::{String, ToString as _};
     use alloc::vec::Vec;
 
     /// What the help shows, word by word, without commas.
@@ -63,6 +66,34 @@ mod tests {
         for name in words().iter().filter_map(|word| word.strip_prefix("--")) {
             let is_known = KNOWN.iter().any(|known| known.long == name);
             assert!(is_known, "--{name}");
+        }
+    }
+
+    /// What stands in brackets at the end of an option's line.
+    fn shown_default(long: &str) -> &'static str {
+        let name = ["--", long, " "].concat();
+        let line = HELP.lines().find(|line| line.contains(&name)).expect("a line has it");
+        line.trim_end_matches(']').rsplit('[').next().expect("a line has an end")
+    }
+
+    #[test]
+    fn the_help_shows_the_defaults_that_the_options_have() {
+        let options = Options::default();
+        let ready: String = match options.ready {
+            Ready::Notify => "notify".into(),
+            Ready::After(span) => Seconds(span).to_string(),
+        };
+        assert_eq!(shown_default("ready"), ready);
+        assert_eq!(shown_default("give-up"), options.give_up.to_string());
+        for (long, span) in [
+            ("timeout", options.timeout()),
+            ("ready-timeout", options.ready_timeout),
+            ("probation", options.probation),
+            ("drain-delay", options.drain_delay),
+            ("delay", options.delay()),
+            ("max-delay", options.max_delay()),
+        ] {
+            assert_eq!(shown_default(long), Seconds(span).to_string(), "--{long}");
         }
     }
 

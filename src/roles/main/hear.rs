@@ -16,7 +16,7 @@ use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
 use crate::types::{Exit, Generation, Level, Pid, Tick};
 use crate::words::death::Death;
-use crate::words::event::Kind;
+use crate::words::event::{Event as Tidings, Kind};
 use crate::words::notify::{self, News, Notice, Store};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -38,9 +38,9 @@ impl Main {
         let generations: Vec<_> = self.runs.iter().map(|run| run.generation).collect();
         for generation in generations {
             self.hear_one(now, generation);
-            if let Some(run) = self.run_of(generation) {
-                run.learn_fate();
-            }
+        }
+        for run in &mut self.runs {
+            run.learn_fate(&self.options.command[0], &self.directory);
         }
     }
 
@@ -95,24 +95,16 @@ impl Main {
         if self.closed {
             return listeners::dispose(fd);
         }
-        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
-            Kept::New => {
-                log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
-                self.event(Kind::Stored, generation, |event| event.why = Some(name));
-            }
-            Kept::Known => {}
-            Kept::NoListener => log::log(
+        let kept = self.listeners.keep(fd, String::from(name), Origin::Stored(generation));
+        if kept == Kept::New {
+            log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
+            self.event(&Tidings { why: Some(name), ..Tidings::about(Kind::Stored, generation) });
+        }
+        if let Some(what) = kept.objection() {
+            log::log(
                 Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which does not listen: closed"
-                ),
-            ),
-            Kept::Full => log::log(
-                Level::Warn,
-                format_args!(
-                    "generation {generation} stored {name}, which is one too many: closed"
-                ),
-            ),
+                format_args!("generation {generation} stored {name}, which {what}: closed"),
+            );
         }
     }
 
@@ -122,13 +114,13 @@ impl Main {
             News::None => {}
             News::Lost { slot, pid, why } => {
                 let why = String::from_utf8_lossy(why);
-                self.event(Kind::Died, generation, |event| {
-                    (event.slot, event.pid, event.why) = (Some(slot), Some(pid), Some(&*why));
-                });
+                let (slot, pid, why) = (Some(slot), Some(pid), Some(&*why));
+                self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
-            News::Respawned { slot, pid } => self.event(Kind::Respawn, generation, |event| {
-                (event.slot, event.pid) = (Some(slot), Some(pid));
-            }),
+            News::Respawned { slot, pid } => {
+                let (slot, pid) = (Some(slot), Some(pid));
+                self.event(&Tidings { slot, pid, ..Tidings::about(Kind::Respawn, generation) });
+            }
         }
         if notice.stopping {
             log::log(Level::Debug, format_args!("generation {generation} says that it stops"));
@@ -173,14 +165,15 @@ impl Main {
     pub(super) fn bury(&mut self, now: Tick, death: Bereavement) {
         let Bereavement { generation, pid, exit, left } = death;
         self.hear_one(now, generation);
-        let Some(run) = self.run_of(generation) else { return };
-        run.learn_fate();
+        let mut runs = self.runs.iter_mut();
+        let Some(run) = runs.find(|run| run.generation == generation) else { return };
+        run.learn_fate(&self.options.command[0], &self.directory);
         let exec = run.exec;
         let forced = run.board.header().is_some_and(|header| header.killed);
         let lived = now.since(run.since);
         let why = run.why.take();
+        self.tell_death(generation, pid, exit, lived, why.as_deref());
         self.reason = why.or_else(|| Some(alloc::format!("its monitor {}", Death(exit))));
-        self.tell_death(generation, pid, exit, lived);
         if forced {
             self.step(now, Event::Forced);
         }

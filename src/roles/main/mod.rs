@@ -5,87 +5,32 @@
 
 mod hear;
 mod run;
+mod setup;
 mod spawn;
 mod status;
 mod tell;
 
-use crate::error::{Error, Result};
-use crate::keep::listeners::{Listeners, Origin};
+pub use setup::program;
+
+use crate::keep::listeners::Listeners;
 use crate::keep::log::{self, Events};
-use crate::keep::socket;
-use crate::plan::service::{Action, Event, Readiness, Rules, Service};
-use crate::sys::fd::{self, Blocking, Fd};
-use crate::sys::output::Output;
+use crate::plan::service::{Action, Event, Service};
+use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Hangup, Inherited, Wake};
-use crate::sys::{clock, env, file, process};
-use crate::types::{Backoff, Generation, Level, Millis, Pid, Role, Signal, Tick};
-use crate::words::cli::{self, Request};
-use crate::words::options::{Options, Ready};
-use crate::words::{decimal, fdname, usage};
-use alloc::collections::VecDeque;
+use crate::sys::{clock, process};
+use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
+use crate::words::options::Options;
 use alloc::ffi::CString;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::ffi::CStr;
 use run::Run;
+use setup::has_terminal;
 
 /// Waking this much later than asked for means that nobody could run.
 const LATE: Millis = Millis(1_000);
 /// The least time between two answers to SIGTTIN.
 const STATUS: Millis = Millis(100);
-
-/// Runs the `panzer` program and returns its exit status.
-///
-/// `args` are the words behind the program's name. Blocks until main is told
-/// to stop. Call it before anything else has changed a signal.
-#[must_use]
-pub fn program(args: &[&CStr]) -> u8 {
-    let blocked = signal::block_all();
-    let inherited = Inherited::capture();
-    fd::fill_standard();
-    log::begin(Role::Main, Level::Info);
-    let options = match cli::parse(args) {
-        Ok(Request::Run(options)) => options,
-        Ok(Request::Help) => return print(usage::HELP),
-        Ok(Request::Version) => return print(usage::VERSION),
-        Err(usage) => {
-            complain(&usage.to_string());
-            return 2;
-        }
-    };
-    log::begin(Role::Main, options.verbosity);
-    match Main::new(options, inherited) {
-        Ok(mut main) => {
-            drop(blocked);
-            signal::unblock_all();
-            main.run()
-        }
-        Err(error) => {
-            complain(&error.to_string());
-            1
-        }
-    }
-}
-
-fn print(text: &str) -> u8 {
-    let out = fd::Borrowed::standard(fd::Standard::Output);
-    let mut rest = text.as_bytes();
-    while !rest.is_empty() {
-        match fd::write(out, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(_) => return 1,
-        }
-    }
-    0
-}
-
-/// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &str) {
-    let line = alloc::format!("panzer: {what}\n");
-    // Nobody is left to be told.
-    let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
-}
 
 /// The main process.
 struct Main {
@@ -117,67 +62,7 @@ struct Main {
     finished: Option<u8>,
 }
 
-fn rules(options: &Options) -> Rules {
-    Rules {
-        timeout: options.timeout(),
-        readiness: match options.ready {
-            Ready::Notify => Readiness::Notify,
-            Ready::After(span) => Readiness::After(span),
-        },
-        ready_timeout: options.ready_timeout,
-        probation: options.probation,
-        drain_delay: options.drain_delay,
-        backoff: Backoff { delay: options.delay(), max_delay: options.max_delay() },
-        give_up: options.give_up,
-        seed: process::id().raw().unsigned_abs(),
-    }
-}
-
 impl Main {
-    /// Everything that can fail before anything is started.
-    fn new(options: Options, inherited: Inherited) -> Result<Self> {
-        let cannot =
-            |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
-        let wake = Wake::open().map_err(cannot("make a pipe"))?;
-        let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
-        process::set_name(c"panzer:main");
-        process::adopt_orphans().map_err(cannot("become the reaper of orphans"))?;
-        let output = match options.event_fd {
-            Some(number) => Some(Output::named(number).map_err(|errno| {
-                Error::system(format_args!("cannot write events to descriptor {number}"), errno)
-            })?),
-            None => None,
-        };
-        let mut listeners = Listeners::default();
-        adopt_sockets(&mut listeners);
-        let start = spawn::start_directory()?;
-        bind_sockets(&options, &start, &mut listeners)?;
-        catch_signals(inherited);
-        let now = clock::now();
-        Ok(Self {
-            plan: Service::new(rules(&options), now),
-            directory: spawn::from(&start, options.chdir.as_deref()),
-            options: spawn::from_start(options, &start),
-            inherited,
-            listeners,
-            runs: Vec::new(),
-            current: Generation(0),
-            wake,
-            lifeline,
-            above: env::take(c"NOTIFY_SOCKET")
-                .and_then(|name| crate::sys::socket::connect_notify(name.to_bytes()).ok()),
-            terminal: has_terminal(),
-            since: now,
-            status_at: Tick(0),
-            closed: false,
-            interrupts: 0,
-            reason: None,
-            events: Events::new(output),
-            dropped_told: 0,
-            finished: None,
-        })
-    }
-
     /// Runs until the plan says with which status to leave.
     fn run(&mut self) -> u8 {
         loop {
@@ -223,7 +108,9 @@ impl Main {
         sources.push(Source::readable(self.wake.source()));
         for run in &self.runs {
             sources.push(Source::readable(run.notify.borrow()));
-            sources.extend(run.fate.iter().map(|fate| Source::readable(fate.source())));
+            if let Some(fate) = &run.fate {
+                sources.push(Source::readable(fate.source()));
+            }
         }
         if let Err(errno) = poll::wait(&mut sources, deadline) {
             // Out of memory, which may pass; the wake-up pipe alone still works.
@@ -272,12 +159,13 @@ impl Main {
 
     /// Tells the plan, and does what it orders until it orders nothing more.
     fn step(&mut self, now: Tick, event: Event) {
-        let mut events = VecDeque::from([event]);
-        let mut actions = Vec::new();
-        while let Some(event) = events.pop_front() {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let mut actions = Vec::new();
             self.plan.step(now, event, &mut actions);
-            for action in core::mem::take(&mut actions) {
-                events.extend(self.act(now, action));
+            for action in actions {
+                // Only a spawn has an answer, and a plan orders one at a time.
+                next = self.act(now, action).or(next);
             }
         }
     }
@@ -345,63 +233,5 @@ impl Main {
         self.listeners.close_all();
         self.closed = true;
         self.tell_above(b"STOPPING=1");
-    }
-}
-
-/// Takes over the sockets of a service manager: sd_listen_fds(3).
-fn adopt_sockets(listeners: &mut Listeners) {
-    let pid = env::take(c"LISTEN_PID");
-    let count = env::take(c"LISTEN_FDS");
-    let names = env::take(c"LISTEN_FDNAMES").unwrap_or_default();
-    let own = process::id().raw().to_string();
-    if pid.is_none_or(|pid| pid.to_bytes() != own.as_bytes()) {
-        return;
-    }
-    let count = count.and_then(|count| decimal::parse(count.to_bytes(), 1_024)).unwrap_or(0);
-    let mut names = fdname::split(names.to_bytes());
-    for number in 3..3 + count {
-        let name = names.next().unwrap_or_default();
-        let Some(fd) = fd::adopt(number) else { continue };
-        let name = fdname::escape(&fdname::unescape(name)).unwrap_or_default();
-        let kept = listeners.keep(fd, name, Origin::Adopted);
-        log::log(
-            Level::Debug,
-            format_args!("descriptor {number} of the service manager: {kept:?}"),
-        );
-    }
-}
-
-fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> Result<()> {
-    for bind in &options.bind {
-        let address = spawn::address_from(start, &bind.address);
-        let fd = socket::open(&address)?;
-        let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
-        let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-        listeners.keep(fd, name, Origin::Bound);
-    }
-    Ok(())
-}
-
-/// Whether this session has a terminal: /dev/tty opens.
-fn has_terminal() -> bool {
-    file::open(c"/dev/tty", file::Mode::Read).is_ok()
-}
-
-/// Installs the handlers, while everything is blocked.
-fn catch_signals(inherited: Inherited) {
-    const CAUGHT: [Signal; 8] = [
-        Signal::Int,
-        Signal::Quit,
-        Signal::Usr1,
-        Signal::Usr2,
-        Signal::Term,
-        Signal::Chld,
-        Signal::Ttin,
-        Signal::Vtalrm,
-    ];
-    CAUGHT.into_iter().for_each(signal::catch);
-    [Signal::Ttou, Signal::Winch, Signal::Pipe].into_iter().for_each(signal::ignore);
-    if !inherited.ignored(Signal::Hup) {
-        signal::catch(Signal::Hup);
     }
 }

@@ -7,7 +7,9 @@ use crate::sys::Errno;
 use crate::sys::exec::{Fate, Outcome, Stage};
 use crate::sys::fd::Fd;
 use crate::types::{Generation, Level, Pid, Tick};
+use crate::words::printable::Quoted;
 use alloc::string::String;
+use core::ffi::CStr;
 
 /// A generation of which anybody is left.
 #[derive(Debug)]
@@ -32,21 +34,23 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Reads the fate of the program if it is known by now.
-    pub fn learn_fate(&mut self) {
+    /// Reads the fate of the program if it is known by now; `command` and
+    /// `directory` are what it was to be.
+    pub fn learn_fate(&mut self, command: &CStr, directory: &CStr) {
         let Some(fate) = &self.fate else { return };
         match fate.outcome() {
             Outcome::Open => return,
             Outcome::Running => {}
             Outcome::Failed(stage, errno) => {
-                self.exec = class(stage, errno);
-                let what = match stage {
-                    Stage::Descriptors => "cannot hand the descriptors down",
-                    Stage::Parent => "cannot be tied to main",
-                    Stage::Directory => "cannot enter its directory",
-                    Stage::Execute => "cannot be executed",
+                let (what, which) = match stage {
+                    Stage::Descriptors => ("hand the descriptors to", command),
+                    Stage::Parent => ("tie to main", command),
+                    Stage::Directory => ("enter", directory),
+                    Stage::Execute => ("execute", command),
                 };
-                self.why = Some(alloc::format!("the command {what}: {errno}"));
+                let which = Quoted(which.to_bytes());
+                self.exec = class(stage, errno);
+                self.why = Some(alloc::format!("cannot {what} {which}: {errno}"));
             }
         }
         self.fate = None;

@@ -7,7 +7,7 @@ use crate::keep::board::{Board, Wish};
 use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{Errno, env, file, process, signal, socket};
-use crate::types::{Generation, Level, Millis, Tick};
+use crate::types::{Generation, Level, Tick};
 use crate::words::address::Address;
 use crate::words::options::Options;
 use crate::words::seconds::Seconds;
@@ -44,8 +44,15 @@ pub(super) fn from(start: &CStr, path: Option<&CStr>) -> CString {
     if path.to_bytes().starts_with(b"/") {
         return path.to_owned();
     }
-    CString::new([start.to_bytes(), b"/", path.to_bytes()].concat())
-        .expect("two C strings hold no NUL inside")
+    joined(&[start.to_bytes(), b"/", path.to_bytes()])
+}
+
+/// Parts of which none holds a NUL, one after the other.
+fn joined(parts: &[&[u8]]) -> CString {
+    match CString::new(parts.concat()) {
+        Ok(whole) => whole,
+        Err(_) => unreachable!("none of the parts holds a NUL"),
+    }
 }
 
 /// `address` with a relative Unix path as seen from `start`.
@@ -62,8 +69,14 @@ pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
     options
 }
 
-fn entry(name: &str, value: impl core::fmt::Display) -> CString {
-    CString::new(alloc::format!("{name}={value}")).expect("our own values hold no NUL")
+/// A variable whose value is of our own making.
+fn entry(name: &str, value: &dyn core::fmt::Display) -> CString {
+    joined(&[alloc::format!("{name}={value}").as_bytes()])
+}
+
+/// Takes out every variable that begins in one of these ways.
+fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
+    entries.retain(|entry| !starts.iter().any(|start| entry.to_bytes().starts_with(start)));
 }
 
 impl Main {
@@ -122,24 +135,19 @@ impl Main {
 
     /// Everything a monitor finds in its environment, but `LISTEN_PID`.
     fn environment(&self, generation: Generation, notify: &[u8]) -> Result<Vec<CString>> {
-        let ours = |entry: &CString| OURS.iter().any(|name| entry.to_bytes().starts_with(name));
         let mut entries = env::all();
         self.add_env_file(&mut entries)?;
-        entries.retain(|entry| !ours(entry));
+        remove(&mut entries, &OURS);
         let names = self.listeners.names();
         let sockets = names.len();
-        let notify = [&b"NOTIFY_SOCKET=@"[..], notify].concat();
-        entries.push(CString::new(notify).expect("the kernel's name is of digits"));
-        entries.push(
-            CString::new([b"PWD=", self.directory.to_bytes()].concat())
-                .expect("a C string holds no NUL inside"),
-        );
-        entries.push(entry("LISTEN_FDS", sockets));
-        entries.push(entry("LISTEN_FDNAMES", fdname::join(&names)));
-        entries.push(entry("PANZER_MAIN", process::id()));
-        entries.push(entry("PANZER_GENERATION", generation));
-        entries.push(entry("PANZER_BOARD", 3 + sockets));
-        entries.push(entry("PANZER_LIFELINE", 4 + sockets));
+        entries.push(joined(&[b"NOTIFY_SOCKET=@", notify]));
+        entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
+        entries.push(entry("LISTEN_FDS", &sockets));
+        entries.push(entry("LISTEN_FDNAMES", &fdname::join(names)));
+        entries.push(entry("PANZER_MAIN", &process::id()));
+        entries.push(entry("PANZER_GENERATION", &generation));
+        entries.push(entry("PANZER_BOARD", &(3 + sockets)));
+        entries.push(entry("PANZER_LIFELINE", &(4 + sockets)));
         self.add_settings(&mut entries);
         Ok(entries)
     }
@@ -147,17 +155,22 @@ impl Main {
     /// What the operator has set, and nothing that he has not.
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
-        entries.extend(options.count.map(|count| entry("PANZER_COUNT", count)));
-        let mut span = |name, span: Option<Millis>| {
-            entries.extend(span.map(|span| entry(name, Seconds(span))));
-        };
-        span("PANZER_TIMEOUT", options.timeout);
-        span("PANZER_DELAY", options.delay);
-        span("PANZER_MAX_DELAY", options.max_delay);
+        if let Some(count) = options.count {
+            entries.push(entry("PANZER_COUNT", &count));
+        }
+        for (name, span) in [
+            ("PANZER_TIMEOUT", options.timeout),
+            ("PANZER_DELAY", options.delay),
+            ("PANZER_MAX_DELAY", options.max_delay),
+        ] {
+            if let Some(span) = span {
+                entries.push(entry(name, &Seconds(span)));
+            }
+        }
         match options.verbosity {
-            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", 1)),
+            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", &1)),
             Level::Info => {}
-            Level::Debug => entries.push(entry("PANZER_VERBOSE", 1)),
+            Level::Debug => entries.push(entry("PANZER_VERBOSE", &1)),
         }
     }
 
@@ -170,8 +183,8 @@ impl Main {
             .map_err(|wrong| Error::plain(format_args!("cannot read {name}: {wrong}")))?;
         for (name, value) in pairs {
             let start = [&name[..], b"="].concat();
-            entries.retain(|entry| !entry.to_bytes().starts_with(&start));
-            entries.extend(CString::new([start, value].concat()));
+            remove(entries, &[&start]);
+            entries.push(joined(&[&start, &value]));
         }
         Ok(())
     }

@@ -11,17 +11,9 @@ use crate::words::event::{Event, Kind};
 use alloc::string::String;
 
 impl Main {
-    /// One event about a generation.
-    pub(super) fn event<'e>(
-        &mut self,
-        kind: Kind,
-        generation: Generation,
-        fill: impl FnOnce(&mut Event<'e>),
-    ) {
-        let mut event = Event::new(kind);
-        event.generation = Some(generation);
-        fill(&mut event);
-        self.events.tell(&event);
+    /// One event, and what was dropped before it.
+    pub(super) fn event(&mut self, event: &Event<'_>) {
+        self.events.tell(event);
         self.tell_dropped();
     }
 
@@ -41,22 +33,22 @@ impl Main {
         match report {
             Report::Started(generation, pid) => {
                 log(Level::Info, format_args!("generation {generation} started as {pid}"));
-                self.event(Kind::Started, generation, |event| event.pid = Some(pid));
+                self.event(&Event { pid: Some(pid), ..Event::about(Kind::Started, generation) });
             }
             Report::Ready(generation, took) => {
                 log(Level::Info, format_args!("generation {generation} ready in {took}"));
                 let pid = self.run_of(generation).map(|run| run.leader);
-                self.event(Kind::Ready, generation, |event| event.pid = pid);
+                self.event(&Event { pid, ..Event::about(Kind::Ready, generation) });
                 self.tell_above(b"READY=1");
             }
             Report::Probation(generation, span) => {
                 log(Level::Info, format_args!("generation {generation} on probation for {span}"));
-                self.event(Kind::Probation, generation, |_| ());
+                self.event(&Event::about(Kind::Probation, generation));
             }
             Report::Current(generation) => {
                 log(Level::Info, format_args!("generation {generation} is current"));
                 let pid = self.run_of(generation).map(|run| run.leader);
-                self.event(Kind::Current, generation, |event| event.pid = pid);
+                self.event(&Event { pid, ..Event::about(Kind::Current, generation) });
             }
             Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
             Report::RolledBack(generation, why) => {
@@ -97,7 +89,7 @@ impl Main {
         match report {
             Report::Draining(generation) => {
                 log(Level::Info, format_args!("generation {generation} is draining"));
-                self.event(Kind::Draining, generation, |_| ());
+                self.event(&Event::about(Kind::Draining, generation));
             }
             Report::Crowded(generation) => log(
                 Level::Warn,
@@ -143,28 +135,33 @@ impl Main {
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
         let what = if kind == Kind::RolledBack { "is rolled back" } else { "failed" };
         log(Level::Error, format_args!("generation {generation} {what}: {why}"));
-        self.event(kind, generation, |event| event.why = Some(&why));
+        self.event(&Event { why: Some(&why), ..Event::about(kind, generation) });
     }
 
-    /// Every death is one line.
+    /// Every death is one line, with the reason as far as it is known.
     pub(super) fn tell_death(
         &mut self,
         generation: Generation,
         pid: Pid,
         exit: Exit,
         lived: Millis,
+        known: Option<&str>,
     ) {
-        let asked = self.plan.has_asked(generation);
-        let (level, known) = if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
+        let (level, reason) = match (known, self.plan.has_asked(generation)) {
+            (Some(reason), _) => (Level::Warn, reason),
+            (None, true) => (Level::Info, "asked"),
+            (None, false) => (Level::Warn, "unknown"),
+        };
         let death = Death(exit);
         log(
             level,
-            format_args!("monitor {pid} of generation {generation} {death} after {lived}: {known}"),
+            format_args!(
+                "monitor {pid} of generation {generation} {death} after {lived}: {reason}"
+            ),
         );
         let why = alloc::format!("{death}");
-        self.event(Kind::Died, generation, |event| {
-            (event.pid, event.why) = (Some(pid), Some(why.as_str()));
-        });
+        let (pid, why) = (Some(pid), Some(why.as_str()));
+        self.event(&Event { pid, why, ..Event::about(Kind::Died, generation) });
     }
 
     /// Says something to the service manager above, if there is one.

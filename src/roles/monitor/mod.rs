@@ -103,6 +103,7 @@ impl<W: Worker> Monitor<W> {
             refuse_threads()?;
         }
         let (settings, authority) = given(|given| {
+            given.inherited.let_go_of_unclaimed();
             let settings = given.inherited.settings;
             let authority = match given.inherited.main {
                 None => Authority::Own,

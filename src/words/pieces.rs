@@ -1,0 +1,23 @@
+//! Taking a text apart.
+
+/// What stands before and behind the first `at`; `None` if there is none.
+///
+/// The standard library's `split_once` for bytes is not stable yet, and its
+/// `splitn` is a hundred bytes of program for every closure it is given.
+#[must_use]
+pub fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let place = text.iter().position(|&byte| byte == at)?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_text_is_cut_at_the_first_place() {
+        assert_eq!(cut(b"a=b=c", b'='), Some((&b"a"[..], &b"b=c"[..])));
+        assert_eq!(cut(b"=", b'='), Some((&b""[..], &b""[..])));
+        assert_eq!(cut(b"abc", b'='), None);
+    }
+}

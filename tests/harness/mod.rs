@@ -1,0 +1,46 @@
+//! What the process tests are written with: a panzer of one's own, started,
+//! listened to, signalled, and always ended with everything below it.
+//!
+//! A test knows what happens from events, lines and ends of pipes. Nobody naps
+//! and nobody asserts how long something took: there is one [`PATIENCE`], which
+//! only a test that fails ever spends. That something does not happen is shown
+//! by an order: send X, then Y, and see Y alone.
+//!
+//! * `panzer`: the process under test, and what it tells.
+//! * `setup`: with which options, command and surroundings it is started.
+//! * `told`: a stream of lines, and the search in it.
+//! * `event`: one line of `--event-fd`.
+//! * `place`: a directory of the test's own, and the programs in it.
+//! * `client`: who connects.
+//! * `look`: what /proc says.
+
+pub mod client;
+pub mod event;
+pub mod look;
+pub mod panzer;
+pub mod place;
+pub mod setup;
+pub mod told;
+
+use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Long enough for any machine; only a failing test ever waits it out.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+static SPAWNING: Mutex<()> = Mutex::new(());
+
+/// Whoever starts a process, or writes a file that is to be executed, holds
+/// this: between its fork and its exec a child has all descriptors of all
+/// tests, which would keep pipes from ending and programs from running.
+pub fn alone() -> MutexGuard<'static, ()> {
+    SPAWNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says that this machine cannot do what a test needs, where it is seen even
+/// though the test passes.
+pub fn skip(name: &str, why: &str) {
+    let line = format!("skipped: {name}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("the standard error is there");
+}

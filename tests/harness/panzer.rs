@@ -1,0 +1,230 @@
+//! The process under test, and what it tells.
+//!
+//! Its events come through a pipe that main alone has: the end of it is main's
+//! end. Its log comes through a pipe that every process of the tree has as
+//! standard error: the end of that is the end of all of them, so nothing was
+//! left behind.
+
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use panzer::Pid;
+use panzer::sys::{Signal, signal};
+
+use super::event::Event;
+use super::told::Told;
+use super::{PATIENCE, alone, look};
+
+/// How soon to look again at what tells nobody that it has changed.
+const PACE: Duration = Duration::from_millis(10);
+/// Main may leave a question for its status unanswered, but not after this.
+const AGAIN: Duration = Duration::from_millis(150);
+
+/// A panzer that was started and is always ended.
+pub struct Panzer {
+    child: Child,
+    events: Told<Event>,
+    log: Told<String>,
+}
+
+/// How it ended: a status, or a signal's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It exited with this.
+    Status(i32),
+    /// This killed it.
+    Signal(i32),
+}
+
+/// The last lines, of which the rest is more of the same.
+fn tail(lines: &[String]) -> String {
+    lines[lines.len().saturating_sub(60)..].join("\n  ")
+}
+
+/// Signals a process that is known to be there, or to have been a child that
+/// nobody has reaped.
+pub fn send(pid: u32, signal: Signal) {
+    let pid = Pid::new(pid.cast_signed()).expect("a process has a positive number");
+    signal::send(pid, signal).expect("it may be signalled");
+}
+
+impl Panzer {
+    /// Takes charge of a process with these two streams.
+    pub fn new(child: Child, events: Told<Event>, log: Told<String>) -> Self {
+        Self { child, events, log }
+    }
+
+    /// Main's pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Signals main.
+    pub fn signal(&self, signal: Signal) {
+        send(self.pid(), signal);
+    }
+
+    /// Waits for the event `name` of a generation, passing over all others.
+    pub fn expect(&mut self, name: &str, generation: u32) -> Event {
+        let what = format!("event {name} of generation {generation}");
+        self.expect_event(&what, |event| event.is(name, generation))
+    }
+
+    /// Waits for an event that `is_it`, passing over all others.
+    pub fn expect_event(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) -> Event {
+        match self.events.find(is_it) {
+            Ok(event) => event.clone(),
+            Err(nothing) => self.fail(&format!("no {what}: {nothing:?}")),
+        }
+    }
+
+    /// Waits for a line of the log that contains `text`, passing over others.
+    pub fn expect_line(&mut self, text: &str) -> String {
+        match self.log.find(|line| line.contains(text)) {
+            Ok(line) => line.clone(),
+            Err(nothing) => self.fail(&format!("no line {text:?}: {nothing:?}")),
+        }
+    }
+
+    /// Where the fixture says that it listens, the next time that it does.
+    pub fn expect_address(&mut self) -> SocketAddr {
+        let line = self.expect_line("listening on ");
+        let (_, address) = line.split_once("listening on ").expect("it was found");
+        address.parse().expect("the fixture says where")
+    }
+
+    /// Waits until this generation serves alone; its monitor.
+    pub fn expect_current(&mut self, generation: u32) -> u32 {
+        self.expect("current", generation).pid
+    }
+
+    /// The monitor of a generation that was started already.
+    pub fn expect_monitor(&mut self, generation: u32) -> u32 {
+        let started = self.events().into_iter().find(|event| event.is("started", generation));
+        started.map_or_else(|| self.fail("it was never started"), |event| event.pid)
+    }
+
+    /// Asks for a reload and waits until this generation serves; its monitor.
+    pub fn reload(&mut self, generation: u32) -> u32 {
+        self.signal(Signal::Usr1);
+        self.expect_current(generation)
+    }
+
+    /// Waits until main has answered a question for its status: everything
+    /// that came to it before is dealt with.
+    pub fn settle(&mut self) {
+        self.log.pass();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.signal(Signal::Ttin);
+            let asked = Instant::now();
+            while asked.elapsed() < AGAIN {
+                let heard = self.log.hear(AGAIN.saturating_sub(asked.elapsed()));
+                let mut lines = self.log.all().iter().rev();
+                if heard.is_ok()
+                    && lines.next().is_some_and(|line| line.contains(": status: panzer "))
+                {
+                    return self.log.pass();
+                }
+            }
+            if deadline < Instant::now() {
+                self.fail("main answers no question for its status");
+            }
+        }
+    }
+
+    /// Waits for what tells nobody that it has happened.
+    pub fn eventually(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so() {
+            if deadline < Instant::now() {
+                self.fail(&format!("it never came that {what}"));
+            }
+            // Whatever is heard meanwhile is a reason to look again.
+            let _ = self.events.hear(PACE);
+        }
+    }
+
+    /// The workers of a monitor.
+    pub fn workers(&self, monitor: u32) -> Vec<u32> {
+        let mut workers = look::children(monitor);
+        workers.retain(|pid| look::is_alive(*pid));
+        workers.sort_unstable();
+        workers
+    }
+
+    /// How often an event was told until now.
+    pub fn count(&mut self, name: &str) -> usize {
+        self.events.all().iter().filter(|event| event.name == name).count()
+    }
+
+    /// How many lines of the log until now contain `text`.
+    pub fn count_lines(&mut self, text: &str) -> usize {
+        self.log.all().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Every event until now.
+    pub fn events(&mut self) -> Vec<Event> {
+        self.events.all().to_vec()
+    }
+
+    /// Everything logged until now.
+    pub fn lines(&mut self) -> Vec<String> {
+        self.log.all().to_vec()
+    }
+
+    /// Waits until main and everybody below it is gone, and says how main went.
+    pub fn end(&mut self) -> End {
+        if !self.events.hear_out() {
+            self.fail("main does not end");
+        }
+        if !self.log.hear_out() {
+            self.fail("main is gone, and somebody of it is left");
+        }
+        let status = self.child.wait().expect("it is our child");
+        match (status.code(), status.signal()) {
+            (Some(code), _) => End::Status(code),
+            (None, Some(signal)) => End::Signal(signal),
+            (None, None) => self.fail("it neither exited nor was killed"),
+        }
+    }
+
+    /// Stops gracefully, with status 0 and nobody left.
+    pub fn stop(mut self) -> Self {
+        self.signal(Signal::Term);
+        let end = self.end();
+        if end != End::Status(0) {
+            self.fail(&format!("the stop ended with {end:?}"));
+        }
+        self
+    }
+
+    /// Fails the test, with everything seen.
+    pub fn fail(&mut self, what: &str) -> ! {
+        let below = look::descendants(self.pid());
+        let show = |pid: &u32| format!("{pid} {} {:?}", look::name(*pid), look::state(*pid));
+        let below: Vec<_> = below.iter().map(show).collect();
+        let events: Vec<_> = self.events.all().iter().map(|event| event.line.clone()).collect();
+        let (events, log, below) = (tail(&events), tail(self.log.all()), tail(&below));
+        panic!("{what}\nevents:\n  {events}\nlog:\n  {log}\nbelow main:\n  {below}");
+    }
+}
+
+/// Whoever is not ended by its test is ended now, with everybody below it.
+impl Drop for Panzer {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _alone = alone();
+        // A stopped main reaps nobody, so that every number stays whose it is.
+        let _ = Command::new("kill").args(["-s", "STOP", &self.pid().to_string()]).status();
+        let below = look::descendants(self.pid());
+        for pid in below.into_iter().chain([self.pid()]) {
+            send(pid, Signal::Kill);
+        }
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,107 @@
+//! A directory of a test's own, and the programs that the tests start.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::alone;
+
+/// A directory of our own, gone when dropped.
+pub struct Place {
+    path: PathBuf,
+}
+
+impl Place {
+    /// Makes a new one.
+    pub fn new() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("panzer-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("a temporary directory can be made");
+        Self { path }
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of something in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.join(name);
+        fs::write(&path, content).expect("a file can be written");
+        path
+    }
+
+    /// Makes `name` an executable file of these bytes, or replaces it as a
+    /// deployment does: who starts it finds the old one or the new one whole.
+    pub fn program(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.join(name);
+        let fresh = self.join(&format!("{name}.new"));
+        let _alone = alone();
+        fs::write(&fresh, content).expect("a program can be written");
+        fs::set_permissions(&fresh, Permissions::from_mode(0o755)).expect("it is ours");
+        fs::rename(&fresh, &path).expect("it can be renamed");
+        path
+    }
+
+    /// A shell script as the program `name`.
+    pub fn script(&self, name: &str, body: &str) -> PathBuf {
+        self.program(name, format!("#!/bin/sh\n{body}\n").as_bytes())
+    }
+
+    /// The program `app`, whose command line the next version may change.
+    pub fn app(&self, program: &Path, words: &[&str]) -> PathBuf {
+        let words: String = words.iter().map(|word| format!(" '{word}'")).collect();
+        self.script("app", &format!("exec '{}'{words}", program.display()))
+    }
+
+    /// A named pipe: who opens it waits for the other end. fifo(7)
+    pub fn gate(&self, name: &str) -> PathBuf {
+        let path = self.join(name);
+        let _alone = alone();
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo is there");
+        assert!(made.success(), "mkfifo {}", path.display());
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What is left in the temporary directory is no reason to fail.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Lets whoever waits at a gate pass, and waits for him if he is not there yet.
+pub fn open_gate(gate: &Path) {
+    fs::write(gate, "go\n").expect("somebody waits at the gate");
+}
+
+/// The program under test: `PANZER_BIN`, or the one that cargo has built.
+pub fn panzer() -> PathBuf {
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_panzer"));
+    std::env::var_os("PANZER_BIN").map_or_else(built, PathBuf::from)
+}
+
+/// The example `name`: the variable `NAME_BIN`, or what cargo has built
+/// beside this test.
+pub fn example(name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(format!("{}_BIN", name.to_uppercase())) {
+        return path.into();
+    }
+    // target/PROFILE/deps/this-0123456789abcdef
+    let own = std::env::current_exe().expect("/proc is mounted");
+    let profile = own.ancestors().nth(2).expect("it stands in a target directory");
+    let path = profile.join("examples").join(name);
+    assert!(path.is_file(), "{} is missing: cargo build --examples", path.display());
+    path
+}

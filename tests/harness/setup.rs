@@ -1,0 +1,108 @@
+//! With what a panzer is started.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::alone;
+use super::event::Event;
+use super::panzer::Panzer;
+use super::place::panzer;
+use super::told::Told;
+
+/// The options, the command and the surroundings of a panzer to be started.
+///
+/// The probation is 0 unless an option says more, so that a reload waits for
+/// nothing but the new generation.
+pub struct Setup {
+    options: Vec<OsString>,
+    command: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    directory: Option<OsString>,
+    /// Words before panzer: a program that executes the rest of them.
+    before: Vec<OsString>,
+    /// What more the shell does to the descriptors: `0<&-`.
+    redirections: String,
+    stderr: Option<Stdio>,
+}
+
+impl Setup {
+    /// A panzer that runs `program` with these words.
+    pub fn new(program: &Path, words: &[&str]) -> Self {
+        let command = std::iter::once(program.into());
+        Self {
+            options: vec!["--probation=0".into()],
+            command: command.chain(words.iter().map(OsString::from)).collect(),
+            variables: Vec::new(),
+            directory: None,
+            before: Vec::new(),
+            redirections: String::new(),
+            stderr: None,
+        }
+    }
+
+    /// Adds options, each word by itself.
+    pub fn options(mut self, words: &[&str]) -> Self {
+        self.options.extend(words.iter().map(OsString::from));
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it in this directory.
+    pub fn directory(mut self, path: &Path) -> Self {
+        self.directory = Some(path.into());
+        self
+    }
+
+    /// Has it started by another program, which becomes it.
+    pub fn through(mut self, program: &Path, words: &[&str]) -> Self {
+        self.before.push(program.into());
+        self.before.extend(words.iter().map(OsString::from));
+        self
+    }
+
+    /// Redirects in the words of the shell, after the events have their pipe.
+    pub fn redirect(mut self, words: &str) -> Self {
+        self.redirections = words.to_string();
+        self
+    }
+
+    /// Gives it this as standard output and error; the test hears no log.
+    pub fn stderr(mut self, stderr: Stdio) -> Self {
+        self.stderr = Some(stderr);
+        self
+    }
+
+    /// Starts it. The shell moves the events to the pipe that std has made for
+    /// the standard output, lets that output go where the log goes, and becomes
+    /// panzer under the same pid.
+    pub fn start(self) -> Panzer {
+        let become_it = format!(r#"exec "$0" "$@" 3>&1 1>&2 {}"#, self.redirections);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(become_it).args(self.before).arg(panzer());
+        command.arg("--event-fd=3").args(self.options).arg("--").args(self.command);
+        command.envs(self.variables).stdin(Stdio::null()).stdout(Stdio::piped());
+        let is_heard = self.stderr.is_none();
+        command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
+        if let Some(directory) = self.directory {
+            command.current_dir(&directory).env("PWD", directory);
+        }
+        let mut child = {
+            let _alone = alone();
+            command.spawn().expect("the shell is there")
+        };
+        // The command holds our copy of what was given as stderr.
+        drop(command);
+        let events = child.stdout.take().expect("it was asked for");
+        let log = match child.stderr.take() {
+            Some(log) if is_heard => Told::read(log, |line| line),
+            Some(_) | None => Told::silent(),
+        };
+        Panzer::new(child, Told::read(events, Event::parse), log)
+    }
+}

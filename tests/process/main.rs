@@ -1,0 +1,28 @@
+//! What the processes promise, each promise by itself, on the real program.
+//!
+//! * `start`: the first start, and when there is none.
+//! * `ready`: who may say that a generation is ready, and how.
+//! * `reload`: a new generation takes over, or nothing has happened.
+//! * `stop`: how it ends.
+//! * `deaths`: workers, monitors and main are killed.
+//! * `pool`: what the workers of one monitor do.
+//! * `sockets`: which sockets are open, and for how long.
+//! * `given`: what a monitor, and what a worker's child, finds.
+//! * `told`: the log, and how much of it.
+//! * `surroundings`: started under the worst of circumstances.
+//! * `growth`: nothing grows.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod deaths;
+mod given;
+mod growth;
+mod pool;
+mod ready;
+mod reload;
+mod sockets;
+mod start;
+mod stop;
+mod surroundings;
+mod told;

@@ -1,0 +1,128 @@
+//! Who may say that a generation is ready, and how.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use panzer::sys::Signal;
+
+use crate::harness::alone;
+use crate::harness::client::ask;
+use crate::harness::panzer::send;
+use crate::harness::place::{Place, example, open_gate};
+use crate::harness::setup::Setup;
+use crate::harness::told::Told;
+
+/// What a foreign program does when it has nothing to do.
+const STAY: &str = "exec sleep 1000";
+
+/// Starts this script, reloads it once, and stops it.
+fn lives_through_a_reload(body: &str) {
+    let place = Place::new();
+    let script = place.script("app", &format!("{body}\n{STAY}"));
+    let mut panzer = Setup::new(&script, &[]).start();
+    let first = panzer.expect_current(1);
+    let second = panzer.reload(2);
+    assert_ne!(first, second);
+    panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.pid == first);
+    panzer.stop();
+}
+
+#[test]
+fn a_shell_script_is_ready_when_its_shell_sends_sigvtalrm() {
+    lives_through_a_reload("kill -s VTALRM $PPID");
+}
+
+#[test]
+fn a_sender_of_sigvtalrm_that_is_gone_at_once_counts() {
+    lives_through_a_reload("/bin/kill -s VTALRM $PPID");
+}
+
+#[test]
+fn a_foreign_program_is_ready_when_it_says_so_to_the_notify_socket() {
+    let witness = example("witness");
+    let place = Place::new();
+    let mut panzer = Setup::new(&witness, &["notify=READY=1", "hang"]).start();
+    panzer.expect_current(1);
+    panzer.reload(2);
+    panzer.stop();
+    drop(place);
+}
+
+#[test]
+fn a_helper_that_is_gone_at_once_may_say_it_for_a_foreign_program() {
+    lives_through_a_reload(&format!("'{}' notify=READY=1", example("witness").display()));
+}
+
+#[test]
+fn a_helper_in_a_session_of_its_own_may_say_it_too() {
+    lives_through_a_reload(&format!("setsid '{}' notify=READY=1", example("witness").display()));
+}
+
+#[test]
+fn a_strangers_sigvtalrm_is_no_readiness_and_swallows_none() {
+    let place = Place::new();
+    let (arrived, gate) = (place.gate("arrived"), place.gate("gate"));
+    let body = format!(
+        "echo here >'{}'; cat '{}' >/dev/null; kill -s VTALRM $PPID; {STAY}",
+        arrived.display(),
+        gate.display()
+    );
+    let mut panzer = Setup::new(&place.script("app", &body), &[]).start();
+    // It runs, so its group is the one whose signals count.
+    std::fs::read(&arrived).expect("the script says that it runs");
+    panzer.signal(Signal::Vtalrm);
+    panzer.settle();
+    assert_eq!(panzer.count("ready"), 0);
+    open_gate(&gate);
+    panzer.expect_current(1);
+    panzer.stop();
+}
+
+#[test]
+fn a_generation_may_be_taken_as_ready_when_it_has_lived_long_enough() {
+    let place = Place::new();
+    let begun = Instant::now();
+    let mut panzer = Setup::new(&place.script("app", STAY), &[]).options(&["--ready=0.2"]).start();
+    panzer.expect("ready", 1);
+    assert!(begun.elapsed() >= Duration::from_millis(200), "after {:?}", begun.elapsed());
+    panzer.stop();
+}
+
+#[test]
+fn a_wrapper_that_stays_in_between_is_said_in_one_line() {
+    let place = Place::new();
+    let body = format!("'{}' 127.0.0.1:0", example("http").display());
+    // A second command keeps the shell from executing the first in its place.
+    let script = place.script("app", &format!("{body}\nexit 0"));
+    let mut panzer = Setup::new(&script, &[]).options(&["-n1"]).start();
+    panzer.expect_line("which is not our parent");
+    panzer.signal(Signal::Quit);
+    panzer.end();
+}
+
+#[test]
+fn without_panzer_a_program_serves_and_signals_nobody() {
+    // A shell has no handler for the signal, which would end it.
+    let inner = r#"echo "pid $$"; exec "$0" 127.0.0.1:0 2>&1"#;
+    let script = r#"sh -c "$1" "$0" & wait "$!"; echo "left with $?""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(example("http")).arg(inner);
+    command.stdout(Stdio::piped()).stdin(Stdio::null());
+    let mut shell = {
+        let _alone = alone();
+        command.spawn().expect("the shell is there")
+    };
+    let mut told = Told::read(shell.stdout.take().expect("it was asked for"), |line| line);
+    let mut after = |text: &str| {
+        let line = told.find(|line| line.contains(text)).expect(text);
+        line.rsplit(' ').next().unwrap_or_default().to_string()
+    };
+    let pid = after("pid ").parse().expect("the shell says it");
+    let address = after("listening on ").parse().expect("the program says it");
+    after("workers are ready");
+    let answer = ask(address).expect("it serves");
+    assert_eq!(answer.generation, 0);
+    send(pid, Signal::Term);
+    assert_eq!(after("left with"), "0");
+    assert!(shell.wait().expect("it is our child").success());
+}

@@ -1,0 +1,85 @@
+//! The first start, and when there is none.
+
+use std::path::Path;
+
+use crate::harness::panzer::{End, Panzer};
+use crate::harness::place::{Place, example};
+use crate::harness::setup::Setup;
+
+/// Starts what cannot be started; everything that was logged.
+fn end_of(mut panzer: Panzer) -> (End, Vec<String>) {
+    let end = panzer.end();
+    (end, panzer.lines())
+}
+
+#[test]
+fn a_command_that_is_missing_is_status_127() {
+    let place = Place::new();
+    let (end, lines) = end_of(Setup::new(&place.join("nothing"), &[]).start());
+    assert_eq!(end, End::Status(127), "{lines:#?}");
+}
+
+#[test]
+fn a_command_that_is_not_executable_is_status_126() {
+    let place = Place::new();
+    let (end, lines) = end_of(Setup::new(&place.write("text", "hello\n"), &[]).start());
+    assert_eq!(end, End::Status(126), "{lines:#?}");
+    let (end, lines) = end_of(Setup::new(place.path(), &[]).start());
+    assert_eq!(end, End::Status(126), "{lines:#?}");
+}
+
+#[test]
+fn it_gives_up_after_the_number_of_failed_starts_that_was_set() {
+    let setup = Setup::new(&example("witness"), &["exit=0"]);
+    let mut panzer = setup.options(&["--give-up=3", "--delay=0"]).start();
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!((panzer.count("started"), panzer.count("failed")), (3, 3));
+    assert_eq!(panzer.count_lines("giving up"), 1);
+}
+
+#[test]
+fn a_first_start_that_is_not_ready_in_time_has_failed() {
+    let setup = Setup::new(&example("witness"), &["hang"]);
+    let options = ["--give-up=1", "--ready-timeout=0.1", "--timeout=0"];
+    let mut panzer = setup.options(&options).start();
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count_lines("it was not ready within 100 ms"), 1);
+}
+
+#[test]
+fn a_wrong_option_is_status_2_and_one_line_and_nothing_is_started() {
+    let place = Place::new();
+    let touched = place.join("touched");
+    let touch = format!("touch={}", touched.display());
+    for wrong in ["--no-such", "--count=0", "--timeout=soon", "--bind=80", "-z"] {
+        let setup = Setup::new(&example("witness"), &[&touch]);
+        let mut panzer = setup.options(&[wrong]).start();
+        assert_eq!(panzer.end(), End::Status(2), "{wrong}");
+        let lines = panzer.lines();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        let name = wrong.split('=').next().unwrap_or(wrong).trim_start_matches('-');
+        assert!(lines[0].contains(name), "{wrong}: {}", lines[0]);
+        assert_eq!(panzer.count("started"), 0);
+    }
+    assert!(!touched.exists());
+}
+
+#[test]
+fn an_address_that_is_taken_is_status_1_and_nothing_is_started() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    let bind = format!("--bind={}", other.local_addr().expect("it is bound"));
+    let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&[&bind]).start();
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count("started"), 0);
+    assert_eq!(panzer.count_lines("EADDRINUSE"), 1);
+}
+
+#[test]
+fn the_command_is_relative_to_the_directory_that_is_entered() {
+    let place = Place::new();
+    place.app(&example("witness"), &["run=idle"]);
+    let chdir = format!("--chdir={}", place.path().display());
+    let mut panzer = Setup::new(Path::new("./app"), &[]).options(&[&chdir]).start();
+    panzer.expect_current(1);
+    panzer.stop();
+}

@@ -1,0 +1,129 @@
+//! The log, and how much of it.
+
+use panzer::sys::Signal;
+
+use crate::harness::panzer::{End, send};
+use crate::harness::place::{Place, example, open_gate};
+use crate::harness::setup::Setup;
+
+/// Everything logged from a start over a reload and a death to the stop.
+fn life(options: &[&str]) -> Vec<String> {
+    let setup = Setup::new(&example("http"), &["127.0.0.1:0"]);
+    let mut panzer = setup.options(&["-n2"]).options(options).start();
+    panzer.expect_current(1);
+    panzer.reload(2);
+    panzer.signal(Signal::Ttin);
+    panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
+    panzer.stop().lines()
+}
+
+#[test]
+fn quiet_says_nothing_in_a_whole_life_and_verbose_says_more() {
+    let quiet = life(&["--quiet"]);
+    assert_eq!(quiet, [""; 0]);
+    let (usual, verbose) = (life(&[]), life(&["--verbose"]));
+    assert!(usual.len() > 5, "{usual:#?}");
+    assert!(verbose.len() > usual.len(), "{} and {}", usual.len(), verbose.len());
+}
+
+#[test]
+fn every_line_has_its_time_level_role_and_pid() {
+    let levels = ["ERROR", "WARN", "INFO", "DEBUG"];
+    for line in life(&["-v"]) {
+        let mut words = line.split(' ');
+        let time = words.next().unwrap_or_default();
+        assert!(time.len() == 24 && time.ends_with('Z') && time.contains('T'), "{line}");
+        assert!(words.next().is_some_and(|level| levels.contains(&level)), "{line}");
+        let who = words.next().unwrap_or_default();
+        let (role, rest) = who.split_once('[').unwrap_or_default();
+        assert!(["panzer:main", "panzer:monitor", "panzer:worker"].contains(&role), "{line}");
+        let pid = rest.strip_suffix("]:").unwrap_or_default();
+        assert!(pid.parse::<u32>().is_ok_and(|pid| pid > 0), "{line}");
+    }
+}
+
+#[test]
+fn a_journal_gets_priorities_and_no_time() {
+    // The pipe's own device and inode are what the journal would have said.
+    let script = r#"JOURNAL_STREAM="$(stat -L -c %d:%i /dev/fd/2)" exec "$0" "$@""#;
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]);
+    let mut panzer = setup.through("sh".as_ref(), &["-c", script]).start();
+    panzer.expect_current(1);
+    for line in panzer.stop().lines() {
+        let (priority, rest) = line.split_at(3);
+        assert!(["<3>", "<4>", "<6>", "<7>"].contains(&priority), "{line}");
+        assert!(rest.starts_with("panzer:"), "{line}");
+    }
+}
+
+#[test]
+fn sigttin_logs_main_and_each_generation_and_worker() {
+    let mut panzer = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n3"]).start();
+    let monitor = panzer.expect_current(1);
+    let workers = panzer.workers(monitor);
+    panzer.signal(Signal::Ttin);
+    let main = panzer.expect_line(": status: panzer ");
+    assert!(main.contains(&format!("is {}, up ", panzer.pid())), "{main}");
+    let line = panzer.expect_line(": status: generation 1 ");
+    assert!(line.contains(&format!("current, monitor {monitor}, up ")), "{line}");
+    let mut told: Vec<u32> = (1..=3)
+        .map(|slot| {
+            let line = panzer.expect_line(&format!(": status: worker {slot} ("));
+            assert!(line.contains(") idle, up "), "{line}");
+            let (_, rest) = line.split_once('(').expect("it was found");
+            rest.split(')').next().and_then(|pid| pid.parse().ok()).expect("a pid stands there")
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, workers);
+    panzer.stop();
+}
+
+#[test]
+fn a_question_for_the_status_during_a_start_stops_nobody() {
+    // Neither this foreign program nor a library monitor that has not come to
+    // its handlers may get a signal that would stop it.
+    let mut panzer = Setup::new(&example("witness"), &["say=here", "hang"]).start();
+    panzer.expect_line("here");
+    for _ in 0..5 {
+        panzer.settle();
+    }
+    let monitor = panzer.expect("started", 1).pid;
+    assert_ne!(crate::harness::look::state(monitor), Some('T'));
+    panzer.signal(Signal::Quit);
+    panzer.end();
+}
+
+#[test]
+fn a_question_for_the_status_stops_nobody_who_has_just_stopped_his_workers() {
+    let place = Place::new();
+    let gate = place.gate("gate");
+    let wait = format!("wait={}", gate.display());
+    let words = ["count=1", "run=idle", "say=it is over", &wait];
+    let mut panzer = Setup::new(&example("witness"), &words).start();
+    let monitor = panzer.expect_current(1);
+    panzer.signal(Signal::Term);
+    panzer.expect_line("it is over");
+    // What main would send, had it looked at the board a moment before.
+    send(monitor, Signal::Ttin);
+    panzer.settle();
+    open_gate(&gate);
+    assert_eq!(panzer.end(), End::Status(0));
+}
+
+#[test]
+fn every_event_is_one_object_with_a_time_that_never_goes_back() {
+    let mut panzer = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2"]).start();
+    panzer.expect_current(1);
+    panzer.reload(2);
+    let mut panzer = panzer.stop();
+    let events = panzer.events();
+    assert!(events.is_sorted_by_key(|event| event.at));
+    for event in &events {
+        assert!(event.line.starts_with("{\"t\":") && event.line.ends_with('}'), "{event:?}");
+        assert_eq!(event.line.matches('\n').count(), 0);
+    }
+    let names: Vec<_> = events.iter().map(|event| &*event.name).collect();
+    assert_eq!(names.first(), Some(&"started"));
+    assert_eq!(names.last(), Some(&"stopped"));
+}

@@ -1,0 +1,724 @@
+//! Every event in every reachable state of the pool's plan.
+//!
+//! The plan meets a small truthful world: it knows who is alive, who was sent
+//! what, which forks are outstanding and whether main lives. From each state
+//! everything that can happen happens, and after each step the invariants are
+//! asserted by name. States that differ only in the time of day are one state.
+//!
+//! Time moves to the deadline, to a moment before or after it, or on by a while
+//! when there is none; deadlines that are past are served before more time goes
+//! by, unless the whole machine stood still.
+
+use super::row::{Place, Row, Stage};
+use super::{Action, Authority, Event, Pool, Report, Rules, Sender};
+use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use std::collections::HashSet;
+
+/// Now, in every state that is kept.
+const NOW: Tick = Tick(1_000_000);
+/// What lies further back than this is equally far back.
+const MEMORY: Millis = Millis(10_000);
+/// How far the deaths in a row are told apart.
+const MOST_DEATHS: u32 = 3;
+const TIMEOUT: Millis = Millis(4_000);
+const BACKOFF: Backoff = Backoff { delay: Millis(400), max_delay: Millis(800) };
+/// Where two slots multiply the states: one wait, too short for any jitter.
+const SHORT_BACKOFF: Backoff = Backoff { delay: Millis(3), max_delay: Millis(3) };
+const OVERSLEPT: Millis = Millis(3_000);
+
+/// The signals of a stop, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Heard {
+    Nothing,
+    Term,
+    Int,
+    Kill,
+}
+
+/// A process that is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Process {
+    pid: Pid,
+    heard: Heard,
+    /// When it said that it is ready.
+    ready_at: Option<Tick>,
+}
+
+/// What is true of a slot, whatever the plan believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Truth {
+    process: Option<Process>,
+    forking: bool,
+    /// Which of its two numbers the next process of this slot gets.
+    odd: bool,
+    deaths: u32,
+    died_at: Tick,
+}
+
+/// Main, as the world sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Above {
+    Nobody,
+    Main { escalates: bool },
+    Gone,
+}
+
+/// The stop as it was ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Order {
+    /// The worst that was ordered.
+    level: Heard,
+    began: Tick,
+    /// When stop-now was ordered first, by whomever.
+    now_at: Option<Tick>,
+    /// When a kill is owed by us at the latest.
+    kill_by: Option<Tick>,
+    /// Whether a stranger has ordered what main will not see through, so that
+    /// none of main's times counts any more.
+    taken_over: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct World {
+    pool: Pool,
+    slots: Vec<Truth>,
+    above: Above,
+    order: Option<Order>,
+    announced: bool,
+    killed: bool,
+    finished: bool,
+}
+
+/// What can happen next.
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    /// An event, so long after the last one.
+    After(Millis, Event),
+    /// Only time passes.
+    Pass(Millis),
+}
+
+const fn kept(time: Tick, now: Tick) -> Tick {
+    // The one moment that everything is further back than.
+    if now.0 == u64::MAX {
+        return Tick(NOW.0 - MEMORY.0);
+    }
+    let oldest = now.0.saturating_sub(MEMORY.0);
+    let time = if time.0 < oldest { oldest } else { time.0 };
+    Tick(NOW.0 + time - now.0)
+}
+
+/// Health is old or it is not: its milliseconds would only multiply the states.
+const fn young_or_old(ready_at: Tick, now: Tick) -> Tick {
+    let is_old = now.since(ready_at).0 >= MEMORY.0;
+    if is_old { Tick(NOW.0 - MEMORY.0) } else { NOW }
+}
+
+impl World {
+    fn new(count: u16, authority: Authority) -> Self {
+        let backoff = if count == 1 { BACKOFF } else { SHORT_BACKOFF };
+        let rules = Rules { count, timeout: TIMEOUT, backoff, seed: 3 };
+        let above = match authority {
+            Authority::Own => Above::Nobody,
+            Authority::Main { timeout } => Above::Main { escalates: TIMEOUT >= timeout },
+        };
+        let nobody = Truth {
+            process: None,
+            forking: false,
+            odd: false,
+            deaths: 0,
+            died_at: Tick(NOW.0 - MEMORY.0),
+        };
+        Self {
+            pool: Pool::new(rules, authority, NOW),
+            slots: vec![nobody; usize::from(count)],
+            above,
+            order: None,
+            announced: false,
+            killed: false,
+            finished: false,
+        }
+    }
+
+    /// Whether the plan has to escalate by itself.
+    fn is_ours(&self) -> bool {
+        match self.above {
+            Above::Nobody | Above::Gone | Above::Main { escalates: false } => true,
+            Above::Main { escalates: true } => self.order.is_some_and(|order| order.taken_over),
+        }
+    }
+
+    fn alive(&self) -> impl Iterator<Item = Process> {
+        self.slots.iter().filter_map(|slot| slot.process)
+    }
+
+    /// Whether SIGINT was ordered, or has come by itself.
+    fn has_pressed(&self) -> bool {
+        matches!(self.pool.course, super::Course::Interrupted { .. } | super::Course::Killed)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.slots.iter().all(Truth::is_vacant)
+    }
+
+    /// The number that the next process of a slot gets: never that of the one
+    /// before, so that a stale number is noticed.
+    fn next_pid(&self, slot: Slot) -> Pid {
+        let odd = if self.slots[slot.index()].odd { 100 } else { 0 };
+        Pid::new(i32::from(slot.number()) + odd).expect("it is positive")
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        let mut events = vec![
+            Event::Stop,
+            Event::StopNow { by: Sender::Stranger },
+            Event::Timer,
+            // Gossip about nobody.
+            Event::Exited { pid: Pid::new(999).expect("it is positive"), exit: Exit::Status(0) },
+        ];
+        if matches!(self.above, Above::Main { .. }) {
+            events.extend([Event::StopNow { by: Sender::Main }, Event::MainGone]);
+        }
+        for (slot, truth) in Slot::first(Slot::LAST).zip(&self.slots) {
+            events.push(Event::Ready { slot, pid: self.next_pid(slot) });
+            if truth.forking {
+                let pid = self.next_pid(slot);
+                events.extend([Event::Forked { slot, pid }, Event::ForkFailed { slot }]);
+            }
+            if let Some(Process { pid, .. }) = truth.process {
+                let killed = Exit::Signal { number: 9, core: false };
+                events.push(Event::Ready { slot, pid });
+                events.push(Event::Exited { pid, exit: killed });
+                events.push(Event::Exited { pid, exit: Exit::Status(0) });
+            }
+        }
+        let mut choices: Vec<_> =
+            events.into_iter().map(|event| Choice::After(Millis(0), event)).collect();
+        choices.push(Choice::After(OVERSLEPT, Event::Overslept { by: OVERSLEPT }));
+        choices.extend(self.waits().into_iter().map(Choice::Pass));
+        choices
+    }
+
+    /// How much time can pass before something else happens.
+    fn waits(&self) -> Vec<Millis> {
+        let Some(deadline) = self.pool.deadline() else {
+            let while_stopping = self.order.map(|_| Millis(1_500));
+            return [MEMORY].into_iter().chain(while_stopping).collect();
+        };
+        let left = deadline.since(NOW).0;
+        let mut waits = Vec::new();
+        if left > 0 {
+            waits.push(Millis(left));
+        }
+        if left > 1 {
+            waits.push(Millis(left - 1));
+        }
+        if left >= 1_000 && self.order.is_some() {
+            waits.extend([Millis(left / 2), Millis(left + 1)]);
+        }
+        waits
+    }
+
+    fn after(&self, choice: Choice) -> Self {
+        let mut world = self.clone();
+        let now = match choice {
+            Choice::Pass(span) => NOW.after(span),
+            Choice::After(span, event) => {
+                let now = NOW.after(span);
+                let mut actions = Vec::new();
+                world.pool.step(now, event, &mut actions);
+                Check { before: self, event, now, actions: &actions }.run(&mut world);
+                now
+            }
+        };
+        world.forget_the_time(now);
+        world
+    }
+
+    /// Makes `now` the one moment that all states are kept at.
+    fn forget_the_time(&mut self, now: Tick) {
+        // Nobody is replaced after a stop, and after SIGKILL nothing is due.
+        let most_deaths = match self.slots.len() {
+            _ if self.order.is_some() => 0,
+            1 => MOST_DEATHS,
+            _ => MOST_DEATHS - 1,
+        };
+        let all_killed = self.alive().all(|process| process.heard == Heard::Kill);
+        for row in &mut self.pool.rows {
+            row.streak.forget_beyond(most_deaths);
+            match &mut row.place {
+                Place::Empty { due } => *due = kept(*due, now),
+                Place::Taken(worker) => {
+                    // Only reports tell of it, and those have been checked.
+                    worker.since = NOW;
+                    match &mut worker.stage {
+                        Stage::Ready { at } => *at = young_or_old(*at, now),
+                        Stage::Starting | Stage::Leaving { .. } => {}
+                    }
+                }
+                Place::Forking | Place::Closed => {}
+            }
+        }
+        self.pool.course = match self.pool.course {
+            super::Course::Draining { interrupt_at } => {
+                super::Course::Draining { interrupt_at: kept(interrupt_at, now) }
+            }
+            super::Course::Interrupted { kill_at } => {
+                super::Course::Interrupted { kill_at: kept(kill_at, now) }
+            }
+            course @ (super::Course::Serving | super::Course::Killed | super::Course::Finished) => {
+                course
+            }
+        };
+        for truth in &mut self.slots {
+            truth.deaths = truth.deaths.min(most_deaths);
+            let vacant = truth.is_vacant() && self.order.is_none();
+            truth.died_at = kept(if vacant { truth.died_at } else { Tick(0) }, now);
+            if let Some(process) = &mut truth.process {
+                let ready_at = process.ready_at.filter(|_| self.order.is_none());
+                process.ready_at = ready_at.map(|at| young_or_old(at, now));
+            }
+        }
+        let is_over = self.finished || self.pool.course == super::Course::Killed && all_killed;
+        if let Some(order) = &mut self.order {
+            let now = if is_over { Tick(u64::MAX) } else { now };
+            order.began = kept(order.began, now);
+            order.now_at = order.now_at.map(|at| kept(at, now));
+            order.kill_by = order.kill_by.map(|at| kept(at, now));
+        }
+    }
+}
+
+/// One step, and everything that must be true of it.
+struct Check<'a> {
+    before: &'a World,
+    event: Event,
+    now: Tick,
+    actions: &'a [Action],
+}
+
+impl Check<'_> {
+    fn run(&self, world: &mut World) {
+        self.take_in_event(world);
+        for action in self.actions {
+            self.take_in_action(world, *action);
+        }
+        self.assert_population(world);
+        self.assert_stop(world);
+        self.assert_escalation(world);
+        self.assert_deadline(world);
+        self.assert_refills(world);
+        self.assert_readiness(world);
+        self.assert_reports(world);
+    }
+
+    fn expect(&self, holds: bool, name: &str) {
+        let Self { before, event, now, actions } = self;
+        let ago = now.since(NOW);
+        assert!(holds, "{name}: {event:?} after {ago}\nin {before:?}\nled to {actions:?}");
+    }
+
+    /// What the event itself makes true.
+    fn take_in_event(&self, world: &mut World) {
+        let now = self.now;
+        match self.event {
+            Event::Forked { slot, pid } => {
+                let alone = world.slots.len() == 1;
+                let truth = &mut world.slots[slot.index()];
+                // Stale numbers are looked for where there are few states.
+                (truth.forking, truth.odd) = (false, alone && !truth.odd);
+                truth.process = Some(Process { pid, heard: Heard::Nothing, ready_at: None });
+            }
+            Event::ForkFailed { slot } => world.slots[slot.index()].die(now),
+            Event::Ready { slot, pid } => {
+                let process = &mut world.slots[slot.index()].process;
+                if let Some(process) = process.as_mut().filter(|process| process.pid == pid) {
+                    process.ready_at = process.ready_at.or(Some(now));
+                }
+            }
+            Event::Exited { pid, exit } => self.reap(world, pid, exit),
+            Event::Stop => world.ordered(Heard::Term, now),
+            Event::StopNow { by } => self.order_now(world, by),
+            Event::MainGone => self.lose_main(world),
+            Event::Overslept { by } => world.postpone(by),
+            Event::Timer => {}
+        }
+    }
+
+    fn reap(&self, world: &mut World, pid: Pid, exit: Exit) {
+        let is_it = |truth: &&mut Truth| truth.process.is_some_and(|process| process.pid == pid);
+        let Some(truth) = world.slots.iter_mut().find(is_it) else { return };
+        let process = truth.process.expect("it was just found");
+        world.killed |= process.heard == Heard::Kill && exit != Exit::Status(0);
+        truth.die(self.now);
+    }
+
+    fn order_now(&self, world: &mut World, by: Sender) {
+        if world.finished {
+            return;
+        }
+        let now = self.now;
+        world.ordered(Heard::Int, now);
+        let takes_over = by == Sender::Stranger && !world.is_ours();
+        let order = world.order.as_mut().expect("it was just given");
+        order.now_at = order.now_at.or(Some(now));
+        order.taken_over |= takes_over;
+        if world.is_ours() {
+            world.owe_kill(now.after(Millis(1_000)));
+        }
+    }
+
+    fn lose_main(&self, world: &mut World) {
+        let was_ours = world.is_ours();
+        world.above = Above::Gone;
+        world.ordered(Heard::Term, self.now);
+        let now_at = world.order.and_then(|order| order.now_at);
+        if let Some(now_at) = now_at.filter(|_| !was_ours) {
+            world.owe_kill(now_at.after(Millis(1_000)));
+        }
+    }
+
+    /// What the plan has done, which must be possible in the world.
+    fn take_in_action(&self, world: &mut World, action: Action) {
+        let finished = self.before.finished;
+        self.expect(!finished, "invariant (after Finish nothing is done)");
+        match action {
+            Action::Fork { slot } => {
+                let stopping = world.order.is_some();
+                self.expect(!stopping, "invariant 6 (no refill outlives the stop)");
+                let truth = &mut world.slots[slot.index()];
+                let vacant = truth.is_vacant();
+                self.expect(vacant, "invariant (never more processes than slots)");
+                truth.forking = true;
+            }
+            Action::Signal { pid, signal } => self.signal(world, pid, signal),
+            Action::AnnounceReady => {
+                self.expect(!world.announced, "invariant (ready is announced once)");
+                world.announced = true;
+            }
+            Action::Finish { killed } => {
+                self.expect(!world.finished, "invariant (Finish comes once)");
+                let over = world.order.is_some() && world.is_empty();
+                self.expect(over, "invariant 6 (Finish comes when nobody is left)");
+                self.expect(killed == world.killed, "invariant (Finish tells of a kill)");
+                world.finished = true;
+            }
+            Action::Tell(_) => {}
+        }
+    }
+
+    fn signal(&self, world: &mut World, pid: Pid, signal: Signal) {
+        let heard = match signal {
+            Signal::Term => Heard::Term,
+            Signal::Int => Heard::Int,
+            Signal::Kill => Heard::Kill,
+            Signal::Hup
+            | Signal::Quit
+            | Signal::Usr1
+            | Signal::Usr2
+            | Signal::Chld
+            | Signal::Ttin
+            | Signal::Ttou
+            | Signal::Vtalrm
+            | Signal::Winch
+            | Signal::Pipe => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
+        };
+        let mut alive = world.slots.iter_mut().filter_map(|truth| truth.process.as_mut());
+        let process = alive.find(|process| process.pid == pid);
+        self.expect(process.is_some(), "invariant 7 (only living workers are signalled)");
+        let Some(process) = process else { return };
+        let rises = process.heard < heard;
+        self.expect(rises, "invariant (TERM, INT and KILL come once and in order)");
+        process.heard = heard;
+        self.expect(world.order.is_some(), "invariant (nobody is signalled without a stop)");
+        let Some(order) = world.order else { return };
+        let early = match heard {
+            Heard::Nothing | Heard::Term => false,
+            Heard::Int => order.level < Heard::Int && self.now < order.began.after(TIMEOUT),
+            Heard::Kill => {
+                let graceful = order.began.after(Millis(TIMEOUT.0 + 2_000));
+                let soon = order.now_at.map_or(graceful, |at| at.after(Millis(1_000)));
+                self.now < graceful.min(soon)
+            }
+        };
+        self.expect(!early, "invariant 9 (no signal before its time)");
+        let may = heard < Heard::Kill || world.is_ours();
+        self.expect(may, "invariant (under main the kill is main's)");
+    }
+
+    fn assert_population(&self, world: &World) {
+        let believed: Vec<_> = world.pool.rows.iter().map(Row::worker).collect();
+        let same = world.slots.iter().zip(&believed).all(|(truth, worker)| {
+            truth.process.map(|process| process.pid) == worker.map(|worker| worker.pid)
+        });
+        self.expect(same, "invariant (the plan knows who is alive)");
+        let seconds =
+            world.alive().count() + world.slots.iter().filter(|slot| slot.forking).count();
+        let few = seconds <= world.slots.len();
+        self.expect(few, "invariant (never more processes than slots)");
+    }
+
+    fn assert_stop(&self, world: &World) {
+        let Some(order) = world.order else {
+            return self.expect(!world.finished, "invariant (nothing ends without a stop)");
+        };
+        let told = world.alive().all(|process| process.heard >= order.level);
+        self.expect(told, "invariant 6 (everyone alive has been told)");
+        let due = world.is_empty();
+        self.expect(world.finished == due, "invariant 6 (Finish comes when nobody is left)");
+    }
+
+    /// Somebody escalates: we, whenever main does not.
+    fn assert_escalation(&self, world: &World) {
+        let Some(order) = world.order.filter(|_| !world.finished) else { return };
+        let all_killed = world.alive().all(|process| process.heard == Heard::Kill);
+        let nobody = world.alive().next().is_none();
+        if !world.is_ours() || all_killed || nobody {
+            return;
+        }
+        let name = "invariant 6 (something will escalate)";
+        let Some(deadline) = world.pool.deadline() else { return self.expect(false, name) };
+        let all_pressed = world.alive().all(|process| process.heard >= Heard::Int);
+        let graceful = order.began.after(TIMEOUT);
+        let graceful = if all_pressed { graceful.after(Millis(2_000)) } else { graceful };
+        let latest = match order.kill_by {
+            Some(by) if order.taken_over => by,
+            Some(by) => by.min(graceful),
+            None => graceful,
+        };
+        self.expect(deadline <= latest, "invariant 9 (nobody is given more time)");
+        if self.event == Event::Timer {
+            let served = self.before.pool.deadline().is_none_or(|due| due > self.now)
+                || world.alive().zip(self.before.alive()).all(|(a, b)| a.heard > b.heard);
+            self.expect(served, "invariant 9 (what is due is done)");
+        }
+    }
+
+    /// Who may move the next deadline, and where to.
+    fn assert_deadline(&self, world: &World) {
+        let (before, after) = (self.before.pool.deadline(), world.pool.deadline());
+        let name = "invariant 9 (deadlines move only by a stop, stop-now and lost time)";
+        let stopping = self.before.order.is_some() && !world.finished;
+        match self.event {
+            Event::Stop if stopping => {
+                self.expect(before == after, "invariant 9 (a second stop moves no deadline)");
+            }
+            Event::Overslept { by } => {
+                self.expect(after == before.map(|due| due.after(by)), name);
+            }
+            Event::Forked { .. } | Event::Ready { .. } => self.expect(before == after, name),
+            Event::ForkFailed { .. } | Event::Exited { .. } if stopping => {
+                self.expect(before == after, name);
+            }
+            Event::MainGone if stopping => {
+                let kept = before.is_none_or(|before| after.is_some_and(|now| now <= before));
+                self.expect(kept, name);
+            }
+            // The SIGINT that was due is sent, and its time with it is past.
+            Event::StopNow { .. } if self.before.has_pressed() => {
+                let kept = before.is_none_or(|before| after.is_none_or(|now| now <= before));
+                self.expect(kept, name);
+            }
+            Event::Timer if before.is_none_or(|before| before > self.now) => {
+                self.expect(before == after && self.actions.is_empty(), name);
+            }
+            Event::Stop
+            | Event::StopNow { .. }
+            | Event::MainGone
+            | Event::ForkFailed { .. }
+            | Event::Exited { .. }
+            | Event::Timer => {}
+        }
+    }
+
+    /// Every empty slot is filled in time, and never sooner than it may.
+    fn assert_refills(&self, world: &World) {
+        if world.order.is_some() {
+            return;
+        }
+        for (row, truth) in world.pool.rows.iter().zip(&world.slots) {
+            if !truth.is_vacant() {
+                continue;
+            }
+            let due = row.due();
+            self.expect(due.is_some(), "invariant (no deadline is lost)");
+            let next = world.pool.deadline();
+            self.expect(next.is_some() && next <= due, "invariant (no deadline is lost)");
+            let wait = truth.wait(world);
+            let waited = due.map(|due| due.since(truth.died_at).0);
+            let held = waited.is_some_and(|ms| (wait * 3 / 4..=wait * 5 / 4).contains(&ms));
+            let first = truth.deaths == 0;
+            self.expect(first || held, "invariant (the back-off is kept)");
+            let overdue = self.event == Event::Timer && due <= Some(self.now);
+            self.expect(!overdue, "invariant 9 (what is due is done)");
+        }
+        let actions = self.actions.iter();
+        let forked = actions.filter_map(|action| match action {
+            Action::Fork { slot } => Some(*slot),
+            Action::Signal { .. }
+            | Action::AnnounceReady
+            | Action::Finish { .. }
+            | Action::Tell(_) => None,
+        });
+        for slot in forked {
+            let truth = &self.before.slots[slot.index()];
+            let early = self.now.since(truth.died_at).0 < truth.wait(world) * 3 / 4;
+            self.expect(!early, "invariant (the back-off is kept)");
+        }
+        self.assert_neighbours(world);
+    }
+
+    /// What concerns one slot leaves the others as they were.
+    fn assert_neighbours(&self, world: &World) {
+        let concerned = match self.event {
+            Event::Forked { slot, .. } | Event::ForkFailed { slot } | Event::Ready { slot, .. } => {
+                Some(slot)
+            }
+            Event::Exited { pid, .. } => {
+                let rows = self.before.pool.rows.iter();
+                let mut own = rows.filter(|row| row.worker().is_some_and(|it| it.pid == pid));
+                own.next().map(|row| row.slot)
+            }
+            Event::Stop
+            | Event::StopNow { .. }
+            | Event::MainGone
+            | Event::Overslept { .. }
+            | Event::Timer => return,
+        };
+        let rows = self.before.pool.rows.iter().zip(&world.pool.rows);
+        let others = rows.filter(|(row, _)| Some(row.slot) != concerned);
+        let untouched = others.into_iter().all(|(before, after)| before == after);
+        self.expect(untouched, "invariant (one worker never disturbs another slot)");
+    }
+
+    fn assert_readiness(&self, world: &World) {
+        let ready = |truth: &Truth| truth.process.is_some_and(|process| process.ready_at.is_some());
+        let all = world.order.is_none() && world.slots.iter().all(ready);
+        let name = "invariant (ready is announced when every slot is)";
+        if world.announced && !self.before.announced {
+            self.expect(all, name);
+        }
+        self.expect(world.announced || !all, name);
+    }
+
+    /// Every death and every failed fork is told, truthfully.
+    fn assert_reports(&self, world: &World) {
+        let told = self.actions.iter().filter_map(|action| match action {
+            Action::Tell(report) => Some(*report),
+            Action::Fork { .. }
+            | Action::Signal { .. }
+            | Action::AnnounceReady
+            | Action::Finish { .. } => None,
+        });
+        let told: Vec<_> = told.collect();
+        let deceased = |pid: Pid| {
+            let slots = self.before.slots.iter();
+            slots.filter_map(|slot| slot.process).find(|process| process.pid == pid)
+        };
+        let truthful = match (self.event, told.as_slice()) {
+            (
+                Event::Exited { pid, exit },
+                [Report::Died { slot, pid: of, exit: how, asked, next, .. }],
+            ) => {
+                let was_told = deceased(pid).is_some_and(|it| it.heard > Heard::Nothing);
+                (pid, exit, was_told) == (*of, *how, *asked)
+                    && world.pool.rows[slot.index()].due() == *next
+            }
+            (Event::Exited { pid, .. }, []) => deceased(pid).is_none(),
+            (Event::ForkFailed { slot }, [Report::ForkFailed { slot: of, next }]) => {
+                slot == *of && world.pool.rows[slot.index()].due() == *next
+            }
+            (Event::Exited { .. } | Event::ForkFailed { .. }, _) => false,
+            (_, told) => told.is_empty(),
+        };
+        self.expect(truthful, "invariant (every death is told once and truly)");
+    }
+}
+
+impl Truth {
+    /// Whether nobody is here, and nobody is on the way.
+    const fn is_vacant(&self) -> bool {
+        self.process.is_none() && !self.forking
+    }
+
+    /// Whoever was here, or was to be, is not.
+    fn die(&mut self, now: Tick) {
+        let ready_at = self.process.and_then(|process| process.ready_at);
+        let healthy = ready_at.is_some_and(|at| now.since(at) >= Millis(10_000));
+        self.deaths = if healthy { 1 } else { self.deaths + 1 };
+        self.died_at = now;
+        self.process = None;
+        self.forking = false;
+    }
+
+    /// How long the slot stays empty after its last death, but for the jitter.
+    const fn wait(&self, world: &World) -> u64 {
+        match self.deaths {
+            0 | 1 => 0,
+            2 => world.pool.rules.backoff.delay.0,
+            3.. => world.pool.rules.backoff.max_delay.0,
+        }
+    }
+}
+
+impl World {
+    fn ordered(&mut self, level: Heard, now: Tick) {
+        if self.finished {
+            return;
+        }
+        let fresh = Order { level, began: now, now_at: None, kill_by: None, taken_over: false };
+        let order = self.order.get_or_insert(fresh);
+        order.level = order.level.max(level);
+    }
+
+    fn owe_kill(&mut self, by: Tick) {
+        if let Some(order) = &mut self.order {
+            order.kill_by = Some(order.kill_by.map_or(by, |before| before.min(by)));
+        }
+    }
+
+    /// Lost time is nobody's fault: whatever is owed is owed later.
+    fn postpone(&mut self, by: Millis) {
+        if let Some(order) = &mut self.order {
+            order.began = order.began.after(by);
+            order.now_at = order.now_at.map(|at| at.after(by));
+            order.kill_by = order.kill_by.map(|at| at.after(by));
+        }
+        for truth in &mut self.slots {
+            truth.died_at = truth.died_at.after(by);
+        }
+    }
+}
+
+/// Walks from one beginning and returns the number of states.
+fn walk(count: u16, authority: Authority) -> usize {
+    let beginning = World::new(count, authority);
+    let mut seen = HashSet::from([beginning.clone()]);
+    let mut queue = VecDeque::from([beginning]);
+    while let Some(world) = queue.pop_front() {
+        for choice in world.choices() {
+            let next = world.after(choice);
+            if !seen.contains(&next) {
+                seen.insert(next.clone());
+                queue.push_back(next);
+            }
+        }
+    }
+    seen.len()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the number of states is the result")]
+fn every_reachable_state_of_a_pool_is_sound() {
+    let longer = Authority::Main { timeout: Millis(TIMEOUT.0 + 1) };
+    let equal = Authority::Main { timeout: TIMEOUT };
+    let authorities = [Authority::Own, equal, longer];
+    let states: usize =
+        authorities.map(|authority| walk(1, authority) + walk(2, authority)).iter().sum();
+    let states = states + walk(3, Authority::Own);
+    assert!(states > 20_000, "the walk was trivial: {states} states");
+    std::println!("pool: walked {states} states");
+}
