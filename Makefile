@@ -45,7 +45,9 @@ again: panzer
 	  i=$$((i + 1)); echo "$$i of $(N)"; \
 	done
 
-soak: panzer examples
+# Everything by the thousand: SEED=n repeats, QUICK=1 takes a minute.
+soak: panzer
+	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
 	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench soak --target-dir $(TARGET)
 
 bench: panzer
