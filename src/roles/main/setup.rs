@@ -5,7 +5,7 @@
 
 use super::{Main, spawn};
 use crate::error::{Error, Result};
-use crate::keep::listeners::{Listeners, Origin};
+use crate::keep::listeners::{Kept, Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
 use crate::plan::service::{Readiness, Rules, Service};
@@ -167,7 +167,11 @@ fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> R
         let fd = socket::open(&address)?;
         let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
         let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-        listeners.keep(fd, name, Origin::Bound);
+        if listeners.keep(fd, name, Origin::Bound) == Kept::Full {
+            return Err(Error::plain(format_args!(
+                "cannot keep {address}: there are too many sockets"
+            )));
+        }
     }
     Ok(())
 }
