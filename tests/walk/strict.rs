@@ -36,7 +36,7 @@ const KILL_AFTER_STOP_NOW: Millis = SECOND;
 /// How many generations may be alive, and how many the world can hold with
 /// those that were killed and do not die.
 const MOST_ALIVE: usize = 3;
-const MOST_KEPT: usize = 3;
+const MOST_KEPT: usize = 4;
 
 /// The signals of a stop, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
