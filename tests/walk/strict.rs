@@ -318,8 +318,11 @@ impl World {
         for truth in &mut self.truths {
             let is_starting = truth.heard == Heard::Nothing && truth.ready_at.is_none();
             truth.since = kept(if is_starting { truth.since } else { Tick(0) }, now);
-            let is_pressed = truth.heard == Heard::Term || truth.heard == Heard::Int;
-            truth.heard_at = kept(if is_pressed { truth.heard_at } else { Tick(0) }, now);
+            truth.heard_at = match truth.heard {
+                Heard::Nothing => kept(Tick(0), now),
+                Heard::Term | Heard::Int => kept(truth.heard_at, now),
+                Heard::Kill => kept(truth.heard_at, now).max(Tick(NOW.0 - SECOND.0)),
+            };
             truth.ready_at = truth.ready_at.map(|at| match truth.heard {
                 Heard::Nothing if current == Some(truth.generation) => NOW,
                 Heard::Nothing | Heard::Term | Heard::Int | Heard::Kill => kept(at, now),
@@ -696,9 +699,12 @@ impl Check<'_> {
         self.expect(!world.finished, "invariant 6 (main leaves once)");
         let stopping = self.is_leaving(world);
         self.expect(stopping, "invariant 6 (main leaves only by a stop)");
+        // The kernel has a second to end whom nobody can refuse to end.
+        let given_up =
+            |truth: &Truth| truth.heard == Heard::Kill && self.now >= truth.heard_at.after(SECOND);
         let last = world.truths.iter().all(|truth| match truth.alive {
             Alive::Spawning => false,
-            Alive::Monitor(_) | Alive::Group(_) => truth.heard == Heard::Kill,
+            Alive::Monitor(_) | Alive::Group(_) => given_up(truth),
             Alive::Nobody => true,
         });
         self.expect(last, "invariant 6 (main leaves last)");
