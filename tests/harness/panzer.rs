@@ -50,6 +50,22 @@ pub fn send(pid: u32, signal: Signal) {
     signal::send(pid, signal).expect("it may be signalled");
 }
 
+/// Stops a process with a signal that Panzer itself never sends.
+pub fn stop_process(pid: u32) {
+    send_other(pid, "STOP");
+}
+
+/// Lets a stopped process go on.
+pub fn continue_process(pid: u32) {
+    send_other(pid, "CONT");
+}
+
+fn send_other(pid: u32, name: &str) {
+    let _alone = alone();
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    assert!(sent.expect("kill is there").success(), "SIG{name} to {pid}");
+}
+
 impl Panzer {
     /// Takes charge of a process with these two streams.
     pub fn new(child: Child, events: Told<Event>, log: Told<String>) -> Self {
@@ -218,9 +234,8 @@ impl Drop for Panzer {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
-        let _alone = alone();
         // A stopped main reaps nobody, so that every number stays whose it is.
-        let _ = Command::new("kill").args(["-s", "STOP", &self.pid().to_string()]).status();
+        stop_process(self.pid());
         let below = look::descendants(self.pid());
         for pid in below.into_iter().chain([self.pid()]) {
             send(pid, Signal::Kill);

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 
-use super::alone;
+use super::{PATIENCE, alone};
 
 /// A directory of our own, gone when dropped.
 pub struct Place {
@@ -83,7 +84,19 @@ impl Drop for Place {
 
 /// Lets whoever waits at a gate pass, and waits for him if he is not there yet.
 pub fn open_gate(gate: &Path) {
-    fs::write(gate, "go\n").expect("somebody waits at the gate");
+    let gate = gate.to_path_buf();
+    let (done, opened) = mpsc::channel();
+    // Whoever never comes to the gate must not keep the test there.
+    std::thread::spawn(move || done.send(fs::write(gate, "go\n").is_ok()));
+    assert_eq!(opened.recv_timeout(PATIENCE), Ok(true), "nobody came to the gate");
+}
+
+/// Waits until somebody writes into a named pipe.
+pub fn pass_gate(gate: &Path) {
+    let gate = gate.to_path_buf();
+    let (done, passed) = mpsc::channel();
+    std::thread::spawn(move || done.send(fs::read(gate).is_ok()));
+    assert_eq!(passed.recv_timeout(PATIENCE), Ok(true), "nobody opened the gate");
 }
 
 /// The program under test: `PANZER_BIN`, or the one that cargo has built.

@@ -3,6 +3,7 @@
 //! * `start`: the first start, and when there is none.
 //! * `ready`: who may say that a generation is ready, and how.
 //! * `reload`: a new generation takes over, or nothing has happened.
+//! * `signals`: in numbers, and in bad moments.
 //! * `stop`: how it ends.
 //! * `deaths`: workers, monitors and main are killed.
 //! * `pool`: what the workers of one monitor do.
@@ -21,6 +22,7 @@ mod growth;
 mod pool;
 mod ready;
 mod reload;
+mod signals;
 mod sockets;
 mod start;
 mod stop;

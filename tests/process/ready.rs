@@ -7,8 +7,8 @@ use panzer::sys::Signal;
 
 use crate::harness::alone;
 use crate::harness::client::ask;
-use crate::harness::panzer::send;
-use crate::harness::place::{Place, example, open_gate};
+use crate::harness::panzer::{continue_process, send, stop_process};
+use crate::harness::place::{Place, example, open_gate, pass_gate};
 use crate::harness::setup::Setup;
 use crate::harness::told::Told;
 
@@ -33,8 +33,29 @@ fn a_shell_script_is_ready_when_its_shell_sends_sigvtalrm() {
 }
 
 #[test]
-fn a_sender_of_sigvtalrm_that_is_gone_at_once_counts() {
+fn a_sender_of_sigvtalrm_may_be_a_helper() {
     lives_through_a_reload("/bin/kill -s VTALRM $PPID");
+}
+
+#[test]
+fn a_sender_of_sigvtalrm_that_is_gone_before_main_looks_counts() {
+    let place = Place::new();
+    let (arrived, gate, sent) = (place.gate("arrived"), place.gate("gate"), place.gate("sent"));
+    let body = format!(
+        "echo here >'{}'; cat '{}' >/dev/null; /bin/kill -s VTALRM $PPID; echo sent >'{}'; {STAY}",
+        arrived.display(),
+        gate.display(),
+        sent.display()
+    );
+    let mut panzer = Setup::new(&place.script("app", &body), &[]).start();
+    pass_gate(&arrived);
+    // Main sleeps until the sender was reaped by its shell.
+    stop_process(panzer.pid());
+    open_gate(&gate);
+    pass_gate(&sent);
+    continue_process(panzer.pid());
+    panzer.expect_current(1);
+    panzer.stop();
 }
 
 #[test]
@@ -69,7 +90,7 @@ fn a_strangers_sigvtalrm_is_no_readiness_and_swallows_none() {
     );
     let mut panzer = Setup::new(&place.script("app", &body), &[]).start();
     // It runs, so its group is the one whose signals count.
-    std::fs::read(&arrived).expect("the script says that it runs");
+    pass_gate(&arrived);
     panzer.signal(Signal::Vtalrm);
     panzer.settle();
     assert_eq!(panzer.count("ready"), 0);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask};
-use crate::harness::panzer::{Panzer, send};
+use crate::harness::panzer::{Panzer, send, stop_process};
 use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 
@@ -127,14 +127,6 @@ fn the_queue_of_a_stopped_generation_is_answered_by_the_new_one() {
     }
     panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
     panzer.stop();
-}
-
-/// SIGSTOP, which Panzer itself never sends.
-fn stop_process(pid: u32) {
-    let _alone = crate::harness::alone();
-    let words = ["-s", "STOP", &pid.to_string()];
-    let sent = std::process::Command::new("kill").args(words).status();
-    assert!(sent.expect("kill is there").success());
 }
 
 #[test]

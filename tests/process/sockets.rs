@@ -11,7 +11,7 @@ use panzer::sys::Signal;
 use crate::harness::client::{Held, ask, ask_unix, is_refused};
 use crate::harness::look;
 use crate::harness::panzer::{End, Panzer};
-use crate::harness::place::{Place, example};
+use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 
 /// Waits until nobody of a generation is left, and main has dealt with that.
@@ -61,7 +61,7 @@ fn a_bound_socket_queues_before_anybody_listens() {
     let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1", &bind]).start();
     panzer.expect("started", 1);
     let mut held = Held::queue(address).expect("the kernel has room");
-    crate::harness::place::open_gate(&gate);
+    open_gate(&gate);
     held.greeting().expect("it is answered");
     held.finish().expect("it is served");
     panzer.expect_current(1);
@@ -83,9 +83,13 @@ fn a_socket_that_is_given_back_is_closed_after_the_old_generation() {
     panzer.reload(2);
     assert_eq!(panzer.expect_address(), address);
     panzer.settle();
-    drop(Held::queue(other).expect("it is open as long as the old generation lives"));
+    let sockets = |pid| look::descriptors(pid).iter().filter(|fd| fd.contains("socket")).count();
+    // One of each generation's own, and the two of the store, as long as the
+    // old one lives: should the new one fail now, the next would need both.
+    assert_eq!(sockets(panzer.pid()), 4);
     held.finish().expect("it is finished");
     expect_gone(&mut panzer, 1);
+    assert_eq!(sockets(panzer.pid()), 2);
     assert!(is_refused(other));
     let (held, _) = Held::hold(address).expect("it serves");
     held.finish().expect("it is finished");

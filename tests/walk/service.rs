@@ -224,19 +224,13 @@ impl World {
     fn check_clock(&self, event: Event, before: Option<Tick>) {
         let after = self.plan.deadline();
         let stopping = self.plan.stop != Stop::No;
-        match event {
-            Event::Overslept { by } => assert_eq!(
-                after,
-                before.map(|before| before.after(by)),
-                "invariant 9 (only lost time moves a deadline back)"
-            ),
-            Event::Reload | Event::Stop if stopping && self.closed => {
-                assert_eq!(after, before, "invariant 9 (a second stop moves no deadline)")
-            }
-            Event::Ready { generation: Generation(9_999) } => {
-                assert_eq!(after, before, "invariant 9 (unrelated events move no deadline)")
-            }
-            _ => {}
+        if let Event::Overslept { by } = event {
+            let expected = before.map(|before| before.after(by));
+            assert_eq!(after, expected, "invariant 9 (only lost time moves a deadline back)");
+        } else if stopping && self.closed && matches!(event, Event::Reload | Event::Stop) {
+            assert_eq!(after, before, "invariant 9 (a second stop moves no deadline)");
+        } else if event == (Event::Ready { generation: Generation(9_999) }) {
+            assert_eq!(after, before, "invariant 9 (unrelated events move no deadline)");
         }
     }
 
@@ -325,15 +319,14 @@ impl World {
                 assert!(signal == Signal::Term, "invariant 4 (the old one is asked, not pressed)");
             }
         }
-        match signal {
-            Signal::Term => truth.asked = Some(now),
-            Signal::Int => {
-                let due = truth.asked.is_some_and(|at| now >= at.after(limits.timeout));
-                assert!(due || now_wanted || truth.hurried, "invariant 9 (SIGINT is never early)");
-                truth.asked.get_or_insert(now);
-                truth.interrupted = Some(now);
-            }
-            other => panic!("invariant 7 (a monitor gets TERM and INT alone): {other:?}"),
+        if signal == Signal::Term {
+            truth.asked = Some(now);
+        } else {
+            assert_eq!(signal, Signal::Int, "invariant 7 (a monitor gets TERM and INT alone)");
+            let due = truth.asked.is_some_and(|at| now >= at.after(limits.timeout));
+            assert!(due || now_wanted || truth.hurried, "invariant 9 (SIGINT is never early)");
+            truth.asked.get_or_insert(now);
+            truth.interrupted = Some(now);
         }
         truth.monitor_got.push(signal);
     }
@@ -366,10 +359,10 @@ impl World {
     }
 
     fn hear(&mut self, report: Report) {
-        match report {
-            Report::Ready(generation, _) => self.truth(generation).ready = true,
-            Report::Crowded(generation) => self.truth(generation).hurried = true,
-            _ => {}
+        if let Report::Ready(generation, _) = report {
+            self.truth(generation).ready = true;
+        } else if let Report::Crowded(generation) = report {
+            self.truth(generation).hurried = true;
         }
     }
 
@@ -499,7 +492,7 @@ impl World {
         world
     }
 
-    #[allow(clippy::type_complexity, reason = "the whole state, and only here")]
+    #[expect(clippy::type_complexity, reason = "the whole state, and only here")]
     fn key(
         self,
     ) -> (
@@ -551,6 +544,7 @@ impl Truth {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a walk says how far it went")]
 fn walk(name: &str, rules: Rules) -> usize {
     let mut seen = HashSet::new();
     let mut queue = Vec::from([World::new(rules)]);

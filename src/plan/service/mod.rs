@@ -84,6 +84,9 @@ impl Service {
     }
 
     /// Takes note of `event` and orders what follows from it.
+    // Inlined into its one caller it would make that frame larger, and with it
+    // every access to the frame.
+    #[inline(never)]
     pub fn step(&mut self, now: Tick, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Reload => self.reload(now),

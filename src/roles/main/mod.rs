@@ -171,6 +171,9 @@ impl Main {
     }
 
     /// Does one thing; says what came of it if the plan has to know.
+    // Inlined into its one caller it would make that frame larger, and with it
+    // every access to the frame.
+    #[inline(never)]
     fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
         match action {
             Action::Spawn { generation } => return Some(self.spawn(now, generation)),

@@ -133,10 +133,21 @@ impl<'w> Running<'w> {
                 break Err(error);
             }
         };
-        for saved in self.saved.drain(..) {
-            saved.restore();
-        }
+        self.restore_dispositions();
         outcome
+    }
+
+    /// The pool is over. Main may have looked at the board a moment ago and be
+    /// about to ask for the status, which must stop nobody.
+    fn restore_dispositions(&mut self) {
+        let has_main = self.generation > 0;
+        for saved in self.saved.drain(..) {
+            if has_main && saved.signal() == Signal::Ttin {
+                signal::ignore(Signal::Ttin);
+            } else {
+                saved.restore();
+            }
+        }
     }
 
     /// In a worker: what is not a worker's own signal is as it was before.
