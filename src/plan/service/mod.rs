@@ -31,7 +31,7 @@ use member::{Life, Member};
 const MOST_ALIVE: usize = 3;
 
 /// The decisions of main.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     rules: Rules,
     members: Vec<Member>,
@@ -322,3 +322,7 @@ impl Service {
 #[cfg(test)]
 #[path = "../../../tests/walk/service.rs"]
 mod walk;
+
+#[cfg(test)]
+#[path = "../../../tests/walk/strict.rs"]
+mod strict_walk;
