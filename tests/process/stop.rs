@@ -59,7 +59,7 @@ fn a_second_sigint_stops_now() {
     panzer.expect_event("stopping", |event| event.name == "stopping");
     panzer.signal(Signal::Int);
     assert_eq!(panzer.end(), End::Status(0));
-    assert!(held.was_cut_off());
+    assert!(held.ends_without_a_word());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn two_sigints_after_a_sigterm_stop_now() {
     panzer.settle();
     panzer.signal(Signal::Int);
     assert_eq!(panzer.end(), End::Status(0));
-    assert!(held.was_cut_off());
+    assert!(held.ends_without_a_word());
 }
 
 #[test]
@@ -81,5 +81,5 @@ fn sigquit_stops_now() {
     let (held, _) = Held::hold(address).expect("it serves");
     panzer.signal(Signal::Quit);
     assert_eq!(panzer.end(), End::Status(0));
-    assert!(held.was_cut_off());
+    assert!(held.ends_without_a_word());
 }
