@@ -132,6 +132,7 @@ impl Main {
             reason: None,
             events: Events::new(output),
             dropped_told: 0,
+            refused: (0, Tick(0)),
             finished: None,
         })
     }
