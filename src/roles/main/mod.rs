@@ -59,6 +59,8 @@ struct Main {
     reason: Option<String>,
     events: Events,
     dropped_told: u32,
+    /// Messages that were refused and not yet told, and when one may be told.
+    refused: (u32, Tick),
     finished: Option<u8>,
 }
 

@@ -5,7 +5,7 @@
 
 use super::{Main, spawn};
 use crate::error::{Error, Result};
-use crate::keep::listeners::{Kept, Listeners, Origin};
+use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
 use crate::plan::service::{Readiness, Rules, Service};
@@ -132,6 +132,7 @@ impl Main {
             reason: None,
             events: Events::new(output),
             dropped_told: 0,
+            refused: (0, Tick(0)),
             finished: None,
         })
     }
@@ -167,10 +168,8 @@ fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> R
         let fd = socket::open(&address)?;
         let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
         let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-        if listeners.keep(fd, name, Origin::Bound) == Kept::Full {
-            return Err(Error::plain(format_args!(
-                "cannot keep {address}: there are too many sockets"
-            )));
+        if let Some(what) = listeners.keep(fd, name, Origin::Bound).objection() {
+            return Err(Error::plain(format_args!("cannot keep {}, which {what}", bind.address)));
         }
     }
     Ok(())
