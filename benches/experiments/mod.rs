@@ -42,6 +42,7 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "stop-http-tcp", perform: stop::http_tcp },
     Experiment { name: "stop-http-unix", perform: stop::http_unix },
     Experiment { name: "worker-term", perform: death::term },
+    Experiment { name: "worker-accept", perform: death::term_at_accept },
     Experiment { name: "worker-kill", perform: death::kill },
     Experiment { name: "worker-kill-all", perform: death::kill_all },
     Experiment { name: "murder-main", perform: murder::main },
