@@ -49,6 +49,7 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "murder-monitor", perform: murder::monitor },
     Experiment { name: "murder-both", perform: murder::both },
     Experiment { name: "reload-burst", perform: reload::burst },
+    Experiment { name: "reload-status", perform: reload::status },
     Experiment { name: "reload-growth", perform: reload::growth },
     Experiment { name: "start-signals", perform: start::signals },
     Experiment { name: "start-status", perform: start::status },
