@@ -133,10 +133,20 @@ impl<'w> Running<'w> {
                 break Err(error);
             }
         };
-        for saved in self.saved.drain(..) {
-            saved.restore();
-        }
+        self.restore_dispositions();
         outcome
+    }
+
+    /// Everything as it was before, except that under main SIGTTIN is ignored:
+    /// one that main has passed on just now would stop us for good.
+    fn restore_dispositions(&self) {
+        for saved in &self.saved {
+            if self.above.is_some() && saved.signal() == Signal::Ttin {
+                signal::ignore(Signal::Ttin);
+            } else {
+                saved.restore();
+            }
+        }
     }
 
     /// In a worker: what is not a worker's own signal is as it was before.
