@@ -10,8 +10,9 @@ use crate::server::{self, Event, process};
 const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
 /// What a death or its discovery may take.
 const LIMIT: Duration = Duration::from_millis(100);
-/// How long after its answer a worker may be back in accept.
-const SPIN: Duration = Duration::from_micros(30);
+/// How long after a connection a worker is surely back in accept, less what a
+/// signal takes.
+const SPIN: Duration = Duration::from_micros(100);
 /// The longest wait before a random moment.
 const WAIT: Duration = Duration::from_micros(1_500);
 
@@ -36,18 +37,18 @@ pub fn term_at_accept(trial: &mut Trial) -> io::Result<()> {
     let mut victim = scene.workers()?.first().copied();
     for _ in 0..times {
         let worker = victim.ok_or_else(|| io::Error::other("there is no worker"))?;
-        // Its first answer says that it is set up, its second that it is about
-        // to accept again.
-        for _ in 0..2 {
-            let question = Question::ask(&scene.target, scene.dialect())?;
-            lost += usize::from(question.answer().is_err());
-        }
+        // Its first answer says that it is set up; after the second it goes
+        // back to accept, about when the signal arrives.
+        let question = Question::ask(&scene.target, scene.dialect())?;
+        lost += usize::from(question.answer().is_err());
+        let question = Question::ask(&scene.target, scene.dialect())?;
         spin_until(Instant::now() + trial.moment(SPIN));
         let asked = Instant::now();
         server::kill(worker, "TERM")?;
         let died = scene.server.wait_for("a death", |event| event.is_of("died", worker))?;
         took.push(died.at.saturating_duration_since(asked));
         victim = scene.server.wait_for("an heir", |event| event.name == "respawn")?.pid;
+        lost += usize::from(question.answer().is_err());
     }
     scene.server.stop()?;
     trial.note(format_args!("{times} SIGTERM just before accept, all gone and replaced"));
