@@ -1,4 +1,9 @@
-//! Every event in every reachable state of main's plan.
+//! Every event in every reachable state of main's plan, with the stricter
+//! promises: the exact exit status, the latest moment of each signal, no reload
+//! lost, the probation served, and no deadline moved by anything else.
+//!
+//! `service.rs` walks further (longer waits, every memory of what was sent);
+//! this walk looks closer, and ends in seconds.
 //!
 //! The plan meets a small truthful world: it knows which monitors are alive,
 //! which have left members of their group behind, who was sent what and when,
@@ -901,7 +906,7 @@ impl Check<'_> {
             let (old, new) = (old.deadline(), new.deadline());
             let held = match self.event {
                 Event::Overslept { by } => new == old.map(|old| old.after(by)),
-                Event::Timer if old <= Some(self.now) && old == before => !old.is_some(),
+                Event::Timer if old <= Some(self.now) && old == before => old.is_none(),
                 Event::Timer | Event::Stop | Event::StopNow | Event::Gone { .. } if ordered => {
                     new <= old
                 }
