@@ -75,6 +75,29 @@ fn an_address_that_is_taken_is_status_1_and_nothing_is_started() {
 }
 
 #[test]
+fn more_sockets_than_are_kept_are_status_1_and_leave_no_path_behind() {
+    let place = Place::new();
+    let first = place.join("first.sock");
+    let mut options = vec![format!("--bind=unix:{}", first.display())];
+    options.extend((0..128).map(|_| String::from("--bind=127.0.0.1:0")));
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&options).start();
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count("started"), 0);
+    assert!(!first.exists());
+}
+
+#[test]
+fn an_env_file_whose_writer_keeps_it_waiting_is_a_start_that_failed() {
+    let gate = Place::new();
+    let option = format!("--env-file={}", gate.gate("gate").display());
+    let setup = Setup::new(&example("witness"), &["run=idle"]);
+    let mut panzer = setup.options(&[&option, "--give-up=1"]).start();
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count_lines("cannot read"), 1);
+}
+
+#[test]
 fn the_command_is_relative_to_the_directory_that_is_entered() {
     let place = Place::new();
     place.app(&example("witness"), &["run=idle"]);

@@ -9,14 +9,15 @@ use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
 use crate::plan::service::{Readiness, Rules, Service};
-use crate::sys::fd::{self, Blocking};
+use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
-use crate::sys::{clock, env, file, process};
+use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::{self, Request};
 use crate::words::options::{Options, Ready};
+use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, usage};
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
@@ -120,8 +121,7 @@ impl Main {
             current: Generation(0),
             wake,
             lifeline,
-            above: env::var(c"NOTIFY_SOCKET")
-                .and_then(|name| crate::sys::socket::connect_notify(name.to_bytes()).ok()),
+            above: connect_above(),
             terminal: has_terminal(),
             since: now,
             status_at: Tick(0),
@@ -142,6 +142,17 @@ fn open_events(options: &Options) -> Result<Events> {
         Error::system(format_args!("cannot write events to descriptor {number}"), errno)
     })?;
     Ok(Events::new(Some(output)))
+}
+
+/// The service manager that wants to hear of us, if there is one.
+fn connect_above() -> Option<Fd> {
+    let name = env::var(c"NOTIFY_SOCKET")?;
+    let connected = kernel::connect_notify(name.to_bytes());
+    if let Err(errno) = connected {
+        let name = Quoted(name.to_bytes());
+        log::log(Level::Warn, format_args!("cannot reach the service manager at {name}: {errno}"));
+    }
+    connected.ok()
 }
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3).
