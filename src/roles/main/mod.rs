@@ -89,6 +89,9 @@ impl Main {
         // The dead first, so that nobody is signalled who is not pinned any
         // more; but what they had said before counts before their death.
         let dead = self.reap();
+        // Found out before anything is started, whose number could be that of
+        // a group which has just become empty.
+        let empty = self.emptied();
         let caught = signal::take();
         // A stop before all that could start a generation: who has died of the
         // same signal to the whole tree was asked to.
@@ -100,7 +103,9 @@ impl Main {
         for death in dead {
             self.bury(now, death);
         }
-        self.note_empty_groups(now);
+        for generation in empty {
+            self.step(now, Event::Empty { generation });
+        }
         self.check_losses(now);
         self.obey(now, &caught);
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
