@@ -167,11 +167,11 @@ impl Main {
 
     /// Says something to the service manager above, if there is one.
     pub(super) fn tell_above(&self, words: &[u8]) {
-        if let Some(above) = &self.above {
-            if let Err(errno) = message::send(above.borrow(), words, None, Patience::Never) {
-                let words = Quoted(words);
-                log(Level::Warn, format_args!("cannot tell the service manager {words}: {errno}"));
-            }
+        if let Some(above) = &self.above
+            && let Err(errno) = message::send(above.borrow(), words, None, Patience::Never)
+        {
+            let words = Quoted(words);
+            log(Level::Warn, format_args!("cannot tell the service manager {words}: {errno}"));
         }
     }
 
