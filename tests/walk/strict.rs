@@ -119,6 +119,19 @@ enum Choice {
     Pass(Millis),
 }
 
+/// When one that leaves and is not killed gets SIGINT; now, if it has had it.
+const fn pressed_at(life: &Life, now: Tick) -> Option<Tick> {
+    match *life {
+        Life::Leaving { step: Step::Asked { interrupt }, .. } => Some(interrupt),
+        Life::Leaving { step: Step::Pressed { .. }, .. } => Some(now),
+        Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. }
+        | Life::Spawning
+        | Life::Starting { .. }
+        | Life::Probation { .. }
+        | Life::Current { .. } => None,
+    }
+}
+
 const fn kept(time: Tick, now: Tick) -> Tick {
     let oldest = now.0.saturating_sub(MEMORY.0);
     let time = if time.0 < oldest { oldest } else { time.0 };
@@ -787,16 +800,8 @@ impl Check<'_> {
         let free = !world.has_attempt() && world.alive() < MOST_ALIVE;
         self.expect(!(world.reload_owed && free), "invariant 5 (no reload is lost)");
         if world.reload_owed && !world.has_attempt() {
-            let leaving = |life: &Life| match *life {
-                Life::Leaving { step: Step::Asked { interrupt }, .. } => Some(interrupt),
-                Life::Leaving { step: Step::Pressed { .. }, .. } => Some(self.now),
-                Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. }
-                | Life::Spawning
-                | Life::Starting { .. }
-                | Life::Probation { .. }
-                | Life::Current { .. } => None,
-            };
-            let oldest = world.plan.members.iter().find_map(|member| leaving(&member.life));
+            let due = |member: &Member| pressed_at(&member.life, self.now);
+            let oldest = world.plan.members.iter().find_map(due);
             let hurried = oldest.is_some_and(|due| due <= self.now.after(Millis(1_000)));
             self.expect(hurried, "invariant 3 (for a fourth generation the oldest hurries)");
         }
