@@ -10,15 +10,48 @@ use crate::server::{self, Event, process};
 const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
 /// What a death or its discovery may take.
 const LIMIT: Duration = Duration::from_millis(100);
+/// How long after a connection a worker is surely back in accept, less what a
+/// signal takes.
+const SPIN: Duration = Duration::from_micros(100);
 /// The longest wait before a random moment.
 const WAIT: Duration = Duration::from_micros(1_500);
 
-/// SIGTERM at any moment of a worker's life, most of which is a blocking accept:
-/// while it is set up, while it waits, and around a connection.
+/// SIGTERM at any moment of a worker's life: while it is set up, while it waits,
+/// and around a connection.
 pub fn term(trial: &mut Trial) -> io::Result<()> {
     let times = trial.choose(10_000, 600);
     let (took, lost) = one_by_one(trial, "TERM", times)?;
     trial.note(format_args!("{times} SIGTERM at random moments, all gone and replaced"));
+    trial.within(LIMIT, "to die", &took);
+    trial.none("connections lost", lost);
+    Ok(())
+}
+
+/// SIGTERM to an only worker just when it waits in accept again: one that misses
+/// its stop there is not saved by another connection.
+pub fn term_at_accept(trial: &mut Trial) -> io::Result<()> {
+    let times = trial.choose(10_000, 600);
+    let options = &["--count", "1", "--delay", "0", "--quiet"];
+    let mut scene = Scene::open(Program::Basic, Family::Tcp, options)?;
+    let (mut took, mut lost) = (Times::default(), 0);
+    let mut victim = scene.workers()?.first().copied();
+    for _ in 0..times {
+        let worker = victim.ok_or_else(|| io::Error::other("there is no worker"))?;
+        // Its first answer says that it is set up; after the second it goes
+        // back to accept, about when the signal arrives.
+        let question = Question::ask(&scene.target, scene.dialect())?;
+        lost += usize::from(question.answer().is_err());
+        let question = Question::ask(&scene.target, scene.dialect())?;
+        spin_until(Instant::now() + trial.moment(SPIN));
+        let asked = Instant::now();
+        server::kill(worker, "TERM")?;
+        let died = scene.server.wait_for("a death", |event| event.is_of("died", worker))?;
+        took.push(died.at.saturating_duration_since(asked));
+        victim = scene.server.wait_for("an heir", |event| event.name == "respawn")?.pid;
+        lost += usize::from(question.answer().is_err());
+    }
+    scene.server.stop()?;
+    trial.note(format_args!("{times} SIGTERM just before accept, all gone and replaced"));
     trial.within(LIMIT, "to die", &took);
     trial.none("connections lost", lost);
     Ok(())
@@ -32,6 +65,13 @@ pub fn kill(trial: &mut Trial) -> io::Result<()> {
     trial.note(format_args!("{times} SIGKILL at random moments, all replaced"));
     trial.within(LIMIT, "noticed after", &took);
     Ok(())
+}
+
+/// Waits for a moment that no timer could hit.
+fn spin_until(moment: Instant) {
+    while Instant::now() < moment {
+        std::hint::spin_loop();
+    }
 }
 
 /// Signals one random worker after another, and waits for each to be replaced;

@@ -10,6 +10,9 @@ use crate::load::PATIENCE;
 use crate::server::{self, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0"];
+/// How many sockets main binds besides, before its handlers are in place: the
+/// longer that takes, the more signals arrive in it.
+const SOCKETS: usize = 16;
 /// All that does not mean stop.
 const HARMLESS: &[&str] =
     &["USR1", "HUP", "USR2", "TTIN", "TTOU", "VTALRM", "WINCH", "PIPE", "CHLD"];
@@ -20,9 +23,12 @@ pub fn signals(trial: &mut Trial) -> io::Result<()> {
     let (mut sent, mut stopped, mut bad_ends) = (0, 0, 0);
     let mut took = Times::default();
     for _ in 0..times {
-        let mut scene = Scene::begin(Program::Basic, Family::Tcp, OPTIONS)?;
+        let options = [OPTIONS, &["--bind", "127.0.0.1:0"].repeat(SOCKETS)].concat();
+        let mut scene = Scene::begin(Program::Basic, Family::Tcp, &options)?;
         let main = scene.server.pid();
         wait_for_first_line(main)?;
+        // The first one at once, before a thread could be started for more.
+        server::kill(main, trial.pick(HARMLESS))?;
         let shuffled = (0..64).map(|_| trial.pick(HARMLESS)).collect();
         let stream = Stream::start(vec![main], shuffled, Duration::from_micros(50));
         scene.server.wait_for("a current generation", |event| event.name == "current")?;

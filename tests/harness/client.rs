@@ -112,7 +112,7 @@ impl Held {
     }
 
     /// Whether the other end is gone without a last word.
-    pub fn was_cut_off(mut self) -> bool {
+    pub fn ends_without_a_word(mut self) -> bool {
         let mut rest = String::new();
         match self.0.read_to_string(&mut rest) {
             Ok(_) => rest.is_empty(),

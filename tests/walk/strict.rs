@@ -787,9 +787,17 @@ impl Check<'_> {
         let free = !world.has_attempt() && world.alive() < MOST_ALIVE;
         self.expect(!(world.reload_owed && free), "invariant 5 (no reload is lost)");
         if world.reload_owed && !world.has_attempt() {
-            let leaving = |truth: &&Truth| truth.is_there() && truth.counts() && !truth.serves();
-            let oldest = world.truths.iter().find(leaving);
-            let hurried = oldest.is_some_and(|oldest| oldest.heard >= Heard::Int);
+            let leaving = |life: &Life| match *life {
+                Life::Leaving { step: Step::Asked { interrupt }, .. } => Some(interrupt),
+                Life::Leaving { step: Step::Pressed { .. }, .. } => Some(self.now),
+                Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. }
+                | Life::Spawning
+                | Life::Starting { .. }
+                | Life::Probation { .. }
+                | Life::Current { .. } => None,
+            };
+            let oldest = world.plan.members.iter().find_map(|member| leaving(&member.life));
+            let hurried = oldest.is_some_and(|due| due <= self.now.after(Millis(1_000)));
             self.expect(hurried, "invariant 3 (for a fourth generation the oldest hurries)");
         }
         let serving = world.current.is_some_and(|current| world.serves(current));
