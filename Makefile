@@ -35,17 +35,19 @@ basic: panzer examples
 stubborn: panzer examples
 	./panzer $(EXAMPLES)/stubborn
 
-test: panzer
+test: panzer examples
 	PANZER_BIN="$$PWD/panzer" $(CARGO) test --target-dir $(TARGET)
 
 # One test over and over: make again T=a_first_sigint N=200
-again: panzer
+again: panzer examples
 	i=0; while [ $$i -lt $(N) ]; do \
 	  PANZER_BIN="$$PWD/panzer" $(CARGO) test --quiet --target-dir $(TARGET) '$(T)' || exit 1; \
 	  i=$$((i + 1)); echo "$$i of $(N)"; \
 	done
 
-soak: panzer examples
+# Everything by the thousand: SEED=n repeats, QUICK=1 takes a minute.
+soak: panzer
+	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
 	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench soak --target-dir $(TARGET)
 
 bench: panzer

@@ -19,9 +19,9 @@
 //! `PANZER_BIN` names another panzer, `HTTP_BIN` another program to run.
 
 // Each bench uses its own part of what they share.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod load;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod server;
 
 use std::ffi::OsStr;
@@ -30,7 +30,7 @@ use std::ops::Range;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Instant;
 
-use load::{Failure, Load, Plan, Report, Target};
+use load::{Dialect, Failure, Load, PATIENCE, Plan, Report, Target};
 use server::{Event, Place, Server};
 
 /// How many ask at the same time.
@@ -127,11 +127,18 @@ impl Run {
             Family::Unix => Target::Unix(place.join("http.sock")),
         };
         let (http, address) = (server::example("http")?, target.address());
-        let mut server = Server::start(&place, OPTIONS, &[http.as_ref(), OsStr::new(&address)])?;
+        let mut server = Server::start(OPTIONS, &[http.as_ref(), OsStr::new(&address)])?;
         let first = server.wait_for("a current generation", |event| event.name == "current")?;
 
         let requests_per_connection = self.requests_per_connection;
-        let plan = Plan { target, clients: CLIENTS, requests_per_connection, limit: None };
+        let plan = Plan {
+            target,
+            dialect: Dialect::Http,
+            patience: PATIENCE,
+            clients: CLIENTS,
+            requests_per_connection,
+            limit: None,
+        };
         let load = Load::start(&plan);
         load.wait_for(WARM_UP)?;
         let windows = self.change_all(&mut server, &first)?;

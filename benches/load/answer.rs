@@ -1,4 +1,5 @@
-//! Reads the answers of the `http` example, and believes nothing else.
+//! Reads the answers of the `http` and `basic` examples, and believes nothing
+//! else.
 //!
 //! Pure: no socket, no clock.
 
@@ -9,7 +10,7 @@ pub struct Answer {
     pub generation: u32,
     /// The slot of the worker that answered.
     pub slot: u16,
-    /// The worker's pid.
+    /// The worker's pid; 0 from `basic`, which does not tell.
     pub pid: u32,
     /// Whether another request may follow on this connection.
     pub keeps_alive: bool,
@@ -36,6 +37,15 @@ pub fn parse(received: &[u8]) -> Parsed {
         Some(answer) if body.len() == length => Parsed::Complete(answer),
         Some(_) | None => Parsed::Wrong,
     }
+}
+
+/// Reads the one line of `basic`, of which `received` is all that came.
+pub fn parse_line(received: &[u8]) -> Option<Answer> {
+    let line = str::from_utf8(received).ok()?.strip_suffix('\n')?;
+    let (generation, slot) =
+        line.strip_prefix("hello from generation ")?.split_once(", worker ")?;
+    let (generation, slot) = (generation.parse().ok()?, slot.parse().ok()?);
+    Some(Answer { generation, slot, pid: 0, keeps_alive: false })
 }
 
 /// Reads the length of the body, and whether the connection goes on.

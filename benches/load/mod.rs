@@ -5,14 +5,15 @@
 //! is counted by what the client saw ([`Failure`]) and by whether its connection
 //! was fresh. A `Connection: close` in an answer is honoured.
 //!
-//! Reusable by every bench that needs clients of the `http` example: start a
-//! [`Load`], wait until enough is done, finish it, and ask the [`Report`].
+//! Reusable by every bench that needs clients of the `http` or the `basic`
+//! example: start a [`Load`], wait until enough is done, finish it, and ask the
+//! [`Report`]. A single [`Question`] can be asked now and answered later.
 
 mod answer;
+mod question;
 mod report;
 
-use std::fmt::Write as _;
-use std::io::{self, Error, ErrorKind, Read, Write};
+use std::io::{self, Error, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -22,9 +23,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use answer::Answer;
+pub use question::{Dialect, Question};
 pub use report::Report;
-
-use answer::Parsed;
 
 /// Long enough for any machine; only a failing run ever waits it out.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,9 +51,9 @@ impl Target {
     }
 
     /// Connects. To a Unix socket this blocks while the queue is full.
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&self, patience: Duration) -> io::Result<TcpStream> {
         let stream = match self {
-            Self::Tcp(address) => TcpStream::connect_timeout(address, PATIENCE)?,
+            Self::Tcp(address) => TcpStream::connect_timeout(address, patience)?,
             // std's stream calls are those of any stream socket.
             Self::Unix(path) => TcpStream::from(OwnedFd::from(UnixStream::connect(path)?)),
         };
@@ -71,6 +71,10 @@ impl Target {
 pub struct Plan {
     /// Whom to ask.
     pub target: Target,
+    /// How to ask.
+    pub dialect: Dialect,
+    /// How long to try to connect.
+    pub patience: Duration,
     /// How many ask at the same time.
     pub clients: usize,
     /// How many requests a connection is used for; the last one of them says
@@ -116,13 +120,12 @@ impl Failure {
 
     /// What it means that there is no connection.
     fn of_connecting(error: &Error) -> Self {
-        if error.kind() == ErrorKind::ConnectionRefused {
-            Self::Refused
-        } else if error.kind() == ErrorKind::TimedOut {
-            Self::TimedOut
-        } else {
-            Self::Unconnected
-        }
+        if error.kind() == ErrorKind::ConnectionRefused { Self::Refused } else { Self::Unconnected }
+    }
+
+    /// Whether the kernel had accepted what then was not answered.
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::Refused | Self::Unconnected)
     }
 
     /// What a read or write that failed after `received` bytes means.
@@ -261,7 +264,7 @@ impl Client {
     /// Uses one connection up.
     fn converse(&mut self) -> Result<(), Failure> {
         let start = Instant::now();
-        let mut stream = match self.plan.target.connect() {
+        let mut stream = match self.plan.target.connect(self.plan.patience) {
             Ok(stream) => stream,
             Err(error) => {
                 let failure = Failure::of_connecting(&error);
@@ -271,7 +274,7 @@ impl Client {
         for used in 0..self.plan.requests_per_connection {
             let start = if used == 0 { start } else { Instant::now() };
             let is_last = used + 1 == self.plan.requests_per_connection;
-            let outcome = ask(&mut stream, is_last);
+            let outcome = self.plan.dialect.ask(&mut stream, is_last);
             let answer = self.note(start, used > 0, outcome)?;
             if !answer.keeps_alive || self.is_over() {
                 break;
@@ -291,28 +294,5 @@ impl Client {
         self.progress.with(|count| count.done += 1);
         self.progress.has_moved.notify_all();
         outcome
-    }
-}
-
-/// Sends one request and reads its whole answer.
-fn ask(stream: &mut TcpStream, is_last: bool) -> Result<Answer, Failure> {
-    let mut request = String::from("GET / HTTP/1.1\r\nHost: bench\r\n");
-    let _ = write!(request, "{}\r\n", if is_last { "Connection: close\r\n" } else { "" });
-    stream.write_all(request.as_bytes()).map_err(|error| Failure::of(&error, 0))?;
-    let mut received = Vec::new();
-    loop {
-        let mut bytes = [0; 1024];
-        match stream.read(&mut bytes) {
-            Ok(0) if received.is_empty() => return Err(Failure::Closed),
-            Ok(0) => return Err(Failure::Short),
-            Ok(length) => received.extend_from_slice(&bytes[..length]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::of(&error, received.len())),
-        }
-        match answer::parse(&received) {
-            Parsed::Partial => {}
-            Parsed::Complete(answer) => return Ok(answer),
-            Parsed::Wrong => return Err(Failure::Wrong),
-        }
     }
 }

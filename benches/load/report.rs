@@ -46,6 +46,27 @@ impl Report {
         self.records.iter().filter(|record| record.outcome.is_err()).count()
     }
 
+    /// How many connections that the kernel had accepted were not answered.
+    pub fn losses(&self) -> usize {
+        let failures = self.records.iter().filter_map(|record| record.outcome.err());
+        failures.filter(|failure| failure.is_loss()).count()
+    }
+
+    /// How many requests were answered.
+    pub fn answers(&self) -> usize {
+        self.records.iter().filter(|record| record.outcome.is_ok()).count()
+    }
+
+    /// The failures by what they were, as `3 refused, 1 reset-0`; empty when
+    /// there were none.
+    pub fn summary(&self) -> String {
+        let count = |failure| self.failed(failure, false) + self.failed(failure, true);
+        let counts = Failure::ALL.iter().map(|(failure, name)| (count(*failure), name));
+        let words =
+            counts.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
+        words.collect::<Vec<_>>().join(", ")
+    }
+
     /// How many generations answered.
     pub fn generations(&self) -> usize {
         let answers = self.records.iter().filter_map(|record| record.outcome.ok());

@@ -1,63 +1,41 @@
 //! A panzer of our own: started, listened to, signalled, and always ended.
 //!
-//! What it does is known from its events, read from a pipe: nobody looks at the
-//! process table and nobody naps. The pipe ends when panzer does, because no
-//! other process has it.
+//! What it does is known from two pipes. One carries its events and ends when
+//! panzer does, because no other process has it. The other is the standard error
+//! of the whole tree: its end proves that nobody is left. Nobody naps, and
+//! everything that waits has [`PATIENCE`].
 //!
-//! Signals go through the shell's `kill`, because safe Rust has no other way.
-//! They go to panzer while it is our child and not reaped, and to monitors
-//! whose death panzer has not yet told.
+//! Signals go to panzer while it is our child and not reaped, and to monitors
+//! and workers whose death panzer has not yet told.
+
+mod ear;
+mod event;
+pub mod process;
+mod shell;
+mod strace;
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Error};
+use std::fs;
+use std::io::{self, Error};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio, id};
+use std::process::{Child, Command, ExitStatus, Stdio, id};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::load::PATIENCE;
+use ear::{Ear, Silence};
+
+pub use event::{Event, Line};
+pub use shell::{kill, kill_all};
+pub use strace::Strace;
 
 /// Moves the events to the pipe that std made for the standard output, lets
 /// that output go where the log goes, and becomes panzer under the same pid.
-const REDIRECT: &str = r#"exec "$0" "$@" 3>&1 1>&2"#;
+pub const REDIRECT: &str = r#"exec "$0" "$@" 3>&1 1>&2"#;
 
 /// How long panzer may take to end everything when a run has failed.
 const MERCY: Duration = Duration::from_secs(10);
-
-/// One line of `--event-fd`.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// What happened: `ready`, `current`, `died` …
-    pub name: String,
-    /// The generation that it happened to.
-    pub generation: Option<u32>,
-    /// The process that it happened to.
-    pub pid: Option<u32>,
-    /// The line as it came.
-    pub line: String,
-}
-
-impl Event {
-    fn parse(line: String) -> Self {
-        let number = |key| value(&line, key).and_then(|number| number.parse().ok());
-        let name = value(&line, "event").unwrap_or_default().trim_matches('"').to_string();
-        Self { name, generation: number("gen"), pid: number("pid").filter(|pid| *pid > 1), line }
-    }
-
-    /// Whether it is the event `name` of this generation.
-    pub fn is(&self, name: &str, generation: u32) -> bool {
-        self.name == name && self.generation == Some(generation)
-    }
-}
-
-/// The text of a value in a flat JSON object whose strings hold no comma.
-fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    let (_, rest) = line.split_once(&format!("\"{key}\":"))?;
-    rest.split([',', '}']).next().map(str::trim)
-}
 
 /// A directory of our own, gone when dropped.
 pub struct Place {
@@ -93,23 +71,29 @@ impl Drop for Place {
 /// A running panzer.
 pub struct Server {
     child: Child,
-    events: Receiver<Event>,
-    /// Everything that it has told so far.
-    told: Vec<Event>,
-    log: PathBuf,
+    events: Ear<Event>,
+    log: Ear<Line>,
 }
 
 impl Server {
-    /// Starts `panzer OPTIONS -- COMMAND`, with its pid file and log in `place`.
+    /// Starts `panzer OPTIONS -- COMMAND`.
     ///
     /// # Errors
     ///
-    /// When the shell or the log file cannot be had. That panzer itself cannot
-    /// be started is told by the end of its events.
-    pub fn start(place: &Place, options: &[&str], command: &[&OsStr]) -> io::Result<Self> {
-        let log = place.join("log");
+    /// When the shell cannot be had. That panzer itself cannot be started is
+    /// told by the end of its events.
+    pub fn start(options: &[&str], command: &[&OsStr]) -> io::Result<Self> {
+        Self::start_by(REDIRECT, options, command)
+    }
+
+    /// The same, by a shell script that ends as [`REDIRECT`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn start_by(script: &str, options: &[&str], command: &[&OsStr]) -> io::Result<Self> {
         let mut child = Command::new("sh")
-            .args(["-c", REDIRECT])
+            .args(["-c", script])
             .arg(panzer())
             .args(["--event-fd", "3"])
             .args(options)
@@ -117,10 +101,11 @@ impl Server {
             .args(command)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log)?)
+            .stderr(Stdio::piped())
             .spawn()?;
-        let pipe = child.stdout.take().expect("it was asked for");
-        Ok(Self { child, events: listen(pipe), told: Vec::new(), log })
+        let events = child.stdout.take().expect("it was asked for");
+        let log = child.stderr.take().expect("it was asked for");
+        Ok(Self { child, events: Ear::new(events), log: Ear::new(log) })
     }
 
     /// Blocks until panzer tells an event that `is_it`.
@@ -129,31 +114,72 @@ impl Server {
     ///
     /// When it ends or [`PATIENCE`] does; says what it told and logged.
     pub fn wait_for(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) -> io::Result<Event> {
+        self.events.wait_for(is_it).map_err(|silence| self.complaint(what, silence))
+    }
+
+    /// Blocks until somebody of the tree logs a line that `is_it`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::wait_for`].
+    pub fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> io::Result<Line> {
+        let found = self.log.wait_for(|line| is_it(&line.text));
+        found.map_err(|silence| self.complaint(what, silence))
+    }
+
+    /// Blocks until the next line of the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::wait_for`].
+    pub fn next_line(&mut self, what: &str) -> io::Result<Line> {
+        self.wait_for_line(what, |_| true)
+    }
+
+    /// Takes in events until `moment`, or their end.
+    pub fn listen_until(&mut self, moment: Instant) {
+        let _ = self.events.hear(moment, |_| false);
+    }
+
+    /// Blocks until nobody of the whole tree is left, and says since when.
+    ///
+    /// # Errors
+    ///
+    /// When somebody is after [`PATIENCE`]; says what they told and logged.
+    pub fn wait_for_nobody(&mut self) -> io::Result<Instant> {
+        let left = |silence| match silence {
+            Silence::End => Ok(()),
+            Silence::Patience => Err(silence),
+        };
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(left) {
-                Ok(event) => {
-                    self.told.push(event.clone());
-                    if is_it(&event) {
-                        return Ok(event);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(self.complaint(&format!("{PATIENCE:?} without {what}")));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(self.complaint(&format!("panzer ended before {what}")));
-                }
-            }
+        let events = self.events.hear(deadline, |_| false).map(drop).or_else(left);
+        let log = self.log.hear(deadline, |_| false).map(drop).or_else(left);
+        match events.and(log) {
+            Ok(()) => Ok(self.log.ended_at().unwrap_or(deadline)),
+            Err(silence) => Err(self.complaint("everybody's end", silence)),
         }
+    }
+
+    /// All that panzer has told, as far as it was waited for.
+    pub fn told(&self) -> &[Event] {
+        self.events.heard()
+    }
+
+    /// All that was logged, as far as it was waited for.
+    pub fn logged(&self) -> &[Line] {
+        self.log.heard()
     }
 
     /// The monitor of a generation, as far as panzer has told.
     pub fn monitor(&self, generation: u32) -> Option<u32> {
         let names = ["started", "ready", "current"];
         let is_it = |event: &&Event| names.iter().any(|name| event.is(name, generation));
-        self.told.iter().filter(is_it).find_map(|event| event.pid)
+        self.told().iter().filter(is_it).find_map(|event| event.pid)
+    }
+
+    /// The process id of panzer, which never changes.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal, named without `SIG`, to panzer itself.
@@ -165,38 +191,38 @@ impl Server {
         kill(self.child.id(), signal)
     }
 
-    /// Asks panzer to stop gracefully, and waits until it is gone.
+    /// Asks panzer to stop gracefully, and waits until everybody is gone.
     ///
     /// # Errors
     ///
     /// When it is gone already or does not go within [`PATIENCE`].
     pub fn stop(mut self) -> io::Result<ExitStatus> {
         self.signal("TERM")?;
-        if !self.has_run_dry(PATIENCE) {
-            return Err(self.complaint("panzer does not stop"));
-        }
+        self.wait_for_nobody()?;
+        self.status()
+    }
+
+    /// How panzer ended; blocks until it has.
+    ///
+    /// # Errors
+    ///
+    /// Whatever waitpid(2) says.
+    pub fn status(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
 
-    /// Whether the events come to their end within `patience`.
-    fn has_run_dry(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(left) {
-                Ok(_) => {}
-                Err(error) => return error == RecvTimeoutError::Disconnected,
-            }
-        }
-    }
-
-    /// An error with all that panzer told, and the end of its log.
-    fn complaint(&self, what: &str) -> Error {
-        let told = self.told.iter().map(|event| event.line.as_str());
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+    /// An error with the end of what panzer told and of the log.
+    fn complaint(&mut self, what: &str, silence: Silence) -> Error {
+        let how = match silence {
+            Silence::End => format!("the end came before {what}"),
+            Silence::Patience => format!("{PATIENCE:?} without {what}"),
+        };
+        let now = Instant::now();
+        let _ = (self.events.hear(now, |_| false), self.log.hear(now, |_| false));
+        let told = self.told().iter().map(|event| event.line.as_str()).collect();
+        let log = self.logged().iter().map(|line| line.text.as_str()).collect();
         let tail = |lines: Vec<&str>| lines[lines.len().saturating_sub(40)..].join("\n  ");
-        let (told, log) = (tail(told.collect()), tail(log.lines().collect()));
-        Error::other(format!("{what}\nevents:\n  {told}\nlog:\n  {log}"))
+        Error::other(format!("{how}\nevents:\n  {}\nlog:\n  {}", tail(told), tail(log)))
     }
 }
 
@@ -204,37 +230,16 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            if self.signal("QUIT").is_err() || !self.has_run_dry(MERCY) {
+            let mercy = Instant::now() + MERCY;
+            let has_ended = |server: &mut Self| {
+                matches!(server.events.hear(mercy, |_| false), Err(Silence::End))
+            };
+            if self.signal("QUIT").is_err() || !has_ended(self) {
                 let _ = self.child.kill();
             }
             let _ = self.child.wait();
         }
     }
-}
-
-/// Reads the events in a thread of its own, until the pipe ends.
-fn listen(pipe: ChildStdout) -> Receiver<Event> {
-    let (sender, events) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            if sender.send(Event::parse(line)).is_err() {
-                return;
-            }
-        }
-    });
-    events
-}
-
-/// Sends a signal, named without `SIG`, to a process that cannot have been
-/// replaced by a stranger: see above.
-///
-/// # Errors
-///
-/// When the process is gone.
-pub fn kill(pid: u32, signal: &str) -> io::Result<()> {
-    let script = r#"kill -s "$0" "$1""#;
-    let status = Command::new("sh").args(["-c", script, signal]).arg(pid.to_string()).status()?;
-    if status.success() { Ok(()) } else { Err(Error::other(format!("no process {pid}"))) }
 }
 
 /// An address on the loopback that nobody listened on a moment ago.
@@ -274,8 +279,8 @@ pub fn example(name: &str) -> io::Result<PathBuf> {
         Command::new(cargo).args(arguments).status()?;
     }
     let path = folder.join("examples").join(name);
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(Error::other(format!("{} is not there: cargo build --example {name}", path.display())))
+    let other = folder.with_file_name("debug").join("examples").join(name);
+    [path, other].into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Error::other(format!("there is no example {name}: cargo build --example {name}"))
+    })
 }

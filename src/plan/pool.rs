@@ -20,8 +20,11 @@
 //! Every event costs time linear in the number of slots, most of them less.
 
 mod row;
+mod words;
 
-use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
+pub use words::{Action, Authority, Event, Report, Rules, Sender};
+
+use crate::types::{Exit, Millis, Pid, Slot, Tick};
 use alloc::vec::Vec;
 use row::{Place, Row, Stage, Told, Worker};
 
@@ -34,143 +37,6 @@ const SIGKILL: u8 = 9;
 /// The most forks between two looks at the world: with thousands of slots to
 /// fill, a stop must not wait for the last of them.
 const FORKS_AT_ONCE: usize = 32;
-
-/// What the pool keeps to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rules {
-    /// The number of workers, at most [`Slot::LAST`].
-    pub count: u16,
-    /// From the SIGTERM of a graceful stop to its SIGINT.
-    pub timeout: Millis,
-    /// How long an empty slot waits.
-    pub backoff: Backoff,
-    /// Makes this pool's jitter differ from another's.
-    pub seed: u32,
-}
-
-/// Who escalates a stop that is not obeyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authority {
-    /// We do: nobody is above us.
-    Own,
-    /// Main does, unless our own timeout is shorter than this one of main's.
-    Main {
-        /// What main gives a generation from SIGTERM to SIGINT.
-        timeout: Millis,
-    },
-}
-
-/// Who sent a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
-    /// The main process above us.
-    Main,
-    /// Anybody else: an operator, a terminal, a service manager.
-    Stranger,
-}
-
-/// Something that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
-    /// [`Action::Fork`] made this process.
-    Forked {
-        /// The slot that was to be filled.
-        slot: Slot,
-        /// The new worker.
-        pid: Pid,
-    },
-    /// [`Action::Fork`] made nothing.
-    ForkFailed {
-        /// The slot that is still empty.
-        slot: Slot,
-    },
-    /// Somebody says that this worker of this slot serves. Ignored unless it is
-    /// in that slot.
-    Ready {
-        /// The slot it claims to fill.
-        slot: Slot,
-        /// The process it claims to be.
-        pid: Pid,
-    },
-    /// A child was reaped. Ignored unless it is a worker.
-    Exited {
-        /// Who it was.
-        pid: Pid,
-        /// How it ended.
-        exit: Exit,
-    },
-    /// Stop gracefully. Once a stop has begun, this changes nothing.
-    Stop,
-    /// Stop now, with or without a [`Event::Stop`] before.
-    StopNow {
-        /// Who wants that: under main's clock only main's word leaves the
-        /// SIGKILL to main.
-        by: Sender,
-    },
-    /// Main has died: stop gracefully, by our own clock.
-    MainGone,
-    /// We could not run for so long, and nobody pays for it: every deadline
-    /// moves back. Comes before the other events of the same waking.
-    Overslept {
-        /// The time that was lost.
-        by: Millis,
-    },
-    /// [`Pool::deadline`] has passed.
-    Timer,
-}
-
-/// Something to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Fork a worker; answered with [`Event::Forked`] or [`Event::ForkFailed`].
-    Fork {
-        /// The slot that it fills.
-        slot: Slot,
-    },
-    /// Send this signal to this worker, which has not been reaped.
-    Signal {
-        /// The worker.
-        pid: Pid,
-        /// SIGTERM, SIGINT or SIGKILL.
-        signal: Signal,
-    },
-    /// For the first and only time, every slot has a ready worker.
-    AnnounceReady,
-    /// The stop is complete: nobody is left, and no event matters any more.
-    Finish {
-        /// Whether a worker had to be ended with SIGKILL.
-        killed: bool,
-    },
-    /// Something to put into the log and on the board.
-    Tell(Report),
-}
-
-/// What the log and the board want to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Report {
-    /// A worker is dead.
-    Died {
-        /// The slot it filled.
-        slot: Slot,
-        /// Who it was.
-        pid: Pid,
-        /// How it ended.
-        exit: Exit,
-        /// From its fork to its reaping.
-        lived: Millis,
-        /// Whether we had told it to leave.
-        asked: bool,
-        /// When the slot will be filled again; `None`: never.
-        next: Option<Tick>,
-    },
-    /// A worker could not be made.
-    ForkFailed {
-        /// The slot that is still empty.
-        slot: Slot,
-        /// When the next attempt is due; `None`: never.
-        next: Option<Tick>,
-    },
-}
 
 /// What all slots are about. The times are kept whoever's clock counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

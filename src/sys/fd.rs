@@ -272,15 +272,41 @@ pub fn signal_on_hangup(fd: Borrowed<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether something is open at `number` that came to us through an exec.
+///
+/// Exec closes what is close-on-exec, and all that we open ourselves is: so a
+/// number that is none of ours by the word of somebody else is told apart from
+/// one that became ours meanwhile.
+#[must_use]
+pub fn is_inherited(number: libc::c_int) -> bool {
+    // SAFETY: F_GETFD touches no memory; a closed number is EBADF.
+    check(unsafe { libc::fcntl(number, libc::F_GETFD) })
+        .is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
 /// Takes over a descriptor that was inherited, and makes it close-on-exec.
 ///
-/// `None` when nothing is open there. The caller names each number once: what
-/// was inherited is named by its environment, which is taken out when read.
+/// `None` when nothing is open there, or something that was not inherited. The
+/// caller names each number once: what was inherited is named by its
+/// environment, which is taken out when read.
 pub fn adopt(number: u32) -> Option<Fd> {
     let number = libc::c_int::try_from(number).ok().filter(|number| *number > 2)?;
-    // SAFETY: F_SETFD takes a number and touches no memory; a closed one is EBADF.
-    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).ok()?;
+    if !is_inherited(number) {
+        return None;
+    }
+    close_on_exec(Borrowed::trusted(number)).ok()?;
     Some(Fd::own(number))
+}
+
+/// Closes `fd` in whatever this process, or a child of it, executes.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is closed.
+pub fn close_on_exec(fd: Borrowed<'_>) -> Result<()> {
+    // SAFETY: `fd` is open while borrowed; F_SETFD takes a number.
+    check(unsafe { libc::fcntl(fd.number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    Ok(())
 }
 
 /// Opens `/dev/null` on those of the descriptors 0, 1 and 2 that are closed,

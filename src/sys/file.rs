@@ -87,6 +87,8 @@ pub fn identity_at(path: &CStr) -> Result<Identity> {
 pub enum Mode {
     /// To read.
     Read,
+    /// To read, never waiting: neither for a FIFO's writer nor for bytes.
+    ReadNonblocking,
     /// To read and write.
     ReadWrite,
     /// To write, never waiting: neither for a FIFO's reader nor for room.
@@ -101,6 +103,7 @@ pub enum Mode {
 pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
     let flags = match mode {
         Mode::Read => libc::O_RDONLY,
+        Mode::ReadNonblocking => libc::O_RDONLY | libc::O_NONBLOCK,
         Mode::ReadWrite => libc::O_RDWR,
         Mode::WriteNonblocking => libc::O_WRONLY | libc::O_NONBLOCK,
     } | libc::O_CLOEXEC
@@ -177,13 +180,17 @@ pub fn same(one: &CStr, other: &CStr) -> bool {
     one.is_some() && one == identity(other)
 }
 
-/// Reads a whole file of at most `most` bytes.
+/// Reads a whole file of at most `most` bytes. Never waits for a writer.
 ///
 /// # Errors
 ///
-/// Those of [`open`] and read(2); `EFBIG` when it is larger.
+/// Those of [`open`] and read(2); `ESPIPE` for a pipe, which cannot be read
+/// again; `EFBIG` when it is larger.
 pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
-    let file = open(path, Mode::Read)?;
+    let file = open(path, Mode::ReadNonblocking)?;
+    if identity(file.borrow())?.kind() == Kind::Pipe {
+        return Err(Errno(libc::ESPIPE));
+    }
     let mut bytes = alloc::vec![0; most + 1];
     let mut length = 0;
     loop {

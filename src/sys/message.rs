@@ -53,6 +53,9 @@ fn header(bytes: &mut libc::iovec, control: &mut Control, length: usize) -> libc
 /// # Errors
 ///
 /// `EAGAIN` when none is there.
+// Inlined into its one caller it would make that frame larger, and with it
+// every access to the frame.
+#[inline(never)]
 pub fn receive(socket: Borrowed<'_>) -> Result<Message> {
     let mut bytes = alloc::vec![0; MOST_BYTES];
     let mut control: Control = [0; 160];

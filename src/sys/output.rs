@@ -5,7 +5,7 @@
 //! terminal, and a pipe before that, is opened anew for ourselves; a regular
 //! file does not wait for anybody.
 
-use super::fd::{self, Borrowed, Fd};
+use super::fd::{self, Borrowed, Fd, Standard};
 use super::file::{self, Kind, Mode};
 use super::poll::{self, Source};
 use super::signal;
@@ -48,10 +48,17 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// `EBADF` when it is not open.
+    /// `EBADF` when it is not open, or is one of our own by now.
     pub fn named(number: libc::c_int) -> Result<Self> {
         let fd = Borrowed::trusted(number);
+        if !fd::is_inherited(number) {
+            return Err(Errno(libc::EBADF));
+        }
         file::identity(fd)?;
+        if number > Standard::Error as libc::c_int {
+            // Ours from now on, whoever else names this number.
+            fd::close_on_exec(fd)?;
+        }
         Ok(Self::new(fd))
     }
 

@@ -95,6 +95,9 @@ pub const KNOWN: &[Known] = &[
 /// # Errors
 ///
 /// The first thing that is wrong with it, unless it asks for help or version.
+// Inlined into its one caller it would make that frame larger, and with it
+// every access to the frame.
+#[inline(never)]
 pub fn parse(args: &[&CStr]) -> Result<Request, Usage> {
     let mut reader = Reader { options: Options::default(), rest: args };
     let mut wrong = None;

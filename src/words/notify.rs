@@ -108,17 +108,15 @@ pub fn parse(datagram: &[u8]) -> Notice<'_> {
     };
     let (mut keep, mut remove, mut name, mut news) = (false, false, None, None);
     for line in datagram.split(|&byte| byte == b'\n') {
-        match cut(line, b'=') {
-            Some((b"READY", b"1")) => notice.ready = true,
-            Some((b"STOPPING", b"1")) => notice.stopping = true,
-            Some((b"BARRIER", b"1")) => notice.barrier = true,
-            Some((b"FDSTORE", b"1")) => keep = true,
-            Some((b"FDSTOREREMOVE", b"1")) => remove = true,
-            Some((b"FDNAME", value)) => name = name.or(Some(value)),
-            Some((b"STATUS", value)) => notice.status = notice.status.or(Some(value)),
-            Some((b"X_PANZER", value)) => news = news.or(Some(value)),
-            Some(_) | None => {}
-        }
+        let value = |key: &[u8]| line.strip_prefix(key);
+        notice.ready |= line == READY;
+        notice.stopping |= line == b"STOPPING=1";
+        notice.barrier |= line == b"BARRIER=1";
+        keep |= line == b"FDSTORE=1";
+        remove |= line == b"FDSTOREREMOVE=1";
+        name = name.or_else(|| value(b"FDNAME="));
+        news = news.or_else(|| value(b"X_PANZER="));
+        notice.status = notice.status.or_else(|| value(b"STATUS="));
     }
     notice.news = news.and_then(News::parse).unwrap_or(News::None);
     let name = name.filter(|name| fdname::is_valid(name));

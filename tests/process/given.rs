@@ -162,3 +162,20 @@ fn a_workers_child_finds_an_empty_mask_and_the_same_dispositions() {
     panzer.expect_current(1);
     panzer.stop();
 }
+
+#[test]
+fn an_environment_file_that_is_a_pipe_fails_the_reload_and_never_holds_main_up() {
+    let place = Place::new();
+    let file = place.write("env", "COLOUR=blue\n");
+    let option = format!("--env-file={}", file.display());
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1", &option]);
+    let mut panzer = setup.start();
+    panzer.expect_current(1);
+    std::fs::remove_file(&file).expect("it is ours");
+    place.gate("env");
+    panzer.signal(Signal::Usr1);
+    panzer.expect("failed", 2);
+    place.program("env", b"COLOUR=green\n");
+    panzer.reload(3);
+    panzer.stop();
+}

@@ -75,6 +75,37 @@ fn an_address_that_is_taken_is_status_1_and_nothing_is_started() {
 }
 
 #[test]
+fn more_sockets_than_are_kept_are_status_1_and_nothing_is_started() {
+    let binds: Vec<_> = (0..129).map(|_| "--bind=127.0.0.1:0").collect();
+    let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&binds).start();
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count("started"), 0);
+    assert_eq!(panzer.count_lines("which is one too many"), 1);
+}
+
+#[test]
+fn an_event_descriptor_that_is_closed_is_status_1_and_never_one_of_ours() {
+    for number in 3..10 {
+        let option = format!("--event-fd={number}");
+        let setup = Setup::new(&example("witness"), &["run=idle"]).options(&[&option]);
+        let mut panzer = setup.redirect("3>&-").start();
+        assert_eq!(panzer.end(), End::Status(1), "{number}");
+        assert_eq!(panzer.count_lines(&format!("descriptor {number}: ")), 1);
+    }
+}
+
+#[test]
+fn a_wrong_word_about_inherited_sockets_costs_main_none_of_its_descriptors() {
+    let script = r#"LISTEN_PID=$$ LISTEN_FDS=30 exec "$0" "$@""#;
+    let setup = Setup::new(&example("witness"), &["listen=127.0.0.1:0", "run=idle"]);
+    let setup = setup.options(&["-n1", "--bind=127.0.0.1:0"]);
+    let mut panzer = setup.through("sh".as_ref(), &["-c", script]).start();
+    panzer.expect_current(1);
+    panzer.reload(2);
+    panzer.stop();
+}
+
+#[test]
 fn the_command_is_relative_to_the_directory_that_is_entered() {
     let place = Place::new();
     place.app(&example("witness"), &["run=idle"]);

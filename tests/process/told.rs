@@ -127,3 +127,14 @@ fn every_event_is_one_object_with_a_time_that_never_goes_back() {
     assert_eq!(names.first(), Some(&"started"));
     assert_eq!(names.last(), Some(&"stopped"));
 }
+
+#[test]
+fn a_flood_of_messages_that_are_refused_is_few_lines() {
+    let large = format!("notify={}", "x".repeat(5_000));
+    let words: Vec<_> = (0..60).map(|_| &*large).chain(["run=idle"]).collect();
+    let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1"]).start();
+    panzer.expect_current(1);
+    let mut panzer = panzer.stop();
+    let lines = panzer.count_lines("is too large: ignored");
+    assert!((1..30).contains(&lines), "{lines} lines");
+}

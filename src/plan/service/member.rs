@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 const INT_TO_KILL: Millis = Millis(2_000);
 /// From SIGINT to SIGKILL when a stop is to be now.
 const NOW_TO_KILL: Millis = Millis(1_000);
+/// What a generation in whose place another waits still has until SIGINT: a
+/// request that is in hand when reload follows reload is finished in that.
+const CROWDED_TO_INT: Millis = Millis(1_000);
 /// How long the kernel may take to end what was sent SIGKILL.
 const KILL_TO_ABANDON: Millis = Millis(1_000);
 
@@ -166,11 +169,14 @@ impl Member {
         }
     }
 
-    /// Somebody waits for its place: SIGINT is due now.
+    /// Somebody waits for its place: SIGINT is due within a second.
     pub fn hurry(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        if let Life::Leaving { leader, step: Step::Asked { .. } } = self.life {
+        let soon = now.after(CROWDED_TO_INT);
+        if let Life::Leaving { step: Step::Asked { interrupt }, .. } = &mut self.life
+            && *interrupt > soon
+        {
+            *interrupt = soon;
             actions.push(Action::Tell(Report::Crowded(self.generation)));
-            self.interrupt(leader, now.after(INT_TO_KILL), actions);
         }
     }
 

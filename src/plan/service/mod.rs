@@ -31,7 +31,7 @@ use member::{Life, Member};
 const MOST_ALIVE: usize = 3;
 
 /// The decisions of main.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     rules: Rules,
     members: Vec<Member>,
@@ -84,6 +84,9 @@ impl Service {
     }
 
     /// Takes note of `event` and orders what follows from it.
+    // Inlined into its one caller it would make that frame larger, and with it
+    // every access to the frame.
+    #[inline(never)]
     pub fn step(&mut self, now: Tick, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Reload => self.reload(now),
@@ -319,3 +322,7 @@ impl Service {
 #[cfg(test)]
 #[path = "../../../tests/walk/service.rs"]
 mod walk;
+
+#[cfg(test)]
+#[path = "../../../tests/walk/strict.rs"]
+mod strict_walk;

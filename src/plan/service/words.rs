@@ -12,7 +12,7 @@ pub enum Readiness {
 }
 
 /// What the operator has set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// From SIGTERM to SIGINT when a generation is to leave; SIGKILL is 2 s later.
     pub timeout: Millis,

@@ -14,7 +14,7 @@ use crate::plan::service::{Event, Left};
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
-use crate::types::{Exit, Generation, Level, Pid, Tick};
+use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::notify::{self, News, Notice, Store};
@@ -23,6 +23,9 @@ use alloc::vec::Vec;
 
 /// The most datagrams of one generation that are read in one turn.
 const MOST: usize = 256;
+
+/// The least time between two lines about messages that were refused.
+const REFUSED: Millis = Millis(1_000);
 
 /// A monitor that was reaped.
 pub(super) struct Bereavement {
@@ -59,12 +62,8 @@ impl Main {
         let trusted = sender.is_some_and(|sender| [0, process::user()].contains(&sender.user));
         if cut || !trusted {
             let why = if cut { "is too large" } else { "comes from another user" };
-            log::log(
-                Level::Warn,
-                format_args!("a message to generation {generation} {why}: ignored"),
-            );
-            descriptors.into_iter().for_each(listeners::dispose);
-            return;
+            self.refuse(now, generation, why);
+            return descriptors.into_iter().for_each(listeners::dispose);
         }
         let notice = notify::parse(&bytes);
         self.keep(generation, &notice, descriptors);
@@ -72,6 +71,24 @@ impl Main {
         if notice.ready {
             self.step(now, Event::Ready { generation });
         }
+    }
+
+    /// Tells of a message that is ignored. Anybody on this machine can send as
+    /// many as he likes, so there is one line for all of a second.
+    fn refuse(&mut self, now: Tick, generation: Generation, why: &str) {
+        let (before, due) = self.refused;
+        self.refused = (before.saturating_add(1), due);
+        if now < due {
+            return;
+        }
+        self.refused = (0, now.after(REFUSED));
+        log::log(
+            Level::Warn,
+            format_args!(
+                "a message to generation {generation} {why}: ignored, as {before} since the last \
+                 such line"
+            ),
+        );
     }
 
     /// The store's part of a message. Whatever it does not keep it closes.

@@ -59,6 +59,8 @@ struct Main {
     reason: Option<String>,
     events: Events,
     dropped_told: u32,
+    /// Messages that were refused and not yet told, and when one may be told.
+    refused: (u32, Tick),
     finished: Option<u8>,
 }
 
@@ -171,6 +173,9 @@ impl Main {
     }
 
     /// Does one thing; says what came of it if the plan has to know.
+    // Inlined into its one caller it would make that frame larger, and with it
+    // every access to the frame.
+    #[inline(never)]
     fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
         match action {
             Action::Spawn { generation } => return Some(self.spawn(now, generation)),

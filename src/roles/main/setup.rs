@@ -132,6 +132,7 @@ impl Main {
             reason: None,
             events: Events::new(output),
             dropped_told: 0,
+            refused: (0, Tick(0)),
             finished: None,
         })
     }
@@ -167,7 +168,9 @@ fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> R
         let fd = socket::open(&address)?;
         let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
         let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-        listeners.keep(fd, name, Origin::Bound);
+        if let Some(what) = listeners.keep(fd, name, Origin::Bound).objection() {
+            return Err(Error::plain(format_args!("cannot keep {}, which {what}", bind.address)));
+        }
     }
     Ok(())
 }

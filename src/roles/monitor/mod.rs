@@ -88,7 +88,8 @@ impl<W: Worker> Monitor<W> {
     /// SIGTERM, or a first SIGINT, stops gracefully: workers finish what they
     /// have in hand. A SIGINT after either stops now. SIGTTIN logs the
     /// workers. While this runs, SIGTERM, SIGINT, SIGCHLD, SIGTTIN and
-    /// SIGWINCH are the library's; afterwards they are as they were.
+    /// SIGWINCH are the library's; afterwards they are as they were, but under
+    /// `panzer` SIGTTIN is ignored.
     ///
     /// Only the library's own workers are reaped: children that the
     /// application has started itself remain its own.

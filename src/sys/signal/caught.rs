@@ -9,7 +9,7 @@ use super::disposition::{self, Restart};
 use super::wake;
 use crate::sys::{last_errno, process, restore_errno};
 use crate::types::{Pid, Signal};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 const ORDER: Ordering = Ordering::SeqCst;
 
@@ -32,7 +32,6 @@ static DEATHS: [AtomicI32; RING] = [const { AtomicI32::new(0) }; RING];
 /// How many were ever noted, and how many of these were looked at.
 static NOTED: AtomicU32 = AtomicU32::new(0);
 static SEEN: AtomicU32 = AtomicU32::new(0);
-static OVERFLOWED: AtomicBool = AtomicBool::new(false);
 
 /// Where a SIGHUP came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +143,7 @@ fn judge_ready(sender: libc::pid_t) {
 fn note_death(pid: libc::pid_t) {
     let noted = NOTED.load(ORDER);
     if noted.wrapping_sub(SEEN.load(ORDER)) as usize >= RING {
-        OVERFLOWED.store(true, ORDER);
+        // The loop looks at all of its children after a SIGCHLD anyway.
         return;
     }
     DEATHS[noted as usize % RING].store(pid, ORDER);

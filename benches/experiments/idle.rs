@@ -1,0 +1,48 @@
+//! Nothing to do: nothing is done, and little memory is held.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{Family, Program, Scene, Trial};
+use crate::server::{Place, Strace, process};
+
+pub fn nothing(trial: &mut Trial) -> io::Result<()> {
+    let span = trial.choose(Duration::from_secs(60), Duration::from_secs(5));
+    let options = &["--count", "4", "--probation", "0", "--quiet"];
+    let mut scene = Scene::open(Program::Basic, Family::Tcp, options)?;
+    for _ in 0..10 {
+        let old = scene.monitor()?;
+        scene.reload()?;
+        scene.wait_for_death(old)?;
+    }
+    let tree = process::tree(scene.server.pid());
+    let resident = |place: usize| process::weigh(tree[place]).map_or(0, |weight| weight.resident);
+    trial.note("after 10 reloads");
+    trial.require(tree.len() == 6, format_args!("{} processes", tree.len()));
+    trial.note(format_args!("main {} KiB resident", resident(0)));
+    trial.note(format_args!("monitor {}, worker {}", resident(1), resident(tree.len() - 1)));
+    let used =
+        |tree: &[u32]| -> Duration { tree.iter().copied().map(process::processor_time).sum() };
+    let before = used(&tree);
+    let place = Place::new()?;
+    let strace = Strace::attach(&tree, &[], place.join("trace"))?;
+    scene.server.listen_until(Instant::now() + span);
+    trial.note(format_args!("{} s: {:?} CPU", span.as_secs(), used(&tree).saturating_sub(before)));
+    match strace {
+        Some(strace) => {
+            let calls = count_calls(&fs::read_to_string(strace.detach()?)?);
+            trial.none("system calls", calls);
+        }
+        None => trial.note("there is no strace to count system calls"),
+    }
+    let status = scene.server.stop()?;
+    trial.require(status.success(), status);
+    Ok(())
+}
+
+/// How many system calls have returned; those that were under way all the time
+/// have not.
+fn count_calls(trace: &str) -> usize {
+    trace.lines().filter(|line| line.contains(") = ") || line.contains(" --- ")).count()
+}

@@ -1,0 +1,220 @@
+//! Reloads: bursts of them, and what is left of hundreds.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Error};
+use std::time::{Duration, Instant};
+
+use super::{Family, Program, Scene, Times, Trial};
+use crate::server::{self, Event, Place, Server, process};
+
+const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0", "--quiet"];
+/// How long no start must be told for the last one to be the last.
+const QUIET: Duration = Duration::from_millis(50);
+/// More than the least time between two answers to SIGTTIN.
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(110);
+/// What an old generation needs to leave.
+const LEAVING: Duration = Duration::from_millis(2);
+/// How often a start may come after that all the same.
+const MOST_ROUNDS: u32 = 10;
+/// What main's memory may have grown by, in KiB: what is freed has gaps. It has
+/// grown by 12 to 32 in hundreds of reloads, and then by nothing in 6,000 more.
+const SLACK: u64 = 32;
+/// How many of each come before the first look.
+const WARM_UP: u32 = 20;
+
+/// A thousand SIGUSR1 in a second.
+pub fn burst(trial: &mut Trial) -> io::Result<()> {
+    const SIGNALS: u32 = 1_000;
+    let times = trial.choose(10, 2);
+    let (mut reloads, mut crowds) = (0, Crowds::default());
+    for _ in 0..times {
+        let mut scene = Scene::open(Program::Basic, Family::Tcp, OPTIONS)?;
+        let begun = Instant::now();
+        let mut last = begun;
+        for number in 1..=SIGNALS {
+            last = Instant::now();
+            scene.server.signal("USR1")?;
+            scene.server.listen_until(begun + Duration::from_millis(number.into()));
+        }
+        wait_for_last(&mut scene, last)?;
+        scene.server.signal("TERM")?;
+        scene.server.wait_for_nobody()?;
+        crowds.watch(scene.server.told());
+        reloads += scene.server.told().iter().filter(|event| event.name == "started").count() - 1;
+    }
+    trial.note(format_args!("{times} times {SIGNALS} SIGUSR1 in a second made {reloads} reloads"));
+    trial.note("each time one started after the last");
+    trial.require(crowds.starting <= 1, format_args!("starting at once {}", crowds.starting));
+    trial.require(crowds.alive <= 3, format_args!("alive at once {}", crowds.alive));
+    trial.require(crowds.left == 1, format_args!("alive in the end {}", crowds.left));
+    Ok(())
+}
+
+/// Waits until a generation that was started after `last` is current, and the
+/// newest, and alone.
+fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
+    let is_newer = |event: &Event| event.name == "started" && event.at >= last;
+    if !scene.server.told().iter().any(is_newer) {
+        scene.server.wait_for("a start after the last signal", is_newer)?;
+    }
+    for _ in 0..MOST_ROUNDS {
+        let newest = scene.monitor()?;
+        wait_until_alone(scene, newest)?;
+        scene.server.listen_until(Instant::now() + QUIET);
+        if scene.monitor()? == newest {
+            return Ok(());
+        }
+    }
+    Err(Error::other("there is no end of reloads"))
+}
+
+/// Waits until the generation of this monitor is current and all before are gone.
+fn wait_until_alone(scene: &mut Scene, newest: u32) -> io::Result<()> {
+    let is_current = |event: &Event| event.is_of("current", newest);
+    if !scene.server.told().iter().any(is_current) {
+        scene.server.wait_for("the last generation", is_current)?;
+    }
+    let told = scene.server.told().iter();
+    let started = told.filter(|event| event.name == "started").filter_map(|event| event.pid);
+    for monitor in started.take_while(|pid| *pid != newest).collect::<Vec<_>>() {
+        scene.wait_for_death(monitor)?;
+    }
+    Ok(())
+}
+
+/// How many generations there were at once, as the events tell it.
+#[derive(Default)]
+struct Crowds {
+    starting: usize,
+    alive: usize,
+    left: usize,
+}
+
+impl Crowds {
+    fn watch(&mut self, told: &[Event]) {
+        let (mut starting, mut alive) = (BTreeSet::new(), BTreeSet::new());
+        for event in told {
+            match event.name.as_str() {
+                "started" => {
+                    starting.insert(event.generation);
+                    alive.insert(event.generation);
+                }
+                "current" | "failed" | "rolled_back" => {
+                    starting.remove(&event.generation);
+                }
+                "died" if event.slot.is_none() => {
+                    alive.remove(&event.generation);
+                }
+                "stopping" => self.left = self.left.max(alive.len()),
+                _ => {}
+            }
+            self.starting = self.starting.max(starting.len());
+            self.alive = self.alive.max(alive.len());
+        }
+    }
+}
+
+/// The status asked for while an old monitor leaves: main passes SIGTTIN on to
+/// it, and it must not stop whoever has just let go of its handlers.
+pub fn status(trial: &mut Trial) -> io::Result<()> {
+    let times = trial.choose(300, 20);
+    let options = &[OPTIONS, &["--timeout", "2"]].concat();
+    let mut scene = Scene::open(Program::Basic, Family::Tcp, options)?;
+    for _ in 0..times {
+        let old = scene.monitor()?;
+        scene.server.listen_until(Instant::now() + BETWEEN_ANSWERS);
+        scene.reload()?;
+        scene.server.listen_until(Instant::now() + trial.moment(LEAVING));
+        scene.server.signal("TTIN")?;
+        scene.wait_for_death(old)?;
+    }
+    let told = scene.server.told().iter().filter(|event| event.name == "died");
+    let killed = told.filter(|event| event.line.contains("SIGKILL")).count();
+    trial.note(format_args!("{times} reloads with a SIGTTIN just after"));
+    trial.none("monitors stopped until they were killed", killed);
+    let status = scene.server.stop()?;
+    trial.require(status.success(), status);
+    Ok(())
+}
+
+/// Reloads, failed reloads and crashes by the hundred: main is as it was after
+/// the first few of each, by when it has touched all of its own pages.
+pub fn growth(trial: &mut Trial) -> io::Result<()> {
+    let (reloads, others) = trial.choose((300, 100), (40, 15));
+    let mut patient = Patient::new()?;
+    let mut took = Times::default();
+    patient.live(WARM_UP, WARM_UP, &mut took)?;
+    let first = patient.weigh()?;
+    patient.live(reloads, others, &mut took)?;
+    let last = patient.weigh()?;
+    trial.note(format_args!("{reloads} reloads, {others} failed ones, {others} crashes"));
+    let (from, to) = (first.descriptors, last.descriptors);
+    trial.require(from == to, format_args!("descriptors {from} -> {to}"));
+    let (from, to) = (first.threads, last.threads);
+    trial.require(from == to, format_args!("threads {from} -> {to}"));
+    let (from, to) = (first.anonymous, last.anonymous);
+    trial.require(to <= from + SLACK, format_args!("own memory {from} -> {to} KiB"));
+    trial.note(format_args!("resident {} -> {} KiB", first.resident, last.resident));
+    trial.note(format_args!("reload {took}"));
+    let status = patient.scene.server.stop()?;
+    trial.require(status.success(), status);
+    Ok(())
+}
+
+/// A server whose next start can be made to fail.
+struct Patient {
+    scene: Scene,
+    fault: std::path::PathBuf,
+}
+
+/// Runs the rest of its words unless the file of the first one is there.
+const UNLESS: &str = r#"[ -e "$0" ] && exit 1; exec "$@""#;
+
+impl Patient {
+    fn new() -> io::Result<Self> {
+        let place = Place::new()?;
+        let fault = place.join("fault");
+        let target = crate::load::Target::Tcp(server::free_address()?);
+        let (basic, address) = (server::example("basic")?, target.address());
+        let words: [&OsStr; 6] = [
+            "sh".as_ref(),
+            "-c".as_ref(),
+            UNLESS.as_ref(),
+            fault.as_ref(),
+            basic.as_ref(),
+            address.as_ref(),
+        ];
+        let mut server = Server::start(OPTIONS, &words)?;
+        server.wait_for("a current generation", |event| event.name == "current")?;
+        let scene = Scene { server, target, program: Program::Basic, _place: place };
+        Ok(Self { scene, fault })
+    }
+
+    /// So many reloads, and so many failed ones and crashes.
+    fn live(&mut self, reloads: u32, others: u32, took: &mut Times) -> io::Result<()> {
+        for _ in 0..reloads {
+            let (old, asked) = (self.scene.monitor()?, Instant::now());
+            self.scene.reload()?;
+            took.push(asked.elapsed());
+            self.scene.wait_for_death(old)?;
+        }
+        for _ in 0..others {
+            let current = self.scene.monitor()?;
+            File::create(&self.fault)?;
+            self.scene.server.signal("USR1")?;
+            self.scene.server.wait_for("a failure", |event| event.name == "failed")?;
+            fs::remove_file(&self.fault)?;
+            server::kill(current, "KILL")?;
+            self.scene.next_current()?;
+        }
+        Ok(())
+    }
+
+    /// What main weighs now.
+    fn weigh(&mut self) -> io::Result<process::Weight> {
+        let gone = || Error::other("main is gone");
+        process::weigh(self.scene.server.pid()).ok_or_else(gone)
+    }
+}

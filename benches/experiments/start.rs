@@ -1,0 +1,126 @@
+//! Signals while panzer starts: none of them ends or stops anybody.
+
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{Family, Program, Scene, Times, Trial};
+use crate::load::PATIENCE;
+use crate::server::{self, process};
+
+const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0"];
+/// How many sockets main binds besides, before its handlers are in place: the
+/// longer that takes, the more signals arrive in it.
+const SOCKETS: usize = 16;
+/// All that does not mean stop.
+const HARMLESS: &[&str] =
+    &["USR1", "HUP", "USR2", "TTIN", "TTOU", "VTALRM", "WINCH", "PIPE", "CHLD"];
+
+/// A stream of all signals that do not mean stop; then SIGTERM.
+pub fn signals(trial: &mut Trial) -> io::Result<()> {
+    let times = trial.choose(500, 25);
+    let (mut sent, mut stopped, mut bad_ends) = (0, 0, 0);
+    let mut took = Times::default();
+    for _ in 0..times {
+        let options = [OPTIONS, &["--bind", "127.0.0.1:0"].repeat(SOCKETS)].concat();
+        let mut scene = Scene::begin(Program::Basic, Family::Tcp, &options)?;
+        let main = scene.server.pid();
+        wait_for_first_line(main)?;
+        // The first one at once, before a thread could be started for more.
+        server::kill(main, trial.pick(HARMLESS))?;
+        let shuffled = (0..64).map(|_| trial.pick(HARMLESS)).collect();
+        let stream = Stream::start(vec![main], shuffled, Duration::from_micros(50));
+        scene.server.wait_for("a current generation", |event| event.name == "current")?;
+        stopped += count_stopped(main);
+        sent += stream.finish();
+        let asked = Instant::now();
+        scene.server.signal("TERM")?;
+        let gone = scene.server.wait_for_nobody()?;
+        took.push(gone.saturating_duration_since(asked));
+        bad_ends += usize::from(!scene.server.status()?.success());
+    }
+    trial.note(format_args!("{times} starts under {sent} signals, all served"));
+    trial.none("stopped", stopped);
+    trial.none("status not 0:", bad_ends);
+    trial.note(format_args!("SIGTERM to the end {took}"));
+    Ok(())
+}
+
+/// Status asked again and again while panzer starts: SIGTTIN would stop whoever
+/// is not prepared for it.
+pub fn status(trial: &mut Trial) -> io::Result<()> {
+    let wanted = trial.choose(1_000, 200);
+    let (mut sent, mut starts, mut stopped) = (0, 0, 0);
+    while sent < wanted {
+        let mut scene = Scene::begin(Program::Basic, Family::Tcp, OPTIONS)?;
+        let main = scene.server.pid();
+        wait_for_first_line(main)?;
+        let stream = Stream::start(vec![main], vec!["TTIN"], Duration::from_millis(1));
+        scene.server.wait_for("a start", |event| event.name == "started")?;
+        stopped += count_stopped(main);
+        scene.server.wait_for("a current generation", |event| event.name == "current")?;
+        // The least time between two answers, so that one reaches the monitor.
+        scene.server.listen_until(Instant::now() + Duration::from_millis(110));
+        stopped += count_stopped(main);
+        sent += stream.finish();
+        starts += 1;
+        scene.server.stop()?;
+    }
+    trial.note(format_args!("{sent} SIGTTIN in {starts} starts"));
+    trial.none("stopped", stopped);
+    Ok(())
+}
+
+/// Waits until panzer has taken its name: before its first line no program can
+/// protect itself.
+fn wait_for_first_line(main: u32) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while process::name(main).as_deref() != Some("panzer:main") {
+        if Instant::now() > deadline || process::state(main) == Some('Z') {
+            return Err(io::Error::other("panzer does not start"));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// How many of the tree are stopped.
+fn count_stopped(main: u32) -> usize {
+    let tree = process::tree(main).into_iter();
+    tree.filter(|pid| process::state(*pid) == Some('T')).count()
+}
+
+/// Signals that go on until finished.
+pub struct Stream {
+    enough: Sender<()>,
+    thread: JoinHandle<u32>,
+}
+
+impl Stream {
+    /// Sends the signals round and round to each of the processes, one per
+    /// `pause`; leaves out who is gone.
+    pub fn start(pids: Vec<u32>, signals: Vec<&'static str>, pause: Duration) -> Self {
+        let (enough, is_enough) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut sent = 0;
+            for signal in signals.iter().cycle() {
+                for pid in &pids {
+                    sent += u32::from(server::kill(*pid, signal).is_ok());
+                }
+                if is_enough.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+            }
+            sent
+        });
+        Self { enough, thread }
+    }
+
+    /// Ends the stream and says how many signals were sent. Nobody is sent any
+    /// after this.
+    pub fn finish(self) -> u32 {
+        drop(self.enough);
+        self.thread.join().unwrap_or(0)
+    }
+}

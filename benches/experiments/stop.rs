@@ -1,0 +1,96 @@
+//! The final stop: whoever the kernel had accepted is answered.
+//!
+//! Each time the workers are stopped by SIGSTOP, so that 100 connections are in
+//! the queue, while 16 clients go on arriving; then panzer is told to stop, and
+//! the workers go on at a random moment around that.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{CONNECT, Family, Program, Scene, Times, Trial};
+use crate::load::{PATIENCE, Question};
+use crate::server;
+
+const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
+const QUEUED: usize = 100;
+const CLIENTS: usize = 16;
+
+pub fn basic_tcp(trial: &mut Trial) -> io::Result<()> {
+    many(trial, Program::Basic, Family::Tcp)
+}
+
+pub fn basic_unix(trial: &mut Trial) -> io::Result<()> {
+    many(trial, Program::Basic, Family::Unix)
+}
+
+pub fn http_tcp(trial: &mut Trial) -> io::Result<()> {
+    many(trial, Program::Http(5), Family::Tcp)
+}
+
+pub fn http_unix(trial: &mut Trial) -> io::Result<()> {
+    many(trial, Program::Http(5), Family::Unix)
+}
+
+/// What all stops together came to.
+#[derive(Default)]
+struct Sum {
+    queued: usize,
+    queued_lost: usize,
+    arriving: usize,
+    arriving_lost: usize,
+    failures: Vec<String>,
+    bad_ends: usize,
+    took: Times,
+}
+
+fn many(trial: &mut Trial, program: Program, family: Family) -> io::Result<()> {
+    let (times, mut sum) = (trial.choose(50, 2), Sum::default());
+    for _ in 0..times {
+        one(trial, program, family, &mut sum)?;
+    }
+    let Sum { queued, arriving, failures, .. } = &sum;
+    trial.note(format_args!("{times} stops: {queued} queued and {arriving} arriving answered"));
+    trial.none("queued lost", sum.queued_lost);
+    trial.none("arriving lost", sum.arriving_lost);
+    trial.none("status not 0:", sum.bad_ends);
+    trial.note(format_args!("stop {}", sum.took));
+    if sum.queued_lost + sum.arriving_lost > 0 {
+        trial.note(format_args!("seen: {}", failures.join("; ")));
+    }
+    Ok(())
+}
+
+fn one(trial: &mut Trial, program: Program, family: Family, sum: &mut Sum) -> io::Result<()> {
+    let mut scene = Scene::open(program, family, OPTIONS)?;
+    let load = scene.load(CLIENTS, CONNECT);
+    load.wait_for(200)?;
+    let workers = scene.workers()?;
+    server::kill_all(&workers, "STOP")?;
+    let questions: Vec<_> = (0..QUEUED)
+        .map(|_| Question::ask(&scene.target, scene.dialect()))
+        .collect::<io::Result<_>>()?;
+
+    let asked = Instant::now();
+    scene.server.signal("TERM")?;
+    scene.server.listen_until(asked + trial.moment(Duration::from_millis(5)));
+    server::kill_all(&workers, "CONT")?;
+    for question in questions {
+        match question.answer() {
+            Ok(_) => sum.queued += 1,
+            Err(failure) => {
+                sum.queued_lost += 1;
+                sum.failures.push(format!("queued {failure:?}"));
+            }
+        }
+    }
+    let gone = scene.server.wait_for_nobody()?;
+    sum.took.push(gone.saturating_duration_since(asked).min(PATIENCE));
+    sum.bad_ends += usize::from(!scene.server.status()?.success());
+    let report = load.finish()?;
+    sum.arriving += report.answers();
+    sum.arriving_lost += report.losses();
+    if report.losses() > 0 {
+        sum.failures.push(format!("arriving {}", report.summary()));
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! One request: how it is asked, and how its answer is read.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use super::answer::{self, Answer, Parsed};
+use super::{Failure, PATIENCE, Target};
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Dialect {
+    /// The `http` example.
+    Http,
+    /// The `basic` example, which answers without being asked and hangs up.
+    Line,
+}
+
+/// A request whose answer was not yet read.
+pub struct Question {
+    stream: TcpStream,
+    dialect: Dialect,
+}
+
+impl Question {
+    /// Connects and asks; does not wait for the server to look.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection.
+    pub fn ask(target: &Target, dialect: Dialect) -> io::Result<Self> {
+        let mut stream = target.connect(PATIENCE)?;
+        dialect.send(&mut stream, true)?;
+        Ok(Self { stream, dialect })
+    }
+
+    /// Reads the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// What came instead of it.
+    pub fn answer(mut self) -> Result<Answer, Failure> {
+        self.dialect.read(&mut self.stream)
+    }
+}
+
+impl Dialect {
+    /// Sends one request and reads its whole answer.
+    pub(super) fn ask(self, stream: &mut TcpStream, is_last: bool) -> Result<Answer, Failure> {
+        self.send(stream, is_last).map_err(|error| Failure::of(&error, 0))?;
+        self.read(stream)
+    }
+
+    fn send(self, stream: &mut TcpStream, is_last: bool) -> io::Result<()> {
+        let close = if is_last { "Connection: close\r\n" } else { "" };
+        match self {
+            Self::Http => {
+                stream.write_all(format!("GET / HTTP/1.1\r\nHost: bench\r\n{close}\r\n").as_bytes())
+            }
+            Self::Line => Ok(()),
+        }
+    }
+
+    fn read(self, stream: &mut TcpStream) -> Result<Answer, Failure> {
+        let mut received = Vec::new();
+        loop {
+            let mut bytes = [0; 1024];
+            match stream.read(&mut bytes) {
+                Ok(0) => return self.last(&received),
+                Ok(length) => received.extend_from_slice(&bytes[..length]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Failure::of(&error, received.len())),
+            }
+            if let Self::Http = self {
+                match answer::parse(&received) {
+                    Parsed::Partial => {}
+                    Parsed::Complete(answer) => return Ok(answer),
+                    Parsed::Wrong => return Err(Failure::Wrong),
+                }
+            }
+        }
+    }
+
+    /// What it means that nothing more comes.
+    fn last(self, received: &[u8]) -> Result<Answer, Failure> {
+        match self {
+            Self::Http | Self::Line if received.is_empty() => Err(Failure::Closed),
+            Self::Http => Err(Failure::Short),
+            Self::Line => answer::parse_line(received).ok_or(Failure::Short),
+        }
+    }
+}
