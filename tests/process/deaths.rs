@@ -31,9 +31,9 @@ fn a_killed_worker_is_replaced_and_is_one_line() {
     panzer.expect_event("its end", |event| event.name == "died" && event.pid == worker);
     panzer.expect_event("another", |event| event.name == "respawn");
     ask(address).expect("it serves");
+    let mut panzer = panzer.stop();
     assert_eq!(panzer.count_lines(&format!("({worker})")), 1);
     assert_eq!(panzer.count_lines("killed by SIGKILL"), 1);
-    let mut panzer = panzer.stop();
     assert_eq!(panzer.count("started"), 1, "the monitor is the same");
 }
 

@@ -45,8 +45,8 @@ impl Serving {
             .expect_event("failure", |event| matches!(&*event.name, "failed" | "current"));
         assert_eq!((&*failed.name, failed.generation), ("failed", 2), "{what}");
         assert!(!failed.why.is_empty() && !failed.why.contains("no known reason"), "{failed:?}");
+        self.panzer.expect_line("generation 2 failed: ");
         self.expect_untouched(what);
-        assert_eq!(self.panzer.count_lines("generation 2 failed: "), 1, "{what}");
     }
 
     /// The first generation serves with the processes it had.
@@ -65,7 +65,8 @@ impl Serving {
             event.is("died", 1) && event.pid == monitor
         });
         assert_eq!(ask(self.address).expect("it serves").generation, 3);
-        self.panzer.stop();
+        let mut panzer = self.panzer.stop();
+        assert_eq!(panzer.count_lines("generation 2 failed: "), 1);
     }
 
     /// A version whose `app` is this script fails and is recovered from.
