@@ -4,6 +4,10 @@
 //! What a worker may call, its [`Context`] has. SIGTERM drains it, SIGINT ends
 //! it; it dies with its monitor.
 
+mod connection;
+
+pub use connection::{Connection, Peer};
+
 use super::listen::Listener;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, State, Wish};
@@ -15,8 +19,8 @@ use crate::sys::{Errno, clock, process};
 use crate::types::{Millis, Slot, Tick};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use connection::Trouble;
 use core::marker::PhantomData;
-use core::net::SocketAddr;
 
 /// How long a worker that is out of descriptors or memory leaves its queue alone.
 const BREATHER: Millis = Millis(100);
@@ -53,54 +57,6 @@ pub trait Worker {
 impl<F: FnMut(&mut Context) -> Outcome> Worker for F {
     fn run(&mut self, context: &mut Context) -> Outcome {
         self(context)
-    }
-}
-
-/// A connection that a worker has accepted. Blocking, and close-on-exec.
-#[derive(Debug)]
-pub struct Connection(Fd);
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// An IPv4 or IPv6 address and port.
-    Inet(SocketAddr),
-    /// A process on this machine.
-    Unix,
-}
-
-impl Connection {
-    /// The descriptor.
-    #[must_use]
-    pub const fn as_fd(&self) -> Borrowed<'_> {
-        self.0.borrow()
-    }
-
-    /// Gives the descriptor away.
-    #[must_use]
-    pub fn into_fd(self) -> Fd {
-        self.0
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Connection> for std::os::fd::OwnedFd {
-    fn from(connection: Connection) -> Self {
-        connection.0.into()
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Connection> for std::net::TcpStream {
-    fn from(connection: Connection) -> Self {
-        std::os::fd::OwnedFd::from(connection).into()
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Connection> for std::os::unix::net::UnixStream {
-    fn from(connection: Connection) -> Self {
-        std::os::fd::OwnedFd::from(connection).into()
     }
 }
 
@@ -433,46 +389,4 @@ fn cannot_accept(listener: &Listener, errno: Errno) -> Error {
 
 fn cannot_wait(errno: Errno) -> Error {
     Error::system(format_args!("cannot wait for a connection"), errno)
-}
-
-impl Peer {
-    const fn of(name: &Name) -> Self {
-        match name {
-            Name::Inet(address) => Self::Inet(*address),
-            Name::Unix(_) | Name::Other => Self::Unix,
-        }
-    }
-}
-
-/// What accept4(2) can say besides a connection.
-enum Trouble {
-    /// It concerns one connection, which is gone; or a signal came.
-    Passing,
-    /// Nobody waits.
-    Nothing,
-    /// Descriptors or memory are short.
-    Shortage(Errno),
-    /// The listener is no listener.
-    Broken(Errno),
-}
-
-impl Trouble {
-    const fn of(errno: Errno) -> Self {
-        match errno.0 {
-            libc::EAGAIN => Self::Nothing,
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Shortage(errno),
-            libc::EINTR
-            | libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ENONET
-            | libc::ENOPROTOOPT
-            | libc::ETIMEDOUT => Self::Passing,
-            _ => Self::Broken(errno),
-        }
-    }
 }

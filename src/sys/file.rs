@@ -185,17 +185,14 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
     if identity(file.borrow())?.kind() == Kind::Pipe {
         return Err(Errno(libc::ESPIPE));
     }
-    let mut bytes = alloc::vec![0; most + 1];
-    let mut length = 0;
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1_024]);
     loop {
-        match super::fd::read(file.borrow(), &mut bytes[length..])? {
-            0 => break,
-            read => length += read,
+        match super::fd::read(file.borrow(), &mut piece)? {
+            0 => return Ok(bytes),
+            read => bytes.extend_from_slice(&piece[..read]),
         }
-        if length > most {
+        if bytes.len() > most {
             return Err(Errno(libc::EFBIG));
         }
     }
-    bytes.truncate(length);
-    Ok(bytes)
 }

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use panzer::Pid;
@@ -50,9 +51,15 @@ pub fn send(pid: u32, signal: Signal) {
     signal::send(pid, signal).expect("it may be signalled");
 }
 
-/// Stops a process with a signal that Panzer itself never sends.
+/// Stops a process with a signal that Panzer itself never sends, and waits
+/// until it stands still: before that it may still accept a connection.
 pub fn stop_process(pid: u32) {
     send_other(pid, "STOP");
+    let deadline = Instant::now() + PATIENCE;
+    while look::state(pid) == Some('S') || look::state(pid) == Some('R') {
+        assert!(Instant::now() < deadline, "{pid} does not stop");
+        thread::yield_now();
+    }
 }
 
 /// Lets a stopped process go on.
