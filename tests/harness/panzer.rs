@@ -50,9 +50,15 @@ pub fn send(pid: u32, signal: Signal) {
     signal::send(pid, signal).expect("it may be signalled");
 }
 
-/// Stops a process with a signal that Panzer itself never sends.
+/// Stops a process with a signal that Panzer itself never sends, and waits
+/// until it has stopped: until then it may take one more connection.
 pub fn stop_process(pid: u32) {
     send_other(pid, "STOP");
+    let deadline = Instant::now() + PATIENCE;
+    while !matches!(look::state(pid), Some('T' | 'Z')) {
+        assert!(Instant::now() < deadline, "{pid} does not stop");
+        std::thread::yield_now();
+    }
 }
 
 /// Lets a stopped process go on.
