@@ -66,6 +66,10 @@ pub struct Inherited {
     unclaimed: Vec<Vec<u8>>,
     /// Where to say that we are ready.
     pub notify: Option<Fd>,
+    /// Whether whoever listens there keeps sockets for us. Main does not
+    /// behind a wrapper: what it hands down then is not taken, and a port that
+    /// it kept could not be opened again.
+    pub keeps: bool,
     /// What the operator has set.
     pub settings: Settings,
 }
@@ -106,7 +110,10 @@ impl Inherited {
         let sockets = take_sockets();
         let notify =
             text(c"NOTIFY_SOCKET").and_then(|name| socket::connect_notify(name.to_bytes()).ok());
-        Self { main: take_main(), sockets, unclaimed: Vec::new(), notify, settings }
+        let under_main = env::var(c"PANZER_MAIN").is_some();
+        let main = take_main();
+        let keeps = notify.is_some() && main.is_some() == under_main;
+        Self { main, sockets, unclaimed: Vec::new(), notify, keeps, settings }
     }
 
     /// Says something to whoever is above, if anybody listens; waits for room.

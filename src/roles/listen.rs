@@ -124,11 +124,10 @@ impl Given {
             }
             None => {
                 let fd = socket::open(address)?;
-                if let Some(words) = notify::keep(name.as_bytes()) {
+                let holder = if self.inherited.keeps { Holder::Above } else { Holder::Nobody };
+                if let (Holder::Above, Some(words)) = (holder, notify::keep(name.as_bytes())) {
                     self.inherited.say(&words, Some(fd.borrow()));
                 }
-                let holder =
-                    if self.inherited.notify.is_some() { Holder::Above } else { Holder::Nobody };
                 let path = Path::of(fd.borrow());
                 (fd, name.into_bytes(), path, holder)
             }

@@ -4,6 +4,10 @@
 //! What a worker may call, its [`Context`] has. SIGTERM drains it, SIGINT ends
 //! it; it dies with its monitor.
 
+mod connection;
+
+pub use connection::{Connection, Peer};
+
 use super::listen::Listener;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, State, Wish};
@@ -15,8 +19,8 @@ use crate::sys::{Errno, clock, process};
 use crate::types::{Millis, Slot, Tick};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use connection::Trouble;
 use core::marker::PhantomData;
-use core::net::SocketAddr;
 
 /// How long a worker that is out of descriptors or memory leaves its queue alone.
 const BREATHER: Millis = Millis(100);
@@ -56,54 +60,6 @@ impl<F: FnMut(&mut Context) -> Outcome> Worker for F {
     }
 }
 
-/// A connection that a worker has accepted. Blocking, and close-on-exec.
-#[derive(Debug)]
-pub struct Connection(Fd);
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// An IPv4 or IPv6 address and port.
-    Inet(SocketAddr),
-    /// A process on this machine.
-    Unix,
-}
-
-impl Connection {
-    /// The descriptor.
-    #[must_use]
-    pub const fn as_fd(&self) -> Borrowed<'_> {
-        self.0.borrow()
-    }
-
-    /// Gives the descriptor away.
-    #[must_use]
-    pub fn into_fd(self) -> Fd {
-        self.0
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Connection> for std::os::fd::OwnedFd {
-    fn from(connection: Connection) -> Self {
-        connection.0.into()
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Connection> for std::net::TcpStream {
-    fn from(connection: Connection) -> Self {
-        std::os::fd::OwnedFd::from(connection).into()
-    }
-}
-
-#[cfg(feature = "std")]
-impl From<Connection> for std::os::unix::net::UnixStream {
-    fn from(connection: Connection) -> Self {
-        std::os::fd::OwnedFd::from(connection).into()
-    }
-}
-
 /// What a worker knows and may do. It cannot leave the thread it was given to.
 #[derive(Debug)]
 pub struct Context {
@@ -118,6 +74,8 @@ pub struct Context {
     busy: bool,
     /// A second number for each listener that was waited on, for the final stop.
     queues: Vec<Queue>,
+    /// Which of several listeners is looked at first.
+    turn: usize,
     _here: PhantomData<*const ()>,
 }
 
@@ -150,6 +108,7 @@ impl Context {
             said_ready: false,
             busy: false,
             queues: Vec::new(),
+            turn: 0,
             _here: PhantomData,
         }
     }
@@ -265,7 +224,7 @@ impl Context {
                 Ok(taken) => return Ok(Some(self.begin(taken))),
                 Err(Trouble::Passing) => {}
                 Err(Trouble::Nothing) => self.wait(Some(listener.as_fd()), None)?,
-                Err(Trouble::Shortage) => self.wait(None, Some(clock::now().after(BREATHER)))?,
+                Err(Trouble::Shortage(_)) => self.wait(None, Some(clock::now().after(BREATHER)))?,
                 Err(Trouble::Broken(_)) if self.is_stopping() => {}
                 Err(Trouble::Broken(errno)) => return Err(cannot_accept(listener, errno)),
             }
@@ -289,12 +248,29 @@ impl Context {
     ) -> Result<Option<(usize, Connection, Peer)>> {
         self.idle();
         self.ready();
+        listeners.iter().try_for_each(refuse_blocking)?;
         loop {
-            for (place, listener) in listeners.iter().enumerate() {
-                if let Some((connection, peer)) = self.try_accept(listener)? {
-                    self.busy();
-                    return Ok(Some((place, connection, peer)));
+            let mut is_short = false;
+            for step in 0..listeners.len() {
+                // Each has its turn to be the first: one whose queue is never
+                // empty must not keep the others waiting for ever.
+                let place = (self.turn + step) % listeners.len();
+                match self.attempt(&listeners[place]) {
+                    Ok(taken) => {
+                        self.turn = place + 1;
+                        let (connection, peer) = self.begin(taken);
+                        return Ok(Some((place, connection, peer)));
+                    }
+                    Err(Trouble::Nothing | Trouble::Passing) => {}
+                    Err(Trouble::Shortage(_)) => is_short = true,
+                    Err(Trouble::Broken(errno)) => {
+                        return Err(cannot_accept(&listeners[place], errno));
+                    }
                 }
+            }
+            if is_short {
+                poll_breather()?;
+                continue;
             }
             if self.is_stopping() {
                 self.note(State::Draining);
@@ -319,22 +295,26 @@ impl Context {
     /// When descriptors or memory are short: wait for one of your connections
     /// to end, or a moment. When the listener is not non-blocking.
     pub fn try_accept(&mut self, listener: &Listener) -> Result<Option<(Connection, Peer)>> {
-        if listener.blocking() == Blocking::Yes {
-            let address = listener.address();
-            return Err(Error::plain(format_args!(
-                "cannot try to accept on {address}: it would block"
-            )));
+        refuse_blocking(listener)?;
+        match self.attempt(listener) {
+            Ok((fd, name)) => Ok(Some((Connection(fd), Peer::of(&name)))),
+            Err(Trouble::Nothing | Trouble::Passing) => Ok(None),
+            Err(Trouble::Shortage(errno) | Trouble::Broken(errno)) => {
+                Err(cannot_accept(listener, errno))
+            }
         }
+    }
+
+    /// Takes a connection from a non-blocking listener that is still ours to
+    /// serve, past those that are gone already.
+    fn attempt(&self, listener: &Listener) -> core::result::Result<(Fd, Name), Trouble> {
         loop {
             if self.is_stopping() && !self.is_final() {
-                return Ok(None);
+                return Err(Trouble::Nothing);
             }
             match socket::accept(listener.as_fd()).map_err(Trouble::of) {
-                Ok((fd, name)) => return Ok(Some((Connection(fd), Peer::of(&name)))),
                 Err(Trouble::Passing) => {}
-                Err(Trouble::Nothing) => return Ok(None),
-                Err(Trouble::Shortage) => return Err(cannot_accept(listener, Errno(libc::EMFILE))),
-                Err(Trouble::Broken(errno)) => return Err(cannot_accept(listener, errno)),
+                outcome => return outcome,
             }
         }
     }
@@ -376,7 +356,7 @@ impl Context {
             match socket::accept(second).map_err(Trouble::of) {
                 Ok(taken) => return Ok(Some(self.begin(taken))),
                 Err(Trouble::Passing) => {}
-                Err(Trouble::Shortage) => poll_breather()?,
+                Err(Trouble::Shortage(_)) => poll_breather()?,
                 Err(Trouble::Nothing | Trouble::Broken(_)) => break,
             }
         }
@@ -393,52 +373,20 @@ fn poll_breather() -> Result<()> {
     Ok(())
 }
 
+fn refuse_blocking(listener: &Listener) -> Result<()> {
+    match listener.blocking() {
+        Blocking::No => Ok(()),
+        Blocking::Yes => Err(Error::plain(format_args!(
+            "cannot try to accept on {}: it would block",
+            listener.address()
+        ))),
+    }
+}
+
 fn cannot_accept(listener: &Listener, errno: Errno) -> Error {
     Error::system(format_args!("cannot accept on {}", listener.address()), errno)
 }
 
 fn cannot_wait(errno: Errno) -> Error {
     Error::system(format_args!("cannot wait for a connection"), errno)
-}
-
-impl Peer {
-    const fn of(name: &Name) -> Self {
-        match name {
-            Name::Inet(address) => Self::Inet(*address),
-            Name::Unix(_) | Name::Other => Self::Unix,
-        }
-    }
-}
-
-/// What accept4(2) can say besides a connection.
-enum Trouble {
-    /// It concerns one connection, which is gone; or a signal came.
-    Passing,
-    /// Nobody waits.
-    Nothing,
-    /// Descriptors or memory are short.
-    Shortage,
-    /// The listener is no listener.
-    Broken(Errno),
-}
-
-impl Trouble {
-    const fn of(errno: Errno) -> Self {
-        match errno.0 {
-            libc::EAGAIN => Self::Nothing,
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => Self::Shortage,
-            libc::EINTR
-            | libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ENONET
-            | libc::ENOPROTOOPT
-            | libc::ETIMEDOUT => Self::Passing,
-            _ => Self::Broken(errno),
-        }
-    }
 }

@@ -85,10 +85,9 @@ pub fn identity_at(path: &CStr) -> Result<Identity> {
 /// How to open a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
-    /// To read.
+    /// To read what is there, never waiting: neither for a FIFO's writer nor
+    /// for a terminal's line.
     Read,
-    /// To read, never waiting: neither for a FIFO's writer nor for bytes.
-    ReadNonblocking,
     /// To read and write.
     ReadWrite,
     /// To write, never waiting: neither for a FIFO's reader nor for room.
@@ -102,8 +101,7 @@ pub enum Mode {
 /// Those of open(2): `ENOENT`, `EACCES`, `EMFILE`, `ENXIO` for a FIFO without a reader.
 pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
     let flags = match mode {
-        Mode::Read => libc::O_RDONLY,
-        Mode::ReadNonblocking => libc::O_RDONLY | libc::O_NONBLOCK,
+        Mode::Read => libc::O_RDONLY | libc::O_NONBLOCK,
         Mode::ReadWrite => libc::O_RDWR,
         Mode::WriteNonblocking => libc::O_WRONLY | libc::O_NONBLOCK,
     } | libc::O_CLOEXEC
@@ -135,16 +133,21 @@ pub fn unlink(path: &CStr) -> Result<()> {
     Ok(())
 }
 
+/// What stands at `path`, links followed: stat(2).
+fn stat(path: &CStr) -> Result<libc::stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` is a C string, `stat` writable for the one struct stat stores.
+    check(unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) })?;
+    // SAFETY: stat succeeded, so it filled `stat`.
+    Ok(unsafe { stat.assume_init() })
+}
+
 /// How many links the file at `path` has; 0 when it cannot be told.
 #[must_use]
 pub fn links(path: &CStr) -> u64 {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `path` is a C string, `stat` writable for the one struct stat stores.
-    if unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
-        return 0;
-    }
-    // SAFETY: stat succeeded, so it filled `stat`.
-    unsafe { stat.assume_init() }.st_nlink
+    // Not of the same width on every processor.
+    #[allow(clippy::useless_conversion)]
+    stat(path).map_or(0, |stat| stat.st_nlink.into())
 }
 
 /// The working directory: getcwd(2).
@@ -164,20 +167,11 @@ pub fn current_directory() -> Result<CString> {
     }
 }
 
-/// Whether both paths lead to the same file, links followed: stat(2).
+/// Whether both paths lead to the same file, links followed.
 #[must_use]
 pub fn same(one: &CStr, other: &CStr) -> bool {
-    let identity = |path: &CStr| {
-        let mut stat = MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: `path` is a C string, `stat` writable for the one struct stat stores.
-        if unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        // SAFETY: stat succeeded, so it filled `stat`.
-        Some(Identity::of(&unsafe { stat.assume_init() }))
-    };
-    let one = identity(one);
-    one.is_some() && one == identity(other)
+    let identity = |path| stat(path).map(|stat| Identity::of(&stat));
+    identity(one).is_ok_and(|one| identity(other) == Ok(one))
 }
 
 /// Reads a whole file of at most `most` bytes. Never waits for a writer.
@@ -187,21 +181,18 @@ pub fn same(one: &CStr, other: &CStr) -> bool {
 /// Those of [`open`] and read(2); `ESPIPE` for a pipe, which cannot be read
 /// again; `EFBIG` when it is larger.
 pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
-    let file = open(path, Mode::ReadNonblocking)?;
+    let file = open(path, Mode::Read)?;
     if identity(file.borrow())?.kind() == Kind::Pipe {
         return Err(Errno(libc::ESPIPE));
     }
-    let mut bytes = alloc::vec![0; most + 1];
-    let mut length = 0;
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1_024]);
     loop {
-        match super::fd::read(file.borrow(), &mut bytes[length..])? {
-            0 => break,
-            read => length += read,
+        match super::fd::read(file.borrow(), &mut piece)? {
+            0 => return Ok(bytes),
+            read => bytes.extend_from_slice(&piece[..read]),
         }
-        if length > most {
+        if bytes.len() > most {
             return Err(Errno(libc::EFBIG));
         }
     }
-    bytes.truncate(length);
-    Ok(bytes)
 }

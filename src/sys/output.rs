@@ -99,7 +99,9 @@ impl Output {
             Way::Reopened(own) => fd::write(own.borrow(), line),
             Way::Ask => {
                 let mut source = [Source::writable(self.fd())];
-                let room = poll::wait(&mut source, Some(Tick(0)))?;
+                // A signal ends the wait too, and says nothing about room.
+                poll::wait(&mut source, Some(Tick(0)))?;
+                let room = source.iter().any(Source::is_writable);
                 if room { fd::write(self.fd(), line) } else { Err(Errno(libc::EAGAIN)) }
             }
         }

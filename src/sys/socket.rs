@@ -67,7 +67,7 @@ impl Raw {
             return Err(Errno(libc::ENAMETOOLONG));
         }
         for (place, byte) in sun_path.iter_mut().zip(name) {
-            *place = byte.cast_signed();
+            *place = libc::c_char::from_ne_bytes([*byte]);
         }
         let sun_family = libc::AF_UNIX as libc::sa_family_t;
         let mut raw = Self::with(libc::sockaddr_un { sun_family, sun_path });
@@ -112,7 +112,7 @@ impl Raw {
         // SAFETY: sockaddr_storage is larger than a sockaddr_un, and was zeroed.
         let address = unsafe { self.pointer().cast::<libc::sockaddr_un>().read() };
         let length = (self.length as usize).saturating_sub(size_of_val(&address.sun_family));
-        address.sun_path.iter().take(length).map(|&byte| byte.cast_unsigned()).collect()
+        address.sun_path.iter().take(length).map(|byte| byte.to_ne_bytes()[0]).collect()
     }
 }
 

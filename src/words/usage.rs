@@ -26,7 +26,7 @@ Runs COMMAND on all processors and replaces it without losing a connection.
   -v, --verbose            debug too
   -h, --help, -V, --version
 
-Signals: USR1 or HUP reload, USR2 restart panzer itself, TERM or INT stop.
+Signals: USR1 or HUP reload, TERM or INT stop, QUIT stops now, TTIN: status.
 ";
 
 /// The answer to `--version`.

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use panzer::Pid;
@@ -57,7 +58,7 @@ pub fn stop_process(pid: u32) {
     let deadline = Instant::now() + PATIENCE;
     while !matches!(look::state(pid), Some('T' | 'Z')) {
         assert!(Instant::now() < deadline, "{pid} does not stop");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 

@@ -4,7 +4,7 @@ use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask, is_refused};
 use crate::harness::look;
-use crate::harness::panzer::{End, Panzer};
+use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::place::example;
 use crate::harness::setup::Setup;
 
@@ -82,4 +82,20 @@ fn sigquit_stops_now() {
     panzer.signal(Signal::Quit);
     assert_eq!(panzer.end(), End::Status(0));
     assert!(held.ends_without_a_word());
+}
+
+#[test]
+fn a_monitor_that_ended_of_the_same_sigterm_was_asked_and_nothing_is_started() {
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1", "--delay=0"]);
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    // The whole tree is sent SIGTERM at once, and main has to wait for a processor.
+    stop_process(panzer.pid());
+    panzer.signal(Signal::Usr1);
+    panzer.signal(Signal::Term);
+    send(monitor, Signal::Term);
+    panzer.eventually("the monitor is dead", || !look::is_alive(monitor));
+    continue_process(panzer.pid());
+    assert_eq!(panzer.end(), End::Status(0));
+    assert_eq!((panzer.count("started"), panzer.count_lines("unasked")), (1, 0));
 }

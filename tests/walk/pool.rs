@@ -455,9 +455,9 @@ impl Check<'_> {
             truth.process.map(|process| process.pid) == worker.map(|worker| worker.pid)
         });
         self.expect(same, "invariant (the plan knows who is alive)");
-        let seconds =
+        let processes =
             world.alive().count() + world.slots.iter().filter(|slot| slot.forking).count();
-        let few = seconds <= world.slots.len();
+        let few = processes <= world.slots.len();
         self.expect(few, "invariant (never more processes than slots)");
     }
 

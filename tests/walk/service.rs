@@ -70,6 +70,33 @@ fn pid(number: u32) -> Pid {
     Pid::new(1_000 + number.cast_signed()).expect("positive")
 }
 
+/// The same generation, seen from now.
+fn seen_from_now(member: &mut super::member::Member, shift: impl Fn(Tick) -> Tick) {
+    let own = pid(member.generation.0);
+    match &mut member.life {
+        Life::Spawning => {}
+        Life::Starting { monitor, since, assume, fail } => {
+            (*monitor, *since, *fail) = (own, NOW, shift(*fail));
+            *assume = assume.map(&shift);
+        }
+        Life::Probation { monitor, since, until } => {
+            (*monitor, *since, *until) = (own, NOW, shift(*until));
+        }
+        Life::Current { monitor, since } => (*monitor, *since) = (own, NOW),
+        Life::Leaving { leader: Leader::Monitor(leader) | Leader::Group(leader), step } => {
+            *leader = own;
+            match step {
+                Step::Asked { interrupt: at }
+                | Step::Pressed { kill: at }
+                | Step::Killed { abandon: at } => {
+                    *at = shift(*at);
+                }
+                Step::Abandoned => {}
+            }
+        }
+    }
+}
+
 impl World {
     fn new(rules: Rules) -> Self {
         Self {
@@ -474,29 +501,7 @@ impl World {
         }
         for member in &mut plan.members {
             member.generation = Generation(number(member.generation.0));
-            let own = pid(member.generation.0);
-            match &mut member.life {
-                Life::Spawning => {}
-                Life::Starting { monitor, since, assume, fail } => {
-                    (*monitor, *since, *fail) = (own, NOW, shift(*fail));
-                    *assume = moved(*assume);
-                }
-                Life::Probation { monitor, since, until } => {
-                    (*monitor, *since, *until) = (own, NOW, shift(*until));
-                }
-                Life::Current { monitor, since } => (*monitor, *since) = (own, NOW),
-                Life::Leaving { leader: Leader::Monitor(leader) | Leader::Group(leader), step } => {
-                    *leader = own;
-                    match step {
-                        Step::Asked { interrupt: at }
-                        | Step::Pressed { kill: at }
-                        | Step::Killed { abandon: at } => {
-                            *at = shift(*at);
-                        }
-                        Step::Abandoned => {}
-                    }
-                }
-            }
+            seen_from_now(member, shift);
         }
         world
     }

@@ -1,4 +1,9 @@
-//! Every event in every reachable state of main's plan.
+//! Every event in every reachable state of main's plan, with the stricter
+//! promises: the exact exit status, the latest moment of each signal, no reload
+//! lost, the probation served, and no deadline moved by anything else.
+//!
+//! `service.rs` walks further (longer waits, every memory of what was sent);
+//! this walk looks closer, and ends in seconds.
 //!
 //! The plan meets a small truthful world: it knows which monitors are alive,
 //! which have left members of their group behind, who was sent what and when,
@@ -112,6 +117,19 @@ enum Choice {
     After(Millis, Event),
     /// Only time passes.
     Pass(Millis),
+}
+
+/// When one that leaves and is not killed gets SIGINT; now, if it has had it.
+const fn pressed_at(life: &Life, now: Tick) -> Option<Tick> {
+    match *life {
+        Life::Leaving { step: Step::Asked { interrupt }, .. } => Some(interrupt),
+        Life::Leaving { step: Step::Pressed { .. }, .. } => Some(now),
+        Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. }
+        | Life::Spawning
+        | Life::Starting { .. }
+        | Life::Probation { .. }
+        | Life::Current { .. } => None,
+    }
 }
 
 const fn kept(time: Tick, now: Tick) -> Tick {
@@ -782,16 +800,8 @@ impl Check<'_> {
         let free = !world.has_attempt() && world.alive() < MOST_ALIVE;
         self.expect(!(world.reload_owed && free), "invariant 5 (no reload is lost)");
         if world.reload_owed && !world.has_attempt() {
-            let leaving = |life: &Life| match *life {
-                Life::Leaving { step: Step::Asked { interrupt }, .. } => Some(interrupt),
-                Life::Leaving { step: Step::Pressed { .. }, .. } => Some(self.now),
-                Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. }
-                | Life::Spawning
-                | Life::Starting { .. }
-                | Life::Probation { .. }
-                | Life::Current { .. } => None,
-            };
-            let oldest = world.plan.members.iter().find_map(|member| leaving(&member.life));
+            let due = |member: &Member| pressed_at(&member.life, self.now);
+            let oldest = world.plan.members.iter().find_map(due);
             let hurried = oldest.is_some_and(|due| due <= self.now.after(Millis(1_000)));
             self.expect(hurried, "invariant 3 (for a fourth generation the oldest hurries)");
         }
@@ -901,7 +911,7 @@ impl Check<'_> {
             let (old, new) = (old.deadline(), new.deadline());
             let held = match self.event {
                 Event::Overslept { by } => new == old.map(|old| old.after(by)),
-                Event::Timer if old <= Some(self.now) && old == before => !old.is_some(),
+                Event::Timer if old <= Some(self.now) && old == before => old.is_none(),
                 Event::Timer | Event::Stop | Event::StopNow | Event::Gone { .. } if ordered => {
                     new <= old
                 }

@@ -60,6 +60,9 @@ impl Service {
         let Some(member) = self.member(generation) else { return };
         let Some(monitor) = member.monitor() else { return };
         let before = member.life;
+        if let Life::Current { .. } = before {
+            actions.push(Action::Tell(Report::Crashed(generation)));
+        }
         match left {
             Left::Members => member.orphan(monitor, interrupt, actions),
             Left::Nobody => self.forget(generation, actions),
@@ -70,7 +73,7 @@ impl Service {
                 actions.push(Action::Tell(Report::RolledBack(generation, Failure::Left)));
                 actions.push(Action::Discard { generation });
             }
-            Life::Current { since, .. } => self.crashed(now, generation, since, actions),
+            Life::Current { since, .. } => self.crashed(now, since, actions),
             Life::Spawning | Life::Leaving { .. } => {}
         }
     }
@@ -104,14 +107,7 @@ impl Service {
 
     /// The current monitor left unasked. The one on probation takes its place;
     /// one that is starting is waited for; else a new one is wanted.
-    fn crashed(
-        &mut self,
-        now: Tick,
-        generation: Generation,
-        since: Tick,
-        actions: &mut Vec<Action>,
-    ) {
-        actions.push(Action::Tell(Report::Crashed(generation)));
+    fn crashed(&mut self, now: Tick, since: Tick, actions: &mut Vec<Action>) {
         let attempt = self.members.iter().find(|member| member.is_attempt());
         match attempt.map(|attempt| (attempt.generation, attempt.life)) {
             Some((next, Life::Probation { .. })) => self.promote(now, next, actions),

@@ -103,7 +103,8 @@ impl Service {
             }
             Event::Empty { generation } => self.forget(generation, actions),
             Event::Forced => self.forced(),
-            Event::Overslept { by } => self.postpone(by),
+            // Nothing is started before what came meanwhile is known.
+            Event::Overslept { by } => return self.postpone(by),
             Event::Timer => self.expire(now, actions),
         }
         self.settle(now, actions);

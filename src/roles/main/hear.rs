@@ -173,6 +173,7 @@ impl Main {
             };
             run.monitor = None;
             let left = left_in(run);
+            run.empty = left == Left::Nobody;
             dead.push(Bereavement { generation: run.generation, pid, exit, left });
         }
         dead
@@ -197,8 +198,8 @@ impl Main {
         self.step(now, Event::Gone { generation, exec, left });
     }
 
-    /// Tells the plan of groups whose monitor was gone and that are empty now.
-    pub(super) fn note_empty_groups(&mut self, now: Tick) {
+    /// The generations whose monitor was gone and whose group is empty now.
+    pub(super) fn emptied(&mut self) -> Vec<Generation> {
         let mut empty = Vec::new();
         for run in self.runs.iter_mut().filter(|run| run.monitor.is_none() && !run.empty) {
             run.empty = left_in(run) == Left::Nobody;
@@ -206,9 +207,7 @@ impl Main {
                 empty.push(run.generation);
             }
         }
-        for generation in empty {
-            self.step(now, Event::Empty { generation });
-        }
+        empty
     }
 }
 

@@ -89,7 +89,13 @@ impl Main {
         // The dead first, so that nobody is signalled who is not pinned any
         // more; but what they had said before counts before their death.
         let dead = self.reap();
+        // Found out before anything is started, whose number could be that of
+        // a group which has just become empty.
+        let empty = self.emptied();
         let caught = signal::take();
+        // A stop before all that could start a generation: who has died of the
+        // same signal to the whole tree was asked to.
+        self.obey_stop(now, &caught);
         self.hear(now);
         if let Some(leader) = caught.ready {
             self.ready_by_signal(now, leader);
@@ -97,7 +103,9 @@ impl Main {
         for death in dead {
             self.bury(now, death);
         }
-        self.note_empty_groups(now);
+        for generation in empty {
+            self.step(now, Event::Empty { generation });
+        }
         self.check_losses(now);
         self.obey(now, &caught);
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
@@ -122,12 +130,27 @@ impl Main {
         }
     }
 
-    /// Does what the signals say.
+    /// Whether a SIGHUP says that the terminal is gone.
+    fn terminal_gone(&self, caught: &signal::Caught) -> bool {
+        caught.hung_up(Hangup::Kernel)
+            || caught.hung_up(Hangup::Session) && self.terminal && !has_terminal()
+    }
+
+    /// Does what the signals say about the end.
+    fn obey_stop(&mut self, now: Tick, caught: &signal::Caught) {
+        if caught.has(Signal::Term) || self.terminal_gone(caught) {
+            self.step(now, Event::Stop);
+        }
+        for _ in 0..caught.interrupts.min(2) {
+            self.interrupted(now);
+        }
+        if caught.has(Signal::Quit) {
+            self.step(now, Event::StopNow);
+        }
+    }
+
+    /// Does what the other signals say. After a stop a reload is nothing more.
     fn obey(&mut self, now: Tick, caught: &signal::Caught) {
-        let terminal_gone = caught.hung_up(Hangup::Kernel)
-            || caught.hung_up(Hangup::Session) && self.terminal && !has_terminal();
-        let by_hangup =
-            caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session) && !terminal_gone;
         if caught.has(Signal::Ttin) && now >= self.status_at {
             self.status_at = now.after(STATUS);
             self.log_status(now);
@@ -138,17 +161,9 @@ impl Main {
                 format_args!("SIGUSR2: this version cannot restart itself in place"),
             );
         }
+        let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
             self.step(now, Event::Reload);
-        }
-        if caught.has(Signal::Term) || terminal_gone {
-            self.step(now, Event::Stop);
-        }
-        for _ in 0..caught.interrupts.min(2) {
-            self.interrupted(now);
-        }
-        if caught.has(Signal::Quit) {
-            self.step(now, Event::StopNow);
         }
     }
 

@@ -9,13 +9,15 @@ use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
 use crate::plan::service::{Readiness, Rules, Service};
-use crate::sys::fd::{self, Blocking};
+use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
-use crate::sys::{clock, env, file, process};
+use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
+use crate::words::address::Bind;
 use crate::words::cli::{self, Request};
 use crate::words::options::{Options, Ready};
+use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, usage};
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
@@ -96,16 +98,13 @@ impl Main {
     pub(super) fn new(options: Options, inherited: Inherited) -> Result<Self> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
+        // Before anything of ours is open, which could have the number that the
+        // operator named.
+        let events = open_events(&options)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
         process::set_name(c"panzer:main");
         process::adopt_orphans().map_err(cannot("become the reaper of orphans"))?;
-        let output = match options.event_fd {
-            Some(number) => Some(Output::named(number).map_err(|errno| {
-                Error::system(format_args!("cannot write events to descriptor {number}"), errno)
-            })?),
-            None => None,
-        };
         let mut listeners = Listeners::default();
         adopt_sockets(&mut listeners);
         let start = spawn::start_directory()?;
@@ -122,20 +121,39 @@ impl Main {
             current: Generation(0),
             wake,
             lifeline,
-            above: env::var(c"NOTIFY_SOCKET")
-                .and_then(|name| crate::sys::socket::connect_notify(name.to_bytes()).ok()),
+            above: connect_above(),
             terminal: has_terminal(),
             since: now,
             status_at: Tick(0),
             closed: false,
             interrupts: 0,
             reason: None,
-            events: Events::new(output),
+            events,
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
         })
     }
+}
+
+/// The descriptor of `--event-fd`, if there is one.
+fn open_events(options: &Options) -> Result<Events> {
+    let Some(number) = options.event_fd else { return Ok(Events::default()) };
+    let output = Output::named(number).map_err(|errno| {
+        Error::system(format_args!("cannot write events to descriptor {number}"), errno)
+    })?;
+    Ok(Events::new(Some(output)))
+}
+
+/// The service manager that wants to hear of us, if there is one.
+fn connect_above() -> Option<Fd> {
+    let name = env::var(c"NOTIFY_SOCKET")?;
+    let connected = kernel::connect_notify(name.to_bytes());
+    if let Err(errno) = connected {
+        let name = Quoted(name.to_bytes());
+        log::log(Level::Warn, format_args!("cannot reach the service manager at {name}: {errno}"));
+    }
+    connected.ok()
 }
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3).
@@ -164,15 +182,20 @@ fn adopt_sockets(listeners: &mut Listeners) {
 
 fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> Result<()> {
     for bind in &options.bind {
-        let address = spawn::address_from(start, &bind.address);
-        let fd = socket::open(&address)?;
-        let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
-        let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-        if let Some(what) = listeners.keep(fd, name, Origin::Bound).objection() {
-            return Err(Error::plain(format_args!("cannot keep {}, which {what}", bind.address)));
-        }
+        // A start that fails leaves no path of a Unix socket behind.
+        bind_socket(bind, start, listeners).inspect_err(|_| listeners.close_all())?;
     }
     Ok(())
+}
+
+fn bind_socket(bind: &Bind, start: &CStr, listeners: &mut Listeners) -> Result<()> {
+    let fd = socket::open(&spawn::address_from(start, &bind.address))?;
+    let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
+    let name = fdname::escape(name.as_bytes()).unwrap_or_default();
+    match listeners.keep(fd, name, Origin::Bound).objection() {
+        Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether this session has a terminal: /dev/tty opens.

@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 /// The largest environment file that is read.
-const ENV_FILE: usize = 1 << 20;
+const ENV_FILE: usize = 1 << 16;
 
 /// What of our own environment a monitor is not given, or is given anew.
 const OURS: [&[u8]; 6] =

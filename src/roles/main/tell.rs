@@ -8,6 +8,7 @@ use crate::sys::message::{self, Patience};
 use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
+use crate::words::printable::Quoted;
 use alloc::string::String;
 
 impl Main {
@@ -166,8 +167,11 @@ impl Main {
 
     /// Says something to the service manager above, if there is one.
     pub(super) fn tell_above(&self, words: &[u8]) {
-        if let Some(above) = &self.above {
-            let _ = message::send(above.borrow(), words, None, Patience::Never);
+        if let Some(above) = &self.above
+            && let Err(errno) = message::send(above.borrow(), words, None, Patience::Never)
+        {
+            let words = Quoted(words);
+            log(Level::Warn, format_args!("cannot tell the service manager {words}: {errno}"));
         }
     }
 

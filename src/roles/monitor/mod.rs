@@ -106,7 +106,10 @@ impl<W: Worker> Monitor<W> {
         let (settings, authority) = given(|given| {
             given.inherited.let_go_of_unclaimed();
             let settings = given.inherited.settings;
-            let authority = match given.inherited.main {
+            // A second pool of the same program has no lifeline any more, and
+            // so nobody above who would see its stop through.
+            let lifeline = given.inherited.main.as_ref().and_then(|main| main.lifeline.as_ref());
+            let authority = match lifeline {
                 None => Authority::Own,
                 Some(_) => Authority::Main { timeout: settings.timeout.unwrap_or(TIMEOUT) },
             };

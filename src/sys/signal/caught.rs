@@ -133,8 +133,10 @@ fn judge_hangup(code: libc::c_int, sender: libc::pid_t) -> Hangup {
 /// A sender that is gone by now counts for whoever starts: /bin/kill has
 /// usually left before anybody can ask.
 fn judge_ready(sender: libc::pid_t) {
+    // The kernel, or somebody outside of our pid namespace: no process of ours.
+    let Some(sender) = Pid::new(sender) else { return };
     let starting = STARTING.load(ORDER);
-    let group = Pid::new(sender).and_then(process::group_of);
+    let group = process::group_of(sender);
     if starting != 0 && group.is_none_or(|group| group.raw() == starting) {
         READY.store(starting, ORDER);
     }
