@@ -52,11 +52,11 @@ pub fn send(pid: u32, signal: Signal) {
 }
 
 /// Stops a process with a signal that Panzer itself never sends, and waits
-/// until it stands still: before that it may still accept a connection.
+/// until it has stopped: until then it may take one more connection.
 pub fn stop_process(pid: u32) {
     send_other(pid, "STOP");
     let deadline = Instant::now() + PATIENCE;
-    while look::state(pid) == Some('S') || look::state(pid) == Some('R') {
+    while !matches!(look::state(pid), Some('T' | 'Z')) {
         assert!(Instant::now() < deadline, "{pid} does not stop");
         thread::yield_now();
     }
