@@ -492,9 +492,7 @@ impl World {
         plan.next = Generation(NEXT);
         plan.wanted = moved(plan.wanted);
         plan.streak.forget_beyond(0);
-        if let Past::NeverReady { failed } = &mut plan.past {
-            *failed = (*failed).min(4);
-        }
+        forget_failures_beyond(4, &mut plan.past);
         match &mut plan.stop {
             Stop::Lingering { until: at } | Stop::Asked { interrupt: at, .. } => *at = shift(*at),
             Stop::No | Stop::Now { .. } | Stop::Finished => {}
@@ -522,6 +520,13 @@ impl World {
         let Self { plan, members, spawning, owed, wish, closed, killed_in_stop, .. } = self;
         let rest = (owed, wish, closed, killed_in_stop);
         (plan.members, plan.wanted, plan.streak, plan.past, plan.stop, members, spawning, rest)
+    }
+}
+
+/// Tells no more failed starts apart than `most`.
+fn forget_failures_beyond(most: u32, past: &mut Past) {
+    if let Past::NeverReady { failed } = past {
+        *failed = (*failed).min(most);
     }
 }
 
