@@ -23,6 +23,8 @@ const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin
 const SWEEP: Millis = Millis(50);
 /// So many workers are looked at whenever one has died.
 const FEW: u16 = 64;
+/// How long to leave poll(2) alone when it has failed.
+const BREATHER: Millis = Millis(100);
 /// Waking this much later than asked for means that nobody could run.
 const LATE: Millis = Millis(1_000);
 /// What a worker writes into the ready pipe: its slot and its pid.
@@ -122,22 +124,19 @@ impl<'w> Running<'w> {
         }
         self.sheet.begin(self.rules.count);
         drop(blocked);
-        let outcome = loop {
+        let finished = loop {
             match self.finished {
-                None => {}
-                Some(Finished::Gracefully) => break Ok(()),
-                Some(Finished::Killing) => {
-                    break Err(Error::plain(format_args!(
-                        "the stop is over, but a worker had to be killed"
-                    )));
-                }
-            }
-            if let Err(error) = self.turn() {
-                break Err(error);
+                None => self.turn(),
+                Some(finished) => break finished,
             }
         };
         self.restore_dispositions();
-        outcome
+        match finished {
+            Finished::Gracefully => Ok(()),
+            Finished::Killing => {
+                Err(Error::plain(format_args!("the stop is over, but a worker had to be killed")))
+            }
+        }
     }
 
     /// The pool is over. Main may have looked at the board a moment ago and be
@@ -162,10 +161,10 @@ impl<'w> Running<'w> {
     }
 
     /// Waits once and takes in all that has happened.
-    fn turn(&mut self) -> Result<()> {
+    fn turn(&mut self) {
         let deadline = [self.plan.deadline(), self.sweep].into_iter().flatten().min();
         let asked = clock::now();
-        let main_gone = self.wait(deadline)?;
+        let main_gone = self.wait(deadline);
         let now = clock::now();
         let expected = deadline.map_or(now, |deadline| deadline.max(asked));
         if now.since(expected) > LATE {
@@ -182,18 +181,21 @@ impl<'w> Running<'w> {
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
-        Ok(())
     }
 
     /// Blocks until something happens; says whether main is gone.
-    fn wait(&self, deadline: Option<Tick>) -> Result<bool> {
+    fn wait(&self, deadline: Option<Tick>) -> bool {
         let mut sources = Vec::with_capacity(3);
         sources.push(Source::readable(self.wake.source()));
         sources.push(Source::readable(self.ready_read.borrow()));
         sources.extend(self.above.iter().map(|above| Source::readable(above.lifeline.borrow())));
-        poll::wait(&mut sources, deadline)
-            .map_err(|errno| Error::system(format_args!("cannot wait for the workers"), errno))?;
-        Ok(sources.get(2).is_some_and(Source::is_readable))
+        if let Err(errno) = poll::wait(&mut sources, deadline) {
+            // Out of memory, which may pass; the workers serve on meanwhile.
+            log::log(Level::Error, format_args!("cannot wait for the workers: {errno}"));
+            let _ = poll::wait(&mut [], Some(clock::now().after(BREATHER)));
+            return false;
+        }
+        sources.get(2).is_some_and(Source::is_readable)
     }
 
     /// Whether main has died, asked of the kernel just now. Nobody ever writes
