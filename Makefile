@@ -58,6 +58,10 @@ bench: panzer
 faults: always
 	tests/faults/run
 
+# Guards taken out of the program, one at a time: a test must miss each.
+controls: always
+	tests/controls/run
+
 lint: always
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets --target-dir $(TARGET) -- -D warnings
@@ -84,4 +88,4 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak bench faults lint lines static install clean always
+.PHONY: all examples run basic stubborn test again soak bench faults controls lint lines static install clean always

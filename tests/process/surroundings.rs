@@ -46,6 +46,8 @@ fn with_everything_blocked_and_ignored_the_whole_life_works() {
     panzer.expect_current(1);
     // SIGHUP that was ignored stays ignored, as nohup wants it.
     panzer.signal(Signal::Hup);
+    // Taken in together with the next signal it would be one reload with it.
+    panzer.settle();
     panzer.signal(Signal::Usr1);
     let monitor = panzer.expect_current(2);
     panzer.settle();
