@@ -48,6 +48,7 @@ mod without_std {
             pointer(self.0.with(|heap| heap.take(layout)))
         }
 
+        // SAFETY: what `alloc` and `realloc` gave goes back to the same heap.
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
             // SAFETY: the caller gives back what is not null.
             let block = unsafe { NonNull::new_unchecked(block) };

@@ -80,15 +80,14 @@ pub fn threads() -> Threads {
 pub struct ThreadsAllowed(());
 
 impl ThreadsAllowed {
-    /// Gives up what [`Monitor::run`](crate::Monitor::run) makes sure of.
+    /// Gives up what [`Monitor::run`](crate::Monitor::run) makes sure of: a
+    /// worker has only the thread that forked it, so whatever lock another one
+    /// holds at that moment (of the allocator, of a library) is held in the
+    /// worker for ever, and what it protects may be half changed.
     ///
     /// # Safety
     ///
-    /// A worker has only the thread that forked it. Whatever lock another
-    /// thread holds at that moment (of the allocator, of the log, of a
-    /// library) is held in the worker for ever, and what it protects may be
-    /// half changed. The caller knows every thread of the program, and that
-    /// nothing a worker touches can be in such a state.
+    /// No thread of the program can leave what a worker touches in such a state.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
