@@ -13,6 +13,7 @@
 //! * `place`: a directory of the test's own, and the programs in it.
 //! * `client`: who connects.
 //! * `look`: what /proc says.
+//! * `strace`: what they asked the kernel for.
 
 pub mod client;
 pub mod event;
@@ -20,6 +21,7 @@ pub mod look;
 pub mod panzer;
 pub mod place;
 pub mod setup;
+pub mod strace;
 pub mod told;
 
 use std::io::Write as _;

@@ -8,6 +8,7 @@ use super::alone;
 use super::event::Event;
 use super::panzer::Panzer;
 use super::place::panzer;
+use super::strace::Trace;
 use super::told::Told;
 
 /// The options, the command and the surroundings of a panzer to be started.
@@ -64,6 +65,14 @@ impl Setup {
         self.before.push(program.into());
         self.before.extend(words.iter().map(OsString::from));
         self
+    }
+
+    /// Has everybody traced: what `options` select, to files in `place` that
+    /// begin with `name`.
+    pub fn traced(self, place: &Path, name: &str, options: &[&str]) -> (Self, Trace) {
+        let (trace, words) = Trace::new(place, name, options);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        (self.through(Path::new("strace"), &words), trace)
     }
 
     /// Redirects in the words of the shell, after the events have their pipe.

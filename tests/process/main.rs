@@ -11,11 +11,13 @@
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
+//! * `audit`: what they ask the kernel for, and what never.
 //! * `growth`: nothing grows.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod audit;
 mod deaths;
 mod given;
 mod growth;
