@@ -14,8 +14,9 @@
 //! | 3    | what main wants (bits of [`Wish`]) | state, and since when below it   |
 //! | 4    | 1: the monitor's handlers are in place | connections or requests handled |
 //! | 5    | 1: a worker had to be killed       | 1: the slot has lost a worker badly |
+//! | 6    | the workers that main wants, or 0  | -                                |
 //!
-//! The header's word 3 is main's; the row's words 3 and 4 are the worker's;
+//! The header's words 3 and 6 are main's; the row's words 3 and 4 are the worker's;
 //! all others are the monitor's.
 
 use crate::sys::fd::{self, Borrowed, Fd};
@@ -134,6 +135,28 @@ impl Board {
         let old = self.words(0).map_or(0, |words| words[3]);
         let new = old | wish as u64;
         fd::write_at(self.file.borrow(), &new.to_ne_bytes(), 3 * size_of::<u64>()).map(drop)
+    }
+
+    /// Writes how many workers the operator wants.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fd::write_at`]; none for a board of our own making.
+    pub fn scale(&self, count: u16) -> sys::Result<()> {
+        let word = u64::from(count).to_ne_bytes();
+        fd::write_at(self.file.borrow(), &word, 6 * size_of::<u64>()).map(drop)
+    }
+
+    /// A copy that nobody can change any more: the header, and the rows of the
+    /// slots there are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`memory::snapshot`].
+    pub fn snapshot(&self, count: u16) -> sys::Result<Fd> {
+        let rows = 1 + usize::from(count.min(Slot::LAST));
+        let size = rows * ROW * size_of::<u64>();
+        memory::snapshot(c"panzer-board", self.file.borrow(), size)
     }
 
     /// Reads the header; `None` when it is not one of this version.

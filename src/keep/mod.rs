@@ -3,13 +3,17 @@
 //! * [`log`]: the log and the events, which never wait.
 //! * [`socket`]: opening a listening socket, and letting it go for good.
 //! * [`inherited`]: what a monitor was given by the process above it.
+//! * [`pidfile`]: the file that says which process main is.
+//! * [`control`]: the socket that operators ask over.
 //! * [`listeners`]: main's store of listening sockets.
 //! * [`board`]: the table in shared memory that a generation is watched by.
 //!
 //! Knows `words` and `sys`; decides nothing.
 
 pub mod board;
+pub mod control;
 pub mod inherited;
 pub mod listeners;
 pub mod log;
+pub mod pidfile;
 pub mod socket;

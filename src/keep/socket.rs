@@ -61,6 +61,12 @@ impl Path {
         }
     }
 
+    /// What has been given the name `path`.
+    #[must_use]
+    pub const fn named(path: CString, identity: Identity) -> Self {
+        Self { path, identity }
+    }
+
     /// Takes the name away if it still is what it was.
     pub fn remove(&self) {
         if file::identity_at(&self.path) == Ok(self.identity) {

@@ -83,6 +83,7 @@ pub const KNOWN: &[Known] = &[
     known("delay", None, Takes::Value),
     known("max-delay", None, Takes::Value),
     known("give-up", None, Takes::Value),
+    known("pid", Some(b'p'), Takes::Value),
     known("event-fd", None, Takes::Value),
     known("quiet", Some(b'q'), Takes::Nothing),
     known("verbose", Some(b'v'), Takes::Nothing),
@@ -325,11 +326,11 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_refused() {
-        for name in ["exec", "hang-timeout", "lifetime", "user", "pid", "config", "check"] {
+        for name in ["exec", "hang-timeout", "lifetime", "user", "config", "check"] {
             let words = "--".to_string() + name + "=1 x";
             assert_eq!(wrong(&words), "there is no option '--".to_string() + name + "'");
         }
-        for word in ["-x", "-u", "-p", "-c"] {
+        for word in ["-x", "-u", "-c"] {
             assert!(wrong(word).starts_with("there is no option"));
         }
     }

@@ -17,6 +17,7 @@ use super::pieces::cut;
 use crate::types::Slot;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
 /// The most bytes of a request, its newline included.
@@ -144,6 +145,13 @@ impl Request {
             | Self::Ready => format!("panzer/1 {}\n", self.name()),
         }
     }
+}
+
+/// The path of the control socket beside a pid file: the same name, ending in `.sock`.
+#[must_use]
+pub fn socket_beside(pid_file: &[u8]) -> Vec<u8> {
+    let name = pid_file.strip_suffix(b".pid").unwrap_or(pid_file);
+    [name, b".sock"].concat()
 }
 
 /// How a line of an answer begins that is no record.

@@ -5,6 +5,8 @@
 
 pub mod address;
 pub mod cli;
+// Main reads one half of it and writes the other; panzerctl the other way round.
+#[allow(dead_code)]
 pub mod control;
 pub mod death;
 pub mod decimal;
@@ -18,6 +20,8 @@ pub mod options;
 pub mod pieces;
 pub mod printable;
 pub mod seconds;
+// Main writes it, panzerctl reads it.
+#[allow(dead_code)]
 pub mod status;
 pub mod usage;
 

@@ -3,12 +3,16 @@
 //! One loop: wait, tell the plan what happened, do what it says. From the
 //! moment the first generation is started nothing but its operator ends main.
 
+mod control;
 mod hear;
+mod operator;
+mod records;
 mod run;
 mod setup;
 mod spawn;
 mod status;
 mod tell;
+mod waiters;
 
 pub use setup::program;
 
@@ -24,6 +28,7 @@ use crate::words::options::Options;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
+use operator::Operator;
 use run::Run;
 use setup::has_terminal;
 
@@ -62,6 +67,7 @@ struct Main {
     /// Messages that were refused and not yet told, and when one may be told.
     refused: (u32, Tick),
     finished: Option<u8>,
+    operator: Operator,
 }
 
 impl Main {
@@ -77,7 +83,7 @@ impl Main {
 
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
-        let deadline = self.plan.deadline();
+        let deadline = self.plan.deadline().into_iter().chain(self.operator.deadline()).min();
         let asked = clock::now();
         self.wait(deadline);
         let now = clock::now();
@@ -108,6 +114,7 @@ impl Main {
         }
         self.check_losses(now);
         self.obey(now, &caught);
+        self.attend(now);
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
@@ -122,6 +129,7 @@ impl Main {
                 sources.push(Source::readable(fate.source()));
             }
         }
+        self.add_control(&mut sources);
         if let Err(errno) = poll::wait(&mut sources, deadline) {
             // Out of memory, which may pass; the wake-up pipe alone still works.
             log::log(Level::Error, format_args!("cannot wait for everything: {errno}"));
@@ -163,7 +171,7 @@ impl Main {
         }
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
-            self.step(now, Event::Reload);
+            self.reload(now);
         }
     }
 

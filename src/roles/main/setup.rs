@@ -3,6 +3,7 @@
 //! Everything that can fail does so here, with one line and an exit status,
 //! before anything is started.
 
+use super::operator::{Operator, Refused};
 use super::{Main, spawn};
 use crate::error::{Error, Result};
 use crate::keep::listeners::{Listeners, Origin};
@@ -51,9 +52,9 @@ pub fn program(args: &[&CStr]) -> u8 {
             signal::unblock_all();
             main.run()
         }
-        Err(error) => {
-            complain(&error.to_string());
-            1
+        Err(refused) => {
+            complain(&refused.why);
+            refused.status
         }
     }
 }
@@ -95,12 +96,17 @@ fn rules(options: &Options) -> Rules {
 
 impl Main {
     /// Everything that can fail before anything is started.
-    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Self> {
+    pub(super) fn new(
+        options: Options,
+        inherited: Inherited,
+    ) -> core::result::Result<Self, Refused> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
         // operator named.
         let events = open_events(&options)?;
+        // Before anything that another main, if one runs, could miss.
+        let operator = Operator::begin(&options)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
         process::set_name(c"panzer:main");
@@ -132,6 +138,7 @@ impl Main {
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
+            operator,
         })
     }
 }

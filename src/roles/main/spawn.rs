@@ -155,7 +155,7 @@ impl Main {
     /// What the operator has set, and nothing that he has not.
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
-        if let Some(count) = options.count {
+        if let Some(count) = self.wanted_count() {
             entries.push(entry("PANZER_COUNT", &count));
         }
         for (name, span) in [

@@ -1,0 +1,153 @@
+//! The pid file: which process is main, for as long as it is.
+//!
+//! It is locked for main's life, and the lock is what counts: the kernel names
+//! its holder, and takes it away from the dead. What stands in the file is for
+//! people, and for a check.
+//!
+//! A file that is there is locked first, then replaced by one that was written
+//! and locked beside it. So nobody ever reads half a number, and of two that
+//! start at once one finds the other's lock, or a file that is not the one at
+//! the path any more, and looks again.
+//!
+//! Only a pid file is replaced: an empty one, or one with a number in it.
+//! Whatever else stands at the path is somebody else's.
+
+use super::socket::Path;
+use crate::error::{Error, Result};
+use crate::sys::fd::{self, Borrowed, Fd};
+use crate::sys::file::{self, Identity, Kind};
+use crate::sys::lock::{self, Which};
+use crate::sys::{self, Errno, process};
+use crate::types::Pid;
+use crate::words::decimal;
+use crate::words::printable::Quoted;
+use alloc::borrow::ToOwned as _;
+use alloc::ffi::CString;
+use core::ffi::CStr;
+
+/// More bytes than a pid and its newline have.
+const LONGEST: usize = 16;
+/// How often to look again when others come and go at the same path.
+const ROUNDS: u32 = 100;
+
+/// The pid file of this process; dropping it takes it away, if it is still
+/// ours, and then lets the lock go.
+#[derive(Debug)]
+pub struct PidFile {
+    path: Path,
+    _file: Fd,
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        self.path.remove();
+    }
+}
+
+/// What came of wanting the pid file.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is ours.
+    Ours(PidFile),
+    /// It is another main's, which runs; nothing was touched.
+    Held(Option<Pid>),
+}
+
+/// Makes `path` the pid file of this process.
+///
+/// # Errors
+///
+/// What is wrong with the path, with what stands there, or with the disk;
+/// nothing was changed then.
+pub fn take(path: &CStr) -> Result<Taken> {
+    let name = Quoted(path.to_bytes());
+    let cannot = |errno| Error::system(format_args!("cannot make the pid file {name}"), errno);
+    for _ in 0..ROUNDS {
+        let old = match open(path) {
+            Err(Errno(libc::ELOOP | libc::EISDIR | libc::ENXIO)) => return Err(no_pid_file(name)),
+            opened => opened.map_err(cannot)?,
+        };
+        let there = file::identity(old.fd.borrow()).map_err(cannot)?;
+        if there.kind() == Kind::Regular && !lock::lock(old.fd.borrow()).map_err(cannot)? {
+            return Ok(Taken::Held(lock::holder(old.fd.borrow())));
+        }
+        if file::identity_at(path) != Ok(there) {
+            continue;
+        }
+        if !is_pid_file(there, old.fd.borrow()) {
+            return Err(no_pid_file(name));
+        }
+        let written = replace(path).map_err(cannot);
+        if written.is_err() && old.made {
+            // It was not there before, and we have its lock.
+            let _ = file::unlink(path);
+        }
+        return written.map(Taken::Ours);
+    }
+    Err(cannot(Errno(libc::EBUSY)))
+}
+
+/// A link, a directory, a device, or a file of somebody else's.
+fn no_pid_file(name: Quoted<'_>) -> Error {
+    Error::plain(format_args!("{name} is no pid file: it is left alone"))
+}
+
+struct Old {
+    fd: Fd,
+    made: bool,
+}
+
+/// Opens what is there, or an empty file: who starts at the same moment needs
+/// something whose lock can be had by one alone.
+fn open(path: &CStr) -> sys::Result<Old> {
+    loop {
+        match lock::open(path, Which::Old) {
+            Err(Errno(libc::ENOENT)) => {}
+            opened => return opened.map(|fd| Old { fd, made: false }),
+        }
+        match lock::open(path, Which::New) {
+            Err(Errno(libc::EEXIST)) => {}
+            opened => return opened.map(|fd| Old { fd, made: true }),
+        }
+    }
+}
+
+/// Whether it is empty, or has a number in it and nothing else.
+fn is_pid_file(identity: Identity, file: Borrowed<'_>) -> bool {
+    let mut bytes = [0; LONGEST];
+    if identity.kind() != Kind::Regular {
+        return false;
+    }
+    let Ok(length) = fd::read_at(file, &mut bytes, 0) else { return false };
+    let text = &bytes[..length];
+    let number = text.strip_suffix(b"\n").unwrap_or(text);
+    text.is_empty() || length < LONGEST && decimal::parse(number, u32::MAX).is_some()
+}
+
+/// Writes and locks a file beside `path`, and gives it that name.
+fn replace(path: &CStr) -> sys::Result<PidFile> {
+    let beside = beside(path, b".new");
+    // Whose it was has died: we have the lock that writing it takes.
+    let _ = file::unlink(&beside);
+    let new = lock::open(&beside, Which::New)?;
+    let filled = fill(new.borrow()).and_then(|()| file::identity(new.borrow()));
+    let named = filled.and_then(|identity| lock::rename(&beside, path).map(|()| identity));
+    if named.is_err() {
+        let _ = file::unlink(&beside);
+    }
+    Ok(PidFile { path: Path::named(path.to_owned(), named?), _file: new })
+}
+
+fn fill(file: Borrowed<'_>) -> sys::Result<()> {
+    let text = alloc::format!("{}\n", process::id());
+    if fd::write(file, text.as_bytes())? != text.len() {
+        return Err(Errno(libc::ENOSPC));
+    }
+    // Nobody else can have opened it to write: it is ours, and a moment old.
+    lock::lock(file).map(drop)
+}
+
+/// The path of a file beside another one, with a longer name.
+pub(super) fn beside(path: &CStr, ending: &[u8]) -> CString {
+    CString::new([path.to_bytes(), ending].concat()).unwrap_or_default()
+}
