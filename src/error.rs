@@ -54,7 +54,7 @@ impl fmt::Display for Errno {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match KNOWN.iter().find(|(number, _, _)| *number == self.0) {
             Some((_, name, words)) => write!(out, "{words} ({name})"),
-            None => write!(out, "error {} of errno(3)", self.0),
+            None => write!(out, "error {} of errno(3)", self.0.unsigned_abs()),
         }
     }
 }

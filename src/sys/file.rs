@@ -118,7 +118,7 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
 ///
 /// `ENOENT` without `/proc`, `EACCES` when the file may not be opened that way.
 pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
-    let path = alloc::format!("/proc/self/fd/{}", fd.number());
+    let path = alloc::format!("/proc/self/fd/{}", fd.number().unsigned_abs());
     open(&CString::new(path).map_err(|_| Errno(libc::EINVAL))?, mode)
 }
 

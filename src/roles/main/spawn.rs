@@ -156,7 +156,7 @@ impl Main {
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
         if let Some(count) = options.count {
-            entries.push(entry("PANZER_COUNT", &count));
+            entries.push(entry("PANZER_COUNT", &u32::from(count)));
         }
         for (name, span) in [
             ("PANZER_TIMEOUT", options.timeout),
@@ -168,9 +168,9 @@ impl Main {
             }
         }
         match options.verbosity {
-            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", &1)),
+            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", &"1")),
             Level::Info => {}
-            Level::Debug => entries.push(entry("PANZER_VERBOSE", &1)),
+            Level::Debug => entries.push(entry("PANZER_VERBOSE", &"1")),
         }
     }
 
