@@ -11,10 +11,10 @@ use crate::types::{Generation, Level, Tick};
 use crate::words::address::Address;
 use crate::words::options::Options;
 use crate::words::seconds::Seconds;
-use crate::words::{env_file, fdname};
+use crate::words::{env_file, fdname, printable};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -176,7 +176,7 @@ impl Main {
 
     fn add_env_file(&self, entries: &mut Vec<CString>) -> Result<()> {
         let Some(path) = &self.options.env_file else { return Ok(()) };
-        let name = String::from_utf8_lossy(path.to_bytes());
+        let name = printable::text(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
         let pairs = env_file::parse(&bytes)
