@@ -5,6 +5,7 @@
 //!
 //! Pure: knows no layer of this crate.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
@@ -54,7 +55,7 @@ impl fmt::Display for Errno {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match KNOWN.iter().find(|(number, _, _)| *number == self.0) {
             Some((_, name, words)) => write!(out, "{words} ({name})"),
-            None => write!(out, "error {} of errno(3)", self.0),
+            None => write!(out, "error {} of errno(3)", self.0.unsigned_abs()),
         }
     }
 }
@@ -64,8 +65,12 @@ impl core::error::Error for Errno {}
 /// Something that could not be done, told in one line.
 ///
 /// Shown as `cannot listen on 0.0.0.0:80: permission denied (EACCES)`.
+// One pointer: it passes through many hands, and each would move all of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Told>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Told {
     what: String,
     errno: Option<Errno>,
 }
@@ -77,27 +82,31 @@ impl Error {
     /// What could not be done and to what, with the system's answer.
     #[must_use]
     pub fn system(what: fmt::Arguments<'_>, errno: Errno) -> Self {
-        Self { what: alloc::fmt::format(what), errno: Some(errno) }
+        Self::new(what, Some(errno))
     }
 
     /// What is wrong, where the system was not asked.
     #[must_use]
     pub fn plain(what: fmt::Arguments<'_>) -> Self {
-        Self { what: alloc::fmt::format(what), errno: None }
+        Self::new(what, None)
+    }
+
+    fn new(what: fmt::Arguments<'_>, errno: Option<Errno>) -> Self {
+        Self(Box::new(Told { what: alloc::fmt::format(what), errno }))
     }
 
     /// The system's answer; `None` if the system was not asked.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
-        self.errno
+        self.0.errno
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.errno {
-            Some(errno) => write!(out, "{}: {errno}", self.what),
-            None => out.write_str(&self.what),
+        match self.0.errno {
+            Some(errno) => write!(out, "{}: {errno}", self.0.what),
+            None => out.write_str(&self.0.what),
         }
     }
 }
@@ -116,7 +125,7 @@ impl From<Error> for std::io::Error {
     /// Keeps the kind that std gives to the system's answer, and our words.
     fn from(error: Error) -> Self {
         let kind = error
-            .errno
+            .errno()
             .map_or(std::io::ErrorKind::Other, |errno| Self::from_raw_os_error(errno.0).kind());
         Self::new(kind, error)
     }

@@ -4,6 +4,9 @@
 //! mean a group or everybody, a [`Tick`] cannot be taken from the wall clock,
 //! a [`Millis`] is never a number of seconds.
 //!
+//! Numbers are shown as a `u32` or a `u64`, here and everywhere: each further
+//! integer type would bring a quarter of a kilobyte of the standard library.
+//!
 //! Pure: knows no layer of this crate.
 
 use core::fmt;
@@ -35,7 +38,7 @@ impl Pid {
 
 impl fmt::Display for Pid {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
+        self.raw().unsigned_abs().fmt(out)
     }
 }
 
@@ -152,7 +155,7 @@ impl Slot {
 
 impl fmt::Display for Slot {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
+        u32::from(self.number()).fmt(out)
     }
 }
 

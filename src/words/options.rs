@@ -156,10 +156,11 @@ fn parse_fd(value: &[u8]) -> Result<i32, String> {
 }
 
 fn parse_count(value: &[u8]) -> Result<u16, String> {
-    decimal::parse(value, u32::from(Slot::LAST))
+    const LAST: u32 = Slot::LAST as u32;
+    decimal::parse(value, LAST)
         .and_then(|count| u16::try_from(count).ok())
         .filter(|&count| count > 0)
-        .ok_or_else(|| format!("{} is not a number from 1 to {}", Quoted(value), Slot::LAST))
+        .ok_or_else(|| format!("{} is not a number from 1 to {LAST}", Quoted(value)))
 }
 
 fn parse_secs(value: &[u8]) -> Result<Millis, String> {

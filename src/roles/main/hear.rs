@@ -18,6 +18,7 @@ use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::notify::{self, News, Notice, Store};
+use crate::words::printable;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -100,7 +101,7 @@ impl Main {
                 descriptors.into_iter().for_each(listeners::dispose);
             }
             Store::Keep { name } => {
-                let name = String::from_utf8_lossy(name).into_owned();
+                let name = printable::text(name);
                 for fd in descriptors {
                     self.keep_one(generation, &name, fd);
                 }
@@ -131,8 +132,8 @@ impl Main {
             News::None => {}
             News::Scaled { count } => self.scaled(now, generation, count),
             News::Lost { slot, pid, why } => {
-                let why = String::from_utf8_lossy(why);
-                let (slot, pid, why) = (Some(slot), Some(pid), Some(&*why));
+                let why = printable::text(why);
+                let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
             News::Respawned { slot, pid } => {
@@ -145,7 +146,7 @@ impl Main {
         }
         let Some(run) = self.run_of(generation) else { return };
         if let Some(status) = notice.status {
-            run.status = Some(String::from_utf8_lossy(status).into_owned());
+            run.status = Some(printable::text(status));
         }
     }
 

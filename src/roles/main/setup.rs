@@ -147,7 +147,10 @@ impl Main {
 fn open_events(options: &Options) -> Result<Events> {
     let Some(number) = options.event_fd else { return Ok(Events::default()) };
     let output = Output::named(number).map_err(|errno| {
-        Error::system(format_args!("cannot write events to descriptor {number}"), errno)
+        Error::system(
+            format_args!("cannot write events to descriptor {}", number.unsigned_abs()),
+            errno,
+        )
     })?;
     Ok(Events::new(Some(output)))
 }

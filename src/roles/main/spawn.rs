@@ -11,10 +11,10 @@ use crate::types::{Generation, Level, Tick};
 use crate::words::address::Address;
 use crate::words::options::Options;
 use crate::words::seconds::Seconds;
-use crate::words::{env_file, fdname};
+use crate::words::{env_file, fdname, printable};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -156,7 +156,7 @@ impl Main {
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
         if let Some(count) = self.wanted_count() {
-            entries.push(entry("PANZER_COUNT", &count));
+            entries.push(entry("PANZER_COUNT", &u32::from(count)));
         }
         for (name, span) in [
             ("PANZER_TIMEOUT", options.timeout),
@@ -168,15 +168,15 @@ impl Main {
             }
         }
         match options.verbosity {
-            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", &1)),
+            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", &"1")),
             Level::Info => {}
-            Level::Debug => entries.push(entry("PANZER_VERBOSE", &1)),
+            Level::Debug => entries.push(entry("PANZER_VERBOSE", &"1")),
         }
     }
 
     fn add_env_file(&self, entries: &mut Vec<CString>) -> Result<()> {
         let Some(path) = &self.options.env_file else { return Ok(()) };
-        let name = String::from_utf8_lossy(path.to_bytes());
+        let name = printable::text(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
         let pairs = env_file::parse(&bytes)

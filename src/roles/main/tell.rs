@@ -190,7 +190,7 @@ impl Main {
     /// The last line.
     pub(super) fn finish(&mut self, status: u8) {
         self.finished = Some(status);
-        log(Level::Info, format_args!("stopped with status {status}"));
+        log(Level::Info, format_args!("stopped with status {}", u32::from(status)));
         self.events.tell(&Event::new(Kind::Stopped));
         self.say_goodbye(status);
     }
