@@ -21,14 +21,16 @@ use crate::sys::socket::control as kernel;
 use crate::sys::{self, Errno, lock, process, would_block};
 use crate::types::{Level, Millis, Tick};
 use crate::words::control::{LONGEST_REQUEST, Request, Word, answer};
+use crate::words::pieces::cut;
 use alloc::borrow::ToOwned as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::fmt;
 
 /// The most clients there are at the same time.
 const MOST: usize = 32;
 /// How long a client may take to send his line, and to take what he is told.
-const PATIENCE_OF_MAIN: Millis = Millis(5_000);
+const SLOWEST: Millis = Millis(5_000);
 /// How much is kept for a client until he takes it, beside his last line.
 const ROOM: usize = 14 << 10;
 /// How long to let others wait when the kernel has no more descriptors, and
@@ -60,15 +62,6 @@ impl Drop for Control {
     }
 }
 
-/// A part of an answer that was not taken yet.
-#[derive(Debug)]
-struct Piece {
-    bytes: Vec<u8>,
-    taken: usize,
-    /// Goes with the first byte.
-    board: Option<Fd>,
-}
-
 #[derive(Debug)]
 struct Client {
     id: Id,
@@ -77,11 +70,14 @@ struct Client {
     /// How much of the request has come.
     come: usize,
     has_asked: bool,
-    pieces: Vec<Piece>,
-    /// Whether his last line is among the pieces, or was taken.
+    /// What he was told and has not taken yet.
+    owed: Vec<u8>,
+    /// Whether he was told his last line.
     is_answered: bool,
     /// When he is dropped.
     due: Option<Tick>,
+    /// Whether he is dropped now.
+    is_gone: bool,
 }
 
 impl Control {
@@ -91,6 +87,7 @@ impl Control {
     ///
     /// `EEXIST` when no socket stands at `path`, `ENAMETOOLONG`, and those of
     /// bind(2) and rename(2).
+    #[inline(never)]
     pub fn open(path: &CStr) -> sys::Result<Self> {
         match file::identity_at(path) {
             Ok(there) if there.kind() != Kind::Socket => return Err(Errno(libc::EEXIST)),
@@ -115,7 +112,7 @@ impl Control {
             sources.push(Source::readable(self.listener.borrow()));
         }
         for client in &self.clients {
-            let (asking, owed) = (!client.has_asked, !client.pieces.is_empty());
+            let (asking, owed) = (!client.has_asked, !client.owed.is_empty());
             sources.push(Source::new(client.fd.borrow(), asking, owed));
         }
     }
@@ -127,31 +124,34 @@ impl Control {
     }
 
     /// Lets newcomers in, takes what clients have sent, gives them what they
-    /// take, and drops who is late; the requests that have come.
-    pub fn attend(&mut self, now: Tick) -> Vec<(Id, Request)> {
+    /// take, and drops who is late. Says what one of them asks; call it again
+    /// until nobody asks any more.
+    // Inlined into its one caller it would make that frame larger, and with it
+    // every access to the frame. So it is with the others.
+    #[inline(never)]
+    pub fn attend(&mut self, now: Tick) -> Option<(Id, Request)> {
         self.admit_all(now);
-        let mut requests = Vec::new();
-        self.clients.retain_mut(|client| {
-            let stays = match client.hear() {
-                Heard::Nothing => true,
-                Heard::Request(request) => {
-                    client.due = None;
-                    requests.push((client.id, request));
-                    true
-                }
-                Heard::Nonsense(why) => {
-                    client.due = None;
-                    client.add(answer(Word::Refused, format_args!("{why}")).as_bytes(), None);
-                    client.is_answered = true;
-                    true
-                }
-                Heard::End => false,
-            };
-            stays && client.give(now) && client.due.is_none_or(|due| due > now)
-        });
-        requests
+        let mut asked = None;
+        for client in &mut self.clients {
+            match client.hear() {
+                None => {}
+                Some(Ok(request)) => asked = Some((client.id, request)),
+                Some(Err(why)) => client.tell(
+                    answer(Word::Refused, format_args!("{why}")).as_bytes(),
+                    None,
+                    Some(Word::Refused),
+                ),
+            }
+            client.give(now);
+            if asked.is_some() {
+                break;
+            }
+        }
+        self.clients.retain(|client| !client.is_gone);
+        asked
     }
 
+    #[inline(never)]
     fn admit_all(&mut self, now: Tick) {
         self.pause = self.pause.filter(|pause| *pause > now);
         for _ in 0..MOST {
@@ -161,8 +161,7 @@ impl Control {
             match kernel::accept(self.listener.borrow()) {
                 Ok(fd) => self.admit(now, fd),
                 Err(errno) if would_block(errno) => return,
-                // He is gone already.
-                Err(Errno(libc::ECONNABORTED | libc::EINTR)) => {}
+                // Out of descriptors or memory, which may pass.
                 Err(_) => self.pause = Some(now.after(PAUSE)),
             }
         }
@@ -170,18 +169,17 @@ impl Control {
 
     fn admit(&mut self, now: Tick, fd: Fd) {
         let user = kernel::peer_user(fd.borrow()).unwrap_or(u32::MAX);
-        if ![0, process::user()].contains(&user) {
-            refuse(fd.borrow(), "another user may not ask");
+        if user != 0 && user != process::user() {
             if now >= self.strangers {
                 self.strangers = now.after(PAUSE);
-                log(Level::Warn, format_args!("user {user} was refused at the control socket"));
+                log(Level::Warn, format_args!("user {user} may not ask over the control socket"));
             }
-            return;
+            return refuse(fd.borrow(), b"refused another user may not ask\n");
         }
         if self.clients.len() >= MOST {
             match self.clients.iter().position(|client| !client.has_asked) {
                 Some(oldest) => drop(self.clients.remove(oldest)),
-                None => return refuse(fd.borrow(), "too many clients"),
+                None => return refuse(fd.borrow(), b"refused too many clients\n"),
             }
         }
         self.came = self.came.wrapping_add(1);
@@ -191,9 +189,10 @@ impl Control {
             request: [0; LONGEST_REQUEST],
             come: 0,
             has_asked: false,
-            pieces: Vec::new(),
+            owed: Vec::new(),
             is_answered: false,
-            due: Some(now.after(PATIENCE_OF_MAIN)),
+            due: Some(now.after(SLOWEST)),
+            is_gone: false,
         });
     }
 
@@ -204,121 +203,91 @@ impl Control {
     }
 
     /// Tells a client something; after a last line nothing more comes.
-    pub fn say(&mut self, now: Tick, id: Id, word: Word, text: core::fmt::Arguments<'_>) {
-        self.send(now, id, answer(word, text).as_bytes(), None, Some(word));
+    #[inline(never)]
+    pub fn say(&mut self, id: Id, word: Word, text: fmt::Arguments<'_>) {
+        self.tell(id, answer(word, text).as_bytes(), None, Some(word));
     }
 
     /// Tells a client records, and passes a board with the first byte of them.
     /// One who leaves no room for them is dropped: half an answer is none.
-    pub fn show(&mut self, now: Tick, id: Id, records: &str, board: Option<Fd>) {
-        if !records.is_empty() {
-            self.send(now, id, records.as_bytes(), board, None);
-        }
+    pub fn show(&mut self, id: Id, records: &str, board: Option<Fd>) {
+        self.tell(id, records.as_bytes(), board, None);
     }
 
-    /// `word` is how a line that is no record begins.
-    fn send(&mut self, now: Tick, id: Id, bytes: &[u8], board: Option<Fd>, word: Option<Word>) {
-        let Some(place) = self.clients.iter().position(|client| client.id == id) else { return };
-        let client = &mut self.clients[place];
-        let is_last = word.is_some_and(Word::is_last);
-        let has_room = is_last || client.owed() + bytes.len() <= ROOM;
-        if !has_room && word.is_some() {
-            return;
-        }
-        client.add(bytes, board);
-        client.is_answered |= is_last;
-        if !has_room || !client.give(now) {
-            self.clients.remove(place);
+    #[inline(never)]
+    fn tell(&mut self, id: Id, bytes: &[u8], board: Option<Fd>, word: Option<Word>) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
+            client.tell(bytes, board, word);
         }
     }
 }
 
 /// One line for somebody who is not let in.
-fn refuse(fd: Borrowed<'_>, why: &str) {
-    let line = answer(Word::Refused, format_args!("{why}"));
+fn refuse(fd: Borrowed<'_>, line: &[u8]) {
     // A new connection has room; a client that is gone has nothing to hear.
-    let _ = message::send(fd, line.as_bytes(), None, Patience::Never);
-}
-
-/// What a client has sent.
-enum Heard {
-    Nothing,
-    Request(Request),
-    Nonsense(&'static str),
-    /// He is gone, or has closed before he had asked.
-    End,
+    let _ = message::send(fd, line, None, Patience::Never);
 }
 
 impl Client {
-    /// Reads what has come of the request.
-    fn hear(&mut self) -> Heard {
+    /// Reads what has come of the request; what he asks, or what to refuse
+    /// him with, once it is whole.
+    #[inline(never)]
+    fn hear(&mut self) -> Option<Result<Request, &'static str>> {
         if self.has_asked {
-            return Heard::Nothing;
+            return None;
         }
-        let read = match fd::read(self.fd.borrow(), &mut self.request[self.come..]) {
-            Ok(0) => return Heard::End,
-            Ok(read) => read,
-            Err(errno) if would_block(errno) => return Heard::Nothing,
-            Err(_) => return Heard::End,
-        };
-        self.come += read;
-        let line = self.request.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let is_whole = line.len() < self.come;
-        if !is_whole && self.come < self.request.len() {
-            return Heard::Nothing;
+        match fd::read(self.fd.borrow(), &mut self.request[self.come..]) {
+            Err(errno) if would_block(errno) => return None,
+            Ok(0) | Err(_) => {
+                self.is_gone = true;
+                return None;
+            }
+            Ok(read) => self.come += read,
+        }
+        let come = &self.request[..self.come];
+        let line = cut(come, b'\n').map(|(line, _)| line);
+        if line.is_none() && self.come < self.request.len() {
+            return None;
         }
         self.has_asked = true;
-        if !is_whole {
-            return Heard::Nonsense("the line is too long");
-        }
-        match Request::parse(line) {
-            Ok(request) => Heard::Request(request),
-            Err(why) => Heard::Nonsense(why),
-        }
+        self.due = None;
+        Some(line.ok_or("the line is too long").and_then(Request::parse))
     }
 
-    fn owed(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.bytes.len() - piece.taken).sum()
-    }
-
-    fn add(&mut self, bytes: &[u8], board: Option<Fd>) {
-        self.pieces.push(Piece { bytes: bytes.to_vec(), taken: 0, board });
-    }
-
-    /// Gives him what he takes; says whether he stays.
-    fn give(&mut self, now: Tick) -> bool {
-        let mut took = false;
-        loop {
-            // With nothing to give it is asked whether he is still there.
-            let piece = self.pieces.first();
-            let rest = piece.map_or(&[][..], |piece| &piece.bytes[piece.taken..]);
-            let board = piece.and_then(|piece| piece.board.as_ref()).map(Fd::borrow);
-            match message::send(self.fd.borrow(), rest, board, Patience::Never) {
-                Ok(sent) => took |= sent > 0 && self.took(sent),
-                Err(errno) if would_block(errno) => break,
-                Err(_) => return false,
+    /// Gives him what he takes, and asks whether he is still there if there is
+    /// nothing to give.
+    fn give(&mut self, now: Tick) {
+        match message::send(self.fd.borrow(), &self.owed, None, Patience::Never) {
+            Ok(0) => {}
+            Ok(taken) => {
+                self.owed.drain(..taken);
+                self.due = None;
             }
-            if self.pieces.is_empty() {
-                break;
-            }
+            Err(errno) if would_block(errno) => {}
+            Err(_) => self.is_gone = true,
         }
-        if self.has_asked {
-            let old = if took { None } else { self.due };
-            let due = old.unwrap_or(now.after(PATIENCE_OF_MAIN));
-            self.due = (!self.pieces.is_empty()).then_some(due);
+        if !self.owed.is_empty() {
+            self.due = self.due.or(Some(now.after(SLOWEST)));
         }
-        !(self.is_answered && self.pieces.is_empty())
+        self.is_gone |= self.due.is_some_and(|due| due <= now);
+        self.is_gone |= self.is_answered && self.owed.is_empty();
     }
 
-    /// Notes that so much of the first piece was taken; always true.
-    fn took(&mut self, sent: usize) -> bool {
-        if let Some(piece) = self.pieces.first_mut() {
-            piece.board = None;
-            piece.taken += sent;
-            if piece.taken >= piece.bytes.len() {
-                self.pieces.remove(0);
-            }
+    /// Tells him something. `word` is how it begins; records have none.
+    fn tell(&mut self, bytes: &[u8], board: Option<Fd>, word: Option<Word>) {
+        let mut taken = 0;
+        if self.owed.is_empty() {
+            let board = board.as_ref().map(Fd::borrow);
+            // Whatever is wrong is found when the rest is given.
+            taken = message::send(self.fd.borrow(), bytes, board, Patience::Never).unwrap_or(0);
         }
-        true
+        let is_last = word.is_some_and(Word::is_last);
+        let has_room = is_last || self.owed.len() + bytes.len() <= ROOM;
+        if has_room {
+            self.owed.extend_from_slice(&bytes[taken..]);
+        }
+        // A record that is lost, or comes without its board, is half an answer.
+        self.is_gone |= !has_room && word.is_none() || board.is_some() && taken == 0;
+        self.is_answered |= is_last;
     }
 }

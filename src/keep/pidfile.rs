@@ -13,14 +13,12 @@
 //! Whatever else stands at the path is somebody else's.
 
 use super::socket::Path;
-use crate::error::{Error, Result};
 use crate::sys::fd::{self, Borrowed, Fd};
-use crate::sys::file::{self, Identity, Kind};
+use crate::sys::file::{self, Kind};
 use crate::sys::lock::{self, Which};
 use crate::sys::{self, Errno, process};
 use crate::types::Pid;
 use crate::words::decimal;
-use crate::words::printable::Quoted;
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use core::ffi::CStr;
@@ -51,77 +49,57 @@ pub enum Taken {
     Ours(PidFile),
     /// It is another main's, which runs; nothing was touched.
     Held(Option<Pid>),
+    /// What stands there is no pid file; nothing was touched.
+    Strange,
 }
 
 /// Makes `path` the pid file of this process.
 ///
 /// # Errors
 ///
-/// What is wrong with the path, with what stands there, or with the disk;
-/// nothing was changed then.
-pub fn take(path: &CStr) -> Result<Taken> {
-    let name = Quoted(path.to_bytes());
-    let cannot = |errno| Error::system(format_args!("cannot make the pid file {name}"), errno);
+/// What is wrong with the path or the disk; nothing was changed then.
+pub fn take(path: &CStr) -> sys::Result<Taken> {
     for _ in 0..ROUNDS {
-        let old = match open(path) {
-            Err(Errno(libc::ELOOP | libc::EISDIR | libc::ENXIO)) => return Err(no_pid_file(name)),
-            opened => opened.map_err(cannot)?,
+        let old = match lock::open(path, Which::Old) {
+            // Who starts at the same moment needs something whose lock can be
+            // had by one alone.
+            Err(Errno(libc::ENOENT)) => lock::open(path, Which::New),
+            Err(Errno(libc::ELOOP | libc::EISDIR | libc::ENXIO)) => return Ok(Taken::Strange),
+            opened => opened,
         };
-        let there = file::identity(old.fd.borrow()).map_err(cannot)?;
-        if there.kind() == Kind::Regular && !lock::lock(old.fd.borrow()).map_err(cannot)? {
-            return Ok(Taken::Held(lock::holder(old.fd.borrow())));
+        let old = match old {
+            Err(Errno(libc::EEXIST)) => continue,
+            opened => opened?,
+        };
+        let there = file::identity(old.borrow())?;
+        if there.kind() != Kind::Regular {
+            return Ok(Taken::Strange);
+        }
+        if !lock::lock(old.borrow())? {
+            return Ok(Taken::Held(lock::holder(old.borrow())));
         }
         if file::identity_at(path) != Ok(there) {
             continue;
         }
-        if !is_pid_file(there, old.fd.borrow()) {
-            return Err(no_pid_file(name));
+        let text = &mut [0; LONGEST];
+        let length = fd::read_at(old.borrow(), text, 0)?;
+        if !is_pid_file(&text[..length]) {
+            return Ok(Taken::Strange);
         }
-        let written = replace(path).map_err(cannot);
-        if written.is_err() && old.made {
-            // It was not there before, and we have its lock.
+        let written = replace(path);
+        if written.is_err() && length == 0 {
+            // Nothing is lost with it, and perhaps it is of our own making.
             let _ = file::unlink(path);
         }
         return written.map(Taken::Ours);
     }
-    Err(cannot(Errno(libc::EBUSY)))
+    Err(Errno(libc::EBUSY))
 }
 
-/// A link, a directory, a device, or a file of somebody else's.
-fn no_pid_file(name: Quoted<'_>) -> Error {
-    Error::plain(format_args!("{name} is no pid file: it is left alone"))
-}
-
-struct Old {
-    fd: Fd,
-    made: bool,
-}
-
-/// Opens what is there, or an empty file: who starts at the same moment needs
-/// something whose lock can be had by one alone.
-fn open(path: &CStr) -> sys::Result<Old> {
-    loop {
-        match lock::open(path, Which::Old) {
-            Err(Errno(libc::ENOENT)) => {}
-            opened => return opened.map(|fd| Old { fd, made: false }),
-        }
-        match lock::open(path, Which::New) {
-            Err(Errno(libc::EEXIST)) => {}
-            opened => return opened.map(|fd| Old { fd, made: true }),
-        }
-    }
-}
-
-/// Whether it is empty, or has a number in it and nothing else.
-fn is_pid_file(identity: Identity, file: Borrowed<'_>) -> bool {
-    let mut bytes = [0; LONGEST];
-    if identity.kind() != Kind::Regular {
-        return false;
-    }
-    let Ok(length) = fd::read_at(file, &mut bytes, 0) else { return false };
-    let text = &bytes[..length];
+/// Whether this is nothing, or a number and nothing else.
+fn is_pid_file(text: &[u8]) -> bool {
     let number = text.strip_suffix(b"\n").unwrap_or(text);
-    text.is_empty() || length < LONGEST && decimal::parse(number, u32::MAX).is_some()
+    text.is_empty() || text.len() < LONGEST && decimal::parse(number, u32::MAX).is_some()
 }
 
 /// Writes and locks a file beside `path`, and gives it that name.

@@ -61,13 +61,14 @@ impl Scale {
     /// Reads `N`, `+N` or `-N`, with N from 1 to [`Slot::LAST`].
     #[must_use]
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let (make, digits): (fn(u16) -> Self, _) = match word {
-            [b'+', digits @ ..] => (Self::More, digits),
-            [b'-', digits @ ..] => (Self::Less, digits),
-            digits => (Self::To, digits),
-        };
-        let number = decimal::parse(digits, u32::from(Slot::LAST)).filter(|&number| number > 0)?;
-        u16::try_from(number).ok().map(make)
+        let digits = word.strip_prefix(b"+").or(word.strip_prefix(b"-")).unwrap_or(word);
+        let number = u16::try_from(decimal::parse(digits, u32::from(Slot::LAST))?).ok()?;
+        match word.first() {
+            Some(_) if number == 0 => None,
+            Some(b'+') => Some(Self::More(number)),
+            Some(b'-') => Some(Self::Less(number)),
+            Some(_) | None => Some(Self::To(number)),
+        }
     }
 
     /// What becomes of `count`; `None` outside 1 to [`Slot::LAST`].
@@ -87,11 +88,12 @@ impl Scale {
 
 impl fmt::Display for Scale {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::To(number) => write!(out, "{number}"),
-            Self::More(number) => write!(out, "+{number}"),
-            Self::Less(number) => write!(out, "-{number}"),
-        }
+        let (sign, number) = match *self {
+            Self::To(number) => ("", number),
+            Self::More(number) => ("+", number),
+            Self::Less(number) => ("-", number),
+        };
+        write!(out, "{sign}{}", u32::from(number))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{decimal, fdname, printable};
 use crate::types::{Generation, Millis, Pid, Tick};
 use alloc::borrow::Cow;
 use alloc::string::String;
-use core::fmt::{self, Write as _};
+use core::fmt::Write as _;
 
 /// Text from outside: borrowed where it is written, owned where it was read.
 pub type Text<'a> = Cow<'a, [u8]>;
@@ -200,36 +200,26 @@ pub struct Life<'a> {
     pub board: bool,
 }
 
-/// A value as it is sent.
-struct Carried<'a>(&'a [u8]);
-
-impl fmt::Display for Carried<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for &byte in self.0.iter().take(LONGEST_TEXT) {
-            if byte.is_ascii_graphic() && byte != b'\\' {
-                out.write_char(char::from(byte))?;
-            } else {
-                printable::escape(byte).into_iter().try_for_each(|b| out.write_char(b.into()))?;
-            }
+/// Adds ` key=value`, with what a value may not have escaped.
+#[inline(never)]
+fn text(out: &mut String, key: &str, value: &[u8]) {
+    out.push(' ');
+    out.push_str(key);
+    out.push('=');
+    for &byte in value.iter().take(LONGEST_TEXT) {
+        if byte.is_ascii_graphic() && byte != b'\\' {
+            out.push(char::from(byte));
+        } else {
+            out.extend(printable::escape(byte).map(char::from));
         }
-        Ok(())
     }
 }
 
-/// Adds ` key=value`, or nothing.
-fn put(out: &mut String, key: &str, value: Option<&dyn fmt::Display>) {
-    if let Some(value) = value {
-        // A String takes everything.
-        let _ = write!(out, " {key}={value}");
-    }
-}
-
-fn shown<T: fmt::Display>(value: &T) -> Option<&dyn fmt::Display> {
-    Some(value)
-}
-
-fn perhaps<T: fmt::Display>(value: &Option<T>) -> Option<&dyn fmt::Display> {
-    value.as_ref().map(|value| -> &dyn fmt::Display { value })
+/// Adds ` key=value`.
+#[inline(never)]
+fn number(out: &mut String, key: &str, value: u64) {
+    // A String takes everything.
+    let _ = write!(out, " {key}={value}");
 }
 
 impl Record<'_> {
@@ -241,55 +231,83 @@ impl Record<'_> {
             Self::Listener(listener) => listener.write(out),
             Self::Generation(life) => life.write(out),
         }
+    }
+}
+
+// Inlined, so that main, which makes each in one place, makes none in memory.
+impl Main<'_> {
+    /// Adds the line and its newline to `out`.
+    #[inline(always)]
+    pub fn write(&self, out: &mut String) {
+        out.push_str("main");
+        text(out, "version", &self.version);
+        number(out, "pid", self.pid.raw().unsigned_abs().into());
+        number(out, "now", self.now.0);
+        number(out, "up", self.up.0);
+        text(out, "state", self.state.name().as_bytes());
+        if let Some(count) = self.count {
+            number(out, "count", count.into());
+        }
+        text(out, "binary", self.binary.name().as_bytes());
+        number(out, "dropped", self.dropped.into());
         out.push('\n');
     }
 }
 
-impl Main<'_> {
-    fn write(&self, out: &mut String) {
-        out.push_str("main");
-        put(out, "version", Some(&Carried(&self.version)));
-        put(out, "pid", shown(&self.pid));
-        put(out, "now", shown(&self.now.0));
-        put(out, "up", shown(&self.up.0));
-        put(out, "state", shown(&self.state.name()));
-        put(out, "count", perhaps(&self.count));
-        put(out, "binary", shown(&self.binary.name()));
-        put(out, "dropped", shown(&self.dropped));
-    }
-}
-
 impl Reload<'_> {
-    fn write(&self, out: &mut String) {
+    /// Adds the line and its newline to `out`.
+    #[inline(always)]
+    pub fn write(&self, out: &mut String) {
         out.push_str("reload");
-        put(out, "generation", perhaps(&self.generation));
-        put(out, "outcome", shown(&self.outcome.name()));
-        put(out, "at", shown(&self.at.0));
-        put(out, "why", perhaps(&self.why.as_deref().map(Carried)));
+        if let Some(generation) = self.generation {
+            number(out, "generation", generation.0.into());
+        }
+        text(out, "outcome", self.outcome.name().as_bytes());
+        number(out, "at", self.at.0);
+        if let Some(why) = &self.why {
+            text(out, "why", why);
+        }
+        out.push('\n');
     }
 }
 
 impl Listener<'_> {
-    fn write(&self, out: &mut String) {
+    /// Adds the line and its newline to `out`.
+    #[inline(always)]
+    pub fn write(&self, out: &mut String) {
         out.push_str("listener");
-        put(out, "name", Some(&Carried(&self.name)));
-        put(out, "address", Some(&Carried(&self.address)));
-        put(out, "origin", shown(&self.origin.name()));
-        put(out, "queue", perhaps(&self.queue));
-        put(out, "backlog", perhaps(&self.backlog));
+        text(out, "name", &self.name);
+        text(out, "address", &self.address);
+        text(out, "origin", self.origin.name().as_bytes());
+        if let Some(queue) = self.queue {
+            number(out, "queue", queue.into());
+        }
+        if let Some(backlog) = self.backlog {
+            number(out, "backlog", backlog.into());
+        }
+        out.push('\n');
     }
 }
 
 impl Life<'_> {
-    fn write(&self, out: &mut String) {
+    /// Adds the line and its newline to `out`.
+    #[inline(always)]
+    pub fn write(&self, out: &mut String) {
         out.push_str("generation");
-        put(out, "number", shown(&self.number));
-        put(out, "state", shown(&self.state.name()));
-        put(out, "leader", shown(&self.leader));
-        put(out, "monitor", perhaps(&self.monitor));
-        put(out, "since", shown(&self.since.0));
-        put(out, "says", perhaps(&self.says.as_deref().map(Carried)));
-        put(out, "board", self.board.then_some(&"yes"));
+        number(out, "number", self.number.0.into());
+        text(out, "state", self.state.name().as_bytes());
+        number(out, "leader", self.leader.raw().unsigned_abs().into());
+        if let Some(monitor) = self.monitor {
+            number(out, "monitor", monitor.raw().unsigned_abs().into());
+        }
+        number(out, "since", self.since.0);
+        if let Some(says) = &self.says {
+            text(out, "says", says);
+        }
+        if self.board {
+            out.push_str(" board=yes");
+        }
+        out.push('\n');
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Main;
 use super::operator::LastReload;
 use super::waiters::Waits;
-use crate::keep::control::{Control, Id};
+use crate::keep::control::Id;
 use crate::keep::log::log;
 use crate::plan::service::{Event, Stage};
 use crate::sys::poll::Source;
@@ -14,9 +14,6 @@ use crate::words::status::Outcome;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The reason that nothing is begun any more.
-pub(super) const STOPPING: &str = "main is stopping";
-
 impl Main {
     /// Adds what operators may do to what main waits for.
     pub(super) fn add_control<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
@@ -26,53 +23,47 @@ impl Main {
     }
 
     /// Takes in what operators have asked, and begins to do it.
+    #[inline(never)]
     pub(super) fn attend(&mut self, now: Tick) {
-        let requests = self.operator.control.as_mut().map(|control| control.attend(now));
-        for (client, request) in requests.unwrap_or_default() {
+        while let Some(control) = &mut self.operator.control
+            && let Some((client, request)) = control.attend(now)
+        {
             self.grant(now, client, request);
         }
-        let control = self.operator.control.as_ref();
-        let is_there = |client| control.is_some_and(|control: &Control| control.has(client));
-        self.operator.waiters.retain(|waiter| is_there(waiter.client));
     }
 
     /// Tells one operator something.
-    pub(super) fn say(&mut self, now: Tick, client: Id, word: Word, text: fmt::Arguments<'_>) {
+    pub(super) fn say(&mut self, client: Id, word: Word, text: fmt::Arguments<'_>) {
         if let Some(control) = &mut self.operator.control {
-            control.say(now, client, word, text);
+            control.say(client, word, text);
         }
     }
 
+    #[inline(never)]
     fn grant(&mut self, now: Tick, client: Id, request: Request) {
         let stopping = self.plan.is_stopping();
-        match request {
-            Request::Status => self.show_status(now, client),
-            Request::Ready if self.plan.is_ready() => {
-                self.say(now, client, Word::Done, format_args!("ready"));
-            }
-            Request::Ready if !stopping => {
-                self.say(now, client, Word::Failed, format_args!("no generation is ready"));
-            }
-            Request::Shutdown => self.grant_stop(now, client, Event::Stop),
-            Request::Exit => self.grant_stop(now, client, Event::StopNow),
+        let (word, text) = match request {
+            Request::Status => return self.show_status(now, client),
+            Request::Shutdown => return self.grant_stop(now, client, Event::Stop),
+            Request::Exit => return self.grant_stop(now, client, Event::StopNow),
             Request::Ready | Request::Reload | Request::Scale(_) if stopping => {
-                self.say(now, client, Word::Failed, format_args!("{STOPPING}"));
+                (Word::Failed, format_args!("main is stopping"))
             }
-            Request::Ready => unreachable!("it is ready, or not, or stopping"),
+            Request::Ready if self.plan.is_ready() => (Word::Done, format_args!("ready")),
+            Request::Ready => (Word::Failed, format_args!("no generation is ready")),
+            Request::Restart => (Word::Failed, format_args!("not yet in this version")),
             Request::Reload => {
                 self.wait_for(client, Waits::Generation(self.plan.next()));
-                self.reload(now);
+                return self.reload(now);
             }
-            Request::Restart => {
-                self.say(now, client, Word::Failed, format_args!("not yet in this version"));
-            }
-            Request::Scale(scale) => self.scale(now, client, scale),
-        }
+            Request::Scale(scale) => return self.scale(client, scale),
+        };
+        self.say(client, word, text);
     }
 
     fn grant_stop(&mut self, now: Tick, client: Id, event: Event) {
         self.wait_for(client, Waits::End);
-        self.say(now, client, Word::Progress, format_args!("{STOPPING}"));
+        self.say(client, Word::Progress, format_args!("main is stopping"));
         self.step(now, event);
     }
 
@@ -92,23 +83,23 @@ impl Main {
 
     /// Has the generations of now, and those to come, have another number of
     /// workers.
-    fn scale(&mut self, now: Tick, client: Id, scale: Scale) {
-        let Some(has) = self.current_count() else {
-            let why = format_args!("the workers of this generation are not panzer's");
-            return self.say(now, client, Word::Refused, why);
-        };
-        let old = self.operator.scaled.unwrap_or(has);
-        let Some(count) = scale.of(old) else {
-            let why = format_args!("there are to be {old}, and may be 1 to 16383");
-            return self.say(now, client, Word::Refused, why);
+    fn scale(&mut self, client: Id, scale: Scale) {
+        let has = self.current_count();
+        let count = has.and_then(|has| scale.of(self.operator.scaled.unwrap_or(has)));
+        let Some(count) = count else {
+            let why = match has {
+                Some(_) => "there may be 1 to 16383 workers",
+                None => "no workers of panzer's are running",
+            };
+            return self.say(client, Word::Refused, format_args!("{why}"));
         };
         self.operator.scaled = Some(count);
-        log(Level::Info, format_args!("scaled from {old} to {count} workers"));
-        self.stop_waiting(now, "another number was asked for", |waits| {
+        let shown = u32::from(count);
+        log(Level::Info, format_args!("scaled to {shown} workers"));
+        self.answer(Word::Failed, format_args!("now there are to be {shown}"), &|waits| {
             matches!(waits, Waits::Workers(_))
         });
         self.wait_for(client, Waits::Workers(count));
-        self.say(now, client, Word::Progress, format_args!("{old} workers are to be {count}"));
         self.tell_count(count);
     }
 
@@ -124,6 +115,7 @@ impl Main {
     }
 
     /// Writes the number onto the boards, and has those look who can.
+    #[inline(never)]
     fn tell_count(&self, count: u16) {
         for run in &self.runs {
             if self.plan.stage_of(run.generation) == Some(Stage::Draining) {
@@ -140,9 +132,10 @@ impl Main {
     }
 
     /// A generation has so many workers now, all of them ready.
-    pub(super) fn scaled(&mut self, now: Tick, generation: Generation, count: u16) {
+    pub(super) fn scaled(&mut self, generation: Generation, count: u16) {
         if generation == self.current {
-            self.answer(now, Word::Done, format_args!("{count} workers"), |waits| {
+            let shown = u32::from(count);
+            self.answer(Word::Done, format_args!("{shown} workers"), &|waits| {
                 waits == Waits::Workers(count)
             });
         }

@@ -68,7 +68,7 @@ impl Main {
         }
         let notice = notify::parse(&bytes);
         self.keep(generation, &notice, descriptors);
-        self.note(now, generation, &notice);
+        self.note(generation, &notice);
         if notice.ready {
             self.step(now, Event::Ready { generation });
         }
@@ -127,10 +127,10 @@ impl Main {
     }
 
     /// The news of a message: for the log, the events, and the board's reader.
-    fn note(&mut self, now: Tick, generation: Generation, notice: &Notice<'_>) {
+    fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
         match notice.news {
             News::None => {}
-            News::Scaled { count } => self.scaled(now, generation, count),
+            News::Scaled { count } => self.scaled(generation, count),
             News::Lost { slot, pid, why } => {
                 let why = printable::text(why);
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));

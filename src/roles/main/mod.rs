@@ -114,10 +114,11 @@ impl Main {
         }
         self.check_losses(now);
         self.obey(now, &caught);
-        self.attend(now);
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        // The last of all, so that everybody has what he was told before.
+        self.attend(now);
     }
 
     fn wait(&self, deadline: Option<Tick>) {

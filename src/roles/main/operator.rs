@@ -9,31 +9,15 @@ use crate::keep::pidfile::{self, PidFile, Taken};
 use crate::sys::file;
 use crate::types::{Generation, Level, Tick};
 use crate::words::control::socket_beside;
-use crate::words::options::Options;
 use crate::words::printable::Quoted;
 use crate::words::status::Outcome;
 use alloc::ffi::CString;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-/// Where the pid file is when nobody says where, if the directory is there.
-const DEFAULT: &CStr = c"tmp/panzer.pid";
-
 /// The exit status of a main that finds another one.
 const RUNS_ALREADY: u8 = 3;
-
-/// Why main cannot begin, and with which status it leaves.
-pub(super) struct Refused {
-    pub status: u8,
-    pub why: String,
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self { status: 1, why: error.to_string() }
-    }
-}
 
 /// The last reload that was asked for.
 pub(super) struct LastReload {
@@ -60,29 +44,40 @@ pub(super) struct Operator {
 impl Operator {
     /// Takes the pid file and makes the control socket beside it. Without a pid
     /// file there is no socket; without either everything else works.
-    pub fn begin(options: &Options) -> core::result::Result<Self, Refused> {
-        let is_default = options.pid.is_none();
+    ///
+    /// With an error, `status` is what main is to leave with.
+    #[inline(never)]
+    pub fn begin(pid_file: Option<&CStr>, status: &mut u8) -> Result<Self> {
         // A directory, be it behind a link.
-        if is_default && file::links(c"tmp/.") == 0 {
+        if pid_file.is_none() && file::links(c"tmp/.") == 0 {
             log(Level::Info, format_args!("there is no pid file: there is no directory tmp/"));
             return Ok(Self::default());
         }
-        let path = options.pid.as_deref().unwrap_or(DEFAULT);
-        match pidfile::take(path) {
+        let path = pid_file.unwrap_or(c"tmp/panzer.pid");
+        let name = Quoted(path.to_bytes());
+        let error = match pidfile::take(path) {
             Ok(Taken::Ours(file)) => {
                 let control = open_control(path);
-                Ok(Self { pid_file: Some(file), control, ..Self::default() })
+                return Ok(Self { pid_file: Some(file), control, ..Self::default() });
             }
             Ok(Taken::Held(holder)) => {
-                Err(Refused { status: RUNS_ALREADY, why: held(path, holder) })
+                *status = RUNS_ALREADY;
+                let holder = holder.map_or(0, |pid| pid.raw().unsigned_abs());
+                return Err(Error::plain(format_args!(
+                    "process {holder} runs already: it has locked {name}"
+                )));
             }
-            // Nobody has asked for it.
-            Err(error) if is_default => {
-                log(Level::Warn, format_args!("{error}; there is no control socket either"));
-                Ok(Self::default())
+            Ok(Taken::Strange) => {
+                Error::plain(format_args!("{name} is no pid file: it is left alone"))
             }
-            Err(error) => Err(error.into()),
+            Err(errno) => Error::system(format_args!("cannot make the pid file {name}"), errno),
+        };
+        if pid_file.is_some() {
+            return Err(error);
         }
+        // Nobody has asked for it.
+        log(Level::Warn, format_args!("{error}; there is no control socket either"));
+        Ok(Self::default())
     }
 
     /// Takes the socket and the pid file away: main is about to leave.
@@ -97,19 +92,14 @@ impl Operator {
     }
 }
 
-fn held(path: &CStr, holder: Option<crate::types::Pid>) -> String {
-    let path = Quoted(path.to_bytes());
-    match holder {
-        Some(pid) => alloc::format!("it runs already, as {pid}: {path} is locked"),
-        None => alloc::format!("it runs already: {path} is locked"),
-    }
-}
-
 fn open_control(pid_file: &CStr) -> Option<Control> {
     let path = CString::new(socket_beside(pid_file.to_bytes())).ok()?;
-    let opened: Result<_> = Control::open(&path).map_err(|errno| {
-        let path = Quoted(path.to_bytes());
-        Error::system(format_args!("cannot make the control socket {path}"), errno)
-    });
-    opened.inspect_err(|error| log(Level::Warn, format_args!("{error}"))).ok()
+    match Control::open(&path) {
+        Ok(control) => Some(control),
+        Err(errno) => {
+            let path = Quoted(path.to_bytes());
+            log(Level::Warn, format_args!("cannot make the control socket {path}: {errno}"));
+            None
+        }
+    }
 }

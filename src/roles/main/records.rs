@@ -15,7 +15,7 @@ use crate::types::Tick;
 use crate::words::address::Address;
 use crate::words::control::Word;
 use crate::words::fdname;
-use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, Record, State, Text};
+use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, State, Text};
 use alloc::string::{String, ToString as _};
 
 /// How much is gathered before it is sent.
@@ -23,17 +23,18 @@ const ENOUGH: usize = 4_096;
 
 impl Main {
     /// Answers `status`.
+    #[inline(never)]
     pub(super) fn show_status(&mut self, now: Tick, client: Id) {
         let mut out = String::new();
-        Record::Main(self.main_record(now)).write(&mut out);
+        self.main_record(now).write(&mut out);
         if let Some(reload) = self.reload_record() {
-            Record::Reload(reload).write(&mut out);
+            reload.write(&mut out);
         }
         let Some(control) = &mut self.operator.control else { return };
         for (fd, name, origin) in self.listeners.each() {
-            Record::Listener(listener_record(fd, name, origin)).write(&mut out);
+            listener_record(fd, name, origin).write(&mut out);
             if out.len() >= ENOUGH {
-                control.show(now, client, &out, None);
+                control.show(client, &out, None);
                 out.clear();
             }
         }
@@ -43,16 +44,16 @@ impl Main {
             let board = header.and_then(|header| run.board.snapshot(header.count).ok());
             if board.is_some() {
                 // The copy goes with the first byte of its own line.
-                control.show(now, client, &out, None);
+                control.show(client, &out, None);
                 out.clear();
             }
-            Record::Generation(life_record(run, stage, board.is_some())).write(&mut out);
-            control.show(now, client, &out, board);
+            life_record(run, stage, board.is_some()).write(&mut out);
+            control.show(client, &out, board);
             out.clear();
         }
-        control.show(now, client, &out, None);
-        let count = self.runs.len();
-        control.say(now, client, Word::Done, format_args!("{count} generations"));
+        control.show(client, &out, None);
+        let count = self.runs.len() as u64;
+        control.say(client, Word::Done, format_args!("{count} generations"));
     }
 
     fn main_record(&self, now: Tick) -> status::Main<'static> {

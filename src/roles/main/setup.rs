@@ -3,7 +3,7 @@
 //! Everything that can fail does so here, with one line and an exit status,
 //! before anything is started.
 
-use super::operator::{Operator, Refused};
+use super::operator::Operator;
 use super::{Main, spawn};
 use crate::error::{Error, Result};
 use crate::keep::listeners::{Listeners, Origin};
@@ -46,15 +46,16 @@ pub fn program(args: &[&CStr]) -> u8 {
     };
     log::begin(Role::Main, options.verbosity);
     // The kernel takes everything back at the end of the process.
-    match Main::new(options, inherited).map(ManuallyDrop::new) {
+    let mut status = 1;
+    match Main::new(options, inherited, &mut status).map(ManuallyDrop::new) {
         Ok(mut main) => {
             drop(blocked);
             signal::unblock_all();
             main.run()
         }
-        Err(refused) => {
-            complain(&refused.why);
-            refused.status
+        Err(error) => {
+            complain(&error.to_string());
+            status
         }
     }
 }
@@ -95,18 +96,16 @@ fn rules(options: &Options) -> Rules {
 }
 
 impl Main {
-    /// Everything that can fail before anything is started.
-    pub(super) fn new(
-        options: Options,
-        inherited: Inherited,
-    ) -> core::result::Result<Self, Refused> {
+    /// Everything that can fail before anything is started; `status` is what to
+    /// leave with then.
+    pub(super) fn new(options: Options, inherited: Inherited, status: &mut u8) -> Result<Self> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
         // operator named.
         let events = open_events(&options)?;
         // Before anything that another main, if one runs, could miss.
-        let operator = Operator::begin(&options)?;
+        let operator = Operator::begin(options.pid.as_deref(), status)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
         process::set_name(c"panzer:main");

@@ -36,29 +36,29 @@ impl Main {
             Report::Started(generation, pid) => {
                 log(Level::Info, format_args!("generation {generation} started as {pid}"));
                 self.event(&Event { pid: Some(pid), ..Event::about(Kind::Started, generation) });
-                self.progress(now, generation, "is started");
+                self.progress(generation, "is started");
             }
             Report::Ready(generation, took) => {
                 log(Level::Info, format_args!("generation {generation} ready in {took}"));
                 let pid = self.run_of(generation).map(|run| run.leader);
                 self.event(&Event { pid, ..Event::about(Kind::Ready, generation) });
                 self.tell_above(b"READY=1");
-                self.progress(now, generation, "is ready");
+                self.progress(generation, "is ready");
             }
             Report::Probation(generation, span) => {
                 log(Level::Info, format_args!("generation {generation} on probation for {span}"));
                 self.event(&Event::about(Kind::Probation, generation));
-                self.progress(now, generation, "is on probation");
+                self.progress(generation, "is on probation");
             }
             Report::Current(generation) => {
                 log(Level::Info, format_args!("generation {generation} is current"));
                 let pid = self.run_of(generation).map(|run| run.leader);
                 self.event(&Event { pid, ..Event::about(Kind::Current, generation) });
-                self.settle(now, generation, Outcome::Current, None);
+                self.settle(generation, Outcome::Current, "is current", "");
             }
-            Report::Failed(generation, why) => self.tell_failed(now, Kind::Failed, generation, why),
+            Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
             Report::RolledBack(generation, why) => {
-                self.tell_failed(now, Kind::RolledBack, generation, why)
+                self.tell_failed(Kind::RolledBack, generation, why)
             }
             Report::Crashed(generation) => {
                 log(
@@ -84,11 +84,11 @@ impl Main {
             Report::Stopping => {
                 log(Level::Info, format_args!("stopping"));
                 self.events.tell(&Event::new(Kind::Stopping));
-                self.give_up_waiting(now);
+                self.give_up_waiting();
             }
             Report::Lingering(span) => {
                 log(Level::Info, format_args!("stopping: serving for {span} more"));
-                self.give_up_waiting(now);
+                self.give_up_waiting();
             }
         }
     }
@@ -132,7 +132,7 @@ impl Main {
         }
     }
 
-    fn tell_failed(&mut self, now: Tick, kind: Kind, generation: Generation, failure: Failure) {
+    fn tell_failed(&mut self, kind: Kind, generation: Generation, failure: Failure) {
         let why = match failure {
             Failure::NotSpawned | Failure::Left => self.reason.take(),
             Failure::Late => {
@@ -142,13 +142,13 @@ impl Main {
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
         let (what, outcome) = if kind == Kind::RolledBack {
-            ("is rolled back", Outcome::RolledBack)
+            ("is rolled back: ", Outcome::RolledBack)
         } else {
-            ("failed", Outcome::Failed)
+            ("failed: ", Outcome::Failed)
         };
-        log(Level::Error, format_args!("generation {generation} {what}: {why}"));
+        log(Level::Error, format_args!("generation {generation} {what}{why}"));
         self.event(&Event { why: Some(&why), ..Event::about(kind, generation) });
-        self.settle(now, generation, outcome, Some(&why));
+        self.settle(generation, outcome, what, &why);
     }
 
     /// Every death is one line, with the reason as far as it is known.

@@ -6,10 +6,9 @@
 //! one's generation is starting waits for the one after.
 
 use super::Main;
-use super::control::STOPPING;
 use crate::keep::control::Id;
 use crate::sys::clock;
-use crate::types::{Generation, Tick};
+use crate::types::Generation;
 use crate::words::control::Word;
 use crate::words::status::Outcome;
 use alloc::string::String;
@@ -38,78 +37,73 @@ impl Main {
     }
 
     /// Tells all who wait for this; with a last line they wait no longer.
+    #[inline(never)]
     pub(super) fn answer(
         &mut self,
-        now: Tick,
         word: Word,
         text: fmt::Arguments<'_>,
-        is_it: impl Fn(Waits) -> bool,
+        is_it: &dyn Fn(Waits) -> bool,
     ) {
         let Some(control) = &mut self.operator.control else { return };
         self.operator.waiters.retain(|waiter| {
             let is_told = is_it(waiter.waits);
             if is_told {
-                control.say(now, waiter.client, word, text);
+                control.say(waiter.client, word, text);
             }
-            !(is_told && word.is_last())
+            !(is_told && word.is_last()) && control.has(waiter.client)
         });
     }
 
     /// How far a generation is.
-    pub(super) fn progress(&mut self, now: Tick, generation: Generation, how: &str) {
-        let text = format_args!("generation {generation} {how}");
-        self.answer(now, Word::Progress, text, |waits| waits == Waits::Generation(generation));
+    pub(super) fn progress(&mut self, generation: Generation, how: &str) {
+        self.settle(generation, Outcome::Running, how, "");
     }
 
     /// What has become of a generation, and why if it came to nothing.
+    #[inline(never)]
     pub(super) fn settle(
         &mut self,
-        now: Tick,
         generation: Generation,
         outcome: Outcome,
-        why: Option<&str>,
+        how: &str,
+        why: &str,
     ) {
-        self.note_outcome(now, Some(generation), outcome, why);
-        let (word, how) = match outcome {
-            Outcome::Running => return,
-            Outcome::Current => (Word::Done, "is current"),
-            Outcome::Failed => (Word::Failed, "failed: "),
-            Outcome::RolledBack => (Word::Failed, "is rolled back: "),
+        if self.operator.reload.as_ref().is_some_and(|last| last.generation == Some(generation)) {
+            self.note_outcome(outcome, why);
+        }
+        let word = match outcome {
+            Outcome::Running => Word::Progress,
+            Outcome::Current => Word::Done,
+            Outcome::Failed | Outcome::RolledBack => Word::Failed,
         };
-        let text = format_args!("generation {generation} {how}{}", why.unwrap_or_default());
-        self.answer(now, word, text, |waits| waits == Waits::Generation(generation));
+        self.answer(word, format_args!("generation {generation} {how}{why}"), &|waits| {
+            waits == Waits::Generation(generation)
+        });
     }
 
-    /// Keeps the outcome of the last reload, if it is that of `generation`;
-    /// with none, whichever it is.
-    fn note_outcome(
-        &mut self,
-        now: Tick,
-        generation: Option<Generation>,
-        outcome: Outcome,
-        why: Option<&str>,
-    ) {
-        let Some(last) = &mut self.operator.reload else { return };
-        let is_it = generation.is_none() || last.generation == generation;
-        if is_it && last.outcome == Outcome::Running {
-            (last.outcome, last.at, last.why) = (outcome, now, why.map(String::from));
+    /// Keeps what came of the last reload, unless that is known already.
+    #[inline(never)]
+    fn note_outcome(&mut self, outcome: Outcome, why: &str) {
+        if let Some(last) = &mut self.operator.reload
+            && last.outcome == Outcome::Running
+            && outcome != Outcome::Running
+        {
+            (last.outcome, last.at) = (outcome, clock::now());
+            last.why = (!why.is_empty()).then(|| String::from(why));
         }
     }
 
     /// Whoever waits for anything but the end waits in vain.
-    pub(super) fn give_up_waiting(&mut self, now: Tick) {
-        self.note_outcome(now, None, Outcome::Failed, Some(STOPPING));
-        self.stop_waiting(now, STOPPING, |waits| waits != Waits::End);
-    }
-
-    pub(super) fn stop_waiting(&mut self, now: Tick, why: &str, is_it: impl Fn(Waits) -> bool) {
-        self.answer(now, Word::Failed, format_args!("{why}"), is_it);
+    pub(super) fn give_up_waiting(&mut self) {
+        self.note_outcome(Outcome::Failed, "main is stopping");
+        self.answer(Word::Failed, format_args!("main is stopping"), &|waits| waits != Waits::End);
     }
 
     /// The last words before main leaves; then there is nobody to ask.
     pub(super) fn say_goodbye(&mut self, status: u8) {
         let word = if status == 0 { Word::Done } else { Word::Failed };
-        self.answer(clock::now(), word, format_args!("main leaves with status {status}"), |_| true);
+        let status = u32::from(status);
+        self.answer(word, format_args!("main leaves with status {status}"), &|_| true);
         self.operator.leave();
     }
 }
