@@ -11,18 +11,17 @@
 //! anybody else could connect. All the same the kernel is asked who it is.
 
 use super::log::log;
-use super::pidfile::beside;
+use super::pidfile::{beside, name};
 use super::socket::Path;
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::file::{self, Kind};
 use crate::sys::message::{self, Patience};
 use crate::sys::poll::Source;
 use crate::sys::socket::control as kernel;
-use crate::sys::{self, Errno, lock, process, would_block};
+use crate::sys::{self, Errno, process, would_block};
 use crate::types::{Level, Millis, Tick};
 use crate::words::control::{LONGEST_REQUEST, Request, Word, answer};
 use crate::words::pieces::cut;
-use alloc::borrow::ToOwned as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt;
@@ -89,19 +88,12 @@ impl Control {
     /// bind(2) and rename(2).
     #[inline(never)]
     pub fn open(path: &CStr) -> sys::Result<Self> {
-        match file::identity_at(path) {
-            Ok(there) if there.kind() != Kind::Socket => return Err(Errno(libc::EEXIST)),
-            Ok(_) | Err(_) => {}
+        if file::identity_at(path).is_ok_and(|there| there.kind() != Kind::Socket) {
+            return Err(Errno(libc::EEXIST));
         }
-        let fresh = beside(path, b".new");
-        let _ = file::unlink(&fresh);
-        let listener = kernel::listen_private(&fresh)?;
-        let identity = file::identity_at(&fresh);
-        let named = identity.and_then(|identity| lock::rename(&fresh, path).map(|()| identity));
-        if named.is_err() {
-            let _ = file::unlink(&fresh);
-        }
-        let path = Path::named(path.to_owned(), named?);
+        let beside = beside(path);
+        let listener = kernel::listen_private(&beside)?;
+        let path = name(&beside, path)?;
         let (clients, strangers) = (Vec::new(), Tick(0));
         Ok(Self { listener, path, clients, came: 0, pause: None, strangers })
     }

@@ -64,36 +64,44 @@ pub fn take(path: &CStr) -> sys::Result<Taken> {
             // Who starts at the same moment needs something whose lock can be
             // had by one alone.
             Err(Errno(libc::ENOENT)) => lock::open(path, Which::New),
-            Err(Errno(libc::ELOOP | libc::EISDIR | libc::ENXIO)) => return Ok(Taken::Strange),
             opened => opened,
         };
-        let old = match old {
-            Err(Errno(libc::EEXIST)) => continue,
-            opened => opened?,
+        let taken = match old {
+            Ok(old) => take_over(path, old.borrow()),
+            Err(Errno(libc::EEXIST)) => Ok(None),
+            Err(Errno(libc::ELOOP | libc::EISDIR | libc::ENXIO)) => return Ok(Taken::Strange),
+            Err(errno) => return Err(errno),
         };
-        let there = file::identity(old.borrow())?;
-        if there.kind() != Kind::Regular {
-            return Ok(Taken::Strange);
+        if let Some(taken) = taken? {
+            return Ok(taken);
         }
-        if !lock::lock(old.borrow())? {
-            return Ok(Taken::Held(lock::holder(old.borrow())));
-        }
-        if file::identity_at(path) != Ok(there) {
-            continue;
-        }
-        let text = &mut [0; LONGEST];
-        let length = fd::read_at(old.borrow(), text, 0)?;
-        if !is_pid_file(&text[..length]) {
-            return Ok(Taken::Strange);
-        }
-        let written = replace(path);
-        if written.is_err() && length == 0 {
-            // Nothing is lost with it, and perhaps it is of our own making.
-            let _ = file::unlink(path);
-        }
-        return written.map(Taken::Ours);
     }
     Err(Errno(libc::EBUSY))
+}
+
+/// Locks what is there and replaces it; `None` when it is not there any more.
+fn take_over(path: &CStr, old: Borrowed<'_>) -> sys::Result<Option<Taken>> {
+    let there = file::identity(old)?;
+    if there.kind() != Kind::Regular {
+        return Ok(Some(Taken::Strange));
+    }
+    if !lock::lock(old)? {
+        return Ok(Some(Taken::Held(lock::holder(old))));
+    }
+    if !file::is_at(path, there) {
+        return Ok(None);
+    }
+    let text = &mut [0; LONGEST];
+    let length = fd::read_at(old, text, 0)?;
+    if !is_pid_file(&text[..length]) {
+        return Ok(Some(Taken::Strange));
+    }
+    let written = replace(path);
+    if written.is_err() && length == 0 {
+        // Nothing is lost with it, and perhaps it is of our own making.
+        let _ = file::unlink(path);
+    }
+    written.map(|file| Some(Taken::Ours(file)))
 }
 
 /// Whether this is nothing, or a number and nothing else.
@@ -104,16 +112,13 @@ fn is_pid_file(text: &[u8]) -> bool {
 
 /// Writes and locks a file beside `path`, and gives it that name.
 fn replace(path: &CStr) -> sys::Result<PidFile> {
-    let beside = beside(path, b".new");
-    // Whose it was has died: we have the lock that writing it takes.
-    let _ = file::unlink(&beside);
+    let beside = beside(path);
     let new = lock::open(&beside, Which::New)?;
-    let filled = fill(new.borrow()).and_then(|()| file::identity(new.borrow()));
-    let named = filled.and_then(|identity| lock::rename(&beside, path).map(|()| identity));
+    let named = fill(new.borrow()).and_then(|()| name(&beside, path));
     if named.is_err() {
         let _ = file::unlink(&beside);
     }
-    Ok(PidFile { path: Path::named(path.to_owned(), named?), _file: new })
+    Ok(PidFile { path: named?, _file: new })
 }
 
 fn fill(file: Borrowed<'_>) -> sys::Result<()> {
@@ -125,7 +130,17 @@ fn fill(file: Borrowed<'_>) -> sys::Result<()> {
     lock::lock(file).map(drop)
 }
 
-/// The path of a file beside another one, with a longer name.
-pub(super) fn beside(path: &CStr, ending: &[u8]) -> CString {
-    CString::new([path.to_bytes(), ending].concat()).unwrap_or_default()
+/// Gives a file beside `path` that name.
+pub(super) fn name(beside: &CStr, path: &CStr) -> sys::Result<Path> {
+    let identity = file::identity_at(beside)?;
+    lock::rename(beside, path)?;
+    Ok(Path::named(path.to_owned(), identity))
+}
+
+/// The path of a file beside `path`, where nothing stands: who has left
+/// something there is dead, for we have the lock that it takes.
+pub(super) fn beside(path: &CStr) -> CString {
+    let beside = CString::new([path.to_bytes(), b".new"].concat()).unwrap_or_default();
+    let _ = file::unlink(&beside);
+    beside
 }

@@ -69,7 +69,7 @@ impl Path {
 
     /// Takes the name away if it still is what it was.
     pub fn remove(&self) {
-        if file::identity_at(&self.path) == Ok(self.identity) {
+        if file::is_at(&self.path, self.identity) {
             // In a directory that is read-only by now it stays, and is taken
             // over by the next one who listens there.
             let _ = file::unlink(&self.path);

@@ -13,11 +13,13 @@
 //! * `place`: a directory of the test's own, and the programs in it.
 //! * `client`: who connects.
 //! * `look`: what /proc says.
+//! * `operator`: who asks over the control socket.
 //! * `strace`: what they asked the kernel for.
 
 pub mod client;
 pub mod event;
 pub mod look;
+pub mod operator;
 pub mod panzer;
 pub mod place;
 pub mod setup;

@@ -8,6 +8,8 @@
 //! * `deaths`: workers, monitors and main are killed.
 //! * `pool`: what the workers of one monitor do.
 //! * `sockets`: which sockets are open, and for how long.
+//! * `pidfile`: the pid file, and what is not one.
+//! * `control`: what is asked over the control socket.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
@@ -18,9 +20,11 @@
 mod harness;
 
 mod audit;
+mod control;
 mod deaths;
 mod given;
 mod growth;
+mod pidfile;
 mod pool;
 mod ready;
 mod reload;
