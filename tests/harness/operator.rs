@@ -43,11 +43,16 @@ pub fn ask_briefly(pid_file: &Path, request: &str) -> String {
 }
 
 /// Everything that is said until main closes.
-pub fn hear_out(stream: UnixStream) -> Vec<String> {
+pub fn rest_of(stream: UnixStream) -> Vec<String> {
     Asked { lines: BufReader::new(stream) }.rest()
 }
 
 impl Asked {
+    /// The connection itself, before anything was read.
+    pub fn into_stream(self) -> UnixStream {
+        self.lines.into_inner()
+    }
+
     /// Waits for the next line; `None` when main has closed.
     pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();

@@ -263,14 +263,13 @@ fn the_lock_is_mains_alone_and_nobody_below_has_the_file() {
     let place = Place::new();
     let path = place.join("panzer.pid");
     let mut panzer = setup(&path).start();
-    let monitor = panzer.expect_current(1);
+    panzer.expect_current(1);
     panzer.reload(2);
     let has = |pid| look::descriptors(pid).iter().filter(|fd| fd.contains("panzer.pid")).count();
     assert_eq!(has(panzer.pid()), 1, "opened twice, the lock would go with one of them");
     for pid in look::descendants(panzer.pid()) {
         assert_eq!(has(pid), 0);
     }
-    let _ = monitor;
     let lock = File::open("/proc/locks").expect("/proc is mounted");
     let locks = std::io::read_to_string(lock).expect("it can be read");
     let mine = format!(" {} ", panzer.pid());
