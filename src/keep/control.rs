@@ -169,8 +169,9 @@ impl Control {
             return refuse(fd.borrow(), b"refused another user may not ask\n");
         }
         if self.clients.len() >= MOST {
-            match self.clients.iter().position(|client| !client.has_asked) {
-                Some(oldest) => drop(self.clients.remove(oldest)),
+            let mut clients = self.clients.iter_mut();
+            match clients.find(|client| !client.has_asked && !client.is_gone) {
+                Some(oldest) => oldest.is_gone = true,
                 None => return refuse(fd.borrow(), b"refused too many clients\n"),
             }
         }

@@ -18,7 +18,6 @@ use crate::sys::file::{self, Kind};
 use crate::sys::lock::{self, Which};
 use crate::sys::{self, Errno, process};
 use crate::types::Pid;
-use crate::words::decimal;
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use core::ffi::CStr;
@@ -104,10 +103,10 @@ fn take_over(path: &CStr, old: Borrowed<'_>) -> sys::Result<Option<Taken>> {
     written.map(|file| Some(Taken::Ours(file)))
 }
 
-/// Whether this is nothing, or a number and nothing else.
+/// Whether this is nothing, or a number.
 fn is_pid_file(text: &[u8]) -> bool {
-    let number = text.strip_suffix(b"\n").unwrap_or(text);
-    text.is_empty() || text.len() < LONGEST && decimal::parse(number, u32::MAX).is_some()
+    let is_fit = |byte: &u8| byte.is_ascii_digit() || *byte == b'\n';
+    text.len() < LONGEST && text.iter().all(is_fit)
 }
 
 /// Writes and locks a file beside `path`, and gives it that name.

@@ -24,8 +24,6 @@ use core::fmt::{self, Write as _};
 pub const LONGEST_REQUEST: usize = 64;
 /// The most bytes of a line of an answer, its newline included.
 pub const LONGEST_ANSWER: usize = 4_096;
-/// How a request of this version begins.
-const VERSION: &[u8] = b"panzer/1";
 
 /// What an operator asks of main.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +59,13 @@ impl Scale {
     /// Reads `N`, `+N` or `-N`, with N from 1 to [`Slot::LAST`].
     #[must_use]
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let digits = word.strip_prefix(b"+").or(word.strip_prefix(b"-")).unwrap_or(word);
-        let number = u16::try_from(decimal::parse(digits, u32::from(Slot::LAST))?).ok()?;
-        match word.first() {
-            Some(_) if number == 0 => None,
-            Some(b'+') => Some(Self::More(number)),
-            Some(b'-') => Some(Self::Less(number)),
-            Some(_) | None => Some(Self::To(number)),
-        }
+        let (make, digits): (fn(u16) -> Self, _) = match word {
+            [b'+', digits @ ..] => (Self::More, digits),
+            [b'-', digits @ ..] => (Self::Less, digits),
+            digits => (Self::To, digits),
+        };
+        let number = decimal::parse(digits, u32::from(Slot::LAST)).filter(|&number| number > 0)?;
+        u16::try_from(number).ok().map(make)
     }
 
     /// What becomes of `count`; `None` outside 1 to [`Slot::LAST`].
@@ -122,11 +119,8 @@ impl Request {
     ///
     /// What to refuse it with.
     pub fn parse(line: &[u8]) -> Result<Self, &'static str> {
-        let (version, rest) = cut(line, b' ').unwrap_or((line, b""));
-        if version != VERSION {
-            return Err("this main speaks panzer/1");
-        }
-        if let Some((b"scale", word)) = cut(rest, b' ') {
+        let rest = line.strip_prefix(b"panzer/1 ").ok_or("this main speaks panzer/1")?;
+        if let Some(word) = rest.strip_prefix(b"scale ") {
             let scale = Scale::parse(word).ok_or("scale takes N, +N or -N, of 1 to 16383")?;
             return Ok(Self::Scale(scale));
         }
@@ -243,16 +237,19 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused_with_a_reason() {
-        for line in [&b""[..], b"status", b"panzer/2 status", b"panzer/1x status", b" panzer/1"] {
+        for line in [
+            &b""[..],
+            b"status",
+            b"panzer/2 status",
+            b"panzer/1x status",
+            b" panzer/1 ",
+            b"panzer/1",
+        ] {
             assert_eq!(Request::parse(line), Err("this main speaks panzer/1"));
         }
-        for line in [
-            &b"panzer/1"[..],
-            b"panzer/1 ",
-            b"panzer/1 stop",
-            b"panzer/1 status now",
-            b"panzer/1 status ",
-        ] {
+        for line in
+            [&b"panzer/1 "[..], b"panzer/1 stop", b"panzer/1 status now", b"panzer/1 status "]
+        {
             assert_eq!(Request::parse(line), Err("there is no such command"));
         }
         for word in ["", "0", "+0", "16384", "+", "x", "++1", "-1 ", " 1"] {

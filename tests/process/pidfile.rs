@@ -173,7 +173,7 @@ fn an_empty_file_and_one_with_a_number_are_pid_files() {
 #[test]
 fn what_is_no_pid_file_is_refused_and_left_alone() {
     let megabyte = "7".repeat(1 << 20);
-    for text in ["junk\n", "-1\n", "1 2\n", "12\n\n", "\n", &megabyte] {
+    for text in ["junk\n", "-1\n", "1 2\n", "0x1\n", "\0", &megabyte] {
         let place = Place::new();
         let path = place.write("panzer.pid", text);
         let (end, line) = refused(setup(&path).start());

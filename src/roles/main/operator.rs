@@ -47,18 +47,19 @@ impl Operator {
     ///
     /// With an error, `status` is what main is to leave with.
     #[inline(never)]
-    pub fn begin(pid_file: Option<&CStr>, status: &mut u8) -> Result<Self> {
+    pub fn begin(&mut self, pid_file: Option<&CStr>, status: &mut u8) -> Result<()> {
         // A directory, be it behind a link.
         if pid_file.is_none() && file::links(c"tmp/.") == 0 {
             log(Level::Info, format_args!("there is no pid file: there is no directory tmp/"));
-            return Ok(Self::default());
+            return Ok(());
         }
         let path = pid_file.unwrap_or(c"tmp/panzer.pid");
         let name = Quoted(path.to_bytes());
         let error = match pidfile::take(path) {
             Ok(Taken::Ours(file)) => {
-                let control = open_control(path);
-                return Ok(Self { pid_file: Some(file), control, ..Self::default() });
+                self.pid_file = Some(file);
+                self.control = open_control(path);
+                return Ok(());
             }
             Ok(Taken::Held(holder)) => {
                 *status = RUNS_ALREADY;
@@ -77,7 +78,7 @@ impl Operator {
         }
         // Nobody has asked for it.
         log(Level::Warn, format_args!("{error}; there is no control socket either"));
-        Ok(Self::default())
+        Ok(())
     }
 
     /// Takes the socket and the pid file away: main is about to leave.

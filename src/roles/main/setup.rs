@@ -105,7 +105,8 @@ impl Main {
         // operator named.
         let events = open_events(&options)?;
         // Before anything that another main, if one runs, could miss.
-        let operator = Operator::begin(options.pid.as_deref(), status)?;
+        let mut operator = Operator::default();
+        operator.begin(options.pid.as_deref(), status)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
         process::set_name(c"panzer:main");
