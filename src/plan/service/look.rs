@@ -55,11 +55,11 @@ impl Service {
         self.stop != Stop::No
     }
 
-    /// Whether a generation that is ready is to go on serving.
+    /// Whether a generation is ready, and was not asked to leave.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let ready = |life| matches!(life, Life::Probation { .. } | Life::Current { .. });
-        !self.is_stopping() && self.members.iter().any(|member| ready(member.life))
+        self.members.iter().any(|member| ready(member.life))
     }
 
     /// Whether nothing was ever ready.
