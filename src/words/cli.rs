@@ -19,6 +19,8 @@ use core::ffi::CStr;
 use core::fmt;
 
 /// What a command line asks for.
+// There is one in a process, and it is taken apart at once.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Run `command`, which is not empty.
