@@ -19,7 +19,7 @@ use crate::sys::message::{self, Patience};
 use crate::sys::poll::Source;
 use crate::sys::socket::control as kernel;
 use crate::sys::{self, Errno, process, would_block};
-use crate::types::{Level, Millis, Tick};
+use crate::types::{Generation, Level, Millis, Tick};
 use crate::words::control::{LONGEST_REQUEST, Request, Word, answer};
 use crate::words::pieces::cut;
 use alloc::vec::Vec;
@@ -36,9 +36,19 @@ const ROOM: usize = 14 << 10;
 /// between two lines about strangers.
 const PAUSE: Millis = Millis(1_000);
 
-/// Tells one client from all that came before.
+/// Where a client stands in the row, until [`Control::attend`] is called again.
+pub type Place = usize;
+
+/// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Id(u32);
+pub enum Waits {
+    /// What becomes of this generation.
+    Generation(Generation),
+    /// So many workers.
+    Workers(u16),
+    /// The end of main.
+    End,
+}
 
 /// The socket and its clients; dropping it takes the socket away, if it is
 /// still ours.
@@ -48,7 +58,6 @@ pub struct Control {
     path: Path,
     /// In the order in which they came.
     clients: Vec<Client>,
-    came: u32,
     /// Nobody is let in until then.
     pause: Option<Tick>,
     /// Nothing is said about strangers until then.
@@ -63,12 +72,12 @@ impl Drop for Control {
 
 #[derive(Debug)]
 struct Client {
-    id: Id,
     fd: Fd,
     request: [u8; LONGEST_REQUEST],
     /// How much of the request has come.
     come: usize,
     has_asked: bool,
+    waits: Option<Waits>,
     /// What he was told and has not taken yet.
     owed: Vec<u8>,
     /// Whether he was told his last line.
@@ -95,7 +104,7 @@ impl Control {
         let listener = kernel::listen_private(&beside)?;
         let path = name(&beside, path)?;
         let (clients, strangers) = (Vec::new(), Tick(0));
-        Ok(Self { listener, path, clients, came: 0, pause: None, strangers })
+        Ok(Self { listener, path, clients, pause: None, strangers })
     }
 
     /// What to wait for.
@@ -121,26 +130,31 @@ impl Control {
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame. So it is with the others.
     #[inline(never)]
-    pub fn attend(&mut self, now: Tick) -> Option<(Id, Request)> {
+    pub fn attend(&mut self, now: Tick) -> Option<(Place, Request)> {
+        self.sweep();
         self.admit_all(now);
-        let mut asked = None;
-        for client in &mut self.clients {
-            match client.hear() {
+        for (place, client) in self.clients.iter_mut().enumerate() {
+            let heard = client.hear();
+            client.give(now);
+            match heard {
                 None => {}
-                Some(Ok(request)) => asked = Some((client.id, request)),
+                Some(Ok(request)) => return Some((place, request)),
                 Some(Err(why)) => client.tell(
+                    Some(Word::Refused),
                     answer(Word::Refused, format_args!("{why}")).as_bytes(),
                     None,
-                    Some(Word::Refused),
                 ),
             }
-            client.give(now);
-            if asked.is_some() {
-                break;
-            }
         }
-        self.clients.retain(|client| !client.is_gone);
-        asked
+        self.sweep();
+        None
+    }
+
+    /// Lets go of those who are done or gone.
+    #[inline(never)]
+    fn sweep(&mut self) {
+        self.clients
+            .retain(|client| !client.is_gone && !(client.is_answered && client.owed.is_empty()));
     }
 
     #[inline(never)]
@@ -175,13 +189,12 @@ impl Control {
                 None => return refuse(fd.borrow(), b"refused too many clients\n"),
             }
         }
-        self.came = self.came.wrapping_add(1);
         self.clients.push(Client {
-            id: Id(self.came),
             fd,
             request: [0; LONGEST_REQUEST],
             come: 0,
             has_asked: false,
+            waits: None,
             owed: Vec::new(),
             is_answered: false,
             due: Some(now.after(SLOWEST)),
@@ -189,28 +202,38 @@ impl Control {
         });
     }
 
-    /// Whether this client is still there.
-    #[must_use]
-    pub fn has(&self, id: Id) -> bool {
-        self.clients.iter().any(|client| client.id == id)
-    }
-
     /// Tells a client something; after a last line nothing more comes.
     #[inline(never)]
-    pub fn say(&mut self, id: Id, word: Word, text: fmt::Arguments<'_>) {
-        self.tell(id, answer(word, text).as_bytes(), None, Some(word));
+    pub fn say(&mut self, place: Place, word: Word, text: fmt::Arguments<'_>) {
+        self.clients[place].tell(Some(word), answer(word, text).as_bytes(), None);
     }
 
     /// Tells a client records, and passes a board with the first byte of them.
     /// One who leaves no room for them is dropped: half an answer is none.
-    pub fn show(&mut self, id: Id, records: &str, board: Option<Fd>) {
-        self.tell(id, records.as_bytes(), board, None);
+    pub fn show(&mut self, place: Place, records: &str, board: Option<Fd>) {
+        if !records.is_empty() {
+            self.clients[place].tell(None, records.as_bytes(), board);
+        }
     }
 
+    /// Notes what a client waits for.
+    pub fn wait(&mut self, place: Place, waits: Waits) {
+        self.clients[place].waits = Some(waits);
+    }
+
+    /// Tells all who wait for this.
     #[inline(never)]
-    fn tell(&mut self, id: Id, bytes: &[u8], board: Option<Fd>, word: Option<Word>) {
-        if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
-            client.tell(bytes, board, word);
+    pub fn announce(
+        &mut self,
+        word: Word,
+        text: fmt::Arguments<'_>,
+        is_it: &dyn Fn(Waits) -> bool,
+    ) {
+        let line = answer(word, text);
+        for client in &mut self.clients {
+            if client.waits.is_some_and(is_it) {
+                client.tell(Some(word), line.as_bytes(), None);
+            }
         }
     }
 }
@@ -263,11 +286,11 @@ impl Client {
             self.due = self.due.or(Some(now.after(SLOWEST)));
         }
         self.is_gone |= self.due.is_some_and(|due| due <= now);
-        self.is_gone |= self.is_answered && self.owed.is_empty();
     }
 
     /// Tells him something. `word` is how it begins; records have none.
-    fn tell(&mut self, bytes: &[u8], board: Option<Fd>, word: Option<Word>) {
+    #[inline(never)]
+    fn tell(&mut self, word: Option<Word>, bytes: &[u8], board: Option<Fd>) {
         let mut taken = 0;
         if self.owed.is_empty() {
             let board = board.as_ref().map(Fd::borrow);
@@ -281,6 +304,9 @@ impl Client {
         }
         // A record that is lost, or comes without its board, is half an answer.
         self.is_gone |= !has_room && word.is_none() || board.is_some() && taken == 0;
-        self.is_answered |= is_last;
+        if is_last {
+            self.is_answered = true;
+            self.waits = None;
+        }
     }
 }

@@ -59,13 +59,17 @@ impl Scale {
     /// Reads `N`, `+N` or `-N`, with N from 1 to [`Slot::LAST`].
     #[must_use]
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let (make, digits): (fn(u16) -> Self, _) = match word {
-            [b'+', digits @ ..] => (Self::More, digits),
-            [b'-', digits @ ..] => (Self::Less, digits),
-            digits => (Self::To, digits),
+        let digits = match word {
+            [b'+' | b'-', digits @ ..] => digits,
+            digits => digits,
         };
         let number = decimal::parse(digits, u32::from(Slot::LAST)).filter(|&number| number > 0)?;
-        u16::try_from(number).ok().map(make)
+        let number = u16::try_from(number).ok()?;
+        Some(match word[0] {
+            b'+' => Self::More(number),
+            b'-' => Self::Less(number),
+            _ => Self::To(number),
+        })
     }
 
     /// What becomes of `count`; `None` outside 1 to [`Slot::LAST`].

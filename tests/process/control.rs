@@ -322,14 +322,14 @@ fn who_has_asked_and_gone_is_obeyed() {
 /// RATIONALE 11.7
 #[test]
 fn another_user_is_refused() {
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+    let (place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
     let ask_as_nobody = || {
         let code = "import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.settimeout(20)\n\
-                    os.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n\
-                    s.connect(sys.argv[1])\ns.send(b'panzer/1 exit\\n')\nprint(s.recv(99).decode())";
+                    os.chdir(sys.argv[1])\nos.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n\
+                    s.connect('panzer.sock')\ns.send(b'panzer/1 exit\\n')\nprint(s.recv(99).decode())";
         let mut command = Command::new("python3");
-        command.arg("-c").arg(code).arg(socket_of(&pid_file));
+        command.arg("-c").arg(code).arg(place.path());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = {
             let _alone = alone();

@@ -2,8 +2,7 @@
 
 use super::Main;
 use super::operator::LastReload;
-use super::waiters::Waits;
-use crate::keep::control::Id;
+use crate::keep::control::{Place, Waits};
 use crate::keep::log::log;
 use crate::plan::service::{Event, Stage};
 use crate::sys::poll::Source;
@@ -33,14 +32,14 @@ impl Main {
     }
 
     /// Tells one operator something.
-    pub(super) fn say(&mut self, client: Id, word: Word, text: fmt::Arguments<'_>) {
+    pub(super) fn say(&mut self, client: Place, word: Word, text: fmt::Arguments<'_>) {
         if let Some(control) = &mut self.operator.control {
             control.say(client, word, text);
         }
     }
 
     #[inline(never)]
-    fn grant(&mut self, now: Tick, client: Id, request: Request) {
+    fn grant(&mut self, now: Tick, client: Place, request: Request) {
         let stopping = self.plan.is_stopping();
         let (word, text) = match request {
             Request::Status => return self.show_status(now, client),
@@ -61,7 +60,14 @@ impl Main {
         self.say(client, word, text);
     }
 
-    fn grant_stop(&mut self, now: Tick, client: Id, event: Event) {
+    /// Notes what an operator waits for.
+    fn wait_for(&mut self, client: Place, waits: Waits) {
+        if let Some(control) = &mut self.operator.control {
+            control.wait(client, waits);
+        }
+    }
+
+    fn grant_stop(&mut self, now: Tick, client: Place, event: Event) {
         self.wait_for(client, Waits::End);
         self.say(client, Word::Progress, format_args!("main is stopping"));
         self.step(now, event);
@@ -83,7 +89,7 @@ impl Main {
 
     /// Has the generations of now, and those to come, have another number of
     /// workers.
-    fn scale(&mut self, client: Id, scale: Scale) {
+    fn scale(&mut self, client: Place, scale: Scale) {
         let has = self.current_count();
         let count = has.and_then(|has| scale.of(self.operator.scaled.unwrap_or(has)));
         let Some(count) = count else {

@@ -1,7 +1,6 @@
 //! What main has for its operator: the pid file, the control socket, who waits
 //! for an answer, and what he has asked for.
 
-use super::waiters::Waiter;
 use crate::error::{Error, Result};
 use crate::keep::control::Control;
 use crate::keep::log::log;
@@ -13,7 +12,6 @@ use crate::words::printable::Quoted;
 use crate::words::status::Outcome;
 use alloc::ffi::CString;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::ffi::CStr;
 
 /// The exit status of a main that finds another one.
@@ -35,7 +33,6 @@ pub(super) struct LastReload {
 pub(super) struct Operator {
     pub control: Option<Control>,
     pid_file: Option<PidFile>,
-    pub waiters: Vec<Waiter>,
     pub reload: Option<LastReload>,
     /// How many workers there are to be, since somebody asked for a number.
     pub scaled: Option<u16>,

@@ -5,7 +5,7 @@
 
 use super::Main;
 use super::run::Run;
-use crate::keep::control::Id;
+use crate::keep::control::Place;
 use crate::keep::listeners::Origin as Source;
 use crate::keep::log;
 use crate::plan::service::Stage;
@@ -24,7 +24,7 @@ const ENOUGH: usize = 4_096;
 impl Main {
     /// Answers `status`.
     #[inline(never)]
-    pub(super) fn show_status(&mut self, now: Tick, client: Id) {
+    pub(super) fn show_status(&mut self, now: Tick, client: Place) {
         let mut out = String::new();
         self.main_record(now).write(&mut out);
         if let Some(reload) = self.reload_record() {

@@ -6,7 +6,7 @@
 //! one's generation is starting waits for the one after.
 
 use super::Main;
-use crate::keep::control::Id;
+use crate::keep::control::Waits;
 use crate::sys::clock;
 use crate::types::Generation;
 use crate::words::control::Word;
@@ -14,44 +14,17 @@ use crate::words::status::Outcome;
 use alloc::string::String;
 use core::fmt;
 
-/// An operator who waits for his last line.
-pub(super) struct Waiter {
-    pub client: Id,
-    pub waits: Waits,
-}
-
-/// What he waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waits {
-    /// What becomes of this generation.
-    Generation(Generation),
-    /// So many workers.
-    Workers(u16),
-    /// The end of main.
-    End,
-}
-
 impl Main {
-    pub(super) fn wait_for(&mut self, client: Id, waits: Waits) {
-        self.operator.waiters.push(Waiter { client, waits });
-    }
-
     /// Tells all who wait for this; with a last line they wait no longer.
-    #[inline(never)]
     pub(super) fn answer(
         &mut self,
         word: Word,
         text: fmt::Arguments<'_>,
         is_it: &dyn Fn(Waits) -> bool,
     ) {
-        let Some(control) = &mut self.operator.control else { return };
-        self.operator.waiters.retain(|waiter| {
-            let is_told = is_it(waiter.waits);
-            if is_told {
-                control.say(waiter.client, word, text);
-            }
-            !(is_told && word.is_last()) && control.has(waiter.client)
-        });
+        if let Some(control) = &mut self.operator.control {
+            control.announce(word, text, is_it);
+        }
     }
 
     /// How far a generation is.
