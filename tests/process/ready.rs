@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use panzer::sys::Signal;
 
-use crate::harness::alone;
+use crate::harness::{alone, look};
 use crate::harness::client::ask;
 use crate::harness::panzer::{continue_process, send, stop_process};
 use crate::harness::place::{Place, example, open_gate, pass_gate};
@@ -27,16 +27,19 @@ fn lives_through_a_reload(body: &str) {
     panzer.stop();
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_shell_script_is_ready_when_its_shell_sends_sigvtalrm() {
     lives_through_a_reload("kill -s VTALRM $PPID");
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_sender_of_sigvtalrm_may_be_a_helper() {
     lives_through_a_reload("/bin/kill -s VTALRM $PPID");
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_sender_of_sigvtalrm_that_is_gone_before_main_looks_counts() {
     let place = Place::new();
@@ -58,6 +61,7 @@ fn a_sender_of_sigvtalrm_that_is_gone_before_main_looks_counts() {
     panzer.stop();
 }
 
+/// RATIONALE 1.14
 #[test]
 fn a_foreign_program_is_ready_when_it_says_so_to_the_notify_socket() {
     let witness = example("witness");
@@ -69,16 +73,19 @@ fn a_foreign_program_is_ready_when_it_says_so_to_the_notify_socket() {
     drop(place);
 }
 
+/// RATIONALE 1.45
 #[test]
 fn a_helper_that_is_gone_at_once_may_say_it_for_a_foreign_program() {
     lives_through_a_reload(&format!("'{}' notify=READY=1", example("witness").display()));
 }
 
+/// RATIONALE 1.45
 #[test]
 fn a_helper_in_a_session_of_its_own_may_say_it_too() {
     lives_through_a_reload(&format!("setsid '{}' notify=READY=1", example("witness").display()));
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_strangers_sigvtalrm_is_no_readiness_and_swallows_none() {
     let place = Place::new();
@@ -99,6 +106,32 @@ fn a_strangers_sigvtalrm_is_no_readiness_and_swallows_none() {
     panzer.stop();
 }
 
+/// RATIONALE 1.32
+#[test]
+fn sigvtalrm_from_the_old_generation_says_nothing_of_the_new_one() {
+    let place = Place::new();
+    let (arrived, gate, old) = (place.gate("arrived"), place.gate("gate"), place.gate("old"));
+    let body = format!(
+        "if [ $PANZER_GENERATION = 1 ]; then kill -s VTALRM $PPID; cat '{0}' >/dev/null\n\
+         else echo here >'{1}'; cat '{2}' >/dev/null; fi; kill -s VTALRM $PPID; {STAY}",
+        old.display(),
+        arrived.display(),
+        gate.display()
+    );
+    let mut panzer = Setup::new(&place.script("app", &body), &[]).start();
+    let monitor = panzer.expect_current(1);
+    panzer.signal(Signal::Usr1);
+    pass_gate(&arrived);
+    open_gate(&old);
+    panzer.eventually("the old one has said it again", || look::name(monitor) == "sleep");
+    panzer.settle();
+    assert_eq!(panzer.count("ready"), 1);
+    open_gate(&gate);
+    panzer.expect_current(2);
+    panzer.stop();
+}
+
+/// RATIONALE 1.14
 #[test]
 fn a_generation_may_be_taken_as_ready_when_it_has_lived_long_enough() {
     let place = Place::new();
@@ -109,6 +142,7 @@ fn a_generation_may_be_taken_as_ready_when_it_has_lived_long_enough() {
     panzer.stop();
 }
 
+/// RATIONALE 4.6
 #[test]
 fn a_wrapper_that_stays_in_between_is_said_in_one_line() {
     let place = Place::new();
@@ -121,6 +155,7 @@ fn a_wrapper_that_stays_in_between_is_said_in_one_line() {
     panzer.end();
 }
 
+/// RATIONALE 4.6
 #[test]
 fn without_panzer_a_program_serves_and_signals_nobody() {
     // A shell has no handler for the signal, which would end it.
