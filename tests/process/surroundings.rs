@@ -74,8 +74,9 @@ fn with_nohup_a_hangup_does_nothing_and_the_whole_life_works() {
         send(pid, Signal::Hup);
     }
     panzer.settle();
-    assert_eq!((panzer.count("started"), panzer.count("died")), (2, 0));
-    assert_eq!(panzer.workers(monitor).len(), 2);
+    assert_eq!(panzer.count("started"), 2);
+    assert!(!panzer.events().iter().any(|event| event.is("died", 2)));
+    assert!(panzer.workers(monitor).contains(&worker));
     ask_unix(&place.join("socket")).expect("it serves");
     panzer.stop();
 }
@@ -111,9 +112,11 @@ fn an_application_does_not_find_ignored_what_main_ignores() {
     let place = Place::new();
     let script = place.script("app", "grep -e SigBlk -e SigIgn /proc/self/status\nexit 1");
     let mut panzer = Setup::new(&script, &[]).options(&["--give-up=1"]).start();
-    for set in ["SigBlk", "SigIgn"] {
-        let line = panzer.expect_line(set);
-        assert!(line.ends_with("\t0000000000000000"), "{line}");
+    let line = panzer.expect_line("SigBlk");
+    assert!(line.ends_with("\t0000000000000000"), "{line}");
+    let line = panzer.expect_line("SigIgn");
+    for signal in [Signal::Ttou, Signal::Winch, Signal::Pipe] {
+        assert!(!is_ignored(&line, signal), "{signal:?}: {line}");
     }
     panzer.end();
 }

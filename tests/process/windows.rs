@@ -172,6 +172,15 @@ fn a_signal_between_the_fork_and_the_exec_ends_the_child_and_not_main() {
     }
 }
 
+/// RATIONALE 1.49
+#[test]
+fn what_stops_mains_group_while_it_forks_does_not_stop_the_child() {
+    for signal in [Signal::Ttin, Signal::Ttou] {
+        let place = Place::new();
+        lives_on(Moment("setpgid", 1).strike_all(&place, idle(), signal).start());
+    }
+}
+
 /// RATIONALE 1.8
 #[test]
 fn a_signal_to_main_while_it_forks_is_mains() {
