@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use panzer::sys::Signal;
 
+use crate::harness::look;
 use crate::harness::panzer::{End, Panzer};
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
@@ -211,6 +212,26 @@ fn a_signal_between_the_fork_and_the_set_up_ends_the_worker_and_not_the_monitor(
         assert_eq!((panzer.count("died"), panzer.count("started")), (2, 1));
         panzer.stop();
     }
+}
+
+/// The pipes of a process, by what they are.
+fn pipes(pid: u32) -> Vec<String> {
+    let all = look::descriptors(pid).into_iter();
+    let targets = all.filter_map(|fd| fd.split_once(' ').map(|(_, target)| target.to_string()));
+    targets.filter(|target| target.starts_with("pipe:")).collect()
+}
+
+/// RATIONALE 3.1
+#[test]
+fn a_worker_and_its_monitor_cannot_wake_each_other() {
+    let mut panzer = idle().start();
+    let monitor = panzer.expect_current(1);
+    let worker = panzer.workers(monitor)[0];
+    let shared = pipes(monitor);
+    let own = pipes(worker).into_iter().filter(|pipe| !shared.contains(pipe)).count();
+    // Both ends, and the second number that an application may watch.
+    assert_eq!(own, 3, "{:?}", look::descriptors(worker));
+    panzer.stop();
 }
 
 /// RATIONALE 1.33
