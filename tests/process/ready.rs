@@ -10,6 +10,7 @@ use crate::harness::client::ask;
 use crate::harness::panzer::{continue_process, send, stop_process};
 use crate::harness::place::{Place, example, open_gate, pass_gate};
 use crate::harness::setup::Setup;
+use crate::harness::strace::Trace;
 use crate::harness::told::Told;
 
 /// What a foreign program does when it has nothing to do.
@@ -159,11 +160,14 @@ fn a_wrapper_that_stays_in_between_is_said_in_one_line() {
 #[test]
 fn without_panzer_a_program_serves_and_signals_nobody() {
     // A shell has no handler for the signal, which would end it.
-    let inner = r#"echo "pid $$"; exec "$0" 127.0.0.1:0 2>&1"#;
-    let script = r#"sh -c "$1" "$0" & wait "$!"; echo "left with $?""#;
+    let place = Place::new();
+    let signals = "-etrace=kill,tkill,tgkill,pidfd_send_signal";
+    let (trace, words) = Trace::new(place.path(), "alone", &[signals]);
+    let inner = r#"echo "pid $$"; exec "$@" 2>&1"#;
+    let script = r#"sh -c "$0" sh "$@" & wait "$!"; echo "left with $?""#;
     let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(example("http")).arg(inner);
-    command.stdout(Stdio::piped()).stdin(Stdio::null());
+    command.args(["-c", script, inner, "strace"]).args(words).arg(example("http"));
+    command.arg("127.0.0.1:0").stdout(Stdio::piped()).stdin(Stdio::null());
     let mut shell = {
         let _alone = alone();
         command.spawn().expect("the shell is there")
@@ -178,7 +182,13 @@ fn without_panzer_a_program_serves_and_signals_nobody() {
     after("workers are ready");
     let answer = ask(address).expect("it serves");
     assert_eq!(answer.generation, 0);
+    let workers = look::children(pid);
     send(pid, Signal::Term);
     assert_eq!(after("left with"), "0");
     assert!(shell.wait().expect("it is our child").success());
+    assert!(told.hear_out(), "somebody is left");
+    let sent = trace.calls();
+    assert_eq!(sent.len(), workers.len(), "{sent:?}");
+    let to = |pid: &u32| format!("{pid}, SIGTERM");
+    assert!(sent.iter().all(|call| workers.iter().map(to).any(|to| call.words == to)), "{sent:?}");
 }
