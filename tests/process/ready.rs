@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use panzer::sys::Signal;
 
-use crate::harness::{alone, look};
 use crate::harness::client::ask;
 use crate::harness::panzer::{continue_process, send, stop_process};
 use crate::harness::place::{Place, example, open_gate, pass_gate};
 use crate::harness::setup::Setup;
 use crate::harness::strace::Trace;
 use crate::harness::told::Told;
+use crate::harness::{alone, look};
 
 /// What a foreign program does when it has nothing to do.
 const STAY: &str = "exec sleep 1000";

@@ -1,7 +1,7 @@
 //! Started under the worst of circumstances.
 
 use std::io::pipe;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use panzer::sys::Signal;
 
@@ -10,6 +10,7 @@ use crate::harness::panzer::{End, Panzer, send};
 use crate::harness::pipe::fill;
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
+use crate::harness::told::Told;
 use crate::harness::{alone, look, skip};
 
 /// The HTTP example on a Unix socket of this place.
@@ -59,6 +60,43 @@ fn with_everything_blocked_and_ignored_the_whole_life_works() {
     panzer.stop();
 }
 
+/// A pool without main, of which nobody is left when it is dropped.
+struct Alone(Child);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let below = look::descendants(self.0.id());
+            below.into_iter().chain([self.0.id()]).for_each(|pid| send(pid, Signal::Kill));
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// RATIONALE 2.3
+#[test]
+fn without_main_a_pool_works_too_with_everything_blocked_and_ignored() {
+    let witness = example("witness");
+    let words = ["smother", &witness.display().to_string(), "count=2", "run=idle"];
+    let mut command = Command::new(&witness);
+    command.args(words).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut pool = {
+        let _alone = alone();
+        Alone(command.spawn().expect("it is built"))
+    };
+    let mut told = Told::read(pool.0.stderr.take().expect("it was asked for"), |line| line);
+    let mut expect = |text: &str| told.find(|line| line.contains(text)).expect(text).clone();
+    expect("2 workers are ready");
+    let worker = look::children(pool.0.id())[0];
+    send(worker, Signal::Term);
+    expect("exited with status 0");
+    expect("run in worker");
+    send(pool.0.id(), Signal::Term);
+    expect("run has returned");
+    assert!(told.hear_out(), "somebody is left");
+    assert!(pool.0.wait().expect("it is our child").success());
+}
+
 /// RATIONALE 1.28
 #[test]
 fn with_nohup_a_hangup_does_nothing_and_the_whole_life_works() {
@@ -87,8 +125,7 @@ fn in_the_background_of_a_shell_sigint_and_sigquit_stop_all_the_same() {
     for signal in [Signal::Int, Signal::Quit] {
         let setup = Setup::new(&example("witness"), &["report=monitor", "run=idle"]);
         let job = r#""$@" & wait "$!""#;
-        let mut panzer =
-            setup.options(&["-n2"]).through("sh".as_ref(), &["-c", job, "sh"]).start();
+        let mut panzer = setup.options(&["-n2"]).through("sh".as_ref(), &["-c", job, "sh"]).start();
         let line = panzer.expect_line("monitor SigIgn: ");
         for given in [Signal::Int, Signal::Quit] {
             assert!(is_ignored(&line, given), "the shell has it ignored: {line}");
@@ -109,9 +146,9 @@ fn is_ignored(line: &str, signal: Signal) -> bool {
 /// RATIONALE 6.1
 #[test]
 fn an_application_does_not_find_ignored_what_main_ignores() {
-    let place = Place::new();
-    let script = place.script("app", "grep -e SigBlk -e SigIgn /proc/self/status\nexit 1");
-    let mut panzer = Setup::new(&script, &[]).options(&["--give-up=1"]).start();
+    // A shell would let through for itself what is blocked.
+    let words = ["-e", "SigBlk", "-e", "SigIgn", "/proc/self/status"];
+    let mut panzer = Setup::new("grep".as_ref(), &words).options(&["--give-up=1"]).start();
     let line = panzer.expect_line("SigBlk");
     assert!(line.ends_with("\t0000000000000000"), "{line}");
     let line = panzer.expect_line("SigIgn");

@@ -23,7 +23,10 @@ impl Moment {
     /// The words of strace that send `signal` then.
     fn words(self, signal: Signal) -> [String; 2] {
         let Self(call, time) = self;
-        [format!("-etrace={call}"), format!("-einject={call}:signal={}:when={time}", signal.number())]
+        [
+            format!("-etrace={call}"),
+            format!("-einject={call}:signal={}:when={time}", signal.number()),
+        ]
     }
 
     /// Has `signal` come to main then, and to nobody else.
@@ -129,7 +132,9 @@ fn looks_before(trace: &Trace, monitor: u32) -> usize {
     // Main's child puts back the signals up to the last there is.
     let exec = looks.iter().rposition(|call| call.words.starts_with("SIGRT_32"));
     let own = &looks[exec.expect("main's child puts all signals back") + 1..];
-    own.iter().position(|call| call.words.starts_with("SIGTERM, NULL")).expect("it looks at SIGTERM")
+    own.iter()
+        .position(|call| call.words.starts_with("SIGTERM, NULL"))
+        .expect("it looks at SIGTERM")
 }
 
 /// RATIONALE 2.3
