@@ -5,6 +5,7 @@
 //! Whoever comes back from a fork twice would print everything twice.
 
 use std::env;
+use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe, stdout};
 use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,19 +13,23 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
+use panzer::sys::fd::Fd;
+use panzer::sys::file::{self, Mode};
 use panzer::sys::process::{self, Reaped};
-use panzer::sys::{Signal, signal};
+use panzer::sys::{Signal, last_errno, signal};
 use panzer::{Context, Monitor, Outcome};
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 9] = [
     ("a_child_that_panics_never_comes_back", a_child_that_panics_never_comes_back),
     ("a_child_runs_no_destructor_of_its_parent", a_child_runs_no_destructor_of_its_parent),
     (
         "a_signal_between_fork_and_set_up_is_the_childs",
         a_signal_between_fork_and_set_up_is_the_childs,
     ),
+    ("a_handler_of_main_or_monitor_keeps_errno", a_handler_of_main_or_monitor_keeps_errno),
+    ("a_handler_of_a_worker_keeps_errno", a_handler_of_a_worker_keeps_errno),
     (
         "a_worker_that_panics_never_runs_the_monitors_code",
         a_worker_that_panics_never_runs_the_monitors_code,
@@ -154,6 +159,37 @@ fn a_signal_between_fork_and_set_up_is_the_childs() {
     let fate = fate(child.expect("there is room for a process"));
     saved.restore();
     assert_eq!(fate, "Signal { number: 15, core: false }");
+}
+
+/// Whether `signal`, which the process sends to itself, leaves the reason of
+/// the failure before it alone. Without a pipe to write to, all handlers fail.
+fn keeps_errno(signal: Signal) -> u8 {
+    let before = File::open("/nowhere").map_err(|error| error.raw_os_error());
+    // The handler has run when kill(2) returns.
+    let sent = signal::send(process::id(), signal);
+    let kept = before.is_err_and(|before| before == Some(last_errno().0));
+    if kept && sent.is_ok() { 0 } else { 1 }
+}
+
+/// RATIONALE 1.33
+fn a_handler_of_main_or_monitor_keeps_errno() {
+    let child = process::fork(|| {
+        let all = [Signal::Winch, Signal::Chld, Signal::Int, Signal::Hup, Signal::Vtalrm];
+        all.into_iter().for_each(signal::catch);
+        all.into_iter().map(keeps_errno).max().unwrap_or(1)
+    });
+    assert_eq!(fate(child.expect("there is room for a process")), "Status(0)");
+}
+
+/// RATIONALE 1.33
+fn a_handler_of_a_worker_keeps_errno() {
+    let child = process::fork(|| {
+        let nowhere = file::open(c"/dev/null", Mode::ReadWrite).expect("it is there");
+        let nowhere: &'static Fd = Box::leak(Box::new(nowhere));
+        signal::serve(process::parent().expect("it has one"), nowhere.borrow());
+        keeps_errno(Signal::Term)
+    });
+    assert_eq!(fate(child.expect("there is room for a process")), "Status(0)");
 }
 
 /// Has the monitor stop, and waits for that.

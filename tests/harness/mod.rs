@@ -13,12 +13,14 @@
 //! * `place`: a directory of the test's own, and the programs in it.
 //! * `client`: who connects.
 //! * `look`: what /proc says.
+//! * `pipe`: a pipe that is full.
 //! * `strace`: what they asked the kernel for.
 
 pub mod client;
 pub mod event;
 pub mod look;
 pub mod panzer;
+pub mod pipe;
 pub mod place;
 pub mod setup;
 pub mod strace;

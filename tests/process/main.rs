@@ -13,6 +13,7 @@
 //! * `surroundings`: started under the worst of circumstances.
 //! * `audit`: what they ask the kernel for, and what never.
 //! * `growth`: nothing grows.
+//! * `windows`: a signal between two system calls.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -30,3 +31,4 @@ mod start;
 mod stop;
 mod surroundings;
 mod told;
+mod windows;

@@ -123,7 +123,7 @@ impl<'w> Running<'w> {
             signal::catch(signal);
         }
         self.sheet.begin(self.rules.count);
-        drop(blocked);
+        blocked.let_through(&OURS);
         let finished = loop {
             match self.finished {
                 None => self.turn(),
@@ -131,6 +131,7 @@ impl<'w> Running<'w> {
             }
         };
         self.restore_dispositions();
+        drop(blocked);
         match finished {
             Finished::Gracefully => Ok(()),
             Finished::Killing => {
