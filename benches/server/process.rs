@@ -68,6 +68,13 @@ pub fn processor_time(pid: u32) -> Duration {
     times.map(|ticks| CLOCK_TICK * ticks).sum()
 }
 
+/// How often a process has waited for something, and so was woken after.
+pub fn naps(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(path(pid, "status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    line.trim().parse().ok()
+}
+
 /// What a process weighs now.
 pub fn weigh(pid: u32) -> Option<Weight> {
     let count = |what| Some(fs::read_dir(path(pid, what)).ok()?.count());
