@@ -7,7 +7,7 @@ use std::io::{self, Error};
 use std::time::{Duration, Instant};
 
 use super::{Family, Program, Scene, Times, Trial};
-use crate::server::{self, Event, Place, Server, process};
+use crate::server::{self, Event, Place, Seen, Server, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0", "--quiet"];
 /// How long no start must be told for the last one to be the last.
@@ -28,9 +28,10 @@ const WARM_UP: u32 = 20;
 pub fn burst(trial: &mut Trial) -> io::Result<()> {
     const SIGNALS: u32 = 1_000;
     let times = trial.choose(10, 2);
-    let (mut reloads, mut crowds) = (0, Crowds::default());
+    let (mut reloads, mut crowds, mut seen) = (0, Crowds::default(), Seen::default());
     for _ in 0..times {
         let mut scene = Scene::open(Program::Basic, Family::Tcp, OPTIONS)?;
+        let watch = Watch::start(scene.server.pid());
         let begun = Instant::now();
         let mut last = begun;
         for number in 1..=SIGNALS {
@@ -41,20 +42,21 @@ pub fn burst(trial: &mut Trial) -> io::Result<()> {
         wait_for_last(&mut scene, last)?;
         scene.server.signal("TERM")?;
         scene.server.wait_for_nobody()?;
+        seen.absorb(watch.finish());
         crowds.watch(scene.server.told());
         reloads += scene.server.told().iter().filter(|event| event.name == "started").count() - 1;
     }
     trial.note(format_args!("{times} times {SIGNALS} SIGUSR1 in a second made {reloads} reloads"));
     trial.note("each time one started after the last");
-    trial.require(crowds.starting <= 1, format_args!("starting at once {}", crowds.starting));
-    trial.require(crowds.alive <= 3, format_args!("alive at once {}", crowds.alive));
+    crowds.judge(trial);
+    trial.watched(&seen);
     trial.require(crowds.left == 1, format_args!("alive in the end {}", crowds.left));
     Ok(())
 }
 
 /// Waits until a generation that was started after `last` is current, and the
 /// newest, and alone.
-fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
+pub fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
     let is_newer = |event: &Event| event.name == "started" && event.at >= last;
     if !scene.server.told().iter().any(is_newer) {
         scene.server.wait_for("a start after the last signal", is_newer)?;
@@ -86,14 +88,15 @@ fn wait_until_alone(scene: &mut Scene, newest: u32) -> io::Result<()> {
 
 /// How many generations there were at once, as the events tell it.
 #[derive(Default)]
-struct Crowds {
+pub struct Crowds {
     starting: usize,
     alive: usize,
     left: usize,
 }
 
 impl Crowds {
-    fn watch(&mut self, told: &[Event]) {
+    /// One more server's events.
+    pub fn watch(&mut self, told: &[Event]) {
         let (mut starting, mut alive) = (BTreeSet::new(), BTreeSet::new());
         for event in told {
             match event.name.as_str() {
@@ -113,6 +116,12 @@ impl Crowds {
             self.starting = self.starting.max(starting.len());
             self.alive = self.alive.max(alive.len());
         }
+    }
+
+    /// Notes what is required of every server.
+    pub fn judge(&self, trial: &mut Trial) {
+        trial.require(self.starting <= 1, format_args!("starting at once {}", self.starting));
+        trial.require(self.alive <= 3, format_args!("alive at once {}", self.alive));
     }
 }
 

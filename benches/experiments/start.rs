@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::life::wait_for_first_line;
 use super::{Family, Program, Scene, Times, Trial};
-use crate::load::PATIENCE;
 use crate::server::{self, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0"];
@@ -69,19 +69,6 @@ pub fn status(trial: &mut Trial) -> io::Result<()> {
     }
     trial.note(format_args!("{sent} SIGTTIN in {starts} starts"));
     trial.none("stopped", stopped);
-    Ok(())
-}
-
-/// Waits until panzer has taken its name: before its first line no program can
-/// protect itself.
-fn wait_for_first_line(main: u32) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while process::name(main).as_deref() != Some("panzer:main") {
-        if Instant::now() > deadline || process::state(main) == Some('Z') {
-            return Err(io::Error::other("panzer does not start"));
-        }
-        std::thread::yield_now();
-    }
     Ok(())
 }
 
