@@ -13,6 +13,7 @@ mod murder;
 mod pause;
 mod queue;
 mod reload;
+mod shortage;
 mod start;
 mod stop;
 mod storm;
@@ -59,6 +60,7 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "stubborn", perform: stubborn::stop },
     Experiment { name: "crash-loop", perform: crash::both },
     Experiment { name: "queue", perform: queue::full },
+    Experiment { name: "accept-emfile", perform: shortage::descriptors },
     Experiment { name: "pause", perform: pause::worker },
     Experiment { name: "idle", perform: idle::nothing },
 ];
