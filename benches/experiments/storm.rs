@@ -179,9 +179,8 @@ fn judge(
     if let (Some(stop), false) = (sent.stop, was_cut_short) {
         sum.stops.push(gone.saturating_duration_since(stop));
     }
-    match load {
-        Some(load) => judge_load(&load.finish()?, sent, was_cut_short, sum),
-        None => {}
+    if let Some(load) = load {
+        judge_load(&load.finish()?, sent, was_cut_short, sum);
     }
     Ok(())
 }
