@@ -7,11 +7,14 @@ use std::io::{self, Error};
 use std::time::{Duration, Instant};
 
 use super::{Family, Program, Scene, Times, Trial};
+use crate::load::PATIENCE;
 use crate::server::{self, Event, Place, Seen, Server, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0", "--quiet"];
 /// How long no start must be told for the last one to be the last.
 const QUIET: Duration = Duration::from_millis(50);
+/// Main, a monitor and two workers.
+const AT_REST: usize = 4;
 /// More than the least time between two answers to SIGTTIN.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(110);
 /// What an old generation needs to leave.
@@ -156,7 +159,9 @@ pub fn growth(trial: &mut Trial) -> io::Result<()> {
     let mut took = Times::default();
     patient.live(WARM_UP, WARM_UP, &mut took)?;
     let first = patient.weigh()?;
+    let watch = Watch::start(patient.scene.server.pid());
     patient.live(reloads, others, &mut took)?;
+    let seen = watch.finish();
     let last = patient.weigh()?;
     trial.note(format_args!("{reloads} reloads, {others} failed ones, {others} crashes"));
     let (from, to) = (first.descriptors, last.descriptors);
@@ -167,6 +172,7 @@ pub fn growth(trial: &mut Trial) -> io::Result<()> {
     trial.require(to <= from + SLACK, format_args!("own memory {from} -> {to} KiB"));
     trial.note(format_args!("resident {} -> {} KiB", first.resident, last.resident));
     trial.note(format_args!("reload {took}"));
+    trial.watched(&seen);
     let status = patient.scene.server.stop()?;
     trial.require(status.success(), status);
     Ok(())
@@ -221,8 +227,14 @@ impl Patient {
         Ok(())
     }
 
-    /// What main weighs now.
+    /// What main weighs at rest: the workers of a monitor that was killed leave
+    /// a little after the next generation is current.
     fn weigh(&mut self) -> io::Result<process::Weight> {
+        let (main, deadline) = (self.scene.server.pid(), Instant::now() + PATIENCE);
+        while process::tree(main).len() > AT_REST && Instant::now() < deadline {
+            self.scene.server.listen_until(Instant::now() + QUIET);
+        }
+        self.scene.server.listen_until(Instant::now() + QUIET);
         let gone = || Error::other("main is gone");
         process::weigh(self.scene.server.pid()).ok_or_else(gone)
     }
