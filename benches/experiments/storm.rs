@@ -148,7 +148,8 @@ fn rest(scene: &mut Scene, before: Option<[usize; 2]>, sum: &mut Sum) -> io::Res
     }
     let after = descriptors(scene)?;
     sum.rests += 1;
-    if after != before {
+    // The first count may still have what a start holds for a moment.
+    if after.iter().zip(before).any(|(after, before)| *after > before) {
         sum.grown += 1;
         sum.remarks.push(format!("descriptors {before:?} -> {after:?}"));
     }

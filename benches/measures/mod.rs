@@ -44,7 +44,7 @@ impl Table {
 
     /// A figure that may be anything.
     pub fn note(&mut self, what: &str, figure: impl fmt::Display) {
-        self.lines.push(format!("{what:44}{figure}"));
+        self.lines.push(format!("{what:50}{figure}"));
     }
 
     /// A figure that must not be more than `limit`.
@@ -60,13 +60,13 @@ impl Table {
     fn judge(&mut self, what: &str, figure: f64, limit: &str, holds: bool) {
         let verdict = if holds { "PASS" } else { "FAIL" };
         self.holds &= holds;
-        self.lines.push(format!("{what:44}{figure:<12.3}{limit:16}{verdict}"));
+        self.lines.push(format!("{what:50}{figure:<12.3}{limit:16}{verdict}"));
     }
 
     /// A measurement that could not be made.
     pub fn broken(&mut self, what: &str, error: &io::Error) {
         self.holds = false;
-        self.lines.push(format!("{what:44}{error}"));
+        self.lines.push(format!("{what:50}{error}"));
     }
 
     /// Whether every limit was kept.
@@ -77,7 +77,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:44}{:12}limit", "what", "measured")?;
+        write!(out, "{:50}{:12}limit", "what", "measured")?;
         self.lines.iter().try_for_each(|line| write!(out, "\n{line}"))
     }
 }
