@@ -1,7 +1,7 @@
 //! Which sockets are open, and for how long.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -30,6 +30,36 @@ fn port_0_keeps_its_port_over_reloads() {
         assert_eq!(panzer.expect_address(), address);
     }
     ask(address).expect("it serves");
+    panzer.stop();
+}
+
+/// The sockets that listen at an address, by their inodes: proc_net(5).
+fn listening(address: SocketAddr) -> Vec<String> {
+    let text = fs::read_to_string("/proc/net/tcp").expect("the kernel has TCP");
+    let port = format!(":{:04X}", address.port());
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = lines.filter(|words| words.len() > 9 && words[1].ends_with(&port));
+    ours.filter(|words| words[3] == "0A").map(|words| words[9].to_string()).collect()
+}
+
+/// RATIONALE 1.40
+#[test]
+fn every_process_of_every_generation_has_the_one_socket() {
+    let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2"]);
+    let mut panzer = setup.start();
+    let address = panzer.expect_address();
+    let mut monitor = panzer.expect_current(1);
+    let socket = listening(address);
+    assert_eq!(socket.len(), 1, "{socket:?}");
+    let shown = format!("socket:[{}]", socket[0]);
+    for generation in 2..6 {
+        for pid in panzer.workers(monitor).into_iter().chain([panzer.pid(), monitor]) {
+            let descriptors = look::descriptors(pid);
+            assert!(descriptors.iter().any(|fd| fd.ends_with(&shown)), "{pid}: {descriptors:?}");
+        }
+        assert_eq!(listening(address), socket);
+        monitor = panzer.reload(generation);
+    }
     panzer.stop();
 }
 
