@@ -41,7 +41,9 @@ fn blocking(calls: &str) -> Life {
 fn nonblocking(calls: &str) -> Life {
     let place = Place::new();
     let setup = Setup::new(&example("http"), &["127.0.0.1:0"]);
-    let visit = |address| drop(ask(address).expect("it serves"));
+    let visit = |address| {
+        ask(address).expect("it serves");
+    };
     live(&place, place.join("none"), setup, calls, visit)
 }
 

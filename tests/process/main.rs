@@ -11,6 +11,9 @@
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
+//! * `connections`: every way in which accept4(2) can disappoint.
+//! * `handover`: what one generation leaves to the next.
+//! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
 //! * `growth`: nothing grows.
 
@@ -18,9 +21,12 @@
 mod harness;
 
 mod audit;
+mod connections;
 mod deaths;
 mod given;
 mod growth;
+mod handover;
+mod keep_alive;
 mod pool;
 mod ready;
 mod reload;

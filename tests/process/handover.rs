@@ -1,0 +1,89 @@
+//! What one generation leaves to the next, and what it may keep.
+
+use panzer::sys::Signal;
+
+use crate::harness::client::{Held, ask};
+use crate::harness::panzer::send;
+use crate::harness::place::{Place, example};
+use crate::harness::setup::Setup;
+
+/// RATIONALE 1.21
+#[test]
+fn clients_that_never_hang_up_keep_at_most_three_generations() {
+    let words = ["listen=127.0.0.1:0", "run=hold"];
+    let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1"]).start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    let mut held = Vec::new();
+    for generation in 2..6 {
+        let (client, answer) = Held::hold(address).expect("it serves");
+        assert_eq!(answer.generation, generation - 1);
+        held.push(client);
+        panzer.reload(generation);
+    }
+    let events = panzer.events();
+    let place =
+        |name: &str, generation: u32| events.iter().position(|event| event.is(name, generation));
+    for generation in 4..6 {
+        let (died, started) = (place("died", generation - 3), place("started", generation));
+        assert!(died.is_some() && died < started, "{generation}: {events:#?}");
+    }
+    assert_eq!(place("died", 3), None, "{events:#?}");
+    // The last two are there still, with what they have in hand.
+    let ended = held.drain(..2).all(Held::ends_without_a_word);
+    assert!(ended, "the oldest were told to leave");
+    held.into_iter().for_each(|held| held.finish().expect("it is in hand"));
+    panzer.stop();
+}
+
+/// RATIONALE 3.12
+#[test]
+fn versions_that_block_and_versions_that_do_not_follow_each_other_and_lose_nobody() {
+    let place = Place::new();
+    let witness = || place.app(&example("witness"), &["listen=web=127.0.0.1:0", "run=hold"]);
+    let mut panzer = Setup::new(&witness(), &[]).options(&["-n2"]).start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    let (held, _) = Held::hold(address).expect("it serves");
+    place.app(&example("http"), &["web=127.0.0.1:0"]);
+    panzer.reload(2);
+    // The first still has one in hand; its other worker has to have left.
+    panzer.expect_line("of generation 1 exited with status 0");
+    assert_eq!(ask(address).expect("it serves").generation, 2);
+    witness();
+    let monitor = panzer.reload(3);
+    panzer.expect_event("the end of the second", |event| event.is("died", 2) && event.slot == 0);
+    // More than there are workers: each comes round.
+    for _ in 0..3 {
+        let (other, answer) = Held::hold(address).expect("it serves");
+        assert_eq!(answer.generation, 3);
+        other.finish().expect("it is finished");
+    }
+    assert_eq!(panzer.workers(monitor).len(), 2);
+    held.finish().expect("it is finished");
+    let mut panzer = panzer.stop();
+    assert_eq!(panzer.count_lines("failed: "), 0);
+}
+
+/// RATIONALE 1.18, 3.12
+#[test]
+fn a_version_that_does_not_block_and_is_rolled_back_leaves_the_old_one_as_it_was() {
+    let place = Place::new();
+    let app = place.app(&example("witness"), &["listen=web=127.0.0.1:0", "run=hold"]);
+    let mut panzer = Setup::new(&app, &[]).options(&["-n1", "--probation=1000", "-v"]).start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    place.app(&example("http"), &["web=127.0.0.1:0"]);
+    panzer.signal(Signal::Usr1);
+    let monitor = panzer.expect("ready", 2).pid;
+    send(monitor, Signal::Kill);
+    panzer.expect("rolled_back", 2);
+    panzer.expect_line("nobody of generation 2 is left");
+    for _ in 0..3 {
+        let (held, answer) = Held::hold(address).expect("it serves");
+        assert_eq!(answer.generation, 1);
+        held.finish().expect("it is finished");
+    }
+    let mut panzer = panzer.stop();
+    assert_eq!(panzer.count_lines("worker 1 ("), 1, "it was always the same");
+}
