@@ -42,6 +42,8 @@ struct Traced {
 
 /// The witness, which blocks in accept4.
 const WITNESS: (&str, &[&str]) = ("witness", &["listen=127.0.0.1:0", "run=hold"]);
+/// The witness that accepts on whatever is ready.
+const ANY: (&str, &[&str]) = ("witness", &["listen=127.0.0.1:0", "nonblocking", "run=any"]);
 /// The HTTP example, which waits in poll.
 const HTTP: (&str, &[&str]) = ("http", &["127.0.0.1:0"]);
 
@@ -148,6 +150,7 @@ fn ask_once(address: SocketAddr) {
 #[test]
 fn what_befalls_one_connection_never_ends_a_worker() {
     expect_served(WITNESS, &PASSING, hold_once);
+    expect_served(ANY, &PASSING, hold_once);
 }
 
 /// RATIONALE 3.8
@@ -160,6 +163,7 @@ fn what_befalls_one_connection_never_ends_an_event_loop() {
 #[test]
 fn a_shortage_of_any_kind_passes() {
     expect_served(WITNESS, &SHORTAGES, hold_once);
+    expect_served(ANY, &SHORTAGES, hold_once);
     expect_served(HTTP, &SHORTAGES, ask_once);
 }
 

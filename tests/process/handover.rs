@@ -87,3 +87,25 @@ fn a_version_that_does_not_block_and_is_rolled_back_leaves_the_old_one_as_it_was
     let mut panzer = panzer.stop();
     assert_eq!(panzer.count_lines("worker 1 ("), 1, "it was always the same");
 }
+
+/// RATIONALE 4.7
+#[test]
+fn a_workers_child_has_no_socket_in_a_later_generation_either() {
+    let words = ["listen=127.0.0.1:0", "listen=web=127.0.0.1:1", "run=spawn"];
+    let options = ["-n1", "--bind=web=127.0.0.1:0"];
+    let mut panzer = Setup::new(&example("witness"), &words).options(&options).start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    panzer.reload(2);
+    panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
+    // The child is started with a connection in hand.
+    let (held, answer) = Held::hold(address).expect("it serves");
+    assert_eq!(answer.generation, 2);
+    panzer.expect_line("child end");
+    held.finish().expect("it is served");
+    let lines = panzer.stop().lines();
+    let shown: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("child fd ")).collect();
+    let numbers: Vec<_> = shown.iter().map(|shown| shown.split(' ').next()).collect();
+    assert_eq!(numbers.len(), 3, "{shown:?}");
+    assert!(["0", "1", "2"].iter().all(|number| numbers.contains(&Some(number))), "{shown:?}");
+}

@@ -12,6 +12,7 @@
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
 //! * `connections`: every way in which accept4(2) can disappoint.
+//! * `several`: a worker with several listeners.
 //! * `handover`: what one generation leaves to the next.
 //! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
@@ -30,6 +31,7 @@ mod keep_alive;
 mod pool;
 mod ready;
 mod reload;
+mod several;
 mod signals;
 mod sockets;
 mod start;

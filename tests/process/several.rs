@@ -1,0 +1,98 @@
+//! A worker that accepts on whichever of several listeners is ready.
+
+use std::net::SocketAddr;
+
+use panzer::sys::Signal;
+
+use crate::harness::client::Held;
+use crate::harness::panzer::{End, Panzer};
+use crate::harness::place::example;
+use crate::harness::setup::Setup;
+
+/// One worker on two listeners, with a client in hand, and the clients in the
+/// queue of each.
+struct Busy {
+    panzer: Panzer,
+    in_hand: Held,
+    first: Vec<Held>,
+    second: Vec<Held>,
+}
+
+fn busy() -> Busy {
+    let words = ["listen=a=127.0.0.1:0", "listen=b=127.0.0.1:0", "nonblocking", "run=any"];
+    let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1"]).start();
+    let (first, second) = (panzer.expect_address(), panzer.expect_address());
+    panzer.expect_current(1);
+    let (in_hand, _) = Held::hold(first).expect("it serves");
+    let queue = |address: SocketAddr| {
+        (0..3).map(|_| Held::queue(address).expect("there is room")).collect::<Vec<_>>()
+    };
+    Busy { panzer, in_hand, first: queue(first), second: queue(second) }
+}
+
+/// All of them are served, by this generation, in whatever order.
+fn expect_served(clients: [Vec<Held>; 2], generation: u32) {
+    // One worker has one in hand, so each waits for those before it.
+    let all: Vec<_> = clients
+        .into_iter()
+        .flatten()
+        .map(|mut client| {
+            std::thread::spawn(move || {
+                let answer = client.greeting().expect("it was in the queue");
+                client.finish().expect("it is served");
+                answer.generation
+            })
+        })
+        .collect();
+    for client in all {
+        assert_eq!(client.join().expect("it is served"), generation);
+    }
+}
+
+/// RATIONALE 3.13
+#[test]
+fn each_listener_has_its_turn() {
+    let Busy { panzer, in_hand, mut first, mut second } = busy();
+    in_hand.finish().expect("it is served");
+    // The queues are never empty, and nobody is let go before the next greets.
+    for _ in 0..3 {
+        for clients in [&mut second, &mut first] {
+            let mut next = clients.remove(0);
+            next.greeting().expect("it is its turn");
+            next.finish().expect("it is served");
+        }
+    }
+    panzer.stop();
+}
+
+/// RATIONALE 3.5
+#[test]
+fn both_queues_are_emptied_in_the_final_stop() {
+    let Busy { mut panzer, in_hand, first, second } = busy();
+    panzer.signal(Signal::Term);
+    panzer.expect_event("stopping", |event| event.name == "stopping");
+    in_hand.finish().expect("it is finished");
+    expect_served([first, second], 1);
+    assert_eq!(panzer.end(), End::Status(0));
+}
+
+/// RATIONALE 3.5
+#[test]
+fn both_queues_are_left_to_the_next_generation() {
+    let Busy { mut panzer, in_hand, first, second } = busy();
+    panzer.reload(2);
+    expect_served([first, second], 2);
+    in_hand.finish().expect("it is finished");
+    panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
+    panzer.stop();
+}
+
+/// RATIONALE 3.9
+#[test]
+fn a_listener_that_blocks_is_refused_by_name() {
+    let words = ["listen=127.0.0.1:0", "run=any"];
+    let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1"]).start();
+    let address = panzer.expect_address();
+    panzer.expect_line(&format!("cannot try to accept on {address}: it would block"));
+    panzer.stop();
+}
