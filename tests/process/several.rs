@@ -81,9 +81,10 @@ fn both_queues_are_emptied_in_the_final_stop() {
 fn both_queues_are_left_to_the_next_generation() {
     let Busy { mut panzer, in_hand, first, second } = busy();
     panzer.reload(2);
-    expect_served([first, second], 2);
     in_hand.finish().expect("it is finished");
+    // The new one has one in hand, so the old one has found the queues full.
     panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
+    expect_served([first, second], 2);
     panzer.stop();
 }
 
