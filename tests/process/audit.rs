@@ -1,5 +1,6 @@
 //! What they ask the kernel for in a whole life, and what never.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -171,4 +172,38 @@ fn a_unix_path_is_taken_away_once_and_by_main() {
     let about: Vec<_> = life.calls.iter().filter(|call| call.words.contains(path)).collect();
     assert_eq!(about.len(), 1, "{about:?}");
     assert_eq!((about[0].pid, about[0].is_done()), (life.main, true), "{about:?}");
+}
+
+/// RATIONALE 3.3
+#[test]
+fn connections_go_round_among_the_workers_and_wake_nobody_else() {
+    let place = Place::new();
+    let words = ["listen=127.0.0.1:0", "run=hold"];
+    let setup = Setup::new(&example("witness"), &words).options(&["-n4"]);
+    let options = ["-e", "trace=accept4,poll,ppoll,select,epoll_wait"];
+    let (setup, trace) = setup.traced(place.path(), "calls", &options);
+    let mut panzer = setup.start();
+    let address = panzer.expect_address();
+    let monitor = panzer.expect_current(1);
+    let workers = panzer.workers(monitor);
+    let mut taken = BTreeMap::new();
+    for _ in 0..40 {
+        let (held, answer) = Held::hold(address).expect("it serves");
+        *taken.entry(answer.slot).or_insert(0) += 1;
+        held.finish().expect("it is served");
+    }
+    panzer.stop();
+    assert_eq!(taken.len(), 4, "{taken:?}");
+    assert!(taken.values().all(|count| (5..=20).contains(count)), "{taken:?}");
+    let calls = trace.calls();
+    let own: Vec<_> = calls.iter().filter(|call| workers.contains(&call.pid)).collect();
+    // What is not a connection is the stop.
+    let is_useless = |call: &&&Call| !call.is_done() || call.name != "accept4";
+    let of_the_stop = ["ERESTARTSYS", "ENOTSOCK", "EAGAIN"];
+    let useless: Vec<_> = own.iter().filter(is_useless).collect();
+    assert!(
+        useless.iter().all(|call| of_the_stop.iter().any(|error| call.answer.contains(error))),
+        "{useless:?}"
+    );
+    assert!(useless.len() <= 3 * workers.len(), "{useless:?}");
 }

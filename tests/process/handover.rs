@@ -2,7 +2,8 @@
 
 use panzer::sys::Signal;
 
-use crate::harness::client::{Held, ask};
+use crate::harness::client::{Held, ask, is_refused};
+use crate::harness::look;
 use crate::harness::panzer::send;
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
@@ -108,4 +109,55 @@ fn a_workers_child_has_no_socket_in_a_later_generation_either() {
     let numbers: Vec<_> = shown.iter().map(|shown| shown.split(' ').next()).collect();
     assert_eq!(numbers.len(), 3, "{shown:?}");
     assert!(["0", "1", "2"].iter().all(|number| numbers.contains(&Some(number))), "{shown:?}");
+}
+
+/// RATIONALE 1.44
+#[test]
+fn what_a_version_that_is_rolled_back_has_opened_is_closed_and_unlinked() {
+    let place = Place::new();
+    let app = place.app(&example("witness"), &["listen=a=127.0.0.1:0", "run=hold"]);
+    let mut panzer = Setup::new(&app, &[]).options(&["-n1", "--probation=1000", "-v"]).start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    panzer.settle();
+    let before = look::descriptors(panzer.pid()).len();
+    let path = place.join("socket");
+    let unix = format!("listen=unix:{}", path.display());
+    let more = ["listen=b=127.0.0.1:0", &unix, "listen=a=127.0.0.1:0", "run=hold"];
+    place.app(&example("witness"), &more);
+    panzer.signal(Signal::Usr1);
+    let new = panzer.expect_address();
+    let monitor = panzer.expect("ready", 2).pid;
+    assert!(path.exists());
+    send(monitor, Signal::Kill);
+    panzer.expect("rolled_back", 2);
+    panzer.expect_line("nobody of generation 2 is left");
+    panzer.settle();
+    assert!(is_refused(new) && !path.exists());
+    assert_eq!(look::descriptors(panzer.pid()).len(), before);
+    let (held, _) = Held::hold(address).expect("it serves");
+    held.finish().expect("it is served");
+    panzer.stop();
+}
+
+/// RATIONALE 1.43
+#[test]
+fn a_unix_path_that_is_given_back_is_unlinked_after_the_old_generation() {
+    let place = Place::new();
+    let path = place.join("socket");
+    let unix = format!("listen=unix:{}", path.display());
+    let app = place.app(&example("witness"), &["listen=127.0.0.1:0", &unix, "run=hold"]);
+    let mut panzer = Setup::new(&app, &[]).options(&["-n1", "-v"]).start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    let (held, _) = Held::hold(address).expect("it serves");
+    place.app(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
+    panzer.reload(2);
+    panzer.settle();
+    assert!(path.exists(), "the old one could still be asked for it");
+    held.finish().expect("it is finished");
+    panzer.expect_line("nobody of generation 1 is left");
+    panzer.settle();
+    assert!(!path.exists());
+    panzer.stop();
 }
