@@ -62,11 +62,11 @@ impl Traced {
         Self { _place: place, panzer, trace, address, worker }
     }
 
-    /// Stops; the worker was always the same, and has complained of nothing.
-    fn stop(self) -> Vec<Call> {
+    /// Stops; the worker was always the same, and never had a `complaint`.
+    fn stop(self, complaint: &str) -> Vec<Call> {
         let Self { _place, panzer, trace, worker, .. } = self;
         let mut panzer = panzer.stop();
-        assert_eq!((panzer.count("died"), panzer.count_lines("failed: cannot accept")), (1, 0));
+        assert_eq!((panzer.count("died"), panzer.count_lines(complaint)), (1, 0));
         let mut calls = trace.calls();
         calls.retain(|call| call.pid == worker);
         calls
@@ -128,10 +128,12 @@ fn expect_served(program: (&str, &[&str]), errors: &[&str], visit: fn(SocketAddr
     for (server, error) in servers.into_iter().zip(errors) {
         let (address, worker) = (server.address, server.worker);
         visit(address);
-        let calls = server.stop();
+        let is_short = SHORTAGES.contains(error);
+        let complaint = if is_short { "failed: cannot accept" } else { "cannot accept" };
+        let calls = server.stop(complaint);
         let told = calls.iter().filter(|call| call.answer.contains(error)).count();
         assert!(told >= 3, "{error}: {calls:?}");
-        if SHORTAGES.contains(error) {
+        if is_short {
             assert_breathes(&calls, worker);
         }
     }
@@ -180,7 +182,7 @@ fn a_worker_without_descriptors_tries_again_every_100_ms_and_recovers() {
     queued.greeting().expect("there are descriptors again");
     queued.finish().expect("it is served");
     let worker = server.worker;
-    assert_breathes(&server.stop(), worker);
+    assert_breathes(&server.stop("cannot accept"), worker);
 }
 
 /// RATIONALE 3.8
