@@ -207,3 +207,28 @@ fn connections_go_round_among_the_workers_and_wake_nobody_else() {
     );
     assert!(useless.len() <= 3 * workers.len(), "{useless:?}");
 }
+
+/// RATIONALE 1.35
+#[test]
+fn the_final_stop_is_written_down_before_newcomers_are_kept_out_and_anybody_is_told() {
+    let life = blocking("pwrite64,setsockopt,close,kill");
+    let first = life.monitors[0];
+    let own: Vec<_> = life.calls.iter().filter(|call| call.pid == life.main).collect();
+    // The first generation was told in the reload.
+    let told = |pid: u32| format!("{pid}, SIGTERM");
+    let reload = own.iter().position(|call| call.name == "kill" && call.words == told(first));
+    let stop = &own[reload.expect("it was told") + 1..];
+    let place = |what: &str, is_it: &dyn Fn(&Call) -> bool| {
+        let found = stop.iter().position(|call| call.is_done() && is_it(call));
+        found.unwrap_or_else(|| panic!("no {what}: {stop:#?}"))
+    };
+    let last = |is_it: &dyn Fn(&Call) -> bool| stop.iter().rposition(|call| is_it(call));
+    let is_filter = |call: &Call| call.words.contains("SO_ATTACH_FILTER");
+    let is_close = |call: &Call| call.name == "close" && is_on_listener(call);
+    let written = place("flag", &|call| call.name == "pwrite64" && call.words.contains("board"));
+    let filtered = place("filter", &is_filter);
+    let closed = place("end of the sockets", &is_close);
+    let told = place("signal", &|call| call.name == "kill" && call.words.ends_with("SIGTERM"));
+    assert!(written < filtered && filtered < closed, "{stop:#?}");
+    assert!(last(&is_filter) < last(&is_close) && last(&is_close) < Some(told), "{stop:#?}");
+}
