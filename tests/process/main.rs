@@ -11,6 +11,10 @@
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
+//! * `connections`: every way in which accept4(2) can disappoint.
+//! * `several`: a worker with several listeners.
+//! * `handover`: what one generation leaves to the next.
+//! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
 //! * `growth`: nothing grows.
 //! * `windows`: a signal between two system calls.
@@ -19,12 +23,16 @@
 mod harness;
 
 mod audit;
+mod connections;
 mod deaths;
 mod given;
 mod growth;
+mod handover;
+mod keep_alive;
 mod pool;
 mod ready;
 mod reload;
+mod several;
 mod signals;
 mod sockets;
 mod start;
