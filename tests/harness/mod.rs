@@ -14,6 +14,7 @@
 //! * `client`: who connects.
 //! * `look`: what /proc says.
 //! * `strace`: what they asked the kernel for.
+//! * `watch`: what /proc has said meanwhile.
 
 pub mod client;
 pub mod event;
@@ -23,6 +24,7 @@ pub mod place;
 pub mod setup;
 pub mod strace;
 pub mod told;
+pub mod watch;
 
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! A stream of things told, in their order, and the search in it.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -45,7 +45,16 @@ impl<T: Send + 'static> Told<T> {
 
     /// The next thing that `is_it`; whatever comes before is passed over.
     pub fn find(&mut self, is_it: impl Fn(&T) -> bool) -> Result<&T, Nothing> {
-        let deadline = Instant::now() + PATIENCE;
+        self.find_within(PATIENCE, is_it)
+    }
+
+    /// The same with another patience, for what is asked for again.
+    pub fn find_within(
+        &mut self,
+        patience: Duration,
+        is_it: impl Fn(&T) -> bool,
+    ) -> Result<&T, Nothing> {
+        let deadline = Instant::now() + patience;
         loop {
             while self.next < self.seen.len() {
                 self.next += 1;
@@ -76,6 +85,16 @@ impl<T: Send + 'static> Told<T> {
             let left = deadline.saturating_duration_since(Instant::now());
             if let Err(error) = self.hear(left) {
                 return error == RecvTimeoutError::Disconnected;
+            }
+        }
+    }
+
+    /// Whether the stream is known to have ended.
+    pub fn is_over(&mut self) -> bool {
+        loop {
+            match self.source.try_recv() {
+                Ok(told) => self.seen.push(told),
+                Err(error) => return error == TryRecvError::Disconnected,
             }
         }
     }
