@@ -10,7 +10,7 @@ use super::event::Event;
 use super::panzer::Panzer;
 use super::place::panzer;
 use super::strace::Trace;
-use super::told::Told;
+use super::told::{self, Told};
 
 /// The variable by which those are known that were started together.
 const MARK: &str = "STARTED_BY_TEST";
@@ -116,10 +116,10 @@ impl Setup {
         // The command holds our copy of what was given as stderr.
         drop(command);
         let events = child.stdout.take().expect("it was asked for");
-        let log = match child.stderr.take() {
-            Some(log) if is_heard => Told::read(log, |line| line),
-            Some(_) | None => Told::silent(),
+        let (events, log) = match child.stderr.take() {
+            Some(log) if is_heard => told::read(events, Event::parse, log),
+            Some(_) | None => (Told::read(events, Event::parse), Told::silent()),
         };
-        Panzer::new(child, Told::read(events, Event::parse), log, format!("{MARK}={mark}"))
+        Panzer::new(child, events, log, format!("{MARK}={mark}"))
     }
 }

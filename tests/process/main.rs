@@ -13,12 +13,14 @@
 //! * `surroundings`: started under the worst of circumstances.
 //! * `audit`: what they ask the kernel for, and what never.
 //! * `growth`: nothing grows.
+//! * `examples`: they do what they say, and the README too.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod audit;
 mod deaths;
+mod examples;
 mod given;
 mod growth;
 mod pool;
