@@ -33,6 +33,7 @@ fn hear(address: SocketAddr) -> String {
     said
 }
 
+/// RATIONALE 4.1
 #[test]
 fn the_basic_example_says_hello_and_of_which_generation() {
     let mut panzer = Setup::new(&example("basic"), &["127.0.0.1:0"]).options(&["-n2"]).start();
@@ -58,6 +59,7 @@ fn the_basic_example_says_hello_and_of_which_generation() {
     panzer.stop();
 }
 
+/// RATIONALE 4.3
 #[test]
 fn the_unix_example_echoes_over_a_path_that_is_never_missing() {
     let place = Place::new();
@@ -81,6 +83,7 @@ fn the_unix_example_echoes_over_a_path_that_is_never_missing() {
     assert!(!path.exists());
 }
 
+/// RATIONALE 1.14, 1.32
 #[test]
 fn the_script_of_the_readme_becomes_ready_and_serves() {
     let place = Place::new();
@@ -102,6 +105,7 @@ fn the_script_of_the_readme_becomes_ready_and_serves() {
     panzer.stop();
 }
 
+/// RATIONALE 1.10
 #[test]
 fn the_deploy_of_the_readme_runs_the_new_release() {
     let place = Place::new();
@@ -144,9 +148,10 @@ fn shape(line: &str) -> String {
             other => shape.push(other),
         }
     }
-    shape.replace("# ms", "# s")
+    shape.replace("# ms", "# s").replace("#.# s", "# s")
 }
 
+/// RATIONALE 5.1, 5.4
 #[test]
 fn the_log_that_the_readme_shows_is_what_is_logged() {
     let setup = Setup::new(&example("http"), &["127.0.0.1:0"]);
