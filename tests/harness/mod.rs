@@ -15,6 +15,7 @@
 //! * `look`: what /proc says.
 //! * `pipe`: a pipe that is full.
 //! * `strace`: what they asked the kernel for.
+//! * `watch`: what /proc has said meanwhile.
 
 pub mod client;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod place;
 pub mod setup;
 pub mod strace;
 pub mod told;
+pub mod watch;
 
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};

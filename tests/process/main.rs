@@ -18,6 +18,7 @@
 //! * `audit`: what they ask the kernel for, and what never.
 //! * `growth`: nothing grows.
 //! * `windows`: a signal between two system calls.
+//! * `examples`: they do what they say, and the README too.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -25,6 +26,7 @@ mod harness;
 mod audit;
 mod connections;
 mod deaths;
+mod examples;
 mod given;
 mod growth;
 mod handover;

@@ -94,7 +94,7 @@ fn a_monitor_that_ended_of_the_same_sigterm_was_asked_and_nothing_is_started() {
     panzer.signal(Signal::Usr1);
     panzer.signal(Signal::Term);
     send(monitor, Signal::Term);
-    panzer.eventually("the monitor is dead", || !look::is_alive(monitor));
+    assert!(look::until(|| !look::is_alive(monitor)), "the monitor does not end");
     continue_process(panzer.pid());
     assert_eq!(panzer.end(), End::Status(0));
     assert_eq!((panzer.count("started"), panzer.count_lines("unasked")), (1, 0));

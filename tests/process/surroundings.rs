@@ -249,7 +249,7 @@ fn as_process_1_it_serves_reloads_and_stops_and_reaps_orphans() {
     assert_eq!(look::name(main), "panzer:main");
     send(main, Signal::Usr1);
     panzer.expect_current(2);
-    panzer.eventually("all orphans are reaped", || {
+    panzer.eventually_at(main, "all orphans are reaped", || {
         let children = look::children(main);
         children.len() == 1 && children.iter().all(|pid| look::is_alive(*pid))
     });
@@ -266,7 +266,7 @@ fn orphans_are_reaped_in_silence() {
     let mut panzer = Setup::new(&place.script("app", &body), &[]).options(&["-n1"]).start();
     panzer.expect_current(1);
     let main = panzer.pid();
-    panzer.eventually("all orphans are reaped", || look::children(main).len() == 1);
+    panzer.eventually_at(main, "all orphans are reaped", || look::children(main).len() == 1);
     assert_eq!((panzer.count("died"), panzer.count_lines("WARN")), (0, 0));
     panzer.stop();
 }

@@ -151,10 +151,6 @@ impl Main {
 
     /// Does what the other signals say. After a stop a reload is nothing more.
     fn obey(&mut self, now: Tick, caught: &signal::Caught) {
-        if caught.has(Signal::Ttin) && now >= self.status_at {
-            self.status_at = now.after(STATUS);
-            self.log_status(now);
-        }
         if caught.has(Signal::Usr2) {
             log::log(
                 Level::Warn,
@@ -164,6 +160,11 @@ impl Main {
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
             self.step(now, Event::Reload);
+        }
+        // Last, so that it shows what has come of all that was asked before.
+        if caught.has(Signal::Ttin) && now >= self.status_at {
+            self.status_at = now.after(STATUS);
+            self.log_status(now);
         }
     }
 
