@@ -151,6 +151,19 @@ fn of_eight_workers_one_that_always_fails_never_disturbs_the_seven() {
     }
 }
 
+/// RATIONALE 1.23
+#[test]
+fn workers_that_fail_together_do_not_come_back_together() {
+    let mut panzer = witness(&["run=fail"], &["-n8", "--delay=30", "--max-delay=30"]);
+    let mut waits = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let line = panzer.expect_line("; next start in ");
+        waits.extend(line.rsplit(' ').nth(1).map(str::to_string));
+    }
+    assert!(waits.len() > 1, "all wait {waits:?}");
+    panzer.stop();
+}
+
 /// RATIONALE 2.9
 #[test]
 fn a_stop_waits_for_no_slot_that_waits_for_its_next_worker() {
