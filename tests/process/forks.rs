@@ -43,7 +43,7 @@ fn on_the_way(calls: Vec<Call>) -> BTreeMap<u32, Vec<Call>> {
     processes
 }
 
-/// RATIONALE 1.8
+/// RATIONALE 1.49
 #[test]
 fn between_fork_and_exec_nothing_is_asked_for_that_could_wait_or_take_memory() {
     let place = Place::new();
@@ -88,7 +88,7 @@ fn library(place: &Place, source: &str) -> PathBuf {
 /// The program built with std takes its memory from the C library, and goes
 /// the same way from fork to exec as the one that ships.
 ///
-/// RATIONALE 1.8
+/// RATIONALE 1.49
 #[test]
 fn between_fork_and_exec_nobody_asks_for_memory_or_gives_any_back() {
     let place = Place::new();

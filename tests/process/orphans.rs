@@ -28,6 +28,12 @@ fn tampered(setup: Setup, tampering: &str) -> Setup {
     setup.through(Path::new("strace"), &words)
 }
 
+/// Nobody finds a /proc, without which a lifeline cannot be had.
+fn without_proc(setup: Setup) -> Setup {
+    let hide = r#"mount -t tmpfs none /proc && exec "$@""#;
+    setup.through(Path::new("unshare"), &["-rm", "sh", "-c", hide, "sh"])
+}
+
 /// Main and its monitor die at once; afterwards nobody may be left.
 fn kill_both(panzer: &mut Panzer, monitor: u32) {
     [panzer.pid(), monitor].into_iter().for_each(|pid| send(pid, Signal::Kill));
@@ -80,9 +86,7 @@ fn a_worker_whose_parent_death_signal_is_cleared_has_its_lifeline() {
 /// RATIONALE 3.10
 #[test]
 fn a_worker_without_a_lifeline_has_its_parent_death_signal() {
-    let hide = r#"mount -t tmpfs none /proc && exec "$@""#;
-    let words = ["-rm", "sh", "-c", hide, "sh"];
-    let mut panzer = accepting().through(Path::new("unshare"), &words).start();
+    let mut panzer = without_proc(accepting()).start();
     let monitor = panzer.expect_current(1);
     kill_both(&mut panzer, monitor);
 }
@@ -96,15 +100,41 @@ fn a_worker_whose_monitor_dies_before_it_is_tied_to_it_ends() {
     kill_both(&mut panzer, monitor);
 }
 
-/// RATIONALE 3.10
-#[test]
-fn a_worker_that_is_left_alone_and_busy_ends_itself_after_the_timeout() {
-    let mut panzer = accepting().options(&["--timeout=0.1"]).start();
+/// A worker that has something in hand when it is left alone.
+fn ends_itself(setup: Setup) {
+    let mut panzer = setup.options(&["--timeout=0.1"]).start();
     let address = panzer.expect_address();
     let monitor = panzer.expect_current(1);
     let (held, _) = Held::hold(address).expect("it serves");
     kill_both(&mut panzer, monitor);
     assert!(held.ends_without_a_word());
+}
+
+/// RATIONALE 3.10
+#[test]
+fn a_worker_that_is_left_alone_and_busy_ends_itself_after_the_timeout() {
+    ends_itself(accepting());
+}
+
+/// RATIONALE 3.10
+#[test]
+fn a_busy_worker_that_has_only_its_lifeline_ends_itself_after_the_timeout() {
+    ends_itself(tampered(accepting(), "prctl:retval=0"));
+}
+
+/// RATIONALE 3.10
+#[test]
+fn a_busy_worker_that_has_no_lifeline_ends_itself_after_the_timeout() {
+    ends_itself(without_proc(accepting()));
+}
+
+/// RATIONALE 3.10
+#[test]
+fn a_worker_that_is_left_alone_and_ignores_sigterm_is_ended_all_the_same() {
+    let setup = Setup::new(&example("witness"), &["run=deaf"]);
+    let mut panzer = setup.options(&["-n2", "--timeout=0.1"]).start();
+    let monitor = panzer.expect_current(1);
+    kill_both(&mut panzer, monitor);
 }
 
 /// In a session of its own, so that nobody in the session is above main, as
