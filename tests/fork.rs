@@ -4,13 +4,16 @@
 //! territory; so this one has none, and runs its tests one after the other.
 //! Whoever comes back from a fork twice would print everything twice.
 
+#[path = "fork/rebuilt.rs"]
+mod rebuilt;
+
 use std::cell::RefCell;
 use std::env;
 use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe, stdout};
 use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
@@ -263,35 +266,13 @@ fn what_the_monitor_would_remove_is_still_there() {
 const WHERE_PANICS_ABORT: [&str; 4] =
     ["a_child_that_panics", "a_child_runs_no", "a_worker_that_panics", "what_the_monitor_would"];
 
-/// This program once more, in a build in which a panic is SIGABRT.
-fn built_to_abort(made: &Path) {
-    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    let own = env::current_exe().expect("/proc is mounted");
-    let built = own.parent().expect("it stands in a directory");
-    let is_ours = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("libpanzer-") && name.ends_with(".rlib")
-    };
-    let all = fs::read_dir(built).expect("it is there").map_while(Result::ok);
-    let ours = all.map(|entry| entry.path()).filter(is_ours);
-    let newest = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
-    let library = ours.max_by_key(newest).expect("cargo has built it");
-    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_string());
-    let mut command = Command::new(rustc);
-    command.current_dir(root).args(["--edition=2024", "-Cpanic=abort", "tests/fork.rs"]);
-    command.arg("-L").arg(built).arg("-o").arg(made);
-    command.arg("--extern").arg(format!("panzer={}", library.display()));
-    let done = command.output().expect("the compiler is there");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
-
 /// RATIONALE 3.7
 fn where_panics_abort_it_is_the_same() {
     if cfg!(panic = "abort") {
         return;
     }
     let made = env::temp_dir().join(format!("panzer-fork-aborts-{}", process::id()));
-    built_to_abort(&made);
+    rebuilt::to_abort(&made);
     let out = Command::new(&made).args(WHERE_PANICS_ABORT).output();
     fs::remove_file(&made).expect("it was made");
     let out = String::from_utf8_lossy(&out.expect("it can be executed").stdout).into_owned();
