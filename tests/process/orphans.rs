@@ -94,10 +94,15 @@ fn a_worker_without_a_lifeline_has_its_parent_death_signal() {
 /// RATIONALE 3.1
 #[test]
 fn a_worker_whose_monitor_dies_before_it_is_tied_to_it_ends() {
-    let mut panzer = tampered(accepting(), "pipe2:delay_enter=300000:when=1").start();
-    let monitor = panzer.expect("started", 1).pid;
-    expect_child(&mut panzer, monitor);
-    kill_both(&mut panzer, monitor);
+    // A lifeline that had ended before tells of it too.
+    let belts: [fn(Setup) -> Setup; 2] = [|setup| setup, without_proc];
+    for belts in belts {
+        let setup = belts(tampered(accepting(), "pipe2:delay_enter=300000:when=1"));
+        let mut panzer = setup.start();
+        let monitor = panzer.expect("started", 1).pid;
+        expect_child(&mut panzer, monitor);
+        kill_both(&mut panzer, monitor);
+    }
 }
 
 /// A worker that has something in hand when it is left alone.
