@@ -114,6 +114,7 @@ fn a_stopped_worker_is_killed_two_seconds_after_the_timeout_and_not_before() {
     assert_eq!(panzer.end(), End::Status(1));
     assert!(asked.elapsed() >= Duration::from_secs(2), "after {:?}", asked.elapsed());
     assert_eq!(panzer.count_lines("is sent SIGKILL"), 1);
+    assert_eq!(panzer.count_lines("left behind"), 0);
 }
 
 /// RATIONALE 1.37
