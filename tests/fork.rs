@@ -346,8 +346,8 @@ fn storm(ctx: &mut Context) -> Outcome {
 /// RATIONALE 2.9
 fn no_signal_moves_the_deadlines_of_a_pool_that_runs_alone() {
     let begun = Instant::now();
-    let pool = Monitor::new(storm).count(1).timeout(Duration::from_millis(100));
+    let pool = Monitor::new(storm).count(1).timeout(Duration::from_secs(1));
     let error = pool.run().expect_err("it is killed").to_string();
     assert!(error.contains("had to be killed"), "{error}");
-    assert!(begun.elapsed() >= Duration::from_millis(2_100), "after {:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(3), "after {:?}", begun.elapsed());
 }

@@ -52,11 +52,12 @@ pub fn send(pid: u32, signal: Signal) {
 }
 
 /// Stops a process with a signal that Panzer itself never sends, and waits
-/// until it has stopped: until then it may take one more connection.
+/// until it has stopped: until then it may take one more connection. One that
+/// is traced stops for its tracer.
 pub fn stop_process(pid: u32) {
     send_other(pid, "STOP");
     let deadline = Instant::now() + PATIENCE;
-    while !matches!(look::state(pid), Some('T' | 'Z')) {
+    while !matches!(look::state(pid), Some('T' | 't' | 'Z')) {
         assert!(Instant::now() < deadline, "{pid} does not stop");
         thread::yield_now();
     }
