@@ -147,3 +147,8 @@ pub fn status(pid: u32, key: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{key}:")));
     line.unwrap_or_default().trim().to_string()
 }
+
+/// The files that a process has mapped into its memory.
+pub fn maps(pid: u32) -> String {
+    text(pid, "maps").unwrap_or_default()
+}

@@ -2,10 +2,15 @@
 //!
 //! * `start`: the first start, and when there is none.
 //! * `ready`: who may say that a generation is ready, and how.
-//! * `reload`: a new generation takes over, or nothing has happened.
+//! * `reload`: a new generation takes over.
+//! * `broken`: a new version is a bad one, and nothing has happened.
 //! * `signals`: in numbers, and in bad moments.
 //! * `stop`: how it ends.
+//! * `moments`: how it ends from whatever it is doing.
+//! * `frozen`: when somebody cannot be ended.
 //! * `deaths`: workers, monitors and main are killed.
+//! * `orphans`: nobody outlives whoever he works for.
+//! * `forks`: what happens between a fork and what follows.
 //! * `pool`: what the workers of one monitor do.
 //! * `sockets`: which sockets are open, and for how long.
 //! * `given`: what a monitor, and what a worker's child, finds.
@@ -35,6 +40,18 @@ mod pool;
 mod ready;
 mod reload;
 mod several;
+mod broken;
+mod deaths;
+mod forks;
+mod frozen;
+mod given;
+mod growth;
+mod moments;
+mod orphans;
+mod pool;
+mod ready;
+mod reload;
+mod serving;
 mod signals;
 mod sockets;
 mod start;

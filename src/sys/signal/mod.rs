@@ -41,6 +41,7 @@ impl Signal {
             Self::Vtalrm => libc::SIGVTALRM,
             Self::Winch => libc::SIGWINCH,
             Self::Pipe => libc::SIGPIPE,
+            Self::Io => libc::SIGIO,
             Self::Kill => libc::SIGKILL,
         }
     }
