@@ -6,6 +6,7 @@
 //! * `signals`: in numbers, and in bad moments.
 //! * `stop`: how it ends.
 //! * `deaths`: workers, monitors and main are killed.
+//! * `clock`: clocks that jump, and pauses in which nobody can run.
 //! * `pool`: what the workers of one monitor do.
 //! * `sockets`: which sockets are open, and for how long.
 //! * `given`: what a monitor, and what a worker's child, finds.
@@ -18,6 +19,7 @@
 mod harness;
 
 mod audit;
+mod clock;
 mod deaths;
 mod given;
 mod growth;

@@ -24,6 +24,7 @@ use crate::words::options::Options;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 use run::Run;
 use setup::has_terminal;
 
@@ -50,6 +51,8 @@ struct Main {
     /// Whether there was a terminal that SIGHUP could tell the end of.
     terminal: bool,
     since: Tick,
+    /// When the last turn began.
+    woke: Tick,
     status_at: Tick,
     /// Whether the final stop has begun: nothing is stored any more.
     closed: bool,
@@ -78,12 +81,12 @@ impl Main {
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
         let deadline = self.plan.deadline();
-        let asked = clock::now();
         self.wait(deadline);
         let now = clock::now();
-        let expected = deadline.map_or(now, |deadline| deadline.max(asked));
-        if now.since(expected) > LATE {
-            self.step(now, Event::Overslept { by: now.since(expected) });
+        let before = mem::replace(&mut self.woke, now);
+        // When the pause began nobody knows: what was left before it is left.
+        if deadline.is_some_and(|deadline| now.since(deadline.max(before)) > LATE) {
+            self.step(now, Event::Overslept { by: now.since(before) });
         }
         self.wake.empty();
         // The dead first, so that nobody is signalled who is not pinned any
