@@ -1,7 +1,5 @@
 //! Clocks that jump, and pauses in which nobody can run.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -17,6 +15,88 @@ use crate::harness::{alone, look};
 /// for which a late waking is forgiven.
 const LIMIT: &str = "1.5";
 const PAUSE: Duration = Duration::from_millis(2_700);
+
+/// A wall clock that is in 1970 and in 2100 by turns, and no clock but that and
+/// the monotonic one: whoever asks for another is ended.
+const LIES: &str = r"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+static time_t lie(void) { static unsigned asked; return asked++ % 2 ? 4102444800 : 1; }
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    if (clock == CLOCK_REALTIME) { time->tv_sec = lie(); time->tv_nsec = 0; return 0; }
+    if (clock != CLOCK_MONOTONIC) abort();
+    return syscall(SYS_clock_gettime, clock, time);
+}
+time_t time(time_t *when) { time_t now = lie(); if (when) *when = now; return now; }
+int gettimeofday(struct timeval *time, void *zone) {
+    time->tv_sec = lie(); time->tv_usec = 0; return 0;
+}
+";
+
+/// RATIONALE 1.7, 2.15
+#[test]
+fn a_wall_clock_that_jumps_by_a_century_is_seen_in_the_log_and_nowhere_else() {
+    let place = Place::new();
+    let (source, lies) = (place.write("lies.c", LIES), place.join("lies.so"));
+    {
+        let _alone = alone();
+        let mut compile = Command::new("cc");
+        let made = compile.args(["-shared", "-fPIC", "-o"]).arg(&lies).arg(&source).status();
+        assert!(made.expect("a C compiler is there").success());
+    }
+    let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2", "--delay=0.2"]);
+    let lies = lies.display().to_string();
+    let mut panzer = setup.options(&["--probation=0.2"]).variable("LD_PRELOAD", &lies).start();
+    let address = panzer.expect_address();
+    let monitor = panzer.expect_current(1);
+    // The second death in a row waits, the reload has a probation.
+    for _ in 0..2 {
+        send(panzer.workers(monitor)[0], Signal::Kill);
+        panzer.expect_event("another", |event| event.name == "respawn");
+    }
+    panzer.reload(2);
+    ask(address).expect("it serves");
+    let mut panzer = panzer.stop();
+    assert_eq!((panzer.count("started"), panzer.count("rolled_back")), (2, 0));
+    for time in ["1970-01-01T00:00:01.000Z", "2100-01-01T00:00:00.000Z"] {
+        for role in ["main", "monitor"] {
+            let so =
+                |line: &String| line.starts_with(time) && line.contains(&format!("panzer:{role}"));
+            assert!(panzer.lines().iter().any(so), "{role} never said {time}");
+        }
+    }
+}
+
+/// RATIONALE 1.7, 3.10
+#[test]
+fn no_timer_of_anybody_runs_by_the_wall_clock() {
+    let place = Place::new();
+    let timers = "trace=timer_create,timer_settime,timerfd_create,timerfd_settime,setitimer,alarm,\
+                  clock_nanosleep,clock_settime,settimeofday,adjtimex,ppoll,select,pselect6";
+    let setup = Setup::new(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
+    let setup = setup.options(&["-n2"]);
+    let (setup, trace) = setup.traced(place.path(), "timers", &["-e", timers]);
+    let mut panzer = setup.start();
+    let address = panzer.expect_address();
+    let monitor = panzer.expect_current(1);
+    let (held, answer) = Held::hold(address).expect("it serves");
+    // Left alone, a worker starts the one timer there is.
+    [panzer.pid(), monitor].into_iter().for_each(|pid| send(pid, Signal::Kill));
+    panzer.eventually("its timer runs", || {
+        trace.calls().iter().any(|call| call.name == "timer_settime" && call.pid == answer.pid)
+    });
+    held.finish().expect("it is finished");
+    panzer.end();
+    for call in trace.calls() {
+        let relative = call.name == "timer_settime" && !call.words.contains("TIMER_ABSTIME");
+        let monotonic = call.name == "timer_create" && call.words.starts_with("CLOCK_MONOTONIC");
+        assert!(relative || monotonic, "{call:?}");
+    }
+}
 
 /// Stops everybody for the pause. The first to go on is main, and then each
 /// monitor: with all others still stopped it must not press anybody.
@@ -41,7 +121,8 @@ fn nobody_is_pressed_to_leave_for_a_time_in_which_nobody_could_run() {
     let by_main = [format!("--timeout={LIMIT}")];
     let by_main: Vec<_> = by_main.iter().map(String::as_str).collect();
     let own = [&*limit, hold[0], hold[1]];
-    let mut main = Setup::new(&example("witness"), &hold).options(&["-n1"]).options(&by_main).start();
+    let mut main =
+        Setup::new(&example("witness"), &hold).options(&["-n1"]).options(&by_main).start();
     let mut monitor = Setup::new(&example("witness"), &own).options(&["-n1"]).start();
     let mut held = Vec::new();
     for panzer in [&mut main, &mut monitor] {
