@@ -56,7 +56,7 @@ pub fn send(pid: u32, signal: Signal) {
 pub fn stop_process(pid: u32) {
     send_other(pid, "STOP");
     let deadline = Instant::now() + PATIENCE;
-    while !matches!(look::state(pid), Some('T' | 'Z')) {
+    while !matches!(look::state(pid), Some('T' | 't' | 'Z')) {
         assert!(Instant::now() < deadline, "{pid} does not stop");
         thread::yield_now();
     }

@@ -13,6 +13,7 @@
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
 //! * `audit`: what they ask the kernel for, and what never.
+//! * `failing`: what a process is made with fails.
 //! * `growth`: nothing grows.
 
 #[path = "../harness/mod.rs"]
@@ -21,6 +22,7 @@ mod harness;
 mod audit;
 mod clock;
 mod deaths;
+mod failing;
 mod given;
 mod growth;
 mod pool;
