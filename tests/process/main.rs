@@ -3,6 +3,7 @@
 //! * `start`: the first start, and when there is none.
 //! * `ready`: who may say that a generation is ready, and how.
 //! * `reload`: a new generation takes over, or nothing has happened.
+//! * `reuse`: the numbers of processes that are gone.
 //! * `signals`: in numbers, and in bad moments.
 //! * `stop`: how it ends.
 //! * `deaths`: workers, monitors and main are killed.
@@ -28,6 +29,7 @@ mod growth;
 mod pool;
 mod ready;
 mod reload;
+mod reuse;
 mod signals;
 mod sockets;
 mod start;

@@ -141,7 +141,7 @@ fn fill(writer: &mut PipeWriter) {
 }
 
 /// Whether we may make a pid namespace.
-fn may_be_process_1() -> bool {
+pub fn may_be_process_1() -> bool {
     let _alone = alone();
     let made = Command::new("unshare").args(["-pf", "--mount-proc", "true"]).output();
     made.is_ok_and(|made| made.status.success())
