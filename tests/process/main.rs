@@ -7,6 +7,7 @@
 //! * `signals`: in numbers, and in bad moments.
 //! * `stop`: how it ends.
 //! * `deaths`: workers, monitors and main are killed.
+//! * `claims`: what is said and handed over on a notify socket.
 //! * `clock`: clocks that jump, and pauses in which nobody can run.
 //! * `pool`: what the workers of one monitor do.
 //! * `sockets`: which sockets are open, and for how long.
@@ -15,15 +16,18 @@
 //! * `surroundings`: started under the worst of circumstances.
 //! * `audit`: what they ask the kernel for, and what never.
 //! * `failing`: what a process is made with fails.
+//! * `first`: main as process 1.
 //! * `growth`: nothing grows.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod audit;
+mod claims;
 mod clock;
 mod deaths;
 mod failing;
+mod first;
 mod given;
 mod growth;
 mod pool;

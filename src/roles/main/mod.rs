@@ -18,7 +18,7 @@ use crate::plan::service::{Action, Event, Service};
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Hangup, Inherited, Wake};
-use crate::sys::{clock, process};
+use crate::sys::{Errno, clock, process};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::words::options::Options;
 use alloc::ffi::CString;
@@ -30,6 +30,8 @@ use setup::has_terminal;
 
 /// Waking this much later than asked for means that nobody could run.
 const LATE: Millis = Millis(1_000);
+/// How long to leave alone what has failed.
+const BREATHER: Millis = Millis(100);
 /// The least time between two answers to SIGTTIN.
 const STATUS: Millis = Millis(100);
 
@@ -126,11 +128,16 @@ impl Main {
             }
         }
         if let Err(errno) = poll::wait(&mut sources, deadline) {
-            // Out of memory, which may pass; the wake-up pipe alone still works.
-            log::log(Level::Error, format_args!("cannot wait for everything: {errno}"));
-            let soon = clock::now().after(Millis(100));
-            let _ = poll::wait(&mut [Source::readable(self.wake.source())], Some(soon));
+            self.breathe("wait for everything", errno);
         }
+    }
+
+    /// Leaves alone for a moment what the kernel has no memory for, or a
+    /// sandbox no patience; the wake-up pipe still works.
+    fn breathe(&self, what: &str, errno: Errno) {
+        log::log(Level::Error, format_args!("cannot {what}: {errno}"));
+        let soon = clock::now().after(BREATHER);
+        let _ = poll::wait(&mut [Source::readable(self.wake.source())], Some(soon));
     }
 
     /// Whether a SIGHUP says that the terminal is gone.
