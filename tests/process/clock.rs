@@ -76,7 +76,7 @@ fn a_wall_clock_that_jumps_by_a_century_is_seen_in_the_log_and_nowhere_else() {
 fn no_timer_of_anybody_runs_by_the_wall_clock() {
     let place = Place::new();
     let timers = "trace=timer_create,timer_settime,timerfd_create,timerfd_settime,setitimer,alarm,\
-                  clock_nanosleep,clock_settime,settimeofday,adjtimex,ppoll,select,pselect6";
+                  clock_settime,settimeofday,adjtimex,ppoll,select,pselect6";
     let setup = Setup::new(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
     let setup = setup.options(&["-n2"]);
     let (setup, trace) = setup.traced(place.path(), "timers", &["-e", timers]);

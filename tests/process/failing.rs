@@ -49,6 +49,8 @@ fn whatever_main_cannot_make_for_a_reload_the_old_generation_serves_on() {
         let mut panzer = faulty(http(&["-n1"]), &place, &["-e", &fault]).start();
         let address = panzer.expect_address();
         let monitor = panzer.expect_current(1);
+        // What became of the exec is known by then, and its pipe is closed.
+        panzer.settle();
         let descriptors = look::descriptors(panzer.pid());
         panzer.signal(Signal::Usr1);
         let why = panzer.expect("failed", 2).why;

@@ -64,6 +64,8 @@ fn process_1_obeys_its_signals_and_its_exit_status_goes_out() {
         send(main, signal);
         assert_eq!(panzer.end(), End::Status(status), "{run} {signal:?}");
     }
-    let (mut panzer, _) = first(Path::new("/bin/false"), &["--give-up=1"]);
+    let setup = Setup::new(Path::new("/bin/false"), &[]).options(&["--give-up=1"]);
+    let words = ["-pf", "--kill-child", "--mount-proc"];
+    let mut panzer = setup.through(Path::new("unshare"), &words).start();
     assert_eq!(panzer.end(), End::Status(1), "main has given up");
 }
