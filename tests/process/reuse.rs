@@ -33,7 +33,9 @@ fn number(words: &str, key: &str) -> Option<u32> {
 /// group that the kernel had just said a child of it is in.
 fn signalled(calls: &[Call], pid: u32) -> usize {
     let (mut ours, mut pinned, mut count) = (BTreeSet::new(), None, 0);
-    for call in calls.iter().filter(|call| call.pid == pid && call.is_done()) {
+    // A signal that came too late is one too many, whatever the kernel said.
+    let is_meant = |call: &&Call| call.pid == pid && (call.name == "kill" || call.is_done());
+    for call in calls.iter().filter(is_meant) {
         let is_group = call.words.starts_with("P_PGID");
         match &*call.name {
             "waitid" if is_group => pinned = number(&call.words, "P_PGID, "),
