@@ -104,6 +104,9 @@ fn a_connection_that_lingers_is_refused_and_holds_nobody_up() {
             assert!(sent.expect("python3 is there").success());
         }
         continue_process(panzer.pid());
+        // Not a signal, which would end its waiting in close(2).
+        say(&name, "STOPPING=1\n");
+        panzer.expect_line("says that it stops");
         panzer.settle();
         assert_eq!(look::descriptors(panzer.pid()), descriptors);
         // What was on its way comes all the same, and then the end.
