@@ -226,7 +226,7 @@ fn a_log_whose_reader_is_gone_ends_nobody() {
 }
 
 /// Whether we may make a pid namespace.
-fn may_be_process_1() -> bool {
+pub fn may_be_process_1() -> bool {
     let _alone = alone();
     let made = Command::new("unshare").args(["-pf", "--mount-proc", "true"]).output();
     made.is_ok_and(|made| made.status.success())
