@@ -152,6 +152,13 @@ impl Panzer {
         self.fail("main answers no question for its status");
     }
 
+    /// Waits for what nobody is told of, not even main.
+    pub fn eventually(&mut self, what: &str, is_so: impl FnMut() -> bool) {
+        if !look::until(is_so) {
+            self.fail(&format!("it never came that {what}"));
+        }
+    }
+
     /// Looks again at what `main` tells nobody each time that it has come round.
     pub fn eventually_at(&mut self, main: u32, what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;

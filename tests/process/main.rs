@@ -22,7 +22,7 @@
 //! * `connections`: every way in which accept4(2) can disappoint.
 //! * `several`: a worker with several listeners.
 //! * `handover`: what one generation leaves to the next.
-//! * `serving`: how two applications are watched while they serve.
+//! * `serving`: a server whose next version may be a bad one.
 //! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
 //! * `failing`: what a process is made with fails.
