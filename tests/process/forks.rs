@@ -12,7 +12,7 @@ use crate::harness::strace::Call;
 
 /// All that the way to another program may take: none of it needs memory, and
 /// none of it waits for anybody.
-const ON_THE_WAY: [&str; 14] = [
+const ON_THE_WAY: [&str; 15] = [
     "chdir",
     "close",
     "close_range",
@@ -22,6 +22,7 @@ const ON_THE_WAY: [&str; 14] = [
     "fcntl",
     "getpid",
     "getppid",
+    "kill",
     "prctl",
     "rt_sigaction",
     "rt_sigprocmask",

@@ -90,7 +90,10 @@ pub fn send_group(leader: Pid, signal: Signal) -> Result<Sent> {
 /// Forgets what would stop this process when it is let through: SIGCONT takes
 /// away every stop that is still held back. signal(7) Async-signal-safe.
 pub fn forget_stops() {
-    // SAFETY: raise is async-signal-safe and touches no memory. Whoever runs
+    // SAFETY: getpid touches no memory. Not raise(3), which may know only the
+    // thread that has forked us.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: kill is async-signal-safe and touches no memory. Whoever runs
     // already, and has no handler for it, feels no SIGCONT.
-    unsafe { libc::raise(libc::SIGCONT) };
+    unsafe { libc::kill(own, libc::SIGCONT) };
 }
