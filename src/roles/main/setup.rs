@@ -38,8 +38,8 @@ pub fn program(args: &[&CStr]) -> u8 {
         Ok(Request::Run(options)) => options,
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
-        Err(usage) => {
-            complain(&usage.to_string());
+        Err(error) => {
+            complain(&error);
             return 2;
         }
     };
@@ -52,7 +52,7 @@ pub fn program(args: &[&CStr]) -> u8 {
             main.run()
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             1
         }
     }
@@ -71,7 +71,7 @@ fn print(text: &str) -> u8 {
 }
 
 /// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &str) {
+fn complain(what: &Error) {
     let line = alloc::format!("panzer: {what}\n");
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
