@@ -5,6 +5,7 @@
 //!
 //! Pure: knows no layer of this crate.
 
+use crate::text;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
@@ -92,7 +93,7 @@ impl Error {
     }
 
     fn new(what: fmt::Arguments<'_>, errno: Option<Errno>) -> Self {
-        Self(Box::new(Told { what: alloc::fmt::format(what), errno }))
+        Self(Box::new(Told { what: text::compose(what), errno }))
     }
 
     /// The system's answer; `None` if the system was not asked.

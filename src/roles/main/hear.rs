@@ -14,6 +14,7 @@ use crate::plan::service::{Event, Left};
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
+use crate::text;
 use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event as Tidings, Kind};
@@ -101,7 +102,7 @@ impl Main {
                 descriptors.into_iter().for_each(listeners::dispose);
             }
             Store::Keep { name } => {
-                let name = printable::text(name);
+                let name = printable::lossy(name);
                 for fd in descriptors {
                     self.keep_one(generation, &name, fd);
                 }
@@ -131,7 +132,7 @@ impl Main {
         match notice.news {
             News::None => {}
             News::Lost { slot, pid, why } => {
-                let why = printable::text(why);
+                let why = printable::lossy(why);
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
@@ -145,7 +146,7 @@ impl Main {
         }
         let Some(run) = self.run_of(generation) else { return };
         if let Some(status) = notice.status {
-            run.status = Some(printable::text(status));
+            run.status = Some(printable::lossy(status));
         }
     }
 
@@ -192,7 +193,8 @@ impl Main {
         let lived = now.since(run.since);
         let why = run.why.take();
         self.tell_death(generation, pid, exit, lived, why.as_deref());
-        self.reason = why.or_else(|| Some(alloc::format!("its monitor {}", Death(exit))));
+        self.reason =
+            why.or_else(|| Some(text::compose(format_args!("its monitor {}", Death(exit)))));
         if forced {
             self.step(now, Event::Forced);
         }

@@ -13,13 +13,13 @@ use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
+use crate::text;
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::{self, Request};
 use crate::words::options::{Options, Ready};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, usage};
-use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::ManuallyDrop;
@@ -72,7 +72,7 @@ fn print(text: &str) -> u8 {
 
 /// One line on standard error, for somebody who has just typed a command.
 fn complain(what: &Error) {
-    let line = alloc::format!("panzer: {what}\n");
+    let line = text::compose(format_args!("panzer: {what}\n"));
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
 }
@@ -193,7 +193,7 @@ fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> R
 
 fn bind_socket(bind: &Bind, start: &CStr, listeners: &mut Listeners) -> Result<()> {
     let fd = socket::open(&spawn::address_from(start, &bind.address))?;
-    let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
+    let name = bind.name.clone().unwrap_or_else(|| text::compose(format_args!("{}", bind.address)));
     let name = fdname::escape(name.as_bytes()).unwrap_or_default();
     match listeners.keep(fd, name, Origin::Bound).objection() {
         Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),

@@ -7,6 +7,7 @@ use crate::keep::board::{Board, Wish};
 use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{Errno, env, file, process, signal, socket};
+use crate::text;
 use crate::types::{Generation, Level, Tick};
 use crate::words::address::Address;
 use crate::words::options::Options;
@@ -14,7 +15,6 @@ use crate::words::seconds::Seconds;
 use crate::words::{env_file, fdname, printable};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
-use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -71,7 +71,7 @@ pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
 
 /// A variable whose value is of our own making.
 fn entry(name: &str, value: &dyn core::fmt::Display) -> CString {
-    joined(&[alloc::format!("{name}={value}").as_bytes()])
+    joined(&[text::compose(format_args!("{name}={value}")).as_bytes()])
 }
 
 /// Takes out every variable that begins in one of these ways.
@@ -89,7 +89,7 @@ impl Main {
                 Event::Spawned { generation, monitor }
             }
             Err(error) => {
-                self.reason = Some(error.to_string());
+                self.reason = Some(text::compose(format_args!("{error}")));
                 Event::SpawnFailed { generation }
             }
         }
@@ -176,7 +176,7 @@ impl Main {
 
     fn add_env_file(&self, entries: &mut Vec<CString>) -> Result<()> {
         let Some(path) = &self.options.env_file else { return Ok(()) };
-        let name = printable::text(path.to_bytes());
+        let name = printable::lossy(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
         let pairs = env_file::parse(&bytes)
