@@ -20,9 +20,9 @@ use crate::words::cli::{self, Request};
 use crate::words::options::{Options, Ready};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, usage};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::mem::ManuallyDrop;
 
 /// Runs the `panzer` program and returns its exit status.
 ///
@@ -44,12 +44,12 @@ pub fn program(args: &[&CStr]) -> u8 {
         }
     };
     log::begin(Role::Main, options.verbosity);
-    // The kernel takes everything back at the end of the process.
-    match Main::new(options, inherited).map(ManuallyDrop::new) {
-        Ok(mut main) => {
+    match Main::new(options, inherited) {
+        Ok(main) => {
             drop(blocked);
             signal::unblock_all();
-            main.run()
+            // The kernel takes everything back at the end of the process.
+            Box::leak(main).run()
         }
         Err(error) => {
             complain(&error);
@@ -95,7 +95,7 @@ fn rules(options: &Options) -> Rules {
 
 impl Main {
     /// Everything that can fail before anything is started.
-    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Self> {
+    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Box<Self>> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
@@ -111,7 +111,7 @@ impl Main {
         bind_sockets(&options, &start, &mut listeners)?;
         catch_signals(inherited);
         let now = clock::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             plan: Service::new(rules(&options), now),
             directory: spawn::from(&start, options.chdir.as_deref()),
             options: spawn::from_start(options, &start),
@@ -132,7 +132,7 @@ impl Main {
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
-        })
+        }))
     }
 }
 
@@ -160,6 +160,9 @@ fn connect_above() -> Option<Fd> {
 }
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3).
+// Inlined into its one caller it would make that frame larger, and with it
+// every access to the frame.
+#[inline(never)]
 fn adopt_sockets(listeners: &mut Listeners) {
     let pid = env::var(c"LISTEN_PID");
     let count = env::var(c"LISTEN_FDS");

@@ -31,6 +31,9 @@ impl Main {
     }
 
     /// Puts into words what the plan has to tell.
+    // Inlined into its one caller it would make that frame larger, and with it
+    // every access to the frame.
+    #[inline(never)]
     pub(super) fn tell(&mut self, now: Tick, report: Report) {
         match report {
             Report::Started(generation, pid) => {
