@@ -164,14 +164,12 @@ fn connect_above() -> Option<Fd> {
 // every access to the frame.
 #[inline(never)]
 fn adopt_sockets(listeners: &mut Listeners) {
-    let pid = env::var(c"LISTEN_PID");
-    let count = env::var(c"LISTEN_FDS");
-    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
-    let pid = pid.and_then(|pid| decimal::parse(pid.to_bytes(), u32::MAX));
-    if pid != Some(process::id().raw().unsigned_abs()) {
+    let number = |name, most| decimal::parse(env::var(name)?.to_bytes(), most);
+    if number(c"LISTEN_PID", u32::MAX) != Some(process::id().raw().unsigned_abs()) {
         return;
     }
-    let count = count.and_then(|count| decimal::parse(count.to_bytes(), 1_024)).unwrap_or(0);
+    let count = number(c"LISTEN_FDS", 1_024).unwrap_or(0);
+    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
     let mut names = fdname::split(names.to_bytes());
     for number in 3..3 + count {
         let name = names.next().unwrap_or_default();
