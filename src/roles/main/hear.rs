@@ -65,7 +65,7 @@ impl Main {
         if cut || !trusted {
             let why = if cut { "is too large" } else { "comes from another user" };
             self.refuse(now, generation, why);
-            return descriptors.into_iter().for_each(listeners::dispose);
+            return listeners::dispose_all(descriptors);
         }
         let notice = notify::parse(&bytes);
         self.keep(generation, &notice, descriptors);
@@ -96,10 +96,10 @@ impl Main {
     /// The store's part of a message. Whatever it does not keep it closes.
     fn keep(&mut self, generation: Generation, notice: &Notice<'_>, descriptors: Vec<Fd>) {
         match notice.store {
-            Store::Nothing => descriptors.into_iter().for_each(listeners::dispose),
+            Store::Nothing => listeners::dispose_all(descriptors),
             Store::Remove { name } => {
                 self.listeners.give_back(name, generation);
-                descriptors.into_iter().for_each(listeners::dispose);
+                listeners::dispose_all(descriptors);
             }
             Store::Keep { name } => {
                 let name = printable::lossy(name);
