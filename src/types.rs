@@ -187,6 +187,8 @@ pub enum Signal {
     Winch,
     /// A reader is gone.
     Pipe,
+    /// The monitor of a worker is gone.
+    Io,
     /// The end, which nobody can refuse.
     Kill,
 }

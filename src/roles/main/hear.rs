@@ -11,6 +11,7 @@ use super::run::Run;
 use crate::keep::listeners::{self, Kept, Origin};
 use crate::keep::log;
 use crate::plan::service::{Event, Left};
+use crate::sys::Errno;
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
@@ -54,7 +55,8 @@ impl Main {
             let Some(run) = self.run_of(generation) else { return };
             match message::receive(run.notify.borrow()) {
                 Ok(message) => self.understand(now, generation, message),
-                Err(_) => return,
+                Err(Errno(libc::EAGAIN)) => return,
+                Err(errno) => return self.breathe("hear a generation", errno),
             }
         }
     }

@@ -124,6 +124,7 @@ impl Main {
             above: connect_above(),
             terminal: has_terminal(),
             since: now,
+            woke: now,
             status_at: Tick(0),
             closed: false,
             interrupts: 0,
