@@ -1,7 +1,7 @@
 //! What stands where std would: the entry point, the allocator, the end.
 //!
 //! The C library calls `main`; nothing of Rust's runs before it. Without std
-//! the memory comes from `sys::heap`, and a panic is one line and abort(3).
+//! the memory comes from `sys::heap`, and a panic is one line and SIGABRT.
 
 #![allow(unsafe_code)]
 
@@ -34,6 +34,7 @@ mod without_std {
     use core::ptr::{self, NonNull};
     use panzer::sys::global::Global;
     use panzer::sys::heap::Heap;
+    use panzer::sys::signal;
 
     /// A heap of our own: the C library's malloc(3) would be a tenth of the
     /// program, made for threads that are not there.
@@ -101,21 +102,18 @@ mod without_std {
         // SAFETY: the bytes are readable for their length. What cannot be
         // written has nobody to be told to.
         unsafe { libc::write(2, last.bytes.as_ptr().cast(), last.length) };
-        // SAFETY: abort does not return.
-        unsafe { libc::abort() }
+        signal::abort()
     }
 
     /// The prebuilt `alloc` refers to it; nothing unwinds here.
     #[unsafe(no_mangle)]
     extern "C" fn rust_eh_personality() -> ! {
-        // SAFETY: abort does not return.
-        unsafe { libc::abort() }
+        signal::abort()
     }
 
     /// The prebuilt `alloc` refers to it; nothing unwinds here.
     #[unsafe(no_mangle)]
     extern "C" fn _Unwind_Resume() -> ! {
-        // SAFETY: abort does not return.
-        unsafe { libc::abort() }
+        signal::abort()
     }
 }

@@ -12,7 +12,6 @@
 
 use super::pieces::cut;
 use super::{decimal, fdname, inet, printable};
-use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::string::String;
 use core::fmt;
@@ -161,9 +160,9 @@ impl Bind {
 
 /// Reads a name, which must fit where names are carried.
 fn parse_name(name: &[u8]) -> Result<String, Wrong> {
-    let text = core::str::from_utf8(name).map_err(|_| Wrong::Name)?;
+    let text = printable::lossy(name);
     match fdname::escape(name) {
-        Some(carried) if !carried.is_empty() => Ok(text.to_owned()),
+        Some(carried) if !carried.is_empty() && text.as_bytes() == name => Ok(text),
         Some(_) | None => Err(Wrong::Name),
     }
 }

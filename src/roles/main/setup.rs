@@ -13,16 +13,16 @@ use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
+use crate::text;
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::{self, Request};
 use crate::words::options::{Options, Ready};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, usage};
-use alloc::string::ToString as _;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::mem::ManuallyDrop;
 
 /// Runs the `panzer` program and returns its exit status.
 ///
@@ -38,21 +38,21 @@ pub fn program(args: &[&CStr]) -> u8 {
         Ok(Request::Run(options)) => options,
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
-        Err(usage) => {
-            complain(&usage.to_string());
+        Err(error) => {
+            complain(&error);
             return 2;
         }
     };
     log::begin(Role::Main, options.verbosity);
-    // The kernel takes everything back at the end of the process.
-    match Main::new(options, inherited).map(ManuallyDrop::new) {
-        Ok(mut main) => {
+    match Main::new(options, inherited) {
+        Ok(main) => {
             drop(blocked);
             signal::unblock_all();
-            main.run()
+            // The kernel takes everything back at the end of the process.
+            Box::leak(main).run()
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             1
         }
     }
@@ -71,8 +71,8 @@ fn print(text: &str) -> u8 {
 }
 
 /// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &str) {
-    let line = alloc::format!("panzer: {what}\n");
+fn complain(what: &Error) {
+    let line = text::compose(format_args!("panzer: {what}\n"));
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
 }
@@ -95,7 +95,7 @@ fn rules(options: &Options) -> Rules {
 
 impl Main {
     /// Everything that can fail before anything is started.
-    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Self> {
+    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Box<Self>> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
@@ -111,7 +111,7 @@ impl Main {
         bind_sockets(&options, &start, &mut listeners)?;
         catch_signals(inherited);
         let now = clock::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             plan: Service::new(rules(&options), now),
             directory: spawn::from(&start, options.chdir.as_deref()),
             options: spawn::from_start(options, &start),
@@ -133,7 +133,7 @@ impl Main {
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
-        })
+        }))
     }
 }
 
@@ -141,7 +141,10 @@ impl Main {
 fn open_events(options: &Options) -> Result<Events> {
     let Some(number) = options.event_fd else { return Ok(Events::default()) };
     let output = Output::named(number).map_err(|errno| {
-        Error::system(format_args!("cannot write events to descriptor {number}"), errno)
+        Error::system(
+            format_args!("cannot write events to descriptor {}", number.unsigned_abs()),
+            errno,
+        )
     })?;
     Ok(Events::new(Some(output)))
 }
@@ -158,15 +161,16 @@ fn connect_above() -> Option<Fd> {
 }
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3).
+// Inlined into its one caller it would make that frame larger, and with it
+// every access to the frame.
+#[inline(never)]
 fn adopt_sockets(listeners: &mut Listeners) {
-    let pid = env::var(c"LISTEN_PID");
-    let count = env::var(c"LISTEN_FDS");
-    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
-    let pid = pid.and_then(|pid| decimal::parse(pid.to_bytes(), u32::MAX));
-    if pid != Some(process::id().raw().unsigned_abs()) {
+    let number = |name, most| decimal::parse(env::var(name)?.to_bytes(), most);
+    if number(c"LISTEN_PID", u32::MAX) != Some(process::id().raw().unsigned_abs()) {
         return;
     }
-    let count = count.and_then(|count| decimal::parse(count.to_bytes(), 1_024)).unwrap_or(0);
+    let count = number(c"LISTEN_FDS", 1_024).unwrap_or(0);
+    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
     let mut names = fdname::split(names.to_bytes());
     for number in 3..3 + count {
         let name = names.next().unwrap_or_default();
@@ -191,7 +195,7 @@ fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> R
 
 fn bind_socket(bind: &Bind, start: &CStr, listeners: &mut Listeners) -> Result<()> {
     let fd = socket::open(&spawn::address_from(start, &bind.address))?;
-    let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
+    let name = bind.name.clone().unwrap_or_else(|| text::compose(format_args!("{}", bind.address)));
     let name = fdname::escape(name.as_bytes()).unwrap_or_default();
     match listeners.keep(fd, name, Origin::Bound).objection() {
         Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),

@@ -21,7 +21,7 @@ pub use drain::{Guard, is_stopping, let_go, serve, stopping_since};
 pub use mask::{Blocked, block_all, block_output_signals, unblock_all};
 pub use wake::Wake;
 
-use super::{Errno, Result, check};
+use super::{Errno, Result, check, process};
 use crate::types::{Pid, Signal};
 
 impl Signal {
@@ -45,6 +45,18 @@ impl Signal {
             Self::Kill => libc::SIGKILL,
         }
     }
+}
+
+/// Ends this process by SIGABRT, whatever became of that signal.
+///
+/// abort(3) signals the thread that the C library remembers, which in a child
+/// of [`process::fork_to_exec`] is the parent's.
+pub fn abort() -> ! {
+    disposition::simple(libc::SIGABRT, libc::SIG_DFL);
+    unblock_all();
+    // SAFETY: kill touches no memory, and the id is our own.
+    unsafe { libc::kill(process::id().raw(), libc::SIGABRT) };
+    process::exit_now(134)
 }
 
 /// Whether the one that was to be signalled still existed.
