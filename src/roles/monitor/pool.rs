@@ -1,5 +1,6 @@
 //! The monitor's loop: wait, tell the plan, do what it says.
 
+use super::tell::Untold;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, Wish};
 use crate::keep::log;
@@ -52,6 +53,7 @@ pub(super) struct Running<'w> {
     /// The last look at all workers, and the next one if it is wanted.
     swept: Tick,
     sweep: Option<Tick>,
+    pub(super) untold: Vec<Untold>,
     finished: Option<Finished>,
 }
 
@@ -114,6 +116,7 @@ impl<'w> Running<'w> {
             woke: now,
             swept: now,
             sweep: None,
+            untold: Vec::new(),
             finished: None,
         })
     }
@@ -186,6 +189,7 @@ impl<'w> Running<'w> {
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        self.tell(now);
     }
 
     /// Blocks until something happens; says whether main is gone.
@@ -345,7 +349,7 @@ impl<'w> Running<'w> {
                 self.sheet.killed();
                 self.finished = Some(Finished::Killing);
             }
-            Action::Tell(report) => self.tell(now, report),
+            Action::Tell(report) => self.note(now, report),
         }
         None
     }
