@@ -11,6 +11,8 @@ use core::ffi::{CStr, c_char, c_int};
 /// Where the C library enters the program.
 #[unsafe(no_mangle)]
 pub extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
+    #[cfg(not(feature = "std"))]
+    without_std::prepare();
     let count = usize::try_from(count).unwrap_or(0);
     let args: Vec<&CStr> = (1..count)
         .map(|index| {
@@ -68,6 +70,14 @@ mod without_std {
 
     #[global_allocator]
     static MEMORY: Memory = Memory(Global::new(Heap::new()));
+
+    /// More than main ever has at once in blocks of a page and less.
+    const RESERVE: usize = 64;
+
+    /// Memory for the time when the kernel has none: main must not die of that.
+    pub fn prepare() {
+        MEMORY.0.with(|heap| heap.reserve(RESERVE));
+    }
 
     /// One line on standard error, in a buffer of its own.
     struct Last {

@@ -124,6 +124,9 @@ impl Program {
         parent: Pid,
     ) -> (Stage, Errno) {
         process::lead_group(None);
+        // Until now we were in main's group: what was to stop that would stop
+        // us for ever, because nobody lets our group go on.
+        signal::forget_stops();
         if let Err(errno) = place.arrange(moved) {
             return (Stage::Descriptors, errno);
         }

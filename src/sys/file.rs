@@ -2,6 +2,7 @@
 
 use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check, retry_eintr};
+use crate::text;
 use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -132,7 +133,7 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
 ///
 /// `ENOENT` without `/proc`, `EACCES` when the file may not be opened that way.
 pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
-    let path = alloc::format!("/proc/self/fd/{}", fd.number().unsigned_abs());
+    let path = text::compose(format_args!("/proc/self/fd/{}", fd.number().unsigned_abs()));
     open(&CString::new(path).map_err(|_| Errno(libc::EINVAL))?, mode)
 }
 

@@ -88,6 +88,31 @@ impl ThreadsAllowed {
     /// # Safety
     ///
     /// No thread of the program can leave what a worker touches in such a state.
+    ///
+    /// # Examples
+    ///
+    /// A pool may then run in any thread. That thread is there as long as its
+    /// workers, so that they are not told too early that their monitor is gone.
+    ///
+    /// ```standalone_crate
+    /// use panzer::sys::{Signal, process, signal};
+    /// use panzer::{Context, Monitor, Source, ThreadsAllowed};
+    ///
+    /// let serve = |context: &mut Context| {
+    ///     context.ready();
+    ///     signal::send(process::parent().ok_or("alone")?, Signal::Term)?;
+    ///     while !context.is_stopping() {
+    ///         panzer::wait(&mut [Source::readable(context.stop_fd())], None)?;
+    ///     }
+    ///     Ok(())
+    /// };
+    /// let pool = move || {
+    ///     // SAFETY: the first thread waits for this one, and holds no lock.
+    ///     let token = unsafe { ThreadsAllowed::new() };
+    ///     Monitor::new(serve).count(2).allow_threads(token).run().is_ok()
+    /// };
+    /// assert!(std::thread::spawn(pool).join().is_ok_and(|is_well| is_well));
+    /// ```
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())

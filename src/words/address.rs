@@ -160,7 +160,7 @@ impl Bind {
 
 /// Reads a name, which must fit where names are carried.
 fn parse_name(name: &[u8]) -> Result<String, Wrong> {
-    let text = printable::text(name);
+    let text = printable::lossy(name);
     match fdname::escape(name) {
         Some(carried) if !carried.is_empty() && text.as_bytes() == name => Ok(text),
         Some(_) | None => Err(Wrong::Name),

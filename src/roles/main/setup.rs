@@ -14,16 +14,16 @@ use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
+use crate::text;
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::{self, Request};
 use crate::words::options::{Options, Ready};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, usage};
-use alloc::string::ToString as _;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::mem::ManuallyDrop;
 
 /// Runs the `panzer` program and returns its exit status.
 ///
@@ -39,22 +39,22 @@ pub fn program(args: &[&CStr]) -> u8 {
         Ok(Request::Run(options)) => options,
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
-        Err(usage) => {
-            complain(&usage.to_string());
+        Err(error) => {
+            complain(&error);
             return 2;
         }
     };
     log::begin(Role::Main, options.verbosity);
-    // The kernel takes everything back at the end of the process.
     let mut status = 1;
-    match Main::new(options, inherited, &mut status).map(ManuallyDrop::new) {
-        Ok(mut main) => {
+    match Main::new(options, inherited, &mut status) {
+        Ok(main) => {
             drop(blocked);
             signal::unblock_all();
-            main.run()
+            // The kernel takes everything back at the end of the process.
+            Box::leak(main).run()
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             status
         }
     }
@@ -73,8 +73,8 @@ fn print(text: &str) -> u8 {
 }
 
 /// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &str) {
-    let line = alloc::format!("panzer: {what}\n");
+fn complain(what: &Error) {
+    let line = text::compose(format_args!("panzer: {what}\n"));
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
 }
@@ -98,7 +98,11 @@ fn rules(options: &Options) -> Rules {
 impl Main {
     /// Everything that can fail before anything is started; `status` is what to
     /// leave with then.
-    pub(super) fn new(options: Options, inherited: Inherited, status: &mut u8) -> Result<Self> {
+    pub(super) fn new(
+        options: Options,
+        inherited: Inherited,
+        status: &mut u8,
+    ) -> Result<Box<Self>> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
@@ -117,7 +121,7 @@ impl Main {
         bind_sockets(&options, &start, &mut listeners).inspect_err(|_| operator.leave())?;
         catch_signals(inherited);
         let now = clock::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             plan: Service::new(rules(&options), now),
             directory: spawn::from(&start, options.chdir.as_deref()),
             options: spawn::from_start(options, &start),
@@ -130,6 +134,7 @@ impl Main {
             above: connect_above(),
             terminal: has_terminal(),
             since: now,
+            woke: now,
             status_at: Tick(0),
             closed: false,
             interrupts: 0,
@@ -139,7 +144,7 @@ impl Main {
             refused: (0, Tick(0)),
             finished: None,
             operator,
-        })
+        }))
     }
 }
 
@@ -167,15 +172,16 @@ fn connect_above() -> Option<Fd> {
 }
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3).
+// Inlined into its one caller it would make that frame larger, and with it
+// every access to the frame.
+#[inline(never)]
 fn adopt_sockets(listeners: &mut Listeners) {
-    let pid = env::var(c"LISTEN_PID");
-    let count = env::var(c"LISTEN_FDS");
-    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
-    let pid = pid.and_then(|pid| decimal::parse(pid.to_bytes(), u32::MAX));
-    if pid != Some(process::id().raw().unsigned_abs()) {
+    let number = |name, most| decimal::parse(env::var(name)?.to_bytes(), most);
+    if number(c"LISTEN_PID", u32::MAX) != Some(process::id().raw().unsigned_abs()) {
         return;
     }
-    let count = count.and_then(|count| decimal::parse(count.to_bytes(), 1_024)).unwrap_or(0);
+    let count = number(c"LISTEN_FDS", 1_024).unwrap_or(0);
+    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
     let mut names = fdname::split(names.to_bytes());
     for number in 3..3 + count {
         let name = names.next().unwrap_or_default();
@@ -200,7 +206,7 @@ fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> R
 
 fn bind_socket(bind: &Bind, start: &CStr, listeners: &mut Listeners) -> Result<()> {
     let fd = socket::open(&spawn::address_from(start, &bind.address))?;
-    let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
+    let name = bind.name.clone().unwrap_or_else(|| text::compose(format_args!("{}", bind.address)));
     let name = fdname::escape(name.as_bytes()).unwrap_or_default();
     match listeners.keep(fd, name, Origin::Bound).objection() {
         Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),

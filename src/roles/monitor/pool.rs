@@ -1,5 +1,6 @@
 //! The monitor's loop: wait, tell the plan, do what it says.
 
+use super::tell::Untold;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, Wish};
 use crate::keep::log;
@@ -15,6 +16,7 @@ use crate::sys::signal::{self, Caught, Saved, Wake};
 use crate::types::{Exit, Level, Millis, Pid, Signal, Slot, Tick};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
@@ -46,9 +48,12 @@ pub(super) struct Running<'w> {
     pub(super) lifeline_read: Fd,
     pub(super) lifeline_write: Fd,
     saved: Vec<Saved>,
+    /// When the last turn began.
+    woke: Tick,
     /// The last look at all workers, and the next one if it is wanted.
     swept: Tick,
     sweep: Option<Tick>,
+    pub(super) untold: Vec<Untold>,
     finished: Option<Finished>,
 }
 
@@ -108,8 +113,10 @@ impl<'w> Running<'w> {
             lifeline_read,
             lifeline_write,
             saved: Vec::new(),
+            woke: now,
             swept: now,
             sweep: None,
+            untold: Vec::new(),
             finished: None,
         })
     }
@@ -123,7 +130,7 @@ impl<'w> Running<'w> {
             signal::catch(signal);
         }
         self.sheet.begin(self.rules.count);
-        drop(blocked);
+        blocked.let_through(&OURS);
         let finished = loop {
             match self.finished {
                 None => self.turn(),
@@ -131,6 +138,7 @@ impl<'w> Running<'w> {
             }
         };
         self.restore_dispositions();
+        drop(blocked);
         match finished {
             Finished::Gracefully => Ok(()),
             Finished::Killing => {
@@ -163,12 +171,12 @@ impl<'w> Running<'w> {
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
         let deadline = [self.plan.deadline(), self.sweep].into_iter().flatten().min();
-        let asked = clock::now();
         let main_gone = self.wait(deadline);
         let now = clock::now();
-        let expected = deadline.map_or(now, |deadline| deadline.max(asked));
-        if now.since(expected) > LATE {
-            self.step(now, Event::Overslept { by: now.since(expected) });
+        let before = mem::replace(&mut self.woke, now);
+        // When the pause began nobody knows: what was left before it is left.
+        if deadline.is_some_and(|deadline| now.since(deadline.max(before)) > LATE) {
+            self.step(now, Event::Overslept { by: now.since(before) });
         }
         self.wake.empty();
         let caught = signal::take();
@@ -181,6 +189,7 @@ impl<'w> Running<'w> {
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        self.tell(now);
     }
 
     /// Blocks until something happens; says whether main is gone.
@@ -310,7 +319,7 @@ impl<'w> Running<'w> {
         let mut actions = Vec::new();
         while let Some(event) = events.pop_front() {
             self.plan.step(now, event, &mut actions);
-            for action in core::mem::take(&mut actions) {
+            for action in mem::take(&mut actions) {
                 events.extend(self.act(now, action));
             }
         }
@@ -340,7 +349,7 @@ impl<'w> Running<'w> {
                 self.sheet.killed();
                 self.finished = Some(Finished::Killing);
             }
-            Action::Tell(report) => self.tell(now, report),
+            Action::Tell(report) => self.note(now, report),
         }
         None
     }

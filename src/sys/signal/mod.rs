@@ -41,6 +41,7 @@ impl Signal {
             Self::Vtalrm => libc::SIGVTALRM,
             Self::Winch => libc::SIGWINCH,
             Self::Pipe => libc::SIGPIPE,
+            Self::Io => libc::SIGIO,
             Self::Kill => libc::SIGKILL,
         }
     }
@@ -96,4 +97,15 @@ pub fn send_group(leader: Pid, signal: Signal) -> Result<Sent> {
     // SAFETY: killpg touches no memory. A leader of 1 would mean everybody to
     // kill(2), and no child of ours is process 1.
     sent(unsafe { libc::killpg(leader.raw(), signal.number()) })
+}
+
+/// Forgets what would stop this process when it is let through: SIGCONT takes
+/// away every stop that is still held back. signal(7) Async-signal-safe.
+pub fn forget_stops() {
+    // SAFETY: getpid touches no memory. Not raise(3), which may know only the
+    // thread that has forked us.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: kill is async-signal-safe and touches no memory. Whoever runs
+    // already, and has no handler for it, feels no SIGCONT.
+    unsafe { libc::kill(own, libc::SIGCONT) };
 }
