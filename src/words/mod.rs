@@ -18,6 +18,7 @@ pub mod pieces;
 pub mod printable;
 pub mod seconds;
 pub mod usage;
+pub mod yaml;
 
 #[cfg(test)]
 mod tests {
