@@ -14,7 +14,7 @@ use super::pieces::cut;
 use super::{decimal, fdname, inet, printable};
 use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
@@ -156,6 +156,14 @@ impl Bind {
             }
             Some((_, [])) | None => Ok(Self { name: None, address: parse(text)? }),
         }
+    }
+
+    /// The name by which the socket is handed down, escaped: its own, or else
+    /// its address.
+    #[must_use]
+    pub fn carried(&self) -> String {
+        let name = self.name.clone().unwrap_or_else(|| self.address.to_string());
+        fdname::escape(name.as_bytes()).unwrap_or_default()
     }
 }
 

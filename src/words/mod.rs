@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod cli;
+pub mod config;
 pub mod death;
 pub mod decimal;
 pub mod env_file;
@@ -17,12 +18,14 @@ pub mod options;
 pub mod pieces;
 pub mod printable;
 pub mod seconds;
+pub mod shown;
 pub mod usage;
 pub mod yaml;
 
 #[cfg(test)]
 mod tests {
-    use super::{address, cli, decimal, env_file, event, fdname, line, notify, seconds};
+    use super::options::Options;
+    use super::{address, cli, config, decimal, env_file, event, fdname, line, notify, seconds};
     use crate::types::Tick;
     use alloc::ffi::CString;
     use alloc::string::String;
@@ -38,6 +41,7 @@ mod tests {
         b"-qn4 --timeout=1.5 -b :80 -- ./app \xff",
         b"A='x'\n# y\nB=\"\\\"\"\nC=3\n",
         br"a:\x3a\x41\xzz:\\",
+        b"count: 4 # x\nbind:\n- ':80'\ncommand:\n  - \"\\x41\"\nquiet: true\n",
         b"READY=1\nFDSTORE=1\nFDNAME=web\nSTATUS=\xc3\xa9\n",
         "a…\u{1b}[2J\"\\🦀".as_bytes(),
     ];
@@ -50,6 +54,9 @@ mod tests {
         });
         let _ = address::Bind::parse(bytes).map(format);
         let _ = env_file::parse(bytes).map_err(format);
+        if let Err(why) = config::apply(bytes, &mut Options::default()) {
+            assert!(!why.contains(char::is_control), "{why:?}");
+        }
         let _ = notify::parse(bytes);
         let name = fdname::unescape(bytes);
         if let Some(carried) = fdname::escape(&name) {
@@ -61,7 +68,7 @@ mod tests {
             .filter_map(|word| CString::new(word).ok())
             .collect();
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        if let Err(usage) = cli::parse(&words).map_err(format) {
+        if let Err(usage) = cli::parse(&words, Options::default()).map_err(format) {
             assert!(!usage.contains(char::is_control), "{usage:?}");
         }
         let text = String::from_utf8_lossy(bytes);

@@ -16,138 +16,45 @@
 
 mod scalar;
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
-/// Where something stands in a file: both from 1, columns in characters.
+/// Who is told what stands in a file, in its order. What it objects to is an
+/// error at that place.
+pub trait Visitor {
+    /// A key, which was not there before.
+    fn key(&mut self, key: &[u8]) -> Result<(), String>;
+    /// The scalar behind the last key, or an item of the list below it.
+    fn value(&mut self, text: &[u8], shape: Shape) -> Result<(), String>;
+}
+
+/// How a scalar stands under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The line.
-    pub line: usize,
-    /// The column.
-    pub column: usize,
-}
-
-/// Reads as `3:14`.
-impl fmt::Display for Place {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}", self.line, self.column)
-    }
-}
-
-/// One scalar without its quotes, and where it begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scalar {
-    /// What it says.
-    pub text: Vec<u8>,
-    /// Where it stands.
-    pub place: Place,
-}
-
-/// What stands under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A scalar behind it.
-    One(Scalar),
-    /// A list below it, of at least one item.
-    List(Vec<Scalar>),
-}
-
-/// A key and what stands under it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// The key.
-    pub key: &'a [u8],
-    /// Where it stands.
-    pub place: Place,
-    /// Its value.
-    pub value: Value,
-}
-
-/// What is wrong with a file, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// Where it is.
-    pub place: Place,
-    /// What it is.
-    pub why: Why,
-}
-
-/// What is wrong at a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Bytes that are no UTF-8.
-    Text,
-    /// A tab, a carriage return, or another character that YAML does not take.
-    Control,
-    /// A line that is none of those that are taken.
-    Line,
-    /// A key for the second time.
-    Duplicate,
-    /// A line that is indented and no item.
-    Indented,
-    /// An item that is not below a key.
+pub enum Shape {
+    /// Behind it, by itself.
+    Alone,
+    /// In a list below it.
     Item,
-    /// An item that is not indented as the first one.
-    Uneven,
-    /// Nothing where a value should be.
-    Empty,
-    /// A plain scalar that begins with a character that means something.
-    Indicator,
-    /// A colon within a plain scalar.
-    Nested,
-    /// A plain scalar that YAML does not read as a string.
-    Ambiguous,
-    /// A quote that is not closed on its line.
-    Unterminated,
-    /// Something behind the closing quote.
-    AfterQuote,
-    /// An escape that is not taken.
-    Escape,
-}
-
-impl Why {
-    /// One clause that says what is wrong.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Text => "this is not UTF-8",
-            Self::Control => "a tab, a carriage return or another control character",
-            Self::Line => "a line is 'key: value', 'key:' before a list, '- item' or '# comment'",
-            Self::Duplicate => "this key stands here for the second time",
-            Self::Indented => "this line is indented, and no item of a list",
-            Self::Item => "an item of a list has to stand below its key",
-            Self::Uneven => "the items of a list have to be indented alike",
-            Self::Empty => "a value is missing",
-            Self::Indicator => "a value that begins like this needs quotes",
-            Self::Nested => "a value with a colon before a space or at its end needs quotes",
-            Self::Ambiguous => "YAML may read this as something else than a string: quote it",
-            Self::Unterminated => "the quote is not closed on its line",
-            Self::AfterQuote => "something follows the closing quote",
-            Self::Escape => {
-                "this escape is not one of \\\\ \\\" \\/ \\n \\r \\t \\0 \\xHH below 80"
-            }
-        }
-    }
 }
 
 /// A line of a file.
 #[derive(Clone, Copy)]
 struct Line<'a> {
+    /// From 1.
     number: usize,
     text: &'a [u8],
 }
 
 impl<'a> Line<'a> {
-    /// The place of the byte at `offset`.
-    fn place(self, offset: usize) -> Place {
+    /// What is wrong at the byte at `offset`: `3:14: this is not UTF-8`.
+    /// Columns are counted from 1, in characters.
+    #[cold]
+    #[inline(never)]
+    fn wrong(self, offset: usize, why: &str) -> String {
         let before = self.text.iter().take(offset);
-        let begun = before.filter(|&&byte| byte & 0xc0 != 0x80).count();
-        Place { line: self.number, column: begun + 1 }
-    }
-
-    fn wrong(self, offset: usize, why: Why) -> Wrong {
-        Wrong { place: self.place(offset), why }
+        let column = before.filter(|&&byte| byte & 0xc0 != 0x80).count() + 1;
+        format!("{}:{column}: {why}", self.number)
     }
 
     /// What stands from `offset` on.
@@ -161,42 +68,117 @@ impl<'a> Line<'a> {
     }
 }
 
+/// What may stand on the next line.
+#[derive(Clone, Copy)]
+enum Next {
+    /// No item: the last key has its value.
+    Key,
+    /// The first item: the key on this line has none yet.
+    First(usize),
+    /// A further item, indented by this much, or a key.
+    More(usize),
+}
+
+/// A file that is being read.
+struct Reader<'a, 'v> {
+    visitor: &'v mut dyn Visitor,
+    keys: Vec<&'a [u8]>,
+    next: Next,
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, and where.
-pub fn parse(file: &[u8]) -> Result<Vec<Entry<'_>>, Wrong> {
-    let mut entries = Vec::new();
-    // How the items of the last list are indented, once there is one.
-    let mut indent = None;
+/// The first thing that is wrong, and where: `3:14: a value is missing`.
+pub fn parse(file: &[u8], visitor: &mut dyn Visitor) -> Result<(), String> {
+    let mut reader = Reader { visitor, keys: Vec::new(), next: Next::Key };
     for (before, text) in file.split(|&byte| byte == b'\n').enumerate() {
-        let line = Line { number: before + 1, text };
+        reader.take(Line { number: before + 1, text })?;
+    }
+    reader.check_filled()
+}
+
+impl<'a> Reader<'a, '_> {
+    fn take(&mut self, line: Line<'a>) -> Result<(), String> {
         check_text(line)?;
         let at = line.skip(0);
         match line.rest(at) {
-            [] | [b'#', ..] => {}
-            [b'-'] | [b'-', b' ', ..] => take_item(line, at, &mut indent, &mut entries)?,
-            _ if at > 0 => return Err(line.wrong(at, Why::Indented)),
+            [] | [b'#', ..] => Ok(()),
+            [b'-'] | [b'-', b' ', ..] => self.take_item(line, at),
+            _ if at > 0 => Err(line.wrong(at, "this line is indented, and no item of a list")),
             _ => {
-                check_filled(entries.last())?;
-                indent = None;
-                take_key(line, &mut entries)?;
+                self.check_filled()?;
+                self.take_key(line)
             }
         }
     }
-    check_filled(entries.last())?;
-    Ok(entries)
+
+    /// Takes a line that begins with `- ` at `at`.
+    fn take_item(&mut self, line: Line<'a>, at: usize) -> Result<(), String> {
+        match self.next {
+            Next::Key => return Err(line.wrong(at, "an item has to stand below the key of a list")),
+            Next::More(indent) if indent != at => {
+                return Err(line.wrong(at, "the items of a list have to be indented alike"));
+            }
+            Next::First(_) | Next::More(_) => {}
+        }
+        self.next = Next::More(at);
+        if self.take_value(line, at + 1, Shape::Item)? {
+            return Ok(());
+        }
+        Err(line.wrong(at, "a value is missing"))
+    }
+
+    /// Takes a line that begins with a key.
+    fn take_key(&mut self, line: Line<'a>) -> Result<(), String> {
+        let is_key = |&&byte: &&u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        let length = line.text.iter().take_while(is_key).count();
+        let (key, after) = line.text.split_at(length);
+        if key.is_empty() || !matches!(after, [b':'] | [b':', b' ', ..]) {
+            let why = "a line is 'key: value', 'key:' before a list, '- item' or '# comment'";
+            return Err(line.wrong(0, why));
+        }
+        if self.keys.contains(&key) {
+            return Err(line.wrong(0, "this key stands here for the second time"));
+        }
+        self.keys.push(key);
+        self.visitor.key(key).map_err(|why| line.wrong(0, &why))?;
+        let is_alone = self.take_value(line, length + 1, Shape::Alone)?;
+        self.next = if is_alone { Next::Key } else { Next::First(line.number) };
+        Ok(())
+    }
+
+    /// Takes the scalar behind `at`, if there is one.
+    fn take_value(&mut self, line: Line<'a>, at: usize, shape: Shape) -> Result<bool, String> {
+        let at = line.skip(at);
+        let mut text = Vec::new();
+        if !scalar::read(line, at, &mut text)? {
+            return Ok(false);
+        }
+        self.visitor.value(&text, shape).map_err(|why| line.wrong(at, &why))?;
+        Ok(true)
+    }
+
+    /// Refuses a key below which no list has come.
+    fn check_filled(&self) -> Result<(), String> {
+        match self.next {
+            Next::First(number) => Err(Line { number, text: b"" }.wrong(0, "a value is missing")),
+            Next::Key | Next::More(_) => Ok(()),
+        }
+    }
 }
 
 /// Refuses what is no text, and what YAML does not take in one.
-fn check_text(line: Line<'_>) -> Result<(), Wrong> {
-    let text = core::str::from_utf8(line.text)
-        .map_err(|error| line.wrong(error.valid_up_to(), Why::Text))?;
-    match text.char_indices().find(|(_, letter)| !is_printable(*letter)) {
-        Some((at, _)) => Err(line.wrong(at, Why::Control)),
-        None => Ok(()),
+fn check_text(line: Line<'_>) -> Result<(), String> {
+    let valid = line.text.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    if let Some((at, _)) = valid.char_indices().find(|(_, letter)| !is_printable(*letter)) {
+        return Err(line.wrong(at, "a tab or another control character, which YAML does not take"));
     }
+    if valid.len() < line.text.len() {
+        return Err(line.wrong(valid.len(), "this is not UTF-8"));
+    }
+    Ok(())
 }
 
 /// Whether YAML takes this character, and nobody takes it for the end of a line.
@@ -207,134 +189,92 @@ const fn is_printable(letter: char) -> bool {
     )
 }
 
-/// Refuses a key below which no list has come.
-fn check_filled(last: Option<&Entry<'_>>) -> Result<(), Wrong> {
-    match last {
-        Some(Entry { value: Value::List(items), place, .. }) if items.is_empty() => {
-            Err(Wrong { place: *place, why: Why::Empty })
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// Takes a line that begins with `- ` at `at`.
-fn take_item(
-    line: Line<'_>,
-    at: usize,
-    indent: &mut Option<usize>,
-    entries: &mut [Entry<'_>],
-) -> Result<(), Wrong> {
-    let Some(Entry { value: Value::List(items), .. }) = entries.last_mut() else {
-        return Err(line.wrong(at, Why::Item));
-    };
-    if *indent.get_or_insert(at) != at {
-        return Err(line.wrong(at, Why::Uneven));
-    }
-    match scalar::read(line, line.skip(at + 1))? {
-        Some(item) => items.push(item),
-        None => return Err(line.wrong(at, Why::Empty)),
-    }
-    Ok(())
-}
-
-/// Takes a line that begins with a key.
-fn take_key<'a>(line: Line<'a>, entries: &mut Vec<Entry<'a>>) -> Result<(), Wrong> {
-    let is_key = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
-    let length = line.text.iter().take_while(|byte| is_key(byte)).count();
-    let (key, after) = line.text.split_at(length);
-    if key.is_empty() || !matches!(after, [b':'] | [b':', b' ', ..]) {
-        return Err(line.wrong(0, Why::Line));
-    }
-    if entries.iter().any(|entry| entry.key == key) {
-        return Err(line.wrong(0, Why::Duplicate));
-    }
-    let one = scalar::read(line, line.skip(length + 1))?;
-    let value = one.map_or_else(|| Value::List(Vec::new()), Value::One);
-    entries.push(Entry { key, place: line.place(0), value });
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Place, Value, Why, Wrong, parse};
-    use alloc::string::{String, ToString as _};
-    use alloc::vec::Vec;
+    use super::{Shape, Visitor, parse};
+    use alloc::string::String;
 
-    /// Everything that is taken, as `key=value` and `key[item|item]`.
-    fn read(file: &str) -> Result<String, Wrong> {
-        let show = |entry: &Entry<'_>| {
-            let text = |scalar: &super::Scalar| String::from_utf8_lossy(&scalar.text).into_owned();
-            let key = String::from_utf8_lossy(entry.key);
-            match &entry.value {
-                Value::One(scalar) => alloc::format!("{key}={}", text(scalar)),
-                Value::List(items) => {
-                    alloc::format!(
-                        "{key}[{}]",
-                        items.iter().map(text).collect::<Vec<_>>().join("|")
-                    )
-                }
-            }
-        };
-        parse(file.as_bytes()).map(|all| all.iter().map(show).collect::<Vec<_>>().join(" "))
+    /// Notes everything: `key=value` and `key[item][item]`.
+    #[derive(Default)]
+    struct Notes(String);
+
+    impl Visitor for Notes {
+        fn key(&mut self, key: &[u8]) -> Result<(), String> {
+            self.0 += " ";
+            self.0 += &String::from_utf8_lossy(key);
+            if key == b"bad" { Err("a bad key".into()) } else { Ok(()) }
+        }
+
+        fn value(&mut self, text: &[u8], shape: Shape) -> Result<(), String> {
+            let text = String::from_utf8_lossy(text);
+            self.0 += &match shape {
+                Shape::Alone => alloc::format!("={text}"),
+                Shape::Item => alloc::format!("[{text}]"),
+            };
+            if text == "bad" { Err("a bad value".into()) } else { Ok(()) }
+        }
+    }
+
+    fn read(file: &[u8]) -> Result<String, String> {
+        let mut notes = Notes::default();
+        parse(file, &mut notes).map(|()| notes.0)
     }
 
     #[test]
     fn scalars_and_lists_and_comments_are_taken() {
         let file = "# first\n\ncount: 4   # four\nbind:\n  - :80  # web\n# between\n  - 'a=b # c'\n\
                     command: # what to run\n- ./app\n- --port\n-   \"8\\x30\\\"\\\\ \"\nquiet: true\n";
-        let all = r#"count=4 bind[:80|a=b # c] command[./app|--port|80"\ ] quiet=true"#;
-        assert_eq!(read(file), Ok(all.into()));
-        assert_eq!(read("a: 'it''s'#"), Err(wrong(1, 11, Why::AfterQuote)));
-        assert_eq!(read(""), Ok(String::new()));
-    }
-
-    fn wrong(line: usize, column: usize, why: Why) -> Wrong {
-        Wrong { place: Place { line, column }, why }
+        let all = r#" count=4 bind[:80][a=b # c] command[./app][--port][80"\ ] quiet=true"#;
+        assert_eq!(read(file.as_bytes()), Ok(all.into()));
+        assert_eq!(read(b"a: 'it''s'"), Ok(" a=it's".into()));
+        assert_eq!(read(b""), Ok(String::new()));
     }
 
     #[test]
     fn everything_else_is_refused_with_its_place() {
-        for (file, line, column, why) in [
-            ("a: 1\n\tb: 2", 2, 1, Why::Control),
-            ("a: 1\r\n", 1, 5, Why::Control),
-            ("a: é\u{85}", 1, 5, Why::Control),
-            ("---\na: 1", 1, 1, Why::Line),
-            ("%YAML 1.2", 1, 1, Why::Line),
-            ("{a: 1}", 1, 1, Why::Line),
-            ("a:1", 1, 1, Why::Line),
-            ("a : 1", 1, 1, Why::Line),
-            ("'a': 1", 1, 1, Why::Line),
-            ("? a", 1, 1, Why::Line),
-            ("a: 1\na: 2", 2, 1, Why::Duplicate),
-            ("a: 1\n  b: 2", 2, 3, Why::Indented),
-            ("a: b\n  c", 2, 3, Why::Indented),
-            ("- a", 1, 1, Why::Item),
-            ("a: 1\n- b", 2, 1, Why::Item),
-            ("a:\n  - b\n - c", 3, 2, Why::Uneven),
-            ("a:\n- b\n  - c", 3, 3, Why::Uneven),
-            ("a:\nb: 1", 1, 1, Why::Empty),
-            ("a:", 1, 1, Why::Empty),
-            ("a:\n-", 2, 1, Why::Empty),
-            ("a:\n- # b", 2, 1, Why::Empty),
-            ("a: [b]", 1, 4, Why::Indicator),
-            ("a: &b c", 1, 4, Why::Indicator),
-            ("a: *b", 1, 4, Why::Indicator),
-            ("a: !b c", 1, 4, Why::Indicator),
-            ("a: |", 1, 4, Why::Indicator),
-            ("a:\n- - b", 2, 3, Why::Indicator),
-            ("a: - b", 1, 4, Why::Indicator),
-            ("a:\n- b: c", 2, 3, Why::Nested),
-            ("a: b:", 1, 4, Why::Nested),
-            ("a: 'b", 1, 6, Why::Unterminated),
-            ("a: \"b\\\"", 1, 8, Why::Unterminated),
-            ("a: \"b\" c", 1, 8, Why::AfterQuote),
-            ("a: \"\\u00e9\"", 1, 5, Why::Escape),
-            ("a: \"\\x80\"", 1, 5, Why::Escape),
+        for (file, why) in [
+            ("a: 1\n\tb: 2", "2:1: a tab or"),
+            ("a: 1\r\n", "1:5: a tab or"),
+            ("a: é\u{85}", "1:5: a tab or"),
+            ("---\na: 1", "1:1: a line is"),
+            ("%YAML 1.2", "1:1: a line is"),
+            ("{a: 1}", "1:1: a line is"),
+            ("a:1", "1:1: a line is"),
+            ("a : 1", "1:1: a line is"),
+            ("'a': 1", "1:1: a line is"),
+            ("? a", "1:1: a line is"),
+            ("a: 1\na: 2", "2:1: this key stands"),
+            ("a: 1\n  b: 2", "2:3: this line is indented"),
+            ("a: b\n  c", "2:3: this line is indented"),
+            ("- a", "1:1: an item has"),
+            ("a: 1\n- b", "2:1: an item has"),
+            ("a:\n  - b\n - c", "3:2: the items of"),
+            ("a:\n- b\n  - c", "3:3: the items of"),
+            ("a:\nb: 1", "1:1: a value is missing"),
+            ("a:", "1:1: a value is missing"),
+            ("a:\n-", "2:1: a value is missing"),
+            ("a:\n- # b", "2:1: a value is missing"),
+            ("a: [b]", "1:4: a value that begins"),
+            ("a: &b c", "1:4: a value that begins"),
+            ("a: *b", "1:4: a value that begins"),
+            ("a: !b c", "1:4: a value that begins"),
+            ("a: |", "1:4: a value that begins"),
+            ("a:\n- - b", "2:3: a value that begins"),
+            ("a: - b", "1:4: a value that begins"),
+            ("a:\n- b: c", "2:3: a colon before"),
+            ("a: b:", "1:4: a colon before"),
+            ("a: 'b", "1:6: the quote is not"),
+            ("a: \"b\\\"", "1:8: the quote is not"),
+            ("a: \"b\" c", "1:8: something follows"),
+            ("a: \"\\u00e9\"", "1:5: this escape"),
+            ("a: \"\\x80\"", "1:5: this escape"),
+            ("a:\n- bad", "2:3: a bad value"),
+            ("a: b\nbad: c", "2:1: a bad key"),
         ] {
-            assert_eq!(read(file), Err(wrong(line, column, why)), "{file:?}");
+            let said = read(file.as_bytes()).expect_err(file);
+            assert!(said.starts_with(why), "{file:?}: {said}");
         }
-        assert_eq!(parse(b"a: \xff").map(drop), Err(wrong(1, 4, Why::Text)));
-        assert_eq!(wrong(3, 14, Why::Text).place.to_string(), "3:14");
+        assert_eq!(read(b"a: \xff"), Err("1:4: this is not UTF-8".into()));
     }
 
     #[test]
@@ -377,8 +317,8 @@ mod tests {
             "._1",
             ".5_",
         ] {
-            let file = alloc::format!("a: {text}");
-            assert_eq!(read(&file), Err(wrong(1, 4, Why::Ambiguous)), "{text}");
+            let said = read(alloc::format!("a: {text}").as_bytes()).expect_err(text);
+            assert!(said.starts_with("1:4: YAML may"), "{text}: {said}");
         }
         for text in [
             "0",
@@ -409,7 +349,7 @@ mod tests {
             "é🦀",
         ] {
             let file = alloc::format!("a: {text}");
-            assert_eq!(read(&file), Ok(alloc::format!("a={text}")), "{text}");
+            assert_eq!(read(file.as_bytes()), Ok([" a=", text].concat()));
         }
     }
 }

@@ -43,7 +43,7 @@ impl Main {
             self.hear_one(now, generation);
         }
         for run in &mut self.runs {
-            run.learn_fate(&self.options.command[0], &self.directory);
+            run.learn_fate();
         }
     }
 
@@ -185,7 +185,7 @@ impl Main {
         self.hear_one(now, generation);
         let mut runs = self.runs.iter_mut();
         let Some(run) = runs.find(|run| run.generation == generation) else { return };
-        run.learn_fate(&self.options.command[0], &self.directory);
+        run.learn_fate();
         let exec = run.exec;
         let forced = run.board.header().is_some_and(|header| header.killed);
         let lived = now.since(run.since);

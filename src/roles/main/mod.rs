@@ -3,6 +3,7 @@
 //! One loop: wait, tell the plan what happened, do what it says. From the
 //! moment the first generation is started nothing but its operator ends main.
 
+mod config;
 mod hear;
 mod run;
 mod setup;
@@ -35,6 +36,10 @@ const STATUS: Millis = Millis(100);
 /// The main process.
 struct Main {
     options: Options,
+    /// The command line, for the next reload.
+    words: Vec<CString>,
+    /// Where main was started.
+    start: CString,
     inherited: Inherited,
     directory: CString,
     plan: Service,
@@ -163,7 +168,7 @@ impl Main {
         }
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
-            self.step(now, Event::Reload);
+            self.reload(now);
         }
     }
 

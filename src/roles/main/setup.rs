@@ -3,7 +3,7 @@
 //! Everything that can fail does so here, with one line and an exit status,
 //! before anything is started.
 
-use super::{Main, spawn};
+use super::{Main, config, spawn};
 use crate::error::{Error, Result};
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
@@ -15,10 +15,11 @@ use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
-use crate::words::cli::{self, Request};
+use crate::words::cli::Request;
 use crate::words::options::{Options, Ready};
 use crate::words::printable::Quoted;
-use crate::words::{decimal, fdname, usage};
+use crate::words::{decimal, fdname, shown, usage};
+use alloc::borrow::ToOwned as _;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -34,18 +35,19 @@ pub fn program(args: &[&CStr]) -> u8 {
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
-    let options = match cli::parse(args) {
+    let options = match config::read(args) {
         Ok(Request::Run(options)) => options,
+        Ok(Request::Check(options)) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
-        Err(usage) => {
-            complain(&usage.to_string());
+        Err(why) => {
+            complain(&why);
             return 2;
         }
     };
     log::begin(Role::Main, options.verbosity);
     // The kernel takes everything back at the end of the process.
-    match Main::new(options, inherited).map(ManuallyDrop::new) {
+    match Main::new(options, inherited, args).map(ManuallyDrop::new) {
         Ok(mut main) => {
             drop(blocked);
             signal::unblock_all();
@@ -77,7 +79,8 @@ fn complain(what: &str) {
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
 }
 
-fn rules(options: &Options) -> Rules {
+/// What the plan keeps to.
+pub(super) fn rules(options: &Options) -> Rules {
     Rules {
         timeout: options.timeout(),
         readiness: match options.ready {
@@ -95,7 +98,7 @@ fn rules(options: &Options) -> Rules {
 
 impl Main {
     /// Everything that can fail before anything is started.
-    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Self> {
+    pub(super) fn new(options: Options, inherited: Inherited, args: &[&CStr]) -> Result<Self> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
@@ -108,13 +111,16 @@ impl Main {
         let mut listeners = Listeners::default();
         adopt_sockets(&mut listeners);
         let start = spawn::start_directory()?;
-        bind_sockets(&options, &start, &mut listeners)?;
+        let options = spawn::from_start(options, &start);
+        bind_anew(&options, &mut listeners)?;
         catch_signals(inherited);
         let now = clock::now();
         Ok(Self {
             plan: Service::new(rules(&options), now),
             directory: spawn::from(&start, options.chdir.as_deref()),
-            options: spawn::from_start(options, &start),
+            options,
+            words: args.iter().map(|&word| word.to_owned()).collect(),
+            start,
             inherited,
             listeners,
             runs: Vec::new(),
@@ -180,19 +186,25 @@ fn adopt_sockets(listeners: &mut Listeners) {
     }
 }
 
-fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> Result<()> {
+/// Opens the sockets of `--bind` that are not open yet. Those that are not asked
+/// for any more stay until no generation has them. Where one cannot be opened,
+/// none is.
+pub(super) fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
+    let before = listeners.count();
     for bind in &options.bind {
-        // A start that fails leaves no path of a Unix socket behind.
-        bind_socket(bind, start, listeners).inspect_err(|_| listeners.close_all())?;
+        if !listeners.has(bind, before) {
+            // What fails leaves no path of a Unix socket behind.
+            bind_socket(bind, listeners).inspect_err(|_| listeners.close_from(before))?;
+        }
     }
+    listeners.want(&options.bind);
     Ok(())
 }
 
-fn bind_socket(bind: &Bind, start: &CStr, listeners: &mut Listeners) -> Result<()> {
-    let fd = socket::open(&spawn::address_from(start, &bind.address))?;
-    let name = bind.name.clone().unwrap_or_else(|| bind.address.to_string());
-    let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-    match listeners.keep(fd, name, Origin::Bound).objection() {
+fn bind_socket(bind: &Bind, listeners: &mut Listeners) -> Result<()> {
+    let fd = socket::open(&bind.address)?;
+    let origin = Origin::Bound(bind.clone());
+    match listeners.keep(fd, bind.carried(), origin).objection() {
         Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),
         None => Ok(()),
     }

@@ -5,53 +5,57 @@
 //! `yes`, `~`, `012`, `1_000`, `0x1f`, `1e3`, `.inf`, `1:30`, `2001-12-14`, `<<`.
 //! Whatever is like those is refused with them: quotes are cheap.
 
-use super::{Line, Scalar, Why, Wrong};
+use super::Line;
 use crate::words::pieces::cut;
 use crate::words::printable::nibble;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Words that some parser reads as no string, in any case of their letters.
-const SPECIAL: [&[u8]; 16] = [
-    b"y", b"n", b"yes", b"no", b"on", b"off", b"true", b"false", b"null", b"~", b"<<", b"=",
-    b".inf", b"+.inf", b"-.inf", b".nan",
-];
+const SPECIAL: &[u8] = b"y n yes no on off true false null ~ << = .inf +.inf -.inf .nan";
 
-/// Reads the scalar at `at`, behind which only a comment may follow; `None`
-/// when nothing is there.
-pub(super) fn read(line: Line<'_>, at: usize) -> Result<Option<Scalar>, Wrong> {
-    let text = match line.rest(at) {
-        [] | [b'#', ..] => return Ok(None),
-        [b'\'', ..] => single_quoted(line, at + 1)?,
-        [b'"', ..] => double_quoted(line, at + 1)?,
-        text => plain(text).map_err(|why| line.wrong(at, why))?.to_vec(),
-    };
-    Ok(Some(Scalar { text, place: line.place(at) }))
+/// Reads the scalar at `at`, behind which only a comment may follow, to the end
+/// of `text`; says whether there is one.
+pub(super) fn read(line: Line<'_>, at: usize, text: &mut Vec<u8>) -> Result<bool, String> {
+    match line.rest(at) {
+        [] | [b'#', ..] => return Ok(false),
+        [quote @ (b'\'' | b'"'), ..] => quoted(line, at + 1, *quote, text)?,
+        rest => text.extend_from_slice(plain(rest).map_err(|why| line.wrong(at, why))?),
+    }
+    Ok(true)
 }
 
 /// Takes a plain scalar off the end of a line.
-fn plain(rest: &[u8]) -> Result<&[u8], Why> {
-    let comment = rest.windows(2).position(|two| two == b" #");
-    let mut text = &rest[..comment.unwrap_or(rest.len())];
+fn plain(rest: &[u8]) -> Result<&[u8], &'static str> {
+    let comment = place_of(rest, b" #").unwrap_or(rest.len());
+    let mut text = rest.get(..comment).unwrap_or_default();
     while let [before @ .., b' '] = text {
         text = before;
     }
     match text {
-        [b'-' | b':'] | [b'-' | b':', b' ', ..] => return Err(Why::Indicator),
-        [first, ..] if b",?[]{}#&*!|>%@`".contains(first) => return Err(Why::Indicator),
+        [b'-' | b':'] | [b'-' | b':', b' ', ..] => return Err("a value that begins so is quoted"),
+        [first, ..] if b",?[]{}#&*!|>%@`".contains(first) => {
+            return Err("a value that begins so is quoted");
+        }
         _ => {}
     }
-    if text.ends_with(b":") || text.windows(2).any(|two| two == b": ") {
-        return Err(Why::Nested);
+    if text.ends_with(b":") || place_of(text, b": ").is_some() {
+        return Err("a colon before a space or at the end is quoted");
     }
-    let is_known = matches!(text, b"true" | b"false") || is_decimal(text);
+    let is_known = text == b"true" || text == b"false" || is_decimal(text);
     if !is_known && (is_special(text) || is_like_a_number(text)) {
-        return Err(Why::Ambiguous);
+        return Err("YAML may read this as something else than a string: quote it");
     }
     Ok(text)
 }
 
+/// Where the first of these two bytes in a row are.
+fn place_of(text: &[u8], two: &[u8; 2]) -> Option<usize> {
+    text.windows(2).position(|place| place == two)
+}
+
 fn is_special(text: &[u8]) -> bool {
-    SPECIAL.iter().any(|special| text.eq_ignore_ascii_case(special))
+    SPECIAL.split(|&byte| byte == b' ').any(|special| text.eq_ignore_ascii_case(special))
 }
 
 /// Whether it is a number to everybody, and the same one.
@@ -107,64 +111,42 @@ fn is_float(text: &[u8]) -> bool {
     digits.iter().all(is_part) && points <= 1 && all_digits(exponent)
 }
 
-/// Takes what stands between single quotes; `at` is behind the first.
-fn single_quoted(line: Line<'_>, mut at: usize) -> Result<Vec<u8>, Wrong> {
-    let mut text = Vec::new();
+/// Takes what stands between two quotes; `at` is behind the first of them.
+fn quoted(line: Line<'_>, mut at: usize, quote: u8, text: &mut Vec<u8>) -> Result<(), String> {
     loop {
-        match line.rest(at) {
-            [] => return Err(line.wrong(at, Why::Unterminated)),
-            [b'\'', b'\'', ..] => {
-                text.push(b'\'');
-                at += 2;
-            }
-            [b'\'', ..] => return check_end(line, at + 1).map(|()| text),
-            [byte, ..] => {
-                text.push(*byte);
-                at += 1;
-            }
-        }
+        let (byte, length) = match line.rest(at) {
+            [] => return Err(line.wrong(at, "the quote is not closed on its line")),
+            [b'\'', b'\'', ..] if quote == b'\'' => (b'\'', 2),
+            [b'\\', escape @ ..] if quote == b'"' => unescape(escape).ok_or_else(|| {
+                line.wrong(at, r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#)
+            })?,
+            [byte, ..] if *byte == quote => return check_end(line, at + 1),
+            [byte, ..] => (*byte, 1),
+        };
+        text.push(byte);
+        at += length;
     }
 }
 
-/// Takes what stands between double quotes; `at` is behind the first.
-fn double_quoted(line: Line<'_>, mut at: usize) -> Result<Vec<u8>, Wrong> {
-    let mut text = Vec::new();
-    loop {
-        match line.rest(at) {
-            [] => return Err(line.wrong(at, Why::Unterminated)),
-            [b'"', ..] => return check_end(line, at + 1).map(|()| text),
-            [b'\\', escape @ ..] => {
-                let (byte, length) = unescape(escape).ok_or_else(|| line.wrong(at, Why::Escape))?;
-                text.push(byte);
-                at += 1 + length;
-            }
-            [byte, ..] => {
-                text.push(*byte);
-                at += 1;
-            }
-        }
-    }
-}
-
-/// What an escape stands for, and how long it is without its backslash.
+/// What an escape stands for, and how long it is with its backslash.
 fn unescape(escape: &[u8]) -> Option<(u8, usize)> {
     Some(match escape {
-        [byte @ (b'\\' | b'"' | b'/'), ..] => (*byte, 1),
-        [b'n', ..] => (b'\n', 1),
-        [b'r', ..] => (b'\r', 1),
-        [b't', ..] => (b'\t', 1),
-        [b'0', ..] => (0, 1),
-        [b'x', high @ b'0'..=b'7', low, ..] => (nibble(*high)? << 4 | nibble(*low)?, 3),
+        [byte @ (b'\\' | b'"' | b'/'), ..] => (*byte, 2),
+        [b'n', ..] => (b'\n', 2),
+        [b'r', ..] => (b'\r', 2),
+        [b't', ..] => (b'\t', 2),
+        [b'0', ..] => (0, 2),
+        [b'x', high @ b'0'..=b'7', low, ..] => (nibble(*high)? << 4 | nibble(*low)?, 4),
         _ => return None,
     })
 }
 
 /// Refuses whatever is behind a closing quote and no comment.
-fn check_end(line: Line<'_>, at: usize) -> Result<(), Wrong> {
+fn check_end(line: Line<'_>, at: usize) -> Result<(), String> {
     let end = line.skip(at);
     match line.rest(end) {
         [] => Ok(()),
         [b'#', ..] if end > at => Ok(()),
-        _ => Err(line.wrong(end, Why::AfterQuote)),
+        _ => Err(line.wrong(end, "something follows the closing quote")),
     }
 }

@@ -1,0 +1,87 @@
+//! What main is to do: its command line over its configuration file, at the
+//! start and again at every reload.
+
+use super::{Main, setup, spawn};
+use crate::keep::log::{self, log};
+use crate::sys::{Errno, file};
+use crate::types::{Level, Role, Tick};
+use crate::words::cli::{self, Request};
+use crate::words::config;
+use crate::words::event::{Event as Tidings, Kind};
+use crate::words::options::Options;
+use crate::words::printable::Quoted;
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+/// The file that is read when none is named, if it is there.
+const USUAL: &CStr = c"config/panzer.yml";
+/// The largest file that is read.
+const MOST: usize = 1 << 16;
+
+/// What the words of the command line ask for, with what the file adds.
+///
+/// # Errors
+///
+/// One line: what is wrong, and where.
+pub(super) fn read(args: &[&CStr]) -> Result<Request, String> {
+    let wrong = |usage: cli::Usage| usage.to_string();
+    let mut request = cli::parse(args, Options::default()).map_err(wrong)?;
+    let (Request::Run(options) | Request::Check(options)) = &request else { return Ok(request) };
+    if let Some(below) = read_file(options.config.as_deref())? {
+        request = cli::parse(args, below).map_err(wrong)?;
+    }
+    match &request {
+        Request::Run(options) | Request::Check(options) if options.command.is_empty() => {
+            Err("there is no COMMAND to run; see --help".to_string())
+        }
+        Request::Run(_) | Request::Check(_) | Request::Help | Request::Version => Ok(request),
+    }
+}
+
+/// What the file says; `None` when none is named, and the usual one not there.
+fn read_file(named: Option<&CStr>) -> Result<Option<Options>, String> {
+    let path = named.unwrap_or(USUAL);
+    let shown = Quoted(path.to_bytes());
+    let text = match file::read(path, MOST) {
+        Ok(text) => text,
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if named.is_none() => return Ok(None),
+        Err(errno) => return Err(format!("cannot read {shown}: {errno}")),
+    };
+    let mut options = Options::default();
+    config::apply(&text, &mut options)
+        .map_err(|why| format!("{}:{why}", String::from_utf8_lossy(path.to_bytes())))?;
+    Ok(Some(options))
+}
+
+impl Main {
+    /// Reads the file again, and has a generation started of what it says now.
+    /// A file that is bad changes nothing.
+    pub(super) fn reload(&mut self, now: Tick) {
+        use crate::plan::service::Event;
+        match self.read_again() {
+            Ok(()) => self.step(now, Event::Reload),
+            Err(why) => {
+                log(Level::Error, format_args!("nothing is reloaded: {why}"));
+                self.event(&Tidings { why: Some(&why), ..Tidings::new(Kind::Failed) });
+            }
+        }
+    }
+
+    fn read_again(&mut self) -> Result<(), String> {
+        let words: Vec<_> = self.words.iter().map(CString::as_c_str).collect();
+        let Request::Run(options) = read(&words)? else { return Ok(()) };
+        let options = spawn::from_start(options, &self.start);
+        if options.event_fd != self.options.event_fd {
+            log(Level::Warn, format_args!("event-fd stays what it was until main is started anew"));
+        }
+        setup::bind_anew(&options, &mut self.listeners).map_err(|error| error.to_string())?;
+        self.directory = spawn::from(&self.start, options.chdir.as_deref());
+        self.plan.configure(setup::rules(&options));
+        log::begin(Role::Main, options.verbosity);
+        self.options = options;
+        Ok(())
+    }
+}
