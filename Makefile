@@ -4,13 +4,14 @@
 #   make run        the HTTP example under it, on 127.0.0.1:8080
 #   make test       all tests, against ./panzer
 #
-# PREFIX and DESTDIR are make install's; T and N are make again's.
+# PREFIX and DESTDIR are make install's; T and N are make again's, FILES make yaml's.
 
 CARGO = cargo
 PREFIX = /usr/local
 DESTDIR =
 T =
 N = 100
+FILES = 10000
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -58,6 +59,11 @@ bench: panzer
 faults: always
 	tests/faults/run
 
+# What a configuration file means, to Panzer and to two parsers of YAML, which
+# pip knows as pyyaml and ruamel.yaml: make yaml FILES=10000
+yaml: panzer
+	tests/yaml/compare ./panzer $(FILES)
+
 # Guards taken out of the program, one at a time: a test must miss each.
 controls: always
 	tests/controls/run
@@ -82,10 +88,13 @@ install: panzer
 	chmod 755 "$(DESTDIR)$(PREFIX)/bin/panzer"
 	cp man/panzer.1 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
 	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
+	mkdir -p "$(DESTDIR)$(PREFIX)/share/man/man5"
+	cp man/panzer.yml.5 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
+	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
 
 clean:
 	rm -rf $(TARGET) panzer panzer.new
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak bench faults controls lint lines static install clean always
+.PHONY: all examples run basic stubborn test again soak bench faults yaml controls lint lines static install clean always

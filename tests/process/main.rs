@@ -8,6 +8,7 @@
 //! * `deaths`: workers, monitors and main are killed.
 //! * `pool`: what the workers of one monitor do.
 //! * `sockets`: which sockets are open, and for how long.
+//! * `config`: the configuration file.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
@@ -18,6 +19,7 @@
 mod harness;
 
 mod audit;
+mod config;
 mod deaths;
 mod given;
 mod growth;
