@@ -4,13 +4,16 @@
 #   make run        the HTTP example under it, on 127.0.0.1:8080
 #   make test       all tests, against ./panzer
 #
-# PREFIX and DESTDIR are make install's; T and N are make again's, FILES make yaml's.
+# PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
+# bench's, EXPERIMENT make soak's, and FILES make yaml's.
 
 CARGO = cargo
 PREFIX = /usr/local
 DESTDIR =
 T =
 N = 100
+BENCH = reload worker
+EXPERIMENT =
 FILES = 10000
 
 SHIP = --release --no-default-features
@@ -49,11 +52,12 @@ again: panzer examples
 # Everything by the thousand: SEED=n repeats, QUICK=1 takes a minute.
 soak: panzer
 	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
-	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench soak --target-dir $(TARGET)
+	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench soak --target-dir $(TARGET) -- $(EXPERIMENT)
 
+# Latencies of reloads, and what a worker costs: make bench BENCH=worker
 bench: panzer
 	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
-	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench reload --target-dir $(TARGET)
+	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --no-fail-fast $(BENCH:%=--bench %) --target-dir $(TARGET)
 
 # Faults planted in the plans, one at a time: the walk must find each.
 faults: always

@@ -5,6 +5,8 @@
 //!
 //! Pure: knows no layer of this crate.
 
+use crate::text;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
@@ -13,48 +15,48 @@ use core::fmt;
 pub struct Errno(pub i32);
 
 /// The errors that a server meets, with the words of the manual pages.
-const KNOWN: &[(i32, &str, &str)] = &[
-    (libc::EACCES, "EACCES", "permission denied"),
-    (libc::EADDRINUSE, "EADDRINUSE", "address already in use"),
-    (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", "address not available on this machine"),
-    (libc::EAFNOSUPPORT, "EAFNOSUPPORT", "address family not supported"),
-    (libc::EAGAIN, "EAGAIN", "resource temporarily unavailable"),
-    (libc::EBADF, "EBADF", "bad file descriptor"),
-    (libc::EBUSY, "EBUSY", "device or resource busy"),
-    (libc::ECHILD, "ECHILD", "no child processes"),
-    (libc::ECONNABORTED, "ECONNABORTED", "connection aborted"),
-    (libc::ECONNREFUSED, "ECONNREFUSED", "connection refused"),
-    (libc::ECONNRESET, "ECONNRESET", "connection reset by peer"),
-    (libc::EEXIST, "EEXIST", "file exists"),
-    (libc::EINVAL, "EINVAL", "invalid argument"),
-    (libc::EIO, "EIO", "input/output error"),
-    (libc::EISDIR, "EISDIR", "is a directory"),
-    (libc::ELOOP, "ELOOP", "too many levels of symbolic links"),
-    (libc::EMFILE, "EMFILE", "too many open files in this process"),
-    (libc::ENAMETOOLONG, "ENAMETOOLONG", "name too long"),
-    (libc::ENFILE, "ENFILE", "too many open files on this machine"),
-    (libc::ENOBUFS, "ENOBUFS", "no buffer space available"),
-    (libc::ENOENT, "ENOENT", "no such file or directory"),
-    (libc::ENOEXEC, "ENOEXEC", "not an executable format"),
-    (libc::ENOMEM, "ENOMEM", "out of memory"),
-    (libc::ENOSPC, "ENOSPC", "no space left on device"),
-    (libc::ENOSYS, "ENOSYS", "not known to this kernel"),
-    (libc::ENOTDIR, "ENOTDIR", "not a directory"),
-    (libc::ENOTSOCK, "ENOTSOCK", "not a socket"),
-    (libc::EPERM, "EPERM", "operation not permitted"),
-    (libc::EPIPE, "EPIPE", "broken pipe"),
-    (libc::EROFS, "EROFS", "read-only file system"),
-    (libc::ESRCH, "ESRCH", "no such process"),
-    (libc::ETIMEDOUT, "ETIMEDOUT", "timed out"),
-    (libc::ETXTBSY, "ETXTBSY", "file is being written"),
-    (libc::E2BIG, "E2BIG", "arguments too long"),
+const KNOWN: &[(i32, &str)] = &[
+    (libc::EACCES, "permission denied (EACCES)"),
+    (libc::EADDRINUSE, "address already in use (EADDRINUSE)"),
+    (libc::EADDRNOTAVAIL, "address not available on this machine (EADDRNOTAVAIL)"),
+    (libc::EAFNOSUPPORT, "address family not supported (EAFNOSUPPORT)"),
+    (libc::EAGAIN, "resource temporarily unavailable (EAGAIN)"),
+    (libc::EBADF, "bad file descriptor (EBADF)"),
+    (libc::EBUSY, "device or resource busy (EBUSY)"),
+    (libc::ECHILD, "no child processes (ECHILD)"),
+    (libc::ECONNABORTED, "connection aborted (ECONNABORTED)"),
+    (libc::ECONNREFUSED, "connection refused (ECONNREFUSED)"),
+    (libc::ECONNRESET, "connection reset by peer (ECONNRESET)"),
+    (libc::EEXIST, "file exists (EEXIST)"),
+    (libc::EINVAL, "invalid argument (EINVAL)"),
+    (libc::EIO, "input/output error (EIO)"),
+    (libc::EISDIR, "is a directory (EISDIR)"),
+    (libc::ELOOP, "too many levels of symbolic links (ELOOP)"),
+    (libc::EMFILE, "too many open files in this process (EMFILE)"),
+    (libc::ENAMETOOLONG, "name too long (ENAMETOOLONG)"),
+    (libc::ENFILE, "too many open files on this machine (ENFILE)"),
+    (libc::ENOBUFS, "no buffer space available (ENOBUFS)"),
+    (libc::ENOENT, "no such file or directory (ENOENT)"),
+    (libc::ENOEXEC, "not an executable format (ENOEXEC)"),
+    (libc::ENOMEM, "out of memory (ENOMEM)"),
+    (libc::ENOSPC, "no space left on device (ENOSPC)"),
+    (libc::ENOSYS, "not known to this kernel (ENOSYS)"),
+    (libc::ENOTDIR, "not a directory (ENOTDIR)"),
+    (libc::ENOTSOCK, "not a socket (ENOTSOCK)"),
+    (libc::EPERM, "operation not permitted (EPERM)"),
+    (libc::EPIPE, "broken pipe (EPIPE)"),
+    (libc::EROFS, "read-only file system (EROFS)"),
+    (libc::ESRCH, "no such process (ESRCH)"),
+    (libc::ETIMEDOUT, "timed out (ETIMEDOUT)"),
+    (libc::ETXTBSY, "file is being written (ETXTBSY)"),
+    (libc::E2BIG, "arguments too long (E2BIG)"),
 ];
 
 impl fmt::Display for Errno {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match KNOWN.iter().find(|(number, _, _)| *number == self.0) {
-            Some((_, name, words)) => write!(out, "{words} ({name})"),
-            None => write!(out, "error {} of errno(3)", self.0),
+        match KNOWN.iter().find(|(number, _)| *number == self.0) {
+            Some((_, words)) => out.write_str(words),
+            None => write!(out, "error {} of errno(3)", self.0.unsigned_abs()),
         }
     }
 }
@@ -64,8 +66,12 @@ impl core::error::Error for Errno {}
 /// Something that could not be done, told in one line.
 ///
 /// Shown as `cannot listen on 0.0.0.0:80: permission denied (EACCES)`.
+// One pointer: it passes through many hands, and each would move all of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Told>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Told {
     what: String,
     errno: Option<Errno>,
 }
@@ -77,27 +83,31 @@ impl Error {
     /// What could not be done and to what, with the system's answer.
     #[must_use]
     pub fn system(what: fmt::Arguments<'_>, errno: Errno) -> Self {
-        Self { what: alloc::fmt::format(what), errno: Some(errno) }
+        Self::new(what, Some(errno))
     }
 
     /// What is wrong, where the system was not asked.
     #[must_use]
     pub fn plain(what: fmt::Arguments<'_>) -> Self {
-        Self { what: alloc::fmt::format(what), errno: None }
+        Self::new(what, None)
+    }
+
+    fn new(what: fmt::Arguments<'_>, errno: Option<Errno>) -> Self {
+        Self(Box::new(Told { what: text::compose(what), errno }))
     }
 
     /// The system's answer; `None` if the system was not asked.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
-        self.errno
+        self.0.errno
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.errno {
-            Some(errno) => write!(out, "{}: {errno}", self.what),
-            None => out.write_str(&self.what),
+        match self.0.errno {
+            Some(errno) => write!(out, "{}: {errno}", self.0.what),
+            None => out.write_str(&self.0.what),
         }
     }
 }
@@ -116,7 +126,7 @@ impl From<Error> for std::io::Error {
     /// Keeps the kind that std gives to the system's answer, and our words.
     fn from(error: Error) -> Self {
         let kind = error
-            .errno
+            .errno()
             .map_or(std::io::ErrorKind::Other, |errno| Self::from_raw_os_error(errno.0).kind());
         Self::new(kind, error)
     }

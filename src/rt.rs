@@ -1,7 +1,7 @@
 //! What stands where std would: the entry point, the allocator, the end.
 //!
 //! The C library calls `main`; nothing of Rust's runs before it. Without std
-//! the memory comes from `sys::heap`, and a panic is one line and abort(3).
+//! the memory comes from `sys::heap`, and a panic is one line and SIGABRT.
 
 #![allow(unsafe_code)]
 
@@ -11,6 +11,8 @@ use core::ffi::{CStr, c_char, c_int};
 /// Where the C library enters the program.
 #[unsafe(no_mangle)]
 pub extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
+    #[cfg(not(feature = "std"))]
+    without_std::prepare();
     let count = usize::try_from(count).unwrap_or(0);
     let args: Vec<&CStr> = (1..count)
         .map(|index| {
@@ -32,6 +34,7 @@ mod without_std {
     use core::ptr::{self, NonNull};
     use panzer::sys::global::Global;
     use panzer::sys::heap::Heap;
+    use panzer::sys::signal;
 
     /// A heap of our own: the C library's malloc(3) would be a tenth of the
     /// program, made for threads that are not there.
@@ -68,6 +71,14 @@ mod without_std {
     #[global_allocator]
     static MEMORY: Memory = Memory(Global::new(Heap::new()));
 
+    /// More than main ever has at once in blocks of a page and less.
+    const RESERVE: usize = 64;
+
+    /// Memory for the time when the kernel has none: main must not die of that.
+    pub fn prepare() {
+        MEMORY.0.with(|heap| heap.reserve(RESERVE));
+    }
+
     /// One line on standard error, in a buffer of its own.
     struct Last {
         bytes: [u8; 256],
@@ -91,21 +102,18 @@ mod without_std {
         // SAFETY: the bytes are readable for their length. What cannot be
         // written has nobody to be told to.
         unsafe { libc::write(2, last.bytes.as_ptr().cast(), last.length) };
-        // SAFETY: abort does not return.
-        unsafe { libc::abort() }
+        signal::abort()
     }
 
     /// The prebuilt `alloc` refers to it; nothing unwinds here.
     #[unsafe(no_mangle)]
     extern "C" fn rust_eh_personality() -> ! {
-        // SAFETY: abort does not return.
-        unsafe { libc::abort() }
+        signal::abort()
     }
 
     /// The prebuilt `alloc` refers to it; nothing unwinds here.
     #[unsafe(no_mangle)]
     extern "C" fn _Unwind_Resume() -> ! {
-        // SAFETY: abort does not return.
-        unsafe { libc::abort() }
+        signal::abort()
     }
 }

@@ -4,6 +4,9 @@
 //! mean a group or everybody, a [`Tick`] cannot be taken from the wall clock,
 //! a [`Millis`] is never a number of seconds.
 //!
+//! Numbers are shown as a `u32` or a `u64`, here and everywhere: each further
+//! integer type would bring a quarter of a kilobyte of the standard library.
+//!
 //! Pure: knows no layer of this crate.
 
 use core::fmt;
@@ -35,7 +38,7 @@ impl Pid {
 
 impl fmt::Display for Pid {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
+        self.raw().unsigned_abs().fmt(out)
     }
 }
 
@@ -63,16 +66,17 @@ impl From<core::time::Duration> for Millis {
 impl fmt::Display for Millis {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(ms) = *self;
-        match ms {
-            0..1_000 => write!(out, "{ms} ms"),
+        let (unit, name) = match ms {
+            0..1_000 => (1, "ms"),
             1_000..10_000 if ms % 1_000 >= 100 => {
-                write!(out, "{}.{} s", ms / 1_000, ms % 1_000 / 100)
+                return write!(out, "{}.{} s", ms / 1_000, ms % 1_000 / 100);
             }
-            1_000..600_000 => write!(out, "{} s", ms / 1_000),
-            600_000..36_000_000 => write!(out, "{} min", ms / 60_000),
-            36_000_000..864_000_000 => write!(out, "{} h", ms / 3_600_000),
-            864_000_000.. => write!(out, "{} d", ms / 86_400_000),
-        }
+            1_000..600_000 => (1_000, "s"),
+            600_000..36_000_000 => (60_000, "min"),
+            36_000_000..864_000_000 => (3_600_000, "h"),
+            864_000_000.. => (86_400_000, "d"),
+        };
+        write!(out, "{} {name}", ms / unit)
     }
 }
 
@@ -152,7 +156,7 @@ impl Slot {
 
 impl fmt::Display for Slot {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
+        u32::from(self.number()).fmt(out)
     }
 }
 
@@ -183,6 +187,8 @@ pub enum Signal {
     Winch,
     /// A reader is gone.
     Pipe,
+    /// The monitor of a worker is gone.
+    Io,
     /// The end, which nobody can refuse.
     Kill,
 }

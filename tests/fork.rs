@@ -4,36 +4,62 @@
 //! territory; so this one has none, and runs its tests one after the other.
 //! Whoever comes back from a fork twice would print everything twice.
 
+#[path = "fork/rebuilt.rs"]
+mod rebuilt;
+
+use std::cell::RefCell;
 use std::env;
+use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe, stdout};
 use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
+use panzer::sys::fd::Fd;
+use panzer::sys::file::{self, Mode};
 use panzer::sys::process::{self, Reaped};
-use panzer::sys::{Signal, signal};
+use panzer::sys::{Signal, last_errno, signal};
 use panzer::{Context, Monitor, Outcome};
+
+/// Only a test that fails ever waits that long.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 15] = [
     ("a_child_that_panics_never_comes_back", a_child_that_panics_never_comes_back),
     ("a_child_runs_no_destructor_of_its_parent", a_child_runs_no_destructor_of_its_parent),
+    ("a_child_never_leaves_by_its_parents_exit", a_child_never_leaves_by_its_parents_exit),
     (
         "a_signal_between_fork_and_set_up_is_the_childs",
         a_signal_between_fork_and_set_up_is_the_childs,
     ),
+    ("a_handler_of_main_or_monitor_keeps_errno", a_handler_of_main_or_monitor_keeps_errno),
+    ("a_handler_of_a_worker_keeps_errno", a_handler_of_a_worker_keeps_errno),
     (
         "a_worker_that_panics_never_runs_the_monitors_code",
         a_worker_that_panics_never_runs_the_monitors_code,
     ),
+    (
+        "a_worker_that_returns_or_fails_never_runs_the_monitors_code",
+        a_worker_that_returns_or_fails_never_runs_the_monitors_code,
+    ),
+    ("what_the_monitor_would_remove_is_still_there", what_the_monitor_would_remove_is_still_there),
+    ("where_panics_abort_it_is_the_same", where_panics_abort_it_is_the_same),
     ("a_pool_reaps_nobody_but_its_workers", a_pool_reaps_nobody_but_its_workers),
     ("after_a_pool_every_signal_is_as_it_was", after_a_pool_every_signal_is_as_it_was),
     (
         "a_second_thread_is_refused_and_a_joined_one_forgotten",
         a_second_thread_is_refused_and_a_joined_one_forgotten,
+    ),
+    ("a_pool_in_a_second_thread_is_refused", a_pool_in_a_second_thread_is_refused),
+    (
+        "no_signal_moves_the_deadlines_of_a_pool_that_runs_alone",
+        no_signal_moves_the_deadlines_of_a_pool_that_runs_alone,
     ),
 ];
 
@@ -139,6 +165,32 @@ fn a_child_runs_no_destructor_of_its_parent() {
     }
 }
 
+thread_local! {
+    /// What exit(3) drops, in whichever process calls it.
+    static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) };
+}
+
+/// Leaves a mark in this file when it is dropped.
+struct AtExit(PipeWriter);
+
+impl Drop for AtExit {
+    fn drop(&mut self) {
+        self.0.write_all(b"x").expect("there is room");
+    }
+}
+
+/// RATIONALE 3.7
+fn a_child_never_leaves_by_its_parents_exit() {
+    let marks = Marks::new();
+    let mark = marks.writer.try_clone().expect("there are descriptors");
+    AT_EXIT.with(|at_exit| at_exit.replace(Some(AtExit(mark))));
+    let child = process::fork(|| 3);
+    assert_eq!(fate(child.expect("there is room for a process")), "Status(3)");
+    // Taken back here, its mark is the only one.
+    drop(AT_EXIT.take());
+    assert_eq!(marks.count(), 1);
+}
+
 fn a_signal_between_fork_and_set_up_is_the_childs() {
     let saved = signal::save(Signal::Term);
     signal::catch(Signal::Term);
@@ -156,6 +208,37 @@ fn a_signal_between_fork_and_set_up_is_the_childs() {
     assert_eq!(fate, "Signal { number: 15, core: false }");
 }
 
+/// Whether `signal`, which the process sends to itself, leaves the reason of
+/// the failure before it alone. Without a pipe to write to, all handlers fail.
+fn keeps_errno(signal: Signal) -> u8 {
+    let before = File::open("/nowhere").map_err(|error| error.raw_os_error());
+    // The handler has run when kill(2) returns.
+    let sent = signal::send(process::id(), signal);
+    let kept = before.is_err_and(|before| before == Some(last_errno().0));
+    if kept && sent.is_ok() { 0 } else { 1 }
+}
+
+/// RATIONALE 1.33
+fn a_handler_of_main_or_monitor_keeps_errno() {
+    let child = process::fork(|| {
+        let all = [Signal::Winch, Signal::Chld, Signal::Int, Signal::Hup, Signal::Vtalrm];
+        all.into_iter().for_each(signal::catch);
+        all.into_iter().map(keeps_errno).max().unwrap_or(1)
+    });
+    assert_eq!(fate(child.expect("there is room for a process")), "Status(0)");
+}
+
+/// RATIONALE 1.33
+fn a_handler_of_a_worker_keeps_errno() {
+    let child = process::fork(|| {
+        let nowhere = file::open(c"/dev/null", Mode::ReadWrite).expect("it is there");
+        let nowhere: &'static Fd = Box::leak(Box::new(nowhere));
+        signal::serve(process::parent().expect("it has one"), nowhere.borrow());
+        keeps_errno(Signal::Term)
+    });
+    assert_eq!(fate(child.expect("there is room for a process")), "Status(0)");
+}
+
 /// Has the monitor stop, and waits for that.
 fn stop_monitor(ctx: &mut Context) -> Outcome {
     ctx.ready();
@@ -167,19 +250,72 @@ fn stop_monitor(ctx: &mut Context) -> Outcome {
     Ok(())
 }
 
-fn a_worker_that_panics_never_runs_the_monitors_code() {
+/// The whole monitor is caught: only one process comes back from it when the
+/// workers leave in this way.
+fn one_process_comes_back(leave: fn() -> Outcome) {
     let marks = Marks::new();
     let own = process::id();
     let worker = |ctx: &mut Context| match ctx.slot() {
         // The second one stops everything, so that the first dies only once.
         2 => stop_monitor(ctx),
-        _ => panic!("it was told to panic"),
+        _ => leave(),
     };
     let over = catch_unwind(AssertUnwindSafe(|| Monitor::new(worker).count(2).run()));
     marks.leave();
     assert_eq!(process::id(), own);
     over.expect("nothing unwinds in the monitor").expect("the stop was graceful");
     assert_eq!(marks.count(), 1);
+}
+
+/// RATIONALE 3.7
+fn a_worker_that_panics_never_runs_the_monitors_code() {
+    one_process_comes_back(|| panic!("it was told to panic"));
+}
+
+/// RATIONALE 3.7
+fn a_worker_that_returns_or_fails_never_runs_the_monitors_code() {
+    one_process_comes_back(|| Ok(()));
+    one_process_comes_back(|| Err("it was told to fail".into()));
+}
+
+/// A file that is gone when its owner is, as a pid file is.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).expect("nobody else has removed it");
+    }
+}
+
+/// RATIONALE 3.7
+fn what_the_monitor_would_remove_is_still_there() {
+    let file = Removed(env::temp_dir().join(format!("panzer-fork-{}", process::id())));
+    File::create(&file.0).expect("a temporary file can be made");
+    one_process_comes_back(|| Ok(()));
+    one_process_comes_back(|| Err("it was told to fail".into()));
+    one_process_comes_back(|| panic!("it was told to panic"));
+    assert!(file.0.exists());
+}
+
+/// What has to do with panics.
+const WHERE_PANICS_ABORT: [&str; 4] =
+    ["a_child_that_panics", "a_child_runs_no", "a_worker_that_panics", "what_the_monitor_would"];
+
+/// RATIONALE 3.7
+fn where_panics_abort_it_is_the_same() {
+    if cfg!(panic = "abort") {
+        return;
+    }
+    let made = env::temp_dir().join(format!("panzer-fork-aborts-{}", process::id()));
+    rebuilt::to_abort(&made);
+    let out = Command::new(&made).args(WHERE_PANICS_ABORT).output();
+    fs::remove_file(&made).expect("it was made");
+    let out = String::from_utf8_lossy(&out.expect("it can be executed").stdout).into_owned();
+    for test in WHERE_PANICS_ABORT {
+        let name = TESTS.iter().map(|(name, _)| *name).find(|name| name.starts_with(test));
+        let line = format!("test {} ... ok", name.expect("it is one of ours"));
+        assert_eq!(out.matches(&line).count(), 1, "{out}");
+    }
 }
 
 fn a_pool_reaps_nobody_but_its_workers() {
@@ -215,4 +351,38 @@ fn a_second_thread_is_refused_and_a_joined_one_forgotten() {
     drop(leave);
     assert!(thread.join().expect("it has not panicked"));
     Monitor::new(stop_monitor).count(1).run().expect("one thread is left");
+}
+
+/// RATIONALE 2.1
+fn a_pool_in_a_second_thread_is_refused() {
+    let run = || Monitor::new(stop_monitor).count(1).run().map_err(|error| error.to_string());
+    let error = thread::spawn(run).join().expect("it has not panicked");
+    let error = error.expect_err("the death of that thread would end its workers");
+    assert!(error.contains("the program has 2 threads"), "{error}");
+}
+
+/// Asks the monitor to stop, and goes on signalling it until it is killed.
+fn storm(ctx: &mut Context) -> Outcome {
+    signal::ignore(Signal::Term);
+    signal::ignore(Signal::Int);
+    ctx.ready();
+    let monitor = process::parent().ok_or("a worker has one")?;
+    signal::send(monitor, Signal::Term)?;
+    let begun = Instant::now();
+    // Whoever is never killed leaves by himself, and the test fails.
+    while process::parent() == Some(monitor) && begun.elapsed() < PATIENCE {
+        for signal in [Signal::Chld, Signal::Term, Signal::Ttin, Signal::Winch] {
+            signal::send(monitor, signal)?;
+        }
+    }
+    Ok(())
+}
+
+/// RATIONALE 2.9
+fn no_signal_moves_the_deadlines_of_a_pool_that_runs_alone() {
+    let begun = Instant::now();
+    let pool = Monitor::new(storm).count(1).timeout(Duration::from_secs(1));
+    let error = pool.run().expect_err("it is killed").to_string();
+    assert!(error.contains("had to be killed"), "{error}");
+    assert!(begun.elapsed() >= Duration::from_secs(3), "after {:?}", begun.elapsed());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Family, Program, Scene, Times, Trial};
 use crate::load::Question;
-use crate::server::{self, Event, process};
+use crate::server::{self, Event, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
 /// What a death or its discovery may take.
@@ -79,6 +79,7 @@ fn spin_until(moment: Instant) {
 fn one_by_one(trial: &mut Trial, signal: &str, times: u32) -> io::Result<(Times, usize)> {
     let mut scene = Scene::open(Program::Basic, Family::Tcp, OPTIONS)?;
     let mut workers = scene.workers()?;
+    let watch = Watch::start(scene.server.pid());
     let (mut took, mut lost) = (Times::default(), 0);
     for _ in 0..times {
         let question = match trial.below(2) {
@@ -97,6 +98,10 @@ fn one_by_one(trial: &mut Trial, signal: &str, times: u32) -> io::Result<(Times,
         workers[place] = heir.pid.ok_or_else(|| io::Error::other(heir.line))?;
         lost += usize::from(question.is_some_and(|question| question.answer().is_err()));
     }
+    let mut living = scene.workers()?;
+    living.retain(|pid| process::state(*pid) != Some('Z'));
+    trial.require(living.len() == 4, format_args!("{} of 4 workers", living.len()));
+    trial.watched(&watch.finish());
     scene.server.stop()?;
     Ok((took, lost))
 }

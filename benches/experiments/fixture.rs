@@ -4,7 +4,8 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
@@ -27,6 +28,7 @@ pub fn run(words: &[&str]) -> ExitCode {
     let outcome = match words {
         ["once", marker] => once(Path::new(marker)),
         ["rotten"] => rotten(),
+        ["hoard", address] => hoard(address),
         _ => Err(io::Error::other("there is no such fixture")),
     };
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -53,6 +55,23 @@ fn rotten() -> io::Result<()> {
             return Err("it is rotten".into());
         }
         while ctx.accept(&listener)?.is_some() {}
+        Ok(())
+    };
+    Monitor::new(worker).run()?;
+    Ok(())
+}
+
+/// Greets everybody, and keeps each connection until its client hangs up.
+fn hoard(address: &str) -> io::Result<()> {
+    let listener = panzer::listen(address)?;
+    let worker = move |ctx: &mut Context| {
+        while let Some((connection, _)) = ctx.accept(&listener)? {
+            let mut stream = TcpStream::from(connection);
+            std::thread::spawn(move || {
+                // Whoever is gone already is kept no longer.
+                let _ = stream.write_all(b"!").and_then(|()| stream.read(&mut [0]));
+            });
+        }
         Ok(())
     };
     Monitor::new(worker).run()?;

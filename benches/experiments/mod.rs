@@ -8,12 +8,15 @@ mod crash;
 mod death;
 pub mod fixture;
 mod idle;
+mod life;
 mod murder;
 mod pause;
 mod queue;
 mod reload;
+mod shortage;
 mod start;
 mod stop;
+mod storm;
 mod stubborn;
 mod trial;
 
@@ -53,9 +56,11 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "reload-growth", perform: reload::growth },
     Experiment { name: "start-signals", perform: start::signals },
     Experiment { name: "start-status", perform: start::status },
+    Experiment { name: "storm", perform: storm::all },
     Experiment { name: "stubborn", perform: stubborn::stop },
     Experiment { name: "crash-loop", perform: crash::both },
     Experiment { name: "queue", perform: queue::full },
+    Experiment { name: "accept-emfile", perform: shortage::descriptors },
     Experiment { name: "pause", perform: pause::worker },
     Experiment { name: "idle", perform: idle::nothing },
 ];
@@ -69,6 +74,8 @@ const CONNECT: Duration = Duration::from_millis(200);
 pub enum Family {
     /// An address on the loopback.
     Tcp,
+    /// The same, which main binds before it starts anybody.
+    Bound,
     /// A path.
     Unix,
 }
@@ -97,12 +104,17 @@ impl Scene {
     pub fn begin(program: Program, family: Family, options: &[&str]) -> io::Result<Self> {
         let place = Place::new()?;
         let target = match family {
-            Family::Tcp => Target::Tcp(server::free_address()?),
+            Family::Tcp | Family::Bound => Target::Tcp(server::free_address()?),
             Family::Unix => Target::Unix(place.join("socket")),
+        };
+        let address = target.address();
+        let bind: &[&str] = match family {
+            Family::Tcp | Family::Unix => &[],
+            Family::Bound => &["--bind", &address],
         };
         let words = program.command(&target)?;
         let words: Vec<&OsStr> = words.iter().map(|word| word.as_os_str()).collect();
-        let server = Server::start(options, &words)?;
+        let server = Server::start(&[options, bind].concat(), &words)?;
         Ok(Self { server, target, program, _place: place })
     }
 
@@ -118,6 +130,14 @@ impl Scene {
         let started = self.server.told().iter().rev().find(|event| event.name == "started");
         let pid = started.and_then(|event| event.pid);
         pid.ok_or_else(|| Error::other("no event names a monitor"))
+    }
+
+    /// The monitors that were started and whose death was not told.
+    pub fn monitors(&self) -> Vec<u32> {
+        let told = self.server.told();
+        let started = told.iter().filter(|event| event.name == "started");
+        let is_alive = |pid: &u32| !told.iter().any(|event| event.is_of("died", *pid));
+        started.filter_map(|event| event.pid).filter(is_alive).collect()
     }
 
     /// Its workers, as they are now.

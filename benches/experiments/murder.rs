@@ -1,29 +1,28 @@
 //! SIGKILL to main, to a monitor, or to both: nobody is left behind.
 //!
-//! At a random moment of a life: from before anything is ready to the middle of
-//! a reload, idle and under load. That nobody is left is proved by the end of
-//! the pipe that every process of the tree has as its standard error.
+//! At a random moment of a start, a reload, a probation, a drain and a final
+//! stop, idle and under load. That nobody is left is proved by the end of the
+//! pipe that every process of the tree has as its standard error.
 
 use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use super::life::{self, Hits, PHASES, PROBATION, Phase};
 use super::{CONNECT, Family, Program, Scene, Times, Trial};
 use crate::load::{PATIENCE, Report, Target};
-use crate::server::{self, Event};
+use crate::server::{self, Event, Seen, Watch};
 
 const OPTIONS: &[&str] =
-    &["--count", "2", "--probation", "0", "--delay", "0", "--timeout", "5", "--quiet"];
+    &["--count", "2", "--probation", PROBATION, "--delay", "0", "--timeout", "5", "--quiet"];
 /// What the end of an idle tree may take.
 const IDLE: Duration = Duration::from_secs(2);
 /// What the end of a busy one may take: the timeout, and what is killed after.
 const BUSY: Duration = Duration::from_secs(7);
 const CLIENTS: usize = 8;
-/// From the start of a life to some time after it is ready.
-const YOUTH: Duration = Duration::from_millis(60);
 
 /// Who is killed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Victim {
     Main,
     Monitor,
@@ -36,149 +35,181 @@ enum Victim {
 struct Sum {
     idle: Times,
     busy: Times,
+    idle_hits: Hits,
+    busy_hits: Hits,
+    too_late: usize,
     ports: usize,
     failures: usize,
     losses: usize,
-    seen: Vec<String>,
+    failed: Vec<String>,
+    seen: Seen,
     bad_ends: usize,
 }
 
 pub fn main(trial: &mut Trial) -> io::Result<()> {
     let sum = many(trial, &[Victim::Main])?;
-    trial.within(IDLE, "idle", &sum.idle);
-    trial.within(BUSY, "busy", &sum.busy);
-    trial.none("ports left", sum.ports);
-    trial.note(format_args!("accepted and not answered {}", sum.losses));
+    judge_end(trial, &sum);
     Ok(())
 }
 
 pub fn both(trial: &mut Trial) -> io::Result<()> {
     let sum = many(trial, &[Victim::MainThenMonitor, Victim::MonitorThenMain])?;
-    trial.within(IDLE, "idle", &sum.idle);
-    trial.within(BUSY, "busy", &sum.busy);
-    trial.none("ports left", sum.ports);
-    trial.note(format_args!("accepted and not answered {}", sum.losses));
+    judge_end(trial, &sum);
     Ok(())
 }
 
 pub fn monitor(trial: &mut Trial) -> io::Result<()> {
     let sum = many(trial, &[Victim::Monitor])?;
-    trial.note(format_args!("next current after {} idle, {} busy", sum.idle, sum.busy));
+    trial.note(format_args!("serves on or is gone after {} idle, {} busy", sum.idle, sum.busy));
     trial.none("requests failed", sum.failures);
-    if sum.failures > 0 {
-        trial.note(sum.seen.join("; "));
-    }
+    sum.failed.iter().for_each(|failed| trial.note(failed));
+    trial.watched(&sum.seen);
     trial.none("ports left", sum.ports);
     trial.none("status not 0:", sum.bad_ends);
     Ok(())
 }
 
+fn judge_end(trial: &mut Trial, sum: &Sum) {
+    trial.within(IDLE, "idle", &sum.idle);
+    trial.within(BUSY, "busy", &sum.busy);
+    trial.none("ports left", sum.ports);
+    trial.note(format_args!("accepted and not answered {}", sum.losses));
+}
+
 fn many(trial: &mut Trial, victims: &[Victim]) -> io::Result<Sum> {
-    let (times, mut sum) = (trial.choose(100, 6), Sum::default());
-    for _ in 0..times {
+    let (times, mut sum) = (trial.choose(100, 10), Sum::default());
+    for phase in PHASES.iter().copied().cycle().take(times) {
         let victim = trial.pick(victims);
-        idle(trial, victim, &mut sum)?;
+        idle(trial, victim, phase, &mut sum)?;
         let victim = trial.pick(victims);
-        busy(trial, victim, &mut sum)?;
+        busy(trial, victim, phase, &mut sum)?;
     }
-    trial.note(format_args!("{times} idle and {times} busy lives"));
+    let Sum { idle_hits, busy_hits, too_late, .. } = &sum;
+    trial.note(format_args!("{times} idle {idle_hits} and {times} busy lives {busy_hits}"));
+    trial.note(format_args!("{too_late} were over before"));
     Ok(sum)
 }
 
-/// A life without clients, ended at any moment of it.
-fn idle(trial: &mut Trial, victim: Victim, sum: &mut Sum) -> io::Result<()> {
+/// A life without clients.
+fn idle(trial: &mut Trial, victim: Victim, phase: Phase, sum: &mut Sum) -> io::Result<()> {
     let mut scene = Scene::begin(Program::Basic, Family::Tcp, OPTIONS)?;
+    let watch = watch(&scene, victim);
+    match victim {
+        Victim::Main => life::wait_for_first_line(scene.server.pid())?,
+        Victim::Monitor | Victim::MainThenMonitor | Victim::MonitorThenMain => {
+            scene.server.wait_for("a start", |event| event.name == "started")?;
+        }
+    }
+    life::bring(trial, &mut scene, phase, false)?;
+    let killed = strike(trial, &scene, victim, sum);
+    let over = aftermath(&mut scene, &killed, victim, phase, sum)?;
+    sum.idle.push(over.saturating_duration_since(killed.at));
+    sum.idle_hits.count(life::phase_at(scene.server.told(), killed.at));
+    finish(scene, watch, phase, sum)
+}
+
+/// A life under load, which begins as soon as main has bound the port.
+fn busy(trial: &mut Trial, victim: Victim, phase: Phase, sum: &mut Sum) -> io::Result<()> {
+    let mut scene = Scene::begin(Program::Http(10), Family::Bound, OPTIONS)?;
+    let watch = watch(&scene, victim);
     scene.server.wait_for("a start", |event| event.name == "started")?;
-    scene.server.listen_until(Instant::now() + trial.moment(YOUTH));
-    if trial.below(2) == 0 {
-        scene.server.signal("USR1")?;
-        scene.server.listen_until(Instant::now() + trial.moment(YOUTH));
+    let serves_on = victim == Victim::Monitor && phase != Phase::Stop;
+    let load = scene.load(CLIENTS, if serves_on { PATIENCE } else { CONNECT });
+    if phase != Phase::Start {
+        load.wait_for(16)?;
     }
-    let killed = strike(&scene, victim)?;
-    let over = aftermath(&mut scene, victim, sum)?;
-    sum.idle.push(over.saturating_duration_since(killed));
-    finish(scene, victim, sum)
-}
-
-/// A life under load, ended at any moment after it was ready.
-fn busy(trial: &mut Trial, victim: Victim, sum: &mut Sum) -> io::Result<()> {
-    let mut scene = Scene::open(Program::Http(2), Family::Tcp, OPTIONS)?;
-    let patience = match victim {
-        Victim::Main | Victim::MainThenMonitor | Victim::MonitorThenMain => CONNECT,
-        Victim::Monitor => PATIENCE,
-    };
-    let load = scene.load(CLIENTS, patience);
-    load.wait_for(50)?;
-    if trial.below(2) == 0 {
-        scene.server.signal("USR1")?;
-    }
-    scene.server.listen_until(Instant::now() + trial.moment(YOUTH));
-    let killed = strike(&scene, victim)?;
-    let over = aftermath(&mut scene, victim, sum)?;
-    sum.busy.push(over.saturating_duration_since(killed));
+    life::bring(trial, &mut scene, phase, true)?;
+    let killed = strike(trial, &scene, victim, sum);
+    let over = aftermath(&mut scene, &killed, victim, phase, sum)?;
+    sum.busy.push(over.saturating_duration_since(killed.at));
+    sum.busy_hits.count(life::phase_at(scene.server.told(), killed.at));
     let report = load.finish()?;
-    note_failures(&report, sum);
-    finish(scene, victim, sum)
+    note_failures(&report, serves_on, sum);
+    finish(scene, watch, phase, sum)
 }
 
-fn note_failures(report: &Report, sum: &mut Sum) {
-    sum.failures += report.failures();
+/// Where a generation serves on nobody may fail; where the port goes away, who
+/// was not accepted has not failed.
+fn note_failures(report: &Report, serves_on: bool, sum: &mut Sum) {
+    let failures = if serves_on { report.failures() } else { report.losses() };
+    sum.failures += failures;
     sum.losses += report.losses();
-    if report.failures() > 0 {
-        sum.seen.push(report.summary());
+    if failures > 0 {
+        sum.failed.push(report.summary());
     }
 }
 
-/// Kills, and says when.
-fn strike(scene: &Scene, victim: Victim) -> io::Result<Instant> {
-    let (main, monitor) = (scene.server.pid(), scene.monitor()?);
-    let killed = Instant::now();
-    match victim {
-        Victim::Main => server::kill(main, "KILL")?,
-        Victim::Monitor => server::kill(monitor, "KILL")?,
-        Victim::MainThenMonitor => server::kill_all(&[main, monitor], "KILL")?,
-        Victim::MonitorThenMain => server::kill_all(&[monitor, main], "KILL")?,
-    }
-    Ok(killed)
+/// Who was killed, and when.
+struct Killed {
+    at: Instant,
+    monitor: Option<u32>,
 }
 
-/// Waits until what follows is over: nobody is left, or somebody new serves.
-fn aftermath(scene: &mut Scene, victim: Victim, sum: &mut Sum) -> io::Result<Instant> {
-    match victim {
-        Victim::Main | Victim::MainThenMonitor | Victim::MonitorThenMain => {
+/// Kills; where there are several monitors, any of them.
+fn strike(trial: &mut Trial, scene: &Scene, victim: Victim, sum: &mut Sum) -> Killed {
+    let (main, monitors) = (scene.server.pid(), scene.monitors());
+    let monitor = (!monitors.is_empty()).then(|| trial.pick(&monitors));
+    let victims: Vec<u32> = match victim {
+        Victim::Main => vec![main],
+        Victim::Monitor => monitor.into_iter().collect(),
+        Victim::MainThenMonitor => [Some(main), monitor].into_iter().flatten().collect(),
+        Victim::MonitorThenMain => [monitor, Some(main)].into_iter().flatten().collect(),
+    };
+    let at = Instant::now();
+    // Who has ended just now, in the end of a drain, cannot be killed.
+    sum.too_late += usize::from(server::kill_all(&victims, "KILL").is_err());
+    Killed { at, monitor }
+}
+
+/// Waits until what follows is over: nobody is left, or somebody serves.
+fn aftermath(
+    scene: &mut Scene,
+    killed: &Killed,
+    victim: Victim,
+    phase: Phase,
+    sum: &mut Sum,
+) -> io::Result<Instant> {
+    match (victim, killed.monitor) {
+        (Victim::Monitor, Some(monitor)) if phase != Phase::Stop => {
+            scene.wait_for_death(monitor)?;
+            wait_for_heir(scene)
+        }
+        _ => {
             let over = scene.server.wait_for_nobody()?;
             sum.ports += usize::from(is_taken(&scene.target));
             Ok(over)
         }
-        Victim::Monitor => {
-            let monitor = scene.monitor()?;
-            scene.wait_for_death(monitor)?;
-            wait_for_heir(scene, monitor)
-        }
     }
 }
 
-/// Waits until a generation is current that is not the killed one's: it is
-/// already when the one that was killed was a reload under way.
-fn wait_for_heir(scene: &mut Scene, killed: u32) -> io::Result<Instant> {
-    let is_heir = |event: &Event| event.name == "current" && event.pid != Some(killed);
-    let told = scene.server.told();
-    let is_dead = |pid| told.iter().any(|event| pid == event.pid && event.name == "died");
-    let last = told.iter().rev().find(|event| event.name == "current");
-    match last.filter(|last| is_heir(last) && !is_dead(last.pid)) {
+/// Waits until a generation is current whose monitor lives: it is already when
+/// the one that was killed was on its way in or out.
+fn wait_for_heir(scene: &mut Scene) -> io::Result<Instant> {
+    let monitors = scene.monitors();
+    let is_alive = |event: &&Event| event.pid.is_some_and(|pid| monitors.contains(&pid));
+    let mut told = scene.server.told().iter().filter(|event| event.name == "current");
+    match told.rfind(is_alive) {
         Some(_) => Ok(Instant::now()),
-        None => Ok(scene.server.wait_for("an heir", is_heir)?.at),
+        None => Ok(scene.server.wait_for("an heir", |event| event.name == "current")?.at),
     }
+}
+
+/// Somebody to watch a life whose main lives on: where it does not, its orphans
+/// are the business of another.
+fn watch(scene: &Scene, victim: Victim) -> Option<Watch> {
+    (victim == Victim::Monitor).then(|| Watch::start(scene.server.pid()))
 }
 
 /// A life whose main still lives is ended gracefully.
-fn finish(mut scene: Scene, victim: Victim, sum: &mut Sum) -> io::Result<()> {
-    if let Victim::Monitor = victim {
+fn finish(mut scene: Scene, watch: Option<Watch>, phase: Phase, sum: &mut Sum) -> io::Result<()> {
+    let Some(watch) = watch else { return Ok(()) };
+    if phase != Phase::Stop {
         scene.server.signal("TERM")?;
         scene.server.wait_for_nobody()?;
-        sum.bad_ends += usize::from(!scene.server.status()?.success());
-        sum.ports += usize::from(is_taken(&scene.target));
     }
+    sum.seen.absorb(watch.finish());
+    sum.bad_ends += usize::from(!scene.server.status()?.success());
+    sum.ports += usize::from(is_taken(&scene.target));
     Ok(())
 }
 

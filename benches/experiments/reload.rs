@@ -7,11 +7,14 @@ use std::io::{self, Error};
 use std::time::{Duration, Instant};
 
 use super::{Family, Program, Scene, Times, Trial};
-use crate::server::{self, Event, Place, Server, process};
+use crate::load::PATIENCE;
+use crate::server::{self, Event, Place, Seen, Server, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0", "--quiet"];
 /// How long no start must be told for the last one to be the last.
 const QUIET: Duration = Duration::from_millis(50);
+/// Main, a monitor and two workers.
+const AT_REST: usize = 4;
 /// More than the least time between two answers to SIGTTIN.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(110);
 /// What an old generation needs to leave.
@@ -28,9 +31,10 @@ const WARM_UP: u32 = 20;
 pub fn burst(trial: &mut Trial) -> io::Result<()> {
     const SIGNALS: u32 = 1_000;
     let times = trial.choose(10, 2);
-    let (mut reloads, mut crowds) = (0, Crowds::default());
+    let (mut reloads, mut crowds, mut seen) = (0, Crowds::default(), Seen::default());
     for _ in 0..times {
         let mut scene = Scene::open(Program::Basic, Family::Tcp, OPTIONS)?;
+        let watch = Watch::start(scene.server.pid());
         let begun = Instant::now();
         let mut last = begun;
         for number in 1..=SIGNALS {
@@ -41,20 +45,21 @@ pub fn burst(trial: &mut Trial) -> io::Result<()> {
         wait_for_last(&mut scene, last)?;
         scene.server.signal("TERM")?;
         scene.server.wait_for_nobody()?;
+        seen.absorb(watch.finish());
         crowds.watch(scene.server.told());
         reloads += scene.server.told().iter().filter(|event| event.name == "started").count() - 1;
     }
     trial.note(format_args!("{times} times {SIGNALS} SIGUSR1 in a second made {reloads} reloads"));
     trial.note("each time one started after the last");
-    trial.require(crowds.starting <= 1, format_args!("starting at once {}", crowds.starting));
-    trial.require(crowds.alive <= 3, format_args!("alive at once {}", crowds.alive));
+    crowds.judge(trial);
+    trial.watched(&seen);
     trial.require(crowds.left == 1, format_args!("alive in the end {}", crowds.left));
     Ok(())
 }
 
 /// Waits until a generation that was started after `last` is current, and the
 /// newest, and alone.
-fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
+pub fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
     let is_newer = |event: &Event| event.name == "started" && event.at >= last;
     if !scene.server.told().iter().any(is_newer) {
         scene.server.wait_for("a start after the last signal", is_newer)?;
@@ -86,14 +91,15 @@ fn wait_until_alone(scene: &mut Scene, newest: u32) -> io::Result<()> {
 
 /// How many generations there were at once, as the events tell it.
 #[derive(Default)]
-struct Crowds {
+pub struct Crowds {
     starting: usize,
     alive: usize,
     left: usize,
 }
 
 impl Crowds {
-    fn watch(&mut self, told: &[Event]) {
+    /// One more server's events.
+    pub fn watch(&mut self, told: &[Event]) {
         let (mut starting, mut alive) = (BTreeSet::new(), BTreeSet::new());
         for event in told {
             match event.name.as_str() {
@@ -113,6 +119,12 @@ impl Crowds {
             self.starting = self.starting.max(starting.len());
             self.alive = self.alive.max(alive.len());
         }
+    }
+
+    /// Notes what is required of every server.
+    pub fn judge(&self, trial: &mut Trial) {
+        trial.require(self.starting <= 1, format_args!("starting at once {}", self.starting));
+        trial.require(self.alive <= 3, format_args!("alive at once {}", self.alive));
     }
 }
 
@@ -147,7 +159,9 @@ pub fn growth(trial: &mut Trial) -> io::Result<()> {
     let mut took = Times::default();
     patient.live(WARM_UP, WARM_UP, &mut took)?;
     let first = patient.weigh()?;
+    let watch = Watch::start(patient.scene.server.pid());
     patient.live(reloads, others, &mut took)?;
+    let seen = watch.finish();
     let last = patient.weigh()?;
     trial.note(format_args!("{reloads} reloads, {others} failed ones, {others} crashes"));
     let (from, to) = (first.descriptors, last.descriptors);
@@ -158,6 +172,7 @@ pub fn growth(trial: &mut Trial) -> io::Result<()> {
     trial.require(to <= from + SLACK, format_args!("own memory {from} -> {to} KiB"));
     trial.note(format_args!("resident {} -> {} KiB", first.resident, last.resident));
     trial.note(format_args!("reload {took}"));
+    trial.watched(&seen);
     let status = patient.scene.server.stop()?;
     trial.require(status.success(), status);
     Ok(())
@@ -212,8 +227,14 @@ impl Patient {
         Ok(())
     }
 
-    /// What main weighs now.
+    /// What main weighs at rest: the workers of a monitor that was killed leave
+    /// a little after the next generation is current.
     fn weigh(&mut self) -> io::Result<process::Weight> {
+        let (main, deadline) = (self.scene.server.pid(), Instant::now() + PATIENCE);
+        while process::tree(main).len() > AT_REST && Instant::now() < deadline {
+            self.scene.server.listen_until(Instant::now() + QUIET);
+        }
+        self.scene.server.listen_until(Instant::now() + QUIET);
         let gone = || Error::other("main is gone");
         process::weigh(self.scene.server.pid()).ok_or_else(gone)
     }

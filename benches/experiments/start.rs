@@ -5,9 +5,9 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::life::wait_for_first_line;
 use super::{Family, Program, Scene, Times, Trial};
-use crate::load::PATIENCE;
-use crate::server::{self, process};
+use crate::server::{self, Seen, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0"];
 /// How many sockets main binds besides, before its handlers are in place: the
@@ -19,14 +19,15 @@ const HARMLESS: &[&str] =
 
 /// A stream of all signals that do not mean stop; then SIGTERM.
 pub fn signals(trial: &mut Trial) -> io::Result<()> {
-    let times = trial.choose(500, 25);
+    let times = trial.choose(1_000, 25);
     let (mut sent, mut stopped, mut bad_ends) = (0, 0, 0);
-    let mut took = Times::default();
+    let (mut took, mut seen) = (Times::default(), Seen::default());
     for _ in 0..times {
         let options = [OPTIONS, &["--bind", "127.0.0.1:0"].repeat(SOCKETS)].concat();
         let mut scene = Scene::begin(Program::Basic, Family::Tcp, &options)?;
         let main = scene.server.pid();
         wait_for_first_line(main)?;
+        let watch = Watch::start(main);
         // The first one at once, before a thread could be started for more.
         server::kill(main, trial.pick(HARMLESS))?;
         let shuffled = (0..64).map(|_| trial.pick(HARMLESS)).collect();
@@ -37,11 +38,13 @@ pub fn signals(trial: &mut Trial) -> io::Result<()> {
         let asked = Instant::now();
         scene.server.signal("TERM")?;
         let gone = scene.server.wait_for_nobody()?;
+        seen.absorb(watch.finish());
         took.push(gone.saturating_duration_since(asked));
         bad_ends += usize::from(!scene.server.status()?.success());
     }
     trial.note(format_args!("{times} starts under {sent} signals, all served"));
     trial.none("stopped", stopped);
+    trial.watched(&seen);
     trial.none("status not 0:", bad_ends);
     trial.note(format_args!("SIGTERM to the end {took}"));
     Ok(())
@@ -69,19 +72,6 @@ pub fn status(trial: &mut Trial) -> io::Result<()> {
     }
     trial.note(format_args!("{sent} SIGTTIN in {starts} starts"));
     trial.none("stopped", stopped);
-    Ok(())
-}
-
-/// Waits until panzer has taken its name: before its first line no program can
-/// protect itself.
-fn wait_for_first_line(main: u32) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while process::name(main).as_deref() != Some("panzer:main") {
-        if Instant::now() > deadline || process::state(main) == Some('Z') {
-            return Err(io::Error::other("panzer does not start"));
-        }
-        std::thread::yield_now();
-    }
     Ok(())
 }
 

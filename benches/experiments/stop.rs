@@ -1,19 +1,25 @@
 //! The final stop: whoever the kernel had accepted is answered.
 //!
 //! Each time the workers are stopped by SIGSTOP, so that 100 connections are in
-//! the queue, while 16 clients go on arriving; then panzer is told to stop, and
-//! the workers go on at a random moment around that.
+//! the queue, behind 16 clients that wait for an answer to ask again. One more
+//! goes on arriving, without a wait for any answer; then panzer is told to stop,
+//! and the workers go on at a random moment around that.
 
 use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{CONNECT, Family, Program, Scene, Times, Trial};
-use crate::load::{PATIENCE, Question};
+use crate::load::{Failure, PATIENCE, Question};
 use crate::server;
 
 const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
 const QUEUED: usize = 100;
 const CLIENTS: usize = 16;
+/// From one arrival to the next, and the most of them.
+const PACE: Duration = Duration::from_micros(100);
+const MOST: usize = 500;
 
 pub fn basic_tcp(trial: &mut Trial) -> io::Result<()> {
     many(trial, Program::Basic, Family::Tcp)
@@ -70,6 +76,8 @@ fn one(trial: &mut Trial, program: Program, family: Family, sum: &mut Sum) -> io
         .map(|_| Question::ask(&scene.target, scene.dialect()))
         .collect::<io::Result<_>>()?;
 
+    let arrivals = Arrivals::start(&scene);
+    scene.server.listen_until(Instant::now() + trial.moment(Duration::from_millis(5)));
     let asked = Instant::now();
     scene.server.signal("TERM")?;
     scene.server.listen_until(asked + trial.moment(Duration::from_millis(5)));
@@ -84,6 +92,7 @@ fn one(trial: &mut Trial, program: Program, family: Family, sum: &mut Sum) -> io
         }
     }
     let gone = scene.server.wait_for_nobody()?;
+    arrivals.finish(sum);
     sum.took.push(gone.saturating_duration_since(asked).min(PATIENCE));
     sum.bad_ends += usize::from(!scene.server.status()?.success());
     let report = load.finish()?;
@@ -93,4 +102,43 @@ fn one(trial: &mut Trial, program: Program, family: Family, sum: &mut Sum) -> io
         sum.failures.push(format!("arriving {}", report.summary()));
     }
     Ok(())
+}
+
+/// Somebody who goes on arriving until he is turned away.
+struct Arrivals {
+    enough: Sender<()>,
+    thread: JoinHandle<Vec<Result<Question, Failure>>>,
+}
+
+impl Arrivals {
+    fn start(scene: &Scene) -> Self {
+        let (enough, is_enough) = mpsc::channel();
+        let (target, dialect) = (scene.target.clone(), scene.dialect());
+        let thread = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            while asked.len() < MOST
+                && asked.last().is_none_or(Result::is_ok)
+                && is_enough.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout)
+            {
+                asked.push(Question::try_ask(&target, dialect, CONNECT));
+            }
+            asked
+        });
+        Self { enough, thread }
+    }
+
+    /// Reads what everybody was answered who was not turned away.
+    fn finish(self, sum: &mut Sum) {
+        drop(self.enough);
+        for asked in self.thread.join().unwrap_or_default() {
+            match asked.and_then(Question::answer) {
+                Ok(_) => sum.arriving += 1,
+                Err(failure) if failure.is_loss() => {
+                    sum.arriving_lost += 1;
+                    sum.failures.push(format!("arriving {failure:?}"));
+                }
+                Err(_) => {}
+            }
+        }
+    }
 }

@@ -3,6 +3,13 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use crate::server::Seen;
+
+/// The most generations that may be alive at once.
+const GENERATIONS: usize = 3;
+/// How long a zombie may lie where nobody is hindered from reaping it.
+const FUNERAL: Duration = Duration::from_secs(1);
+
 /// One performance of an experiment.
 pub struct Trial {
     is_quick: bool,
@@ -39,6 +46,17 @@ impl Trial {
     pub fn within(&mut self, limit: Duration, what: &str, times: &Times) {
         let holds = times.max() <= limit;
         self.require(holds, format_args!("{what} {times} of {} ms", limit.as_millis()));
+    }
+
+    /// Notes what a watch has seen, of a server in which nobody was stopped by
+    /// the experiment itself.
+    pub fn watched(&mut self, seen: &Seen) {
+        let Seen { looks, processes, generations, zombie, stopped } = *seen;
+        self.note(format_args!("in {looks} looks at most {processes} processes"));
+        self.require(generations <= GENERATIONS, format_args!("{generations} generations"));
+        let zombie_for = format_args!("zombies for {} ms", zombie.as_millis());
+        self.require(zombie <= FUNERAL, zombie_for);
+        self.none("in state T", stopped);
     }
 
     /// Notes a figure that must be right.

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use super::answer::{self, Answer, Parsed};
 use super::{Failure, PATIENCE, Target};
@@ -30,6 +31,20 @@ impl Question {
     pub fn ask(target: &Target, dialect: Dialect) -> io::Result<Self> {
         let mut stream = target.connect(PATIENCE)?;
         dialect.send(&mut stream, true)?;
+        Ok(Self { stream, dialect })
+    }
+
+    /// The same, for whoever comes while the server may be going: says how it
+    /// failed.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection within `patience`, or when it is gone before
+    /// the question is asked.
+    pub fn try_ask(target: &Target, dialect: Dialect, patience: Duration) -> Result<Self, Failure> {
+        let mut stream =
+            target.connect(patience).map_err(|error| Failure::of_connecting(&error))?;
+        dialect.send(&mut stream, true).map_err(|error| Failure::of(&error, 0))?;
         Ok(Self { stream, dialect })
     }
 

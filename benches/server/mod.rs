@@ -13,6 +13,7 @@ mod event;
 pub mod process;
 mod shell;
 mod strace;
+mod watch;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -29,6 +30,7 @@ use ear::{Ear, Silence};
 pub use event::{Event, Line};
 pub use shell::{kill, kill_all};
 pub use strace::Strace;
+pub use watch::{Seen, Watch};
 
 /// Moves the events to the pipe that std made for the standard output, lets
 /// that output go where the log goes, and becomes panzer under the same pid.

@@ -22,6 +22,17 @@ pub struct Weight {
     pub anonymous: u64,
 }
 
+/// What one look at a process shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// `R`, `S`, `T`, `Z` …
+    pub state: char,
+    /// Its process group.
+    pub group: u32,
+    /// When it was started, in ticks since the machine was.
+    pub started: u64,
+}
+
 /// The numbers of `stat`, from the state on, which the name cannot disturb.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -32,6 +43,20 @@ fn stat(pid: u32) -> Option<Vec<String>> {
 /// The state of a process: `R`, `S`, `T`, `Z` …; `None` when it is gone.
 pub fn state(pid: u32) -> Option<char> {
     stat(pid)?.first()?.chars().next()
+}
+
+/// What a process is now; `None` when it is gone.
+pub fn look(pid: u32) -> Option<Look> {
+    let stat = stat(pid)?;
+    let (group, started) = (stat.get(2)?.parse().ok()?, stat.get(19)?.parse().ok()?);
+    Some(Look { state: stat.first()?.chars().next()?, group, started })
+}
+
+/// The children of a process with one thread, as the kernel lists them: fast,
+/// but one may be left out while another goes.
+pub fn offspring(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The name that a process has given itself.
@@ -66,6 +91,18 @@ pub fn processor_time(pid: u32) -> Duration {
     let stat = stat(pid).unwrap_or_default();
     let times = stat.iter().skip(11).take(4).filter_map(|time| time.parse::<u32>().ok());
     times.map(|ticks| CLOCK_TICK * ticks).sum()
+}
+
+/// How often a process has waited for something, and so was woken after.
+pub fn naps(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(path(pid, "status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    line.trim().parse().ok()
+}
+
+/// How many descriptors a process has; 0 when it is gone.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(path(pid, "fd")).map_or(0, Iterator::count)
 }
 
 /// What a process weighs now.

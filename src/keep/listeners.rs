@@ -86,6 +86,11 @@ pub fn dispose(fd: Fd) {
     drop(fd);
 }
 
+/// Closes all that came along with what did not ask for it.
+pub fn dispose_all(descriptors: Vec<Fd>) {
+    descriptors.into_iter().for_each(dispose);
+}
+
 impl Listeners {
     /// Keeps `fd` under a name that is already escaped, or closes it.
     pub fn keep(&mut self, fd: Fd, name: String, origin: Origin) -> Kept {

@@ -2,7 +2,7 @@
 //! to stop.
 //!
 //! What a worker may call, its [`Context`] has. SIGTERM drains it, SIGINT ends
-//! it; it dies with its monitor.
+//! it; it dies with its monitor, of which SIGIO tells.
 
 mod connection;
 
@@ -47,6 +47,10 @@ pub trait Worker {
     ///   seeds;
     /// * expect that what the monitor had buffered for standard output is in
     ///   its buffer too.
+    ///
+    /// SIGTERM, SIGINT and SIGIO are the library's in a worker. One that ignores
+    /// the first two is killed after the timeout; whoever takes SIGIO away too
+    /// may outlive its monitor.
     ///
     /// # Errors
     ///

@@ -105,7 +105,7 @@ impl Program {
         let nowhere = super::file::open(c"/dev/null", super::file::Mode::ReadWrite)?;
         let mut places = Vec::with_capacity(descriptors.len());
         let parent = process::id();
-        let pid = process::fork(|| {
+        let pid = process::fork_to_exec(|| {
             let mut place =
                 Place { report: write.borrow(), nowhere: nowhere.borrow(), descriptors };
             let (stage, errno) = self.become_it(&mut place, &mut places, inherited, parent);
@@ -124,6 +124,9 @@ impl Program {
         parent: Pid,
     ) -> (Stage, Errno) {
         process::lead_group(None);
+        // Until now we were in main's group: what was to stop that would stop
+        // us for ever, because nobody lets our group go on.
+        signal::forget_stops();
         if let Err(errno) = place.arrange(moved) {
             return (Stage::Descriptors, errno);
         }

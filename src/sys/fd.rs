@@ -250,10 +250,7 @@ pub fn blocking(fd: Borrowed<'_>) -> Result<Blocking> {
     Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
 }
 
-/// `F_SETSIG` of linux/fcntl.h.
-const F_SETSIG: libc::c_int = 10;
-
-/// Makes SIGTERM arrive when the other end of this pipe is gone: `O_ASYNC` of open(2), `F_SETSIG` of fcntl(2).
+/// Makes SIGIO arrive when the other end of this pipe is gone: `O_ASYNC` of open(2).
 ///
 /// It belongs to the description, so `fd` must be one that nobody shares.
 ///
@@ -261,8 +258,6 @@ const F_SETSIG: libc::c_int = 10;
 ///
 /// `EBADF` when `fd` is closed.
 pub fn signal_on_hangup(fd: Borrowed<'_>) -> Result<()> {
-    // SAFETY: `fd` is open while borrowed; F_SETSIG takes a number.
-    check(unsafe { libc::fcntl(fd.number, F_SETSIG, libc::SIGTERM) })?;
     // SAFETY: getpid always succeeds and touches no memory.
     let myself = unsafe { libc::getpid() };
     // SAFETY: `fd` is open while borrowed; F_SETOWN takes a number.

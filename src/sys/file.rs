@@ -1,7 +1,8 @@
-//! Files by their path: open(2), stat(2), unlink(2).
+//! Files by their path: open(2), statx(2), unlink(2).
 
 use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check, retry_eintr};
+use crate::text;
 use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -32,15 +33,16 @@ pub enum Kind {
 }
 
 impl Identity {
-    fn of(stat: &libc::stat) -> Self {
-        let kind = match stat.st_mode & libc::S_IFMT {
+    fn of(stat: &libc::statx) -> Self {
+        let kind = match libc::mode_t::from(stat.stx_mode) & libc::S_IFMT {
             libc::S_IFREG => Kind::Regular,
             libc::S_IFSOCK => Kind::Socket,
             libc::S_IFIFO => Kind::Pipe,
             libc::S_IFCHR => Kind::Character,
             _ => Kind::Other,
         };
-        Self { device: stat.st_dev, inode: stat.st_ino, kind }
+        let device = libc::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        Self { device, inode: stat.stx_ino, kind }
     }
 
     /// What it is.
@@ -56,30 +58,37 @@ impl Identity {
     }
 }
 
-/// Which file a descriptor means: fstat(2).
+/// What the kernel knows of the file at `path`, or of `directory` if that is empty.
+fn stat(directory: libc::c_int, path: &CStr, flags: libc::c_int) -> Result<libc::statx> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let mask = libc::STATX_BASIC_STATS;
+    // The system call, for the C library's fstatat(3) has a way for each
+    // kernel since the first.
+    // SAFETY: `path` is a C string, `stat` writable for the one struct that is stored.
+    check(unsafe {
+        libc::syscall(libc::SYS_statx, directory, path.as_ptr(), flags, mask, stat.as_mut_ptr())
+    } as _)?;
+    // SAFETY: all zeroes are a valid statx, and the kernel filled it.
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// Which file a descriptor means.
 ///
 /// # Errors
 ///
 /// `EBADF` when `fd` is closed.
 pub fn identity(fd: Borrowed<'_>) -> Result<Identity> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `stat` is writable for the one struct that fstat stores.
-    check(unsafe { libc::fstat(fd.number(), stat.as_mut_ptr()) })?;
-    // SAFETY: fstat succeeded, so it filled `stat`.
-    Ok(Identity::of(&unsafe { stat.assume_init() }))
+    stat(fd.number(), c"", libc::AT_EMPTY_PATH).map(|stat| Identity::of(&stat))
 }
 
-/// Which file stands at `path`, links not followed: lstat(2).
+/// Which file stands at `path`, links not followed.
 ///
 /// # Errors
 ///
 /// `ENOENT` when there is none, `EACCES` when the way there is barred.
 pub fn identity_at(path: &CStr) -> Result<Identity> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `path` is a C string, `stat` writable for the one struct lstat stores.
-    check(unsafe { libc::lstat(path.as_ptr(), stat.as_mut_ptr()) })?;
-    // SAFETY: lstat succeeded, so it filled `stat`.
-    Ok(Identity::of(&unsafe { stat.assume_init() }))
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    stat(libc::AT_FDCWD, path, flags).map(|stat| Identity::of(&stat))
 }
 
 /// How to open a file.
@@ -118,7 +127,7 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
 ///
 /// `ENOENT` without `/proc`, `EACCES` when the file may not be opened that way.
 pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
-    let path = alloc::format!("/proc/self/fd/{}", fd.number());
+    let path = text::compose(format_args!("/proc/self/fd/{}", fd.number().unsigned_abs()));
     open(&CString::new(path).map_err(|_| Errno(libc::EINVAL))?, mode)
 }
 
@@ -133,21 +142,10 @@ pub fn unlink(path: &CStr) -> Result<()> {
     Ok(())
 }
 
-/// What stands at `path`, links followed: stat(2).
-fn stat(path: &CStr) -> Result<libc::stat> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `path` is a C string, `stat` writable for the one struct stat stores.
-    check(unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) })?;
-    // SAFETY: stat succeeded, so it filled `stat`.
-    Ok(unsafe { stat.assume_init() })
-}
-
 /// How many links the file at `path` has; 0 when it cannot be told.
 #[must_use]
 pub fn links(path: &CStr) -> u64 {
-    // Not of the same width on every processor.
-    #[allow(clippy::useless_conversion)]
-    stat(path).map_or(0, |stat| stat.st_nlink.into())
+    stat(libc::AT_FDCWD, path, 0).map_or(0, |stat| stat.stx_nlink.into())
 }
 
 /// The working directory: getcwd(2).
@@ -170,7 +168,7 @@ pub fn current_directory() -> Result<CString> {
 /// Whether both paths lead to the same file, links followed.
 #[must_use]
 pub fn same(one: &CStr, other: &CStr) -> bool {
-    let identity = |path| stat(path).map(|stat| Identity::of(&stat));
+    let identity = |path| stat(libc::AT_FDCWD, path, 0).map(|stat| Identity::of(&stat));
     identity(one).is_ok_and(|one| identity(other) == Ok(one))
 }
 

@@ -7,6 +7,9 @@
 //! and goes back to the kernel at once.
 //!
 //! Nothing stands beside a block, for its layout comes back with it.
+//!
+//! A heap may have pages in reserve for the time when the kernel has none: they
+//! are mapped, but nobody touches them before.
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -22,6 +25,8 @@ const CLASSES: usize = class(PAGE) + 1;
 #[derive(Debug)]
 pub struct Heap {
     free: [Option<NonNull<Free>>; CLASSES],
+    /// Where the reserve begins, and how many pages of it are left.
+    reserve: (Option<NonNull<u8>>, usize),
 }
 
 /// What stands in a block that nobody has.
@@ -57,7 +62,22 @@ impl Heap {
     /// A heap that has taken nothing from the kernel yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { free: [None; CLASSES] }
+        Self { free: [None; CLASSES], reserve: (None, 0) }
+    }
+
+    /// Has so many pages in reserve, unless the kernel has none now.
+    pub fn reserve(&mut self, pages: usize) {
+        self.reserve = (map(pages * PAGE), pages);
+    }
+
+    fn page(&mut self) -> Option<NonNull<u8>> {
+        map(PAGE).or_else(|| {
+            let (start, left) = self.reserve;
+            let last = left.checked_sub(1)?;
+            self.reserve = (start, last);
+            // SAFETY: the reserve is one mapping of more than `last` pages.
+            Some(unsafe { start?.add(last * PAGE) })
+        })
     }
 
     /// Memory for `layout`; `None` when the kernel has none, or when more than
@@ -77,7 +97,7 @@ impl Heap {
             return Some(block.cast());
         }
         if class + 1 == CLASSES {
-            return map(PAGE);
+            return self.page();
         }
         let block = self.block(class + 1)?;
         // SAFETY: the block has twice the size of `class`.

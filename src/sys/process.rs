@@ -88,6 +88,31 @@ impl ThreadsAllowed {
     /// # Safety
     ///
     /// No thread of the program can leave what a worker touches in such a state.
+    ///
+    /// # Examples
+    ///
+    /// A pool may then run in any thread. That thread is there as long as its
+    /// workers, so that they are not told too early that their monitor is gone.
+    ///
+    /// ```standalone_crate
+    /// use panzer::sys::{Signal, process, signal};
+    /// use panzer::{Context, Monitor, Source, ThreadsAllowed};
+    ///
+    /// let serve = |context: &mut Context| {
+    ///     context.ready();
+    ///     signal::send(process::parent().ok_or("alone")?, Signal::Term)?;
+    ///     while !context.is_stopping() {
+    ///         panzer::wait(&mut [Source::readable(context.stop_fd())], None)?;
+    ///     }
+    ///     Ok(())
+    /// };
+    /// let pool = move || {
+    ///     // SAFETY: the first thread waits for this one, and holds no lock.
+    ///     let token = unsafe { ThreadsAllowed::new() };
+    ///     Monitor::new(serve).count(2).allow_threads(token).run().is_ok()
+    /// };
+    /// assert!(std::thread::spawn(pool).join().is_ok_and(|is_well| is_well));
+    /// ```
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
@@ -131,13 +156,37 @@ impl Drop for ExitOnUnwind {
 pub fn fork(child: impl FnOnce() -> u8) -> Result<Pid> {
     // SAFETY: with one thread no lock is held by a thread that the child lacks;
     // with more, the token of `allow_threads` says that the program knows.
-    match check(unsafe { libc::fork() })? {
-        0 => {
-            let _guard = ExitOnUnwind;
-            exit_now(child())
-        }
-        pid => Ok(Pid::new(pid).expect("fork(2) gives the parent a positive number")),
+    let forked = check(unsafe { libc::fork() })?;
+    go_on(forked, child)
+}
+
+/// The same by clone(2), for a `child` that makes system calls alone until it
+/// has executed another program.
+///
+/// fork(3) would put the C library in order for a child that uses it. In this
+/// one its locks may be held for ever, and what it remembers of the thread is
+/// the parent's.
+///
+/// # Errors
+///
+/// Those of [`fork`].
+pub fn fork_to_exec(child: impl FnOnce() -> u8) -> Result<Pid> {
+    const SIGNAL: libc::c_long = libc::SIGCHLD as libc::c_long;
+    let [first, second] = if cfg!(target_arch = "s390x") { [0, SIGNAL] } else { [SIGNAL, 0] };
+    // SAFETY: with no flag but the signal of its death, the child is a copy of
+    // this process, stack included, as after fork(2); no pointer is passed.
+    let forked =
+        unsafe { libc::syscall(libc::SYS_clone, first, second, 0_usize, 0_usize, 0_usize) };
+    go_on(check(forked as libc::c_int)?, child)
+}
+
+/// What is common to both forks: `forked` is what the system call has said.
+fn go_on(forked: libc::c_int, child: impl FnOnce() -> u8) -> Result<Pid> {
+    if forked == 0 {
+        let _guard = ExitOnUnwind;
+        exit_now(child())
     }
+    Ok(Pid::new(forked).expect("fork(2) gives the parent a positive number"))
 }
 
 /// Ends the process at once: _exit(2).

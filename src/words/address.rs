@@ -12,9 +12,9 @@
 
 use super::pieces::cut;
 use super::{decimal, fdname, inet, printable};
-use alloc::borrow::ToOwned;
+use crate::text;
 use alloc::ffi::CString;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
@@ -162,16 +162,19 @@ impl Bind {
     /// its address.
     #[must_use]
     pub fn carried(&self) -> String {
-        let name = self.name.clone().unwrap_or_else(|| self.address.to_string());
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => text::compose(format_args!("{}", self.address)),
+        };
         fdname::escape(name.as_bytes()).unwrap_or_default()
     }
 }
 
 /// Reads a name, which must fit where names are carried.
 fn parse_name(name: &[u8]) -> Result<String, Wrong> {
-    let text = core::str::from_utf8(name).map_err(|_| Wrong::Name)?;
+    let text = printable::lossy(name);
     match fdname::escape(name) {
-        Some(carried) if !carried.is_empty() => Ok(text.to_owned()),
+        Some(carried) if !carried.is_empty() && text.as_bytes() == name => Ok(text),
         Some(_) | None => Err(Wrong::Name),
     }
 }

@@ -16,11 +16,9 @@
 use super::options::{self, Options};
 use super::pieces::cut;
 use super::printable::Quoted;
-use alloc::borrow::ToOwned;
-use alloc::format;
-use alloc::string::String;
+use crate::error::{Error, Result};
+use alloc::borrow::ToOwned as _;
 use core::ffi::CStr;
-use core::fmt;
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,17 +31,6 @@ pub enum Request {
     Help,
     /// Print the version and leave.
     Version,
-}
-
-/// What is wrong with a command line, in one line that names the option and
-/// its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage(String);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
 }
 
 /// What an option does with the word after it.
@@ -108,7 +95,7 @@ pub const KNOWN: &[Known] = &[
 // Inlined into its one caller it would make that frame larger, and with it
 // every access to the frame.
 #[inline(never)]
-pub fn parse(args: &[&CStr], options: Options) -> Result<Request, Usage> {
+pub fn parse(args: &[&CStr], options: Options) -> Result<Request> {
     let mut reader = Reader { options, rest: args, binds: false, check: false };
     let mut wrong = None;
     loop {
@@ -118,7 +105,7 @@ pub fn parse(args: &[&CStr], options: Options) -> Result<Request, Usage> {
             Ok(Step::Version) => return Ok(Request::Version),
             Ok(Step::End) => break,
             // Reads on: help may still be asked for, and wins.
-            Err(usage) => wrong = wrong.or(Some(usage)),
+            Err(error) => wrong = wrong.or(Some(error)),
         }
     }
     let mut options = reader.options;
@@ -126,7 +113,7 @@ pub fn parse(args: &[&CStr], options: Options) -> Result<Request, Usage> {
         options.command = reader.rest.iter().map(|&word| word.to_owned()).collect();
     }
     match wrong {
-        Some(usage) => Err(usage),
+        Some(error) => Err(error),
         None if reader.check => Ok(Request::Check(options)),
         None => Ok(Request::Run(options)),
     }
@@ -155,7 +142,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads one word and what belongs to it.
-    fn step(&mut self) -> Result<Step, Usage> {
+    fn step(&mut self) -> Result<Step> {
         let Some((word, after)) = self.rest.split_first() else { return Ok(Step::End) };
         match word.to_bytes() {
             b"--" => {
@@ -175,14 +162,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes what follows two dashes: a name, and perhaps `=` and a value.
-    fn take_long(&mut self, text: &'a [u8]) -> Result<Step, Usage> {
+    fn take_long(&mut self, text: &'a [u8]) -> Result<Step> {
         let (name, joined) = match cut(text, b'=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         let Some(known) = KNOWN.iter().find(|known| known.long.as_bytes() == name) else {
             let name = [b"--", name].concat();
-            return Err(Usage(format!("there is no option {}", Quoted(&name))));
+            return Err(Error::plain(format_args!("there is no option {}", Quoted(&name))));
         };
         match (known.takes, joined) {
             (Takes::Value, Some(value)) => self.set(known, value),
@@ -191,8 +178,8 @@ impl<'a> Reader<'a> {
                 self.set(known, value)
             }
             (Takes::Nothing | Takes::Check | Takes::Help | Takes::Version, Some(value)) => {
-                let why = format!("--{} takes no value, not {}", known.long, Quoted(value));
-                Err(Usage(why))
+                let (name, value) = (known.long, Quoted(value));
+                Err(Error::plain(format_args!("--{name} takes no value, not {value}")))
             }
             (Takes::Nothing, None) => self.set(known, b"true"),
             (Takes::Check, None) => {
@@ -205,11 +192,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a word of one dash and letters, the last perhaps with its value.
-    fn take_short(&mut self, word: &'a [u8]) -> Result<Step, Usage> {
+    fn take_short(&mut self, word: &'a [u8]) -> Result<Step> {
         let mut letters = word.strip_prefix(b"-").unwrap_or(word);
         while let Some((letter, joined)) = letters.split_first() {
             let Some(known) = KNOWN.iter().find(|known| known.short == Some(*letter)) else {
-                return Err(Usage(format!("there is no option {}", Quoted(word))));
+                return Err(Error::plain(format_args!("there is no option {}", Quoted(word))));
             };
             match known.takes {
                 Takes::Value => {
@@ -230,29 +217,29 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next word as the value of `known`.
-    fn next_value(&mut self, known: &Known) -> Result<&'a [u8], Usage> {
+    fn next_value(&mut self, known: &Known) -> Result<&'a [u8]> {
         let Some((value, after)) = self.rest.split_first() else {
-            return Err(Usage(format!("--{} needs a value", known.long)));
+            return Err(Error::plain(format_args!("--{} needs a value", known.long)));
         };
         self.rest = after;
         Ok(value.to_bytes())
     }
 
     /// Sets an option, or says which one did not like its value.
-    fn set(&mut self, known: &Known, value: &[u8]) -> Result<Step, Usage> {
+    fn set(&mut self, known: &Known, value: &[u8]) -> Result<Step> {
         if known.long == "bind" && !self.binds {
             self.binds = true;
             self.options.bind.clear();
         }
         options::set(&mut self.options, known.long, value)
             .map(|()| Step::Took)
-            .map_err(|why| Usage(format!("--{}: {why}", known.long)))
+            .map_err(|why| Error::plain(format_args!("--{}: {why}", known.long)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KNOWN, Options, Request, Takes, Usage, parse};
+    use super::{Error, KNOWN, Options, Request, Result, Takes, parse};
     use crate::types::{Level, Millis};
     use crate::words::options;
     use alloc::ffi::CString;
@@ -260,7 +247,7 @@ mod tests {
     use alloc::vec::Vec;
 
     /// Reads these words, which are separated by single spaces.
-    fn read(words: &[u8]) -> Result<Request, Usage> {
+    fn read(words: &[u8]) -> Result<Request> {
         let words: Vec<_> = words
             .split(|&byte| byte == b' ')
             .filter(|word| !word.is_empty())
@@ -361,7 +348,8 @@ mod tests {
     fn every_option_of_the_table_is_one_that_can_be_set() {
         for known in KNOWN {
             let result = options::set(&mut Options::default(), known.long, b"\0");
-            let exists = result != Err("there is no such option".to_string());
+            let unknown = |error: Error| error.to_string() == "there is no such option";
+            let exists = !result.is_err_and(unknown);
             let is_setting = matches!(known.takes, Takes::Value | Takes::Nothing);
             assert_eq!(exists, is_setting, "{}", known.long);
         }

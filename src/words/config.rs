@@ -7,16 +7,15 @@ use super::cli::{KNOWN, Takes};
 use super::options::{self, Options};
 use super::printable::Quoted;
 use super::yaml::{self, Shape, Visitor};
+use crate::error::{Error, Result};
 use alloc::ffi::CString;
-use alloc::format;
-use alloc::string::{String, ToString as _};
 
 /// Sets what `file` says in `options`.
 ///
 /// # Errors
 ///
 /// One line: `3:14: what is wrong there`.
-pub fn apply(file: &[u8], options: &mut Options) -> Result<(), String> {
+pub fn apply(file: &[u8], options: &mut Options) -> Result<()> {
     yaml::parse(file, &mut Settings { options, key: "" })
 }
 
@@ -30,34 +29,35 @@ struct Settings<'o> {
 const COMMAND: &str = "command";
 
 impl Visitor for Settings<'_> {
-    fn key(&mut self, key: &[u8]) -> Result<(), String> {
+    fn key(&mut self, key: &[u8]) -> Result<()> {
         let is_set = |takes| matches!(takes, Takes::Value | Takes::Nothing);
         let mut known = KNOWN.iter().filter(|known| is_set(known.takes)).map(|known| known.long);
         let found = known.find(|long| long.as_bytes() == key && *long != "config");
         self.key = match found {
             Some(long) => long,
             None if key == COMMAND.as_bytes() => COMMAND,
-            None => return Err(format!("there is no option {}", Quoted(key))),
+            None => return Err(Error::plain(format_args!("there is no option {}", Quoted(key)))),
         };
         Ok(())
     }
 
-    fn value(&mut self, text: &[u8], shape: Shape) -> Result<(), String> {
+    fn value(&mut self, text: &[u8], shape: Shape) -> Result<()> {
         let key = self.key;
-        if key == COMMAND && shape == Shape::Item {
-            let word = CString::new(text).map_err(|_| "a word contains a NUL".to_string())?;
-            self.options.command.push(word);
-            return Ok(());
-        }
         let why = match shape {
-            Shape::Alone if key == COMMAND => "has to be a list: the program and its words".into(),
-            Shape::Item if key != "bind" => "takes one value, not a list".into(),
-            Shape::Alone | Shape::Item => match options::set(self.options, key, text) {
-                Ok(()) => return Ok(()),
-                Err(why) => why,
-            },
+            Shape::Item if key == COMMAND => {
+                let word = CString::new(text);
+                let word = word.map_err(|_| Error::plain(format_args!("a word contains a NUL")))?;
+                self.options.command.push(word);
+                return Ok(());
+            }
+            Shape::Alone if key == COMMAND => "has to be a list: the program and its words",
+            Shape::Item if key != "bind" => "takes one value, not a list",
+            Shape::Alone | Shape::Item => {
+                return options::set(self.options, key, text)
+                    .map_err(|why| Error::plain(format_args!("{key}: {why}")));
+            }
         };
-        Err(format!("{key}: {why}"))
+        Err(Error::plain(format_args!("{key}: {why}")))
     }
 }
 
@@ -67,11 +67,12 @@ mod tests {
     use crate::types::{Level, Millis};
     use crate::words::options::Options;
     use alloc::ffi::CString;
-    use alloc::string::String;
+    use alloc::string::{String, ToString as _};
 
     fn read(file: &str) -> Result<Options, String> {
         let mut options = Options::default();
-        apply(file.as_bytes(), &mut options).map(|()| options)
+        let done = apply(file.as_bytes(), &mut options);
+        done.map(|()| options).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -13,11 +13,11 @@ pub struct Death(pub Exit);
 impl fmt::Display for Death {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Exit::Status(status) => write!(out, "exited with status {status}"),
+            Exit::Status(status) => write!(out, "exited with status {}", u32::from(status)),
             Exit::Signal { number, core } => {
                 match signal_name(number) {
                     Some(name) => write!(out, "killed by {name}")?,
-                    None => write!(out, "killed by signal {number}")?,
+                    None => write!(out, "killed by signal {}", u32::from(number))?,
                 }
                 out.write_str(if core { " (core dumped)" } else { "" })
             }

@@ -87,17 +87,13 @@ impl fmt::Display for Wrong {
 pub fn parse(file: &[u8]) -> Result<Vec<Pair>, Wrong> {
     let mut pairs = Vec::new();
     for (before, line) in file.split(|&byte| byte == b'\n').enumerate() {
-        match parse_line(line) {
-            Ok(Some(pair)) => pairs.push(pair),
-            Ok(None) => {}
-            Err(why) => return Err(Wrong { line: before + 1, why }),
-        }
+        parse_line(line, &mut pairs).map_err(|why| Wrong { line: before + 1, why })?;
     }
     Ok(pairs)
 }
 
-/// Reads one line; `None` if it is blank or a comment.
-fn parse_line(line: &[u8]) -> Result<Option<Pair>, Why> {
+/// Reads one line and adds its pair, unless it is blank or a comment.
+fn parse_line(line: &[u8], pairs: &mut Vec<Pair>) -> Result<(), Why> {
     if line.contains(&b'\r') {
         return Err(Why::CarriageReturn);
     }
@@ -106,13 +102,14 @@ fn parse_line(line: &[u8]) -> Result<Option<Pair>, Why> {
     }
     let line = trim(line);
     if line.is_empty() || line.starts_with(b"#") {
-        return Ok(None);
+        return Ok(());
     }
     let (key, value) = cut(line, b'=').ok_or(Why::NoEquals)?;
     if !is_key(key) {
         return Err(Why::Key);
     }
-    Ok(Some((key.to_vec(), parse_value(trim(value))?)))
+    pairs.push((key.to_vec(), parse_value(trim(value))?));
+    Ok(())
 }
 
 /// Takes spaces and tabs away at both ends.

@@ -148,7 +148,7 @@ fn put_character(line: &mut Line, c: char) -> bool {
         // JSON knows no \x1b; its \u001b has the same two digits at the end.
         _ if printable::is_control(c) => {
             let mut room = [0; 4];
-            let digits = printable::show(c, &mut room).trim_start_matches("\\x");
+            let digits = printable::show(c, &mut room).get(2..).unwrap_or_default();
             line.put("\\u00", digits.len() + CUT.len()) && line.put(digits, CUT.len())
         }
         _ => line.put(c.encode_utf8(&mut [0; 4]), CUT.len()),

@@ -94,12 +94,12 @@ impl fmt::Display for Shown<'_> {
                 out.write_str("]")?;
             }
         }
-        write!(out, ":{}", self.0.port())
+        write!(out, ":{}", u32::from(self.0.port()))
     }
 }
 
 fn write4(out: &mut fmt::Formatter<'_>, address: &Ipv4Addr) -> fmt::Result {
-    let [a, b, c, d] = address.octets();
+    let [a, b, c, d] = address.octets().map(u32::from);
     write!(out, "{a}.{b}.{c}.{d}")
 }
 

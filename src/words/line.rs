@@ -128,7 +128,7 @@ const fn level_name(level: Level) -> &'static str {
 }
 
 /// The number for a level that sd-daemon(3) gives it.
-const fn priority(level: Level) -> u8 {
+const fn priority(level: Level) -> u32 {
     match level {
         Level::Error => 3,
         Level::Warn => 4,
@@ -145,7 +145,7 @@ fn write_stamp(line: &mut Line, unix_secs: u64, millis: u16) -> fmt::Result {
     let (year, month, day) = civil(secs / 86_400);
     let (hour, minute, second) = (secs / 3_600 % 24, secs / 60 % 60, secs % 60);
     write!(line, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
-    write!(line, ".{:03}Z", millis.min(999))
+    write!(line, ".{:03}Z", u64::from(millis.min(999)))
 }
 
 /// The year, month and day that is `days` after 1970-01-01.

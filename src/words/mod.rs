@@ -54,7 +54,7 @@ mod tests {
         });
         let _ = address::Bind::parse(bytes).map(format);
         let _ = env_file::parse(bytes).map_err(format);
-        if let Err(why) = config::apply(bytes, &mut Options::default()) {
+        if let Err(why) = config::apply(bytes, &mut Options::default()).map_err(format) {
             assert!(!why.contains(char::is_control), "{why:?}");
         }
         let _ = notify::parse(bytes);

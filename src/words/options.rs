@@ -10,12 +10,11 @@
 use super::address::Bind;
 use super::printable::Quoted;
 use super::{decimal, seconds};
+use crate::error::{Error, Result};
 use crate::types::{Backoff, Level, Millis, Slot};
-use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// How a starting generation becomes ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +111,7 @@ impl Options {
 ///
 /// One clause that shows the value and says what is wrong with it, or that
 /// there is no such option; nothing is set then.
-pub fn set(options: &mut Options, key: &str, value: &[u8]) -> Result<(), String> {
+pub fn set(options: &mut Options, key: &str, value: &[u8]) -> Result<()> {
     match key {
         "count" => options.count = Some(parse_count(value)?),
         "bind" => options.bind.push(parse_bind(value)?),
@@ -130,71 +129,78 @@ pub fn set(options: &mut Options, key: &str, value: &[u8]) -> Result<(), String>
         "event-fd" => options.event_fd = Some(parse_fd(value)?),
         "quiet" => set_verbosity(options, value, Level::Warn)?,
         "verbose" => set_verbosity(options, value, Level::Debug)?,
-        _ => return Err("there is no such option".to_owned()),
+        _ => return Err(Error::plain(format_args!("there is no such option"))),
     }
     Ok(())
 }
 
 /// Sets the verbosity to `level`, or back to the default if it was that.
-fn set_verbosity(options: &mut Options, value: &[u8], level: Level) -> Result<(), String> {
+fn set_verbosity(options: &mut Options, value: &[u8], level: Level) -> Result<()> {
     match value {
         b"true" => options.verbosity = level,
         b"false" if options.verbosity == level => options.verbosity = Level::Info,
         b"false" => {}
-        _ => return Err(format!("{} is neither true nor false", Quoted(value))),
+        _ => return Err(wrong(value, format_args!("is neither true nor false"))),
     }
     Ok(())
 }
 
-fn parse_number(value: &[u8], most: u32) -> Result<u32, String> {
-    decimal::parse(value, most)
-        .ok_or_else(|| format!("{} is not a number from 0 to {most}", Quoted(value)))
+/// An objection to `value`.
+fn wrong(value: &[u8], what: fmt::Arguments<'_>) -> Error {
+    Error::plain(format_args!("{} {what}", Quoted(value)))
 }
 
-fn parse_fd(value: &[u8]) -> Result<i32, String> {
+fn parse_number(value: &[u8], most: u32) -> Result<u32> {
+    decimal::parse(value, most)
+        .ok_or_else(|| wrong(value, format_args!("is not a number from 0 to {most}")))
+}
+
+fn parse_fd(value: &[u8]) -> Result<i32> {
     parse_number(value, i32::MAX.unsigned_abs()).map(u32::cast_signed)
 }
 
-fn parse_count(value: &[u8]) -> Result<u16, String> {
-    decimal::parse(value, u32::from(Slot::LAST))
+fn parse_count(value: &[u8]) -> Result<u16> {
+    const LAST: u32 = Slot::LAST as u32;
+    decimal::parse(value, LAST)
         .and_then(|count| u16::try_from(count).ok())
         .filter(|&count| count > 0)
-        .ok_or_else(|| format!("{} is not a number from 1 to {}", Quoted(value), Slot::LAST))
+        .ok_or_else(|| wrong(value, format_args!("is not a number from 1 to {LAST}")))
 }
 
-fn parse_secs(value: &[u8]) -> Result<Millis, String> {
+fn parse_secs(value: &[u8]) -> Result<Millis> {
     seconds::parse(value)
-        .ok_or_else(|| format!("{} is not a number of seconds up to 1000000000", Quoted(value)))
+        .ok_or_else(|| wrong(value, format_args!("is not a number of seconds up to 1000000000")))
 }
 
-fn parse_ready(value: &[u8]) -> Result<Ready, String> {
+fn parse_ready(value: &[u8]) -> Result<Ready> {
     if value == b"notify" {
         return Ok(Ready::Notify);
     }
     seconds::parse(value).map(Ready::After).ok_or_else(|| {
-        format!("{} is neither notify nor a number of seconds up to 1000000000", Quoted(value))
+        wrong(value, format_args!("is neither notify nor a number of seconds up to 1000000000"))
     })
 }
 
-fn parse_bind(value: &[u8]) -> Result<Bind, String> {
-    Bind::parse(value).map_err(|wrong| format!("{}: {wrong}", Quoted(value)))
+fn parse_bind(value: &[u8]) -> Result<Bind> {
+    Bind::parse(value)
+        .map_err(|wrong| Error::plain(format_args!("{}: {}", Quoted(value), wrong.words())))
 }
 
-fn parse_path(value: &[u8]) -> Result<CString, String> {
+fn parse_path(value: &[u8]) -> Result<CString> {
     match CString::new(value) {
         Ok(path) if !path.is_empty() => Ok(path),
-        Ok(_) | Err(_) => Err(format!("{} is not a path", Quoted(value))),
+        Ok(_) | Err(_) => Err(wrong(value, format_args!("is not a path"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, Ready, set};
+    use super::{Options, Ready, Result, set};
     use crate::types::{Level, Millis, Slot};
-    use alloc::string::{String, ToString};
+    use alloc::string::ToString;
 
     /// The options after these were set, or the first objection.
-    fn after(settings: &[(&str, &str)]) -> Result<Options, String> {
+    fn after(settings: &[(&str, &str)]) -> Result<Options> {
         let mut options = Options::default();
         for (key, value) in settings {
             set(&mut options, key, value.as_bytes())?;
@@ -280,7 +286,7 @@ mod tests {
             ("quiet", "yes", "'yes' is neither true nor false"),
             ("exec", "true", "there is no such option"),
         ] {
-            assert_eq!(after(&[(key, value)]), Err(why.to_string()));
+            assert_eq!(after(&[(key, value)]).expect_err(key).to_string(), why);
         }
     }
 }

@@ -52,15 +52,14 @@ pub struct Seconds(pub Millis);
 impl fmt::Display for Seconds {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Millis(ms)) = *self;
-        let (secs, rest) = (ms / 1_000, ms % 1_000);
-        if rest == 0 {
-            write!(out, "{secs}")
-        } else if rest % 100 == 0 {
-            write!(out, "{secs}.{}", rest / 100)
-        } else if rest % 10 == 0 {
-            write!(out, "{secs}.{:02}", rest / 10)
-        } else {
-            write!(out, "{secs}.{rest:03}")
+        let (secs, mut rest) = (ms / 1_000, ms % 1_000);
+        let mut digits = 3;
+        while digits > 0 && rest % 10 == 0 {
+            (rest, digits) = (rest / 10, digits - 1);
+        }
+        match digits {
+            0 => write!(out, "{secs}"),
+            1.. => write!(out, "{secs}.{rest:0digits$}"),
         }
     }
 }

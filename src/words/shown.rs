@@ -4,9 +4,11 @@
 //! in quotes, so that no parser takes them for anything else.
 
 use super::options::{Options, Ready};
+use super::printable;
 use super::seconds::Seconds;
+use crate::text;
 use crate::types::Level;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use core::fmt::{self, Display, Write as _};
 
 /// A word in double quotes, with the escapes that `yaml` takes. Bytes that are
@@ -16,7 +18,7 @@ struct Word<'a>(&'a [u8]);
 impl Display for Word<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_char('"')?;
-        for letter in String::from_utf8_lossy(self.0).chars() {
+        for letter in printable::lossy(self.0).chars() {
             match letter {
                 '"' | '\\' => write!(out, "\\{letter}")?,
                 '\0'..' ' | '\x7f' => write!(out, "\\x{:02x}", u32::from(letter))?,
@@ -42,7 +44,7 @@ pub fn show(options: &Options) -> String {
         line("bind:", &"");
     }
     for bind in &options.bind {
-        line("  -", &Word(bind.to_string().as_bytes()));
+        line("  -", &Word(text::compose(format_args!("{bind}")).as_bytes()));
     }
     for (key, path) in [("chdir:", &options.chdir), ("env-file:", &options.env_file)] {
         if let Some(path) = path {
@@ -60,14 +62,13 @@ pub fn show(options: &Options) -> String {
     ] {
         line(key, &Seconds(span));
     }
-    for (key, span, default) in [
-        ("timeout:", options.timeout, options.timeout()),
-        ("delay:", options.delay, options.delay()),
-        ("max-delay:", options.max_delay, options.max_delay()),
+    for (key, comment, span, default) in [
+        ("timeout:", "# timeout:", options.timeout, options.timeout()),
+        ("delay:", "# delay:", options.delay, options.delay()),
+        ("max-delay:", "# max-delay:", options.max_delay, options.max_delay()),
     ] {
         // Set or not: the application may have a default of its own.
-        let key = if span.is_some() { key.to_string() } else { ["# ", key].concat() };
-        line(&key, &Seconds(default));
+        line(if span.is_some() { key } else { comment }, &Seconds(default));
     }
     line("give-up:", &options.give_up);
     if let Some(number) = options.event_fd {

@@ -16,17 +16,17 @@
 
 mod scalar;
 
-use alloc::format;
-use alloc::string::String;
+use crate::error::{Error, Result};
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 /// Who is told what stands in a file, in its order. What it objects to is an
 /// error at that place.
 pub trait Visitor {
     /// A key, which was not there before.
-    fn key(&mut self, key: &[u8]) -> Result<(), String>;
+    fn key(&mut self, key: &[u8]) -> Result<()>;
     /// The scalar behind the last key, or an item of the list below it.
-    fn value(&mut self, text: &[u8], shape: Shape) -> Result<(), String>;
+    fn value(&mut self, text: &[u8], shape: Shape) -> Result<()>;
 }
 
 /// How a scalar stands under its key.
@@ -51,10 +51,11 @@ impl<'a> Line<'a> {
     /// Columns are counted from 1, in characters.
     #[cold]
     #[inline(never)]
-    fn wrong(self, offset: usize, why: &str) -> String {
+    fn wrong(self, offset: usize, why: &dyn Display) -> Error {
         let before = self.text.iter().take(offset);
         let column = before.filter(|&&byte| byte & 0xc0 != 0x80).count() + 1;
-        format!("{}:{column}: {why}", self.number)
+        let (line, column) = (self.number as u64, column as u64);
+        Error::plain(format_args!("{line}:{column}: {why}"))
     }
 
     /// What stands from `offset` on.
@@ -91,7 +92,7 @@ struct Reader<'a, 'v> {
 /// # Errors
 ///
 /// The first thing that is wrong, and where: `3:14: a value is missing`.
-pub fn parse(file: &[u8], visitor: &mut dyn Visitor) -> Result<(), String> {
+pub fn parse(file: &[u8], visitor: &mut dyn Visitor) -> Result<()> {
     let mut reader = Reader { visitor, keys: Vec::new(), next: Next::Key };
     for (before, text) in file.split(|&byte| byte == b'\n').enumerate() {
         reader.take(Line { number: before + 1, text })?;
@@ -100,13 +101,13 @@ pub fn parse(file: &[u8], visitor: &mut dyn Visitor) -> Result<(), String> {
 }
 
 impl<'a> Reader<'a, '_> {
-    fn take(&mut self, line: Line<'a>) -> Result<(), String> {
+    fn take(&mut self, line: Line<'a>) -> Result<()> {
         check_text(line)?;
         let at = line.skip(0);
         match line.rest(at) {
             [] | [b'#', ..] => Ok(()),
             [b'-'] | [b'-', b' ', ..] => self.take_item(line, at),
-            _ if at > 0 => Err(line.wrong(at, "this line is indented, and no item of a list")),
+            _ if at > 0 => Err(line.wrong(at, &"this line is indented, and no item of a list")),
             _ => {
                 self.check_filled()?;
                 self.take_key(line)
@@ -115,11 +116,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Takes a line that begins with `- ` at `at`.
-    fn take_item(&mut self, line: Line<'a>, at: usize) -> Result<(), String> {
+    fn take_item(&mut self, line: Line<'a>, at: usize) -> Result<()> {
         match self.next {
-            Next::Key => return Err(line.wrong(at, "an item has to stand below the key of a list")),
+            Next::Key => {
+                return Err(line.wrong(at, &"an item has to stand below the key of a list"));
+            }
             Next::More(indent) if indent != at => {
-                return Err(line.wrong(at, "the items of a list have to be indented alike"));
+                return Err(line.wrong(at, &"the items of a list have to be indented alike"));
             }
             Next::First(_) | Next::More(_) => {}
         }
@@ -127,20 +130,20 @@ impl<'a> Reader<'a, '_> {
         if self.take_value(line, at + 1, Shape::Item)? {
             return Ok(());
         }
-        Err(line.wrong(at, "a value is missing"))
+        Err(line.wrong(at, &"a value is missing"))
     }
 
     /// Takes a line that begins with a key.
-    fn take_key(&mut self, line: Line<'a>) -> Result<(), String> {
+    fn take_key(&mut self, line: Line<'a>) -> Result<()> {
         let is_key = |&&byte: &&u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         let length = line.text.iter().take_while(is_key).count();
         let (key, after) = line.text.split_at(length);
         if key.is_empty() || !matches!(after, [b':'] | [b':', b' ', ..]) {
             let why = "a line is 'key: value', 'key:' before a list, '- item' or '# comment'";
-            return Err(line.wrong(0, why));
+            return Err(line.wrong(0, &why));
         }
         if self.keys.contains(&key) {
-            return Err(line.wrong(0, "this key stands here for the second time"));
+            return Err(line.wrong(0, &"this key stands here for the second time"));
         }
         self.keys.push(key);
         self.visitor.key(key).map_err(|why| line.wrong(0, &why))?;
@@ -150,7 +153,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Takes the scalar behind `at`, if there is one.
-    fn take_value(&mut self, line: Line<'a>, at: usize, shape: Shape) -> Result<bool, String> {
+    fn take_value(&mut self, line: Line<'a>, at: usize, shape: Shape) -> Result<bool> {
         let at = line.skip(at);
         let mut text = Vec::new();
         if !scalar::read(line, at, &mut text)? {
@@ -161,22 +164,22 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Refuses a key below which no list has come.
-    fn check_filled(&self) -> Result<(), String> {
+    fn check_filled(&self) -> Result<()> {
         match self.next {
-            Next::First(number) => Err(Line { number, text: b"" }.wrong(0, "a value is missing")),
+            Next::First(number) => Err(Line { number, text: b"" }.wrong(0, &"a value is missing")),
             Next::Key | Next::More(_) => Ok(()),
         }
     }
 }
 
 /// Refuses what is no text, and what YAML does not take in one.
-fn check_text(line: Line<'_>) -> Result<(), String> {
+fn check_text(line: Line<'_>) -> Result<()> {
     let valid = line.text.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     if let Some((at, _)) = valid.char_indices().find(|(_, letter)| !is_printable(*letter)) {
-        return Err(line.wrong(at, "a tab or another control character, which YAML does not take"));
+        return Err(line.wrong(at, &"a tab or another control character, which YAML does not take"));
     }
     if valid.len() < line.text.len() {
-        return Err(line.wrong(valid.len(), "this is not UTF-8"));
+        return Err(line.wrong(valid.len(), &"this is not UTF-8"));
     }
     Ok(())
 }
@@ -192,32 +195,33 @@ const fn is_printable(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Shape, Visitor, parse};
-    use alloc::string::String;
+    use crate::error::{Error, Result};
+    use alloc::string::{String, ToString as _};
 
     /// Notes everything: `key=value` and `key[item][item]`.
     #[derive(Default)]
     struct Notes(String);
 
     impl Visitor for Notes {
-        fn key(&mut self, key: &[u8]) -> Result<(), String> {
+        fn key(&mut self, key: &[u8]) -> Result<()> {
             self.0 += " ";
             self.0 += &String::from_utf8_lossy(key);
-            if key == b"bad" { Err("a bad key".into()) } else { Ok(()) }
+            if key == b"bad" { Err(Error::plain(format_args!("a bad key"))) } else { Ok(()) }
         }
 
-        fn value(&mut self, text: &[u8], shape: Shape) -> Result<(), String> {
+        fn value(&mut self, text: &[u8], shape: Shape) -> Result<()> {
             let text = String::from_utf8_lossy(text);
             self.0 += &match shape {
                 Shape::Alone => alloc::format!("={text}"),
                 Shape::Item => alloc::format!("[{text}]"),
             };
-            if text == "bad" { Err("a bad value".into()) } else { Ok(()) }
+            if text == "bad" { Err(Error::plain(format_args!("a bad value"))) } else { Ok(()) }
         }
     }
 
-    fn read(file: &[u8]) -> Result<String, String> {
+    fn read(file: &[u8]) -> core::result::Result<String, String> {
         let mut notes = Notes::default();
-        parse(file, &mut notes).map(|()| notes.0)
+        parse(file, &mut notes).map(|()| notes.0).map_err(|error| error.to_string())
     }
 
     #[test]

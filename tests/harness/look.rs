@@ -1,7 +1,13 @@
 //! What /proc says of a process. proc(5)
 
-use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use super::PATIENCE;
+
+/// How soon to look again at what tells nobody that it has changed.
+const PACE: Duration = Duration::from_millis(1);
 
 fn file(pid: u32, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
@@ -17,39 +23,105 @@ pub fn name(pid: u32) -> String {
     text(pid, "comm").unwrap_or_default().trim_end().to_string()
 }
 
-/// Everything behind the name in /proc/PID/stat: state, parent, group …
-fn stat(pid: u32) -> Option<Vec<String>> {
+/// One process at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its number.
+    pub pid: u32,
+    /// The name that ps(1) shows.
+    pub name: String,
+    /// `R`, `S`, `T`, `Z` …
+    pub state: char,
+    /// Its parent.
+    pub parent: u32,
+    /// Its process group.
+    pub group: u32,
+    /// When it began, which tells it from the next one of that number.
+    pub born: u64,
+}
+
+impl Row {
+    /// Whether it is there and not a zombie.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// The line of /proc/PID/stat; `None` when the process is gone.
+pub fn row(pid: u32) -> Option<Row> {
     let stat = text(pid, "stat")?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.split_whitespace().map(str::to_string).collect())
+    // The name may hold spaces and brackets.
+    let (before, rest) = stat.rsplit_once(')')?;
+    let words: Vec<_> = rest.split_whitespace().collect();
+    Some(Row {
+        pid,
+        name: before.split_once('(')?.1.to_string(),
+        state: words.first()?.chars().next()?,
+        parent: words.get(1)?.parse().ok()?,
+        group: words.get(2)?.parse().ok()?,
+        born: words.get(19)?.parse().ok()?,
+    })
+}
+
+/// Every process there is, in no order.
+pub fn everybody() -> Vec<Row> {
+    let all = fs::read_dir("/proc").expect("/proc is mounted");
+    all.filter_map(|entry| row(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// `R`, `S`, `T`, `Z` …; `None` when the process is gone.
 pub fn state(pid: u32) -> Option<char> {
-    stat(pid)?.first()?.chars().next()
+    row(pid).map(|row| row.state)
 }
 
 /// Whether the process is there and not a zombie.
 pub fn is_alive(pid: u32) -> bool {
-    state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    row(pid).is_some_and(|row| row.is_alive())
 }
 
 /// The children of a process, zombies included, in no order.
 pub fn children(pid: u32) -> Vec<u32> {
-    let all = fs::read_dir("/proc").expect("/proc is mounted");
-    let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|child| stat(*child).is_some_and(|stat| stat[1] == pid.to_string())).collect()
+    everybody().iter().filter(|row| row.parent == pid).map(|row| row.pid).collect()
+}
+
+/// Whoever of `all` is below a process, zombies included.
+pub fn below(all: &[Row], pid: u32) -> Vec<Row> {
+    let (mut found, mut next) = (Vec::<Row>::new(), vec![pid]);
+    while let Some(parent) = next.pop() {
+        let children = all.iter().filter(|row| row.parent == parent);
+        next.extend(children.clone().map(|row| row.pid));
+        found.extend(children.cloned());
+    }
+    found
 }
 
 /// Everybody below a process, zombies included.
 pub fn descendants(pid: u32) -> Vec<u32> {
-    let mut found = children(pid);
-    let mut next = 0;
-    while next < found.len() {
-        found.extend(children(found[next]));
-        next += 1;
+    below(&everybody(), pid).iter().map(|row| row.pid).collect()
+}
+
+/// Whoever was given this entry of the environment, as far as it may be seen.
+pub fn marked(entry: &str) -> Vec<u32> {
+    let is_marked = |pid: u32| {
+        let all = fs::read(file(pid, "environ")).unwrap_or_default();
+        all.split(|byte| *byte == 0).any(|one| one == entry.as_bytes())
+    };
+    everybody().iter().map(|row| row.pid).filter(|pid| is_marked(*pid)).collect()
+}
+
+/// Looks until it `is_so`; says whether it ever was.
+///
+/// Only for what the kernel tells nobody but the parent: that a process has
+/// stopped, or ended. Whatever is told in any other way is to be waited for.
+pub fn until(mut is_so: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        if deadline < Instant::now() {
+            return false;
+        }
+        thread::park_timeout(PACE);
     }
-    found
+    true
 }
 
 /// The descriptors of a process, each with what it is: `3 socket:[4711]`.
@@ -74,4 +146,9 @@ pub fn status(pid: u32, key: &str) -> String {
     let status = text(pid, "status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{key}:")));
     line.unwrap_or_default().trim().to_string()
+}
+
+/// The files that a process has mapped into its memory.
+pub fn maps(pid: u32) -> String {
+    text(pid, "maps").unwrap_or_default()
 }

@@ -13,16 +13,20 @@
 //! * `place`: a directory of the test's own, and the programs in it.
 //! * `client`: who connects.
 //! * `look`: what /proc says.
+//! * `pipe`: a pipe that is full.
 //! * `strace`: what they asked the kernel for.
+//! * `watch`: what /proc has said meanwhile.
 
 pub mod client;
 pub mod event;
 pub mod look;
 pub mod panzer;
+pub mod pipe;
 pub mod place;
 pub mod setup;
 pub mod strace;
 pub mod told;
+pub mod watch;
 
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};

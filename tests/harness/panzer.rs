@@ -8,7 +8,6 @@
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use panzer::Pid;
@@ -18,8 +17,6 @@ use super::event::Event;
 use super::told::Told;
 use super::{PATIENCE, alone, look};
 
-/// How soon to look again at what tells nobody that it has changed.
-const PACE: Duration = Duration::from_millis(10);
 /// Main may leave a question for its status unanswered, but not after this.
 const AGAIN: Duration = Duration::from_millis(150);
 
@@ -28,6 +25,8 @@ pub struct Panzer {
     child: Child,
     events: Told<Event>,
     log: Told<String>,
+    /// What everybody of it has in his environment.
+    mark: String,
 }
 
 /// How it ended: a status, or a signal's number.
@@ -52,14 +51,12 @@ pub fn send(pid: u32, signal: Signal) {
 }
 
 /// Stops a process with a signal that Panzer itself never sends, and waits
-/// until it has stopped: until then it may take one more connection.
+/// until it has stopped: until then it may take one more connection. One that
+/// is traced stops for its tracer.
 pub fn stop_process(pid: u32) {
     send_other(pid, "STOP");
-    let deadline = Instant::now() + PATIENCE;
-    while !matches!(look::state(pid), Some('T' | 'Z')) {
-        assert!(Instant::now() < deadline, "{pid} does not stop");
-        thread::yield_now();
-    }
+    let stops = look::until(|| matches!(look::state(pid), Some('T' | 't' | 'Z')));
+    assert!(stops, "{pid} does not stop");
 }
 
 /// Lets a stopped process go on.
@@ -75,8 +72,8 @@ fn send_other(pid: u32, name: &str) {
 
 impl Panzer {
     /// Takes charge of a process with these two streams.
-    pub fn new(child: Child, events: Told<Event>, log: Told<String>) -> Self {
-        Self { child, events, log }
+    pub fn new(child: Child, events: Told<Event>, log: Told<String>, mark: String) -> Self {
+        Self { child, events, log, mark }
     }
 
     /// Main's pid.
@@ -138,35 +135,38 @@ impl Panzer {
     /// Waits until main has answered a question for its status: everything
     /// that came to it before is dealt with.
     pub fn settle(&mut self) {
+        self.settle_at(self.pid());
+    }
+
+    /// The same when main is not the process that was started.
+    pub fn settle_at(&mut self, main: u32) {
         self.log.pass();
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.signal(Signal::Ttin);
-            let asked = Instant::now();
-            while asked.elapsed() < AGAIN {
-                let heard = self.log.hear(AGAIN.saturating_sub(asked.elapsed()));
-                let mut lines = self.log.all().iter().rev();
-                if heard.is_ok()
-                    && lines.next().is_some_and(|line| line.contains(": status: panzer "))
-                {
-                    return self.log.pass();
-                }
+        let is_answer = |line: &String| line.contains(": status: panzer ");
+        while deadline > Instant::now() {
+            send(main, Signal::Ttin);
+            if self.log.find_within(AGAIN, is_answer).is_ok() {
+                return self.log.pass();
             }
-            if deadline < Instant::now() {
-                self.fail("main answers no question for its status");
-            }
+        }
+        self.fail("main answers no question for its status");
+    }
+
+    /// Waits for what nobody is told of, not even main.
+    pub fn eventually(&mut self, what: &str, is_so: impl FnMut() -> bool) {
+        if !look::until(is_so) {
+            self.fail(&format!("it never came that {what}"));
         }
     }
 
-    /// Waits for what tells nobody that it has happened.
-    pub fn eventually(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+    /// Looks again at what `main` tells nobody each time that it has come round.
+    pub fn eventually_at(&mut self, main: u32, what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_so() {
             if deadline < Instant::now() {
                 self.fail(&format!("it never came that {what}"));
             }
-            // Whatever is heard meanwhile is a reason to look again.
-            let _ = self.events.hear(PACE);
+            self.settle_at(main);
         }
     }
 
@@ -235,18 +235,24 @@ impl Panzer {
     }
 }
 
-/// Whoever is not ended by its test is ended now, with everybody below it.
+/// Whoever is not ended by its test is ended now, with everybody below it, and
+/// with whom it has left behind.
 impl Drop for Panzer {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(None)) {
+        let is_over = self.log.is_over();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // A stopped main reaps nobody, so that every number stays whose it is.
+            stop_process(self.pid());
+            let below = look::descendants(self.pid());
+            for pid in below.into_iter().chain([self.pid()]) {
+                send(pid, Signal::Kill);
+            }
+            let _ = self.child.wait();
+        } else if is_over {
             return;
         }
-        // A stopped main reaps nobody, so that every number stays whose it is.
-        stop_process(self.pid());
-        let below = look::descendants(self.pid());
-        for pid in below.into_iter().chain([self.pid()]) {
+        for pid in look::marked(&self.mark) {
             send(pid, Signal::Kill);
         }
-        let _ = self.child.wait();
     }
 }

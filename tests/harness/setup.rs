@@ -3,13 +3,19 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::alone;
 use super::event::Event;
 use super::panzer::Panzer;
 use super::place::panzer;
 use super::strace::Trace;
-use super::told::Told;
+use super::told::{self, Told};
+
+/// The variable by which those are known that were started together.
+const MARK: &str = "STARTED_BY_TEST";
+/// How many were started, so that each has a mark of its own.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// The options, the command and the surroundings of a panzer to be started.
 ///
@@ -95,7 +101,9 @@ impl Setup {
         let mut command = Command::new("sh");
         command.arg("-c").arg(become_it).args(self.before).arg(panzer());
         command.arg("--event-fd=3").args(self.options).arg("--").args(self.command);
-        command.envs(self.variables).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mark = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        command.envs(self.variables).env(MARK, &mark);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let is_heard = self.stderr.is_none();
         command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
         if let Some(directory) = self.directory {
@@ -108,10 +116,10 @@ impl Setup {
         // The command holds our copy of what was given as stderr.
         drop(command);
         let events = child.stdout.take().expect("it was asked for");
-        let log = match child.stderr.take() {
-            Some(log) if is_heard => Told::read(log, |line| line),
-            Some(_) | None => Told::silent(),
+        let (events, log) = match child.stderr.take() {
+            Some(log) if is_heard => told::read(events, Event::parse, log),
+            Some(_) | None => (Told::read(events, Event::parse), Told::silent()),
         };
-        Panzer::new(child, Told::read(events, Event::parse), log)
+        Panzer::new(child, events, log, format!("{MARK}={mark}"))
     }
 }

@@ -7,7 +7,7 @@ use panzer::sys::Signal;
 use crate::harness::client::{Held, ask, is_refused};
 use crate::harness::look;
 use crate::harness::panzer::{End, Panzer, send};
-use crate::harness::place::example;
+use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
 
 const SIGKILL: End = End::Signal(9);
@@ -50,17 +50,19 @@ fn many_workers_killed_at_once_are_all_replaced_and_each_is_one_line() {
     for _ in &workers {
         panzer.expect_line("killed by SIGKILL");
     }
-    panzer.eventually("all are replaced", || {
-        let now = look::children(monitor);
-        now.len() == 50 && now.iter().all(|pid| !workers.contains(pid))
-    });
+    // The events of it may be dropped, the lines of the workers themselves are not.
+    while panzer.count_lines("run in worker ") < 2 * workers.len() {
+        panzer.expect_line("run in worker ");
+    }
+    let now = panzer.workers(monitor);
+    assert!(now.len() == 50 && now.iter().all(|pid| !workers.contains(pid)), "{now:?}");
     assert_eq!(panzer.count_lines("killed by SIGKILL"), 50);
     panzer.stop();
 }
 
 #[test]
 fn when_the_monitor_is_killed_its_workers_drain_and_a_new_generation_comes() {
-    let (mut panzer, address, monitor) = holding(&[]);
+    let (mut panzer, address, monitor) = holding(&["-v"]);
     let (held, _) = Held::hold(address).expect("it serves");
     let workers = panzer.workers(monitor);
     send(monitor, Signal::Kill);
@@ -69,8 +71,8 @@ fn when_the_monitor_is_killed_its_workers_drain_and_a_new_generation_comes() {
     held.finish().expect("it is finished all the same");
     let (other, _) = Held::hold(address).expect("the port was never closed");
     other.finish().expect("it serves");
-    let mut gone = |pid: &u32| !look::is_alive(*pid);
-    panzer.eventually("the old workers are gone", || workers.iter().all(&mut gone));
+    panzer.expect_line("nobody of generation 1 is left");
+    assert!(!workers.iter().any(|worker| look::is_alive(*worker)));
     panzer.stop();
 }
 
@@ -159,4 +161,63 @@ fn term_to_the_whole_tree_at_once_is_graceful_and_no_refill_outlives_it() {
     held.finish().expect("it is finished");
     assert_eq!(panzer.end(), End::Status(0));
     assert_eq!(panzer.count("started"), 1);
+}
+
+/// One worker of two dies after this, while the other one has work in hand:
+/// nobody takes its place.
+fn is_not_replaced_after(ask: impl Fn(&mut Panzer)) {
+    let (mut panzer, address, _) = holding(&["--delay=0"]);
+    let (lost, one) = Held::hold(address).expect("it serves");
+    let (held, other) = Held::hold(address).expect("it serves");
+    assert_ne!(one.pid, other.pid);
+    ask(&mut panzer);
+    // Main has told the monitor when it has answered.
+    panzer.settle();
+    send(one.pid, Signal::Kill);
+    panzer.expect_line(&format!("({}) of generation 1 killed by SIGKILL", one.pid));
+    assert!(lost.ends_without_a_word());
+    panzer.settle();
+    held.finish().expect("it is finished");
+    panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
+    assert_eq!(panzer.count("respawn"), 0);
+    let started = panzer.count("started");
+    panzer.signal(Signal::Term);
+    assert_eq!(panzer.end(), End::Status(0));
+    assert_eq!(panzer.count_lines("run in worker"), 2 * started);
+}
+
+/// RATIONALE 2.8
+#[test]
+fn a_worker_that_dies_while_its_generation_drains_is_not_replaced() {
+    is_not_replaced_after(|panzer| {
+        panzer.reload(2);
+        panzer.expect("draining", 1);
+    });
+}
+
+/// RATIONALE 2.8
+#[test]
+fn a_worker_that_dies_in_the_stop_is_not_replaced() {
+    is_not_replaced_after(|panzer| {
+        panzer.signal(Signal::Term);
+        panzer.expect_event("stopping", |event| event.name == "stopping");
+    });
+}
+
+/// RATIONALE 1.23
+#[test]
+fn repairs_of_a_monitor_wait_longer_and_longer_and_never_too_short() {
+    let place = Place::new();
+    let app = place.script("app", "kill -s VTALRM $PPID; exit 1");
+    let options = ["--delay=0.1", "--max-delay=0.2"];
+    let mut panzer = Setup::new(&app, &[]).options(&options).start();
+    let mut died = panzer.expect("died", 1).at;
+    // The first repair is at once; then 100 ms, and then 200 at most, each by
+    // up to a quarter less.
+    for (generation, least) in (2..).zip([0, 75, 150, 150]) {
+        let started = panzer.expect("started", generation).at;
+        assert!(started >= died + least, "generation {generation}: {:?}", panzer.events());
+        died = panzer.expect("died", generation).at;
+    }
+    panzer.stop();
 }

@@ -44,6 +44,7 @@ impl Report {
     }
 }
 
+/// RATIONALE 6.1
 #[test]
 fn a_monitor_has_its_standard_descriptors_the_sockets_the_board_and_the_lifeline() {
     let setup = Setup::new(&example("witness"), &["report=monitor", "run=idle"]);
@@ -65,6 +66,7 @@ fn a_monitor_has_its_standard_descriptors_the_sockets_the_board_and_the_lifeline
     panzer.stop();
 }
 
+/// RATIONALE 6.2
 #[test]
 fn only_what_the_operator_has_set_is_handed_down() {
     let setup = Setup::new(&example("witness"), &["report=monitor", "run=idle"]);
@@ -80,6 +82,7 @@ fn only_what_the_operator_has_set_is_handed_down() {
     panzer.stop();
 }
 
+/// RATIONALE 1.40
 #[test]
 fn a_later_generation_is_given_the_sockets_that_the_first_has_stored() {
     let words = ["report=monitor", "listen=web=127.0.0.1:0", "run=idle"];
@@ -93,6 +96,7 @@ fn a_later_generation_is_given_the_sockets_that_the_first_has_stored() {
     assert_eq!(panzer.count_lines("LISTEN_FDNAMES=web"), 1);
 }
 
+/// RATIONALE 4.5, 4.7
 #[test]
 fn a_workers_child_has_nothing_of_ours() {
     let words = ["listen=127.0.0.1:0", "run=child"];
@@ -110,6 +114,7 @@ fn a_workers_child_has_nothing_of_ours() {
     panzer.stop();
 }
 
+/// RATIONALE 1.11
 #[test]
 fn the_environment_file_is_read_anew_at_every_start() {
     let place = Place::new();
@@ -130,6 +135,7 @@ fn the_environment_file_is_read_anew_at_every_start() {
     panzer.stop();
 }
 
+/// RATIONALE 6.1
 #[test]
 fn an_application_finds_an_empty_mask_and_the_dispositions_main_was_started_with() {
     // A script, because a Rust program ignores SIGPIPE from its start on, and a
@@ -151,6 +157,7 @@ fn an_application_finds_an_empty_mask_and_the_dispositions_main_was_started_with
     panzer.stop();
 }
 
+/// RATIONALE 3.1
 #[test]
 fn a_workers_child_finds_an_empty_mask_and_the_same_dispositions() {
     let words = ["report=monitor", "run=child"];
@@ -163,6 +170,7 @@ fn a_workers_child_finds_an_empty_mask_and_the_same_dispositions() {
     panzer.stop();
 }
 
+/// RATIONALE 1.11
 #[test]
 fn an_environment_file_that_is_a_pipe_fails_the_reload_and_never_holds_main_up() {
     let place = Place::new();

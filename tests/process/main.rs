@@ -2,33 +2,67 @@
 //!
 //! * `start`: the first start, and when there is none.
 //! * `ready`: who may say that a generation is ready, and how.
-//! * `reload`: a new generation takes over, or nothing has happened.
+//! * `reload`: a new generation takes over.
+//! * `broken`: a new version is a bad one, and nothing has happened.
+//! * `reuse`: the numbers of processes that are gone.
 //! * `signals`: in numbers, and in bad moments.
 //! * `stop`: how it ends.
+//! * `moments`: how it ends from whatever it is doing.
+//! * `frozen`: when somebody cannot be ended.
 //! * `deaths`: workers, monitors and main are killed.
+//! * `orphans`: nobody outlives whoever he works for.
+//! * `forks`: what happens between a fork and what follows.
+//! * `claims`: what is said and handed over on a notify socket.
+//! * `clock`: clocks that jump, and pauses in which nobody can run.
 //! * `pool`: what the workers of one monitor do.
 //! * `sockets`: which sockets are open, and for how long.
 //! * `config`: the configuration file.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
+//! * `connections`: every way in which accept4(2) can disappoint.
+//! * `several`: a worker with several listeners.
+//! * `handover`: what one generation leaves to the next.
+//! * `serving`: a server whose next version may be a bad one.
+//! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
+//! * `failing`: what a process is made with fails.
+//! * `first`: main as process 1.
 //! * `growth`: nothing grows.
+//! * `windows`: a signal between two system calls.
+//! * `examples`: they do what they say, and the README too.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod audit;
+mod broken;
+mod claims;
+mod clock;
 mod config;
+mod connections;
 mod deaths;
+mod examples;
+mod failing;
+mod first;
+mod forks;
+mod frozen;
 mod given;
 mod growth;
+mod handover;
+mod keep_alive;
+mod moments;
+mod orphans;
 mod pool;
 mod ready;
 mod reload;
+mod reuse;
+mod serving;
+mod several;
 mod signals;
 mod sockets;
 mod start;
 mod stop;
 mod surroundings;
 mod told;
+mod windows;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use panzer::sys::Signal;
 
 use crate::harness::panzer::{End, Panzer};
-use crate::harness::place::example;
+use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 
 fn witness(words: &[&str], options: &[&str]) -> Panzer {
@@ -136,6 +136,72 @@ fn one_bad_worker_never_disturbs_the_others() {
     panzer.stop();
 }
 
+/// RATIONALE 2.6
+#[test]
+fn of_eight_workers_one_that_always_fails_never_disturbs_the_seven() {
+    let mut panzer = witness(&["run=one"], &["-n8", "--delay=0"]);
+    for _ in 0..50 {
+        panzer.expect_event("another", |event| event.name == "respawn");
+    }
+    let mut panzer = panzer.stop();
+    let others = panzer.events().into_iter().filter(|event| event.slot > 1).count();
+    assert_eq!(others, 0, "nobody but the first has died or was replaced");
+    for slot in 2..=8 {
+        assert_eq!(panzer.count_lines(&format!("run in worker {slot}")), 1);
+    }
+}
+
+/// RATIONALE 1.23
+#[test]
+fn workers_that_fail_together_do_not_come_back_together() {
+    let mut panzer = witness(&["run=fail"], &["-n8", "--delay=30", "--max-delay=30"]);
+    let mut waits = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let line = panzer.expect_line("; next start in ");
+        waits.extend(line.rsplit(' ').nth(1).map(str::to_string));
+    }
+    assert!(waits.len() > 1, "all wait {waits:?}");
+    panzer.stop();
+}
+
+/// RATIONALE 2.9
+#[test]
+fn a_stop_waits_for_no_slot_that_waits_for_its_next_worker() {
+    let mut panzer = witness(&["run=fail"], &["-n2", "--delay=60", "--max-delay=60"]);
+    for _ in 0..2 {
+        panzer.expect_line("; next start in ");
+    }
+    panzer.stop();
+}
+
+/// RATIONALE 2.7
+#[test]
+fn the_application_gets_the_status_of_each_of_its_children_while_workers_die() {
+    let place = Place::new();
+    let gates: Vec<_> = (1..=20).map(|number| place.gate(&format!("gate{number}"))).collect();
+    let waits = (1..).zip(&gates);
+    let mut words: Vec<_> = waits
+        .map(|(number, gate)| format!("start=wait={},exit={number}", gate.display()))
+        .collect();
+    words.push("run=fail".to_string());
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let mut panzer = witness(&words, &["-n2", "--delay=0"]);
+    for gate in &gates {
+        open_gate(gate);
+        panzer.expect_event("a death between", |event| event.name == "died" && event.slot > 0);
+    }
+    let mut panzer = panzer.stop();
+    for number in 1..=20 {
+        let line = format!("a child of the application: exit status: {number}");
+        assert_eq!(panzer.lines().iter().filter(|seen| seen.ends_with(&line)).count(), 1);
+    }
+    let others = |event: &&crate::harness::event::Event| {
+        event.name == "died" && event.slot > 0 && event.why != "exited with status 1"
+    };
+    assert_eq!(panzer.events().iter().find(others).map(|event| event.line.clone()), None);
+}
+
+/// RATIONALE 2.9
 #[test]
 fn a_worker_that_will_not_go_gets_each_signal_once_and_is_killed() {
     let mut panzer = witness(&["run=deaf"], &["-n1", "--timeout=0.3"]);

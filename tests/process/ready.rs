@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use panzer::sys::Signal;
 
-use crate::harness::alone;
 use crate::harness::client::ask;
 use crate::harness::panzer::{continue_process, send, stop_process};
 use crate::harness::place::{Place, example, open_gate, pass_gate};
 use crate::harness::setup::Setup;
+use crate::harness::strace::Trace;
 use crate::harness::told::Told;
+use crate::harness::{alone, look};
 
 /// What a foreign program does when it has nothing to do.
 const STAY: &str = "exec sleep 1000";
@@ -27,16 +28,19 @@ fn lives_through_a_reload(body: &str) {
     panzer.stop();
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_shell_script_is_ready_when_its_shell_sends_sigvtalrm() {
     lives_through_a_reload("kill -s VTALRM $PPID");
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_sender_of_sigvtalrm_may_be_a_helper() {
     lives_through_a_reload("/bin/kill -s VTALRM $PPID");
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_sender_of_sigvtalrm_that_is_gone_before_main_looks_counts() {
     let place = Place::new();
@@ -58,6 +62,7 @@ fn a_sender_of_sigvtalrm_that_is_gone_before_main_looks_counts() {
     panzer.stop();
 }
 
+/// RATIONALE 1.14
 #[test]
 fn a_foreign_program_is_ready_when_it_says_so_to_the_notify_socket() {
     let witness = example("witness");
@@ -69,16 +74,19 @@ fn a_foreign_program_is_ready_when_it_says_so_to_the_notify_socket() {
     drop(place);
 }
 
+/// RATIONALE 1.45
 #[test]
 fn a_helper_that_is_gone_at_once_may_say_it_for_a_foreign_program() {
     lives_through_a_reload(&format!("'{}' notify=READY=1", example("witness").display()));
 }
 
+/// RATIONALE 1.45
 #[test]
 fn a_helper_in_a_session_of_its_own_may_say_it_too() {
     lives_through_a_reload(&format!("setsid '{}' notify=READY=1", example("witness").display()));
 }
 
+/// RATIONALE 1.32
 #[test]
 fn a_strangers_sigvtalrm_is_no_readiness_and_swallows_none() {
     let place = Place::new();
@@ -99,6 +107,32 @@ fn a_strangers_sigvtalrm_is_no_readiness_and_swallows_none() {
     panzer.stop();
 }
 
+/// RATIONALE 1.32
+#[test]
+fn sigvtalrm_from_the_old_generation_says_nothing_of_the_new_one() {
+    let place = Place::new();
+    let (arrived, gate, old) = (place.gate("arrived"), place.gate("gate"), place.gate("old"));
+    let body = format!(
+        "if [ $PANZER_GENERATION = 1 ]; then kill -s VTALRM $PPID; cat '{0}' >/dev/null\n\
+         else echo here >'{1}'; cat '{2}' >/dev/null; fi; kill -s VTALRM $PPID; {STAY}",
+        old.display(),
+        arrived.display(),
+        gate.display()
+    );
+    let mut panzer = Setup::new(&place.script("app", &body), &[]).start();
+    let monitor = panzer.expect_current(1);
+    panzer.signal(Signal::Usr1);
+    pass_gate(&arrived);
+    open_gate(&old);
+    panzer.eventually("the old one has said it again", || look::name(monitor) == "sleep");
+    panzer.settle();
+    assert_eq!(panzer.count("ready"), 1);
+    open_gate(&gate);
+    panzer.expect_current(2);
+    panzer.stop();
+}
+
+/// RATIONALE 1.14
 #[test]
 fn a_generation_may_be_taken_as_ready_when_it_has_lived_long_enough() {
     let place = Place::new();
@@ -109,6 +143,7 @@ fn a_generation_may_be_taken_as_ready_when_it_has_lived_long_enough() {
     panzer.stop();
 }
 
+/// RATIONALE 4.6
 #[test]
 fn a_wrapper_that_stays_in_between_is_said_in_one_line() {
     let place = Place::new();
@@ -121,14 +156,18 @@ fn a_wrapper_that_stays_in_between_is_said_in_one_line() {
     panzer.end();
 }
 
+/// RATIONALE 4.6
 #[test]
 fn without_panzer_a_program_serves_and_signals_nobody() {
     // A shell has no handler for the signal, which would end it.
-    let inner = r#"echo "pid $$"; exec "$0" 127.0.0.1:0 2>&1"#;
-    let script = r#"sh -c "$1" "$0" & wait "$!"; echo "left with $?""#;
+    let place = Place::new();
+    let signals = "-etrace=kill,tkill,tgkill,pidfd_send_signal";
+    let (trace, words) = Trace::new(place.path(), "alone", &[signals]);
+    let inner = r#"echo "pid $$"; exec "$@" 2>&1"#;
+    let script = r#"sh -c "$0" sh "$@" & wait "$!"; echo "left with $?""#;
     let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(example("http")).arg(inner);
-    command.stdout(Stdio::piped()).stdin(Stdio::null());
+    command.args(["-c", script, inner, "strace"]).args(words).arg(example("http"));
+    command.arg("127.0.0.1:0").stdout(Stdio::piped()).stdin(Stdio::null());
     let mut shell = {
         let _alone = alone();
         command.spawn().expect("the shell is there")
@@ -143,7 +182,13 @@ fn without_panzer_a_program_serves_and_signals_nobody() {
     after("workers are ready");
     let answer = ask(address).expect("it serves");
     assert_eq!(answer.generation, 0);
+    let workers = look::children(pid);
     send(pid, Signal::Term);
     assert_eq!(after("left with"), "0");
     assert!(shell.wait().expect("it is our child").success());
+    assert!(told.hear_out(), "somebody is left");
+    let sent = trace.calls();
+    assert_eq!(sent.len(), workers.len(), "{sent:?}");
+    let to = |pid: &u32| format!("{pid}, SIGTERM");
+    assert!(sent.iter().all(|call| workers.iter().map(to).any(|to| call.words == to)), "{sent:?}");
 }

@@ -1,7 +1,7 @@
 //! Which sockets are open, and for how long.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -30,6 +30,36 @@ fn port_0_keeps_its_port_over_reloads() {
         assert_eq!(panzer.expect_address(), address);
     }
     ask(address).expect("it serves");
+    panzer.stop();
+}
+
+/// The sockets that listen at an address, by their inodes: proc_net(5).
+fn listening(address: SocketAddr) -> Vec<String> {
+    let text = fs::read_to_string("/proc/net/tcp").expect("the kernel has TCP");
+    let port = format!(":{:04X}", address.port());
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = lines.filter(|words| words.len() > 9 && words[1].ends_with(&port));
+    ours.filter(|words| words[3] == "0A").map(|words| words[9].to_string()).collect()
+}
+
+/// RATIONALE 1.40
+#[test]
+fn every_process_of_every_generation_has_the_one_socket() {
+    let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2"]);
+    let mut panzer = setup.start();
+    let address = panzer.expect_address();
+    let mut monitor = panzer.expect_current(1);
+    let socket = listening(address);
+    assert_eq!(socket.len(), 1, "{socket:?}");
+    let shown = format!("socket:[{}]", socket[0]);
+    for generation in 2..6 {
+        for pid in panzer.workers(monitor).into_iter().chain([panzer.pid(), monitor]) {
+            let descriptors = look::descriptors(pid);
+            assert!(descriptors.iter().any(|fd| fd.ends_with(&shown)), "{pid}: {descriptors:?}");
+        }
+        assert_eq!(listening(address), socket);
+        monitor = panzer.reload(generation);
+    }
     panzer.stop();
 }
 
@@ -119,24 +149,25 @@ fn the_new_port_of_a_generation_that_failed_is_closed() {
     panzer.stop();
 }
 
+/// RATIONALE 1.40, 4.3
 #[test]
-fn a_unix_path_keeps_its_inode_over_reloads_and_is_gone_after_the_stop() {
-    for bound_by_main in [false, true] {
+fn a_unix_path_keeps_its_inode_over_a_hundred_reloads_and_is_gone_after_the_stop() {
+    for (bound_by_main, reloads) in [(false, 100), (true, 4)] {
         let place = Place::new();
         let path = place.join("socket");
         let address = format!("unix:{}", path.display());
         let bind = format!("--bind={address}");
-        let mut options = vec!["-n2"];
+        let mut options = vec!["-n1"];
         options.extend(bound_by_main.then_some(&*bind));
         let mut panzer = Setup::new(&example("http"), &[&address]).options(&options).start();
         panzer.expect_current(1);
         let inode = |path: &Path| fs::metadata(path).expect("it is there").ino();
         let before = inode(&path);
-        for generation in 2..6 {
+        for generation in 2..2 + reloads {
             panzer.reload(generation);
-            ask_unix(&path).expect("it serves");
             assert_eq!(inode(&path), before);
         }
+        ask_unix(&path).expect("it serves");
         panzer.stop();
         assert!(!path.exists());
     }

@@ -12,6 +12,7 @@ fn end_of(mut panzer: Panzer) -> (End, Vec<String>) {
     (end, panzer.lines())
 }
 
+/// RATIONALE 1.12
 #[test]
 fn a_command_that_is_missing_is_status_127() {
     let place = Place::new();
@@ -19,6 +20,7 @@ fn a_command_that_is_missing_is_status_127() {
     assert_eq!(end, End::Status(127), "{lines:#?}");
 }
 
+/// RATIONALE 1.12
 #[test]
 fn a_command_that_is_not_executable_is_status_126() {
     let place = Place::new();
@@ -28,6 +30,7 @@ fn a_command_that_is_not_executable_is_status_126() {
     assert_eq!(end, End::Status(126), "{lines:#?}");
 }
 
+/// RATIONALE 1.13
 #[test]
 fn it_gives_up_after_the_number_of_failed_starts_that_was_set() {
     let setup = Setup::new(&example("witness"), &["exit=0"]);
@@ -37,6 +40,7 @@ fn it_gives_up_after_the_number_of_failed_starts_that_was_set() {
     assert_eq!(panzer.count_lines("giving up"), 1);
 }
 
+/// RATIONALE 1.15
 #[test]
 fn a_first_start_that_is_not_ready_in_time_has_failed() {
     let setup = Setup::new(&example("witness"), &["hang"]);
@@ -46,6 +50,7 @@ fn a_first_start_that_is_not_ready_in_time_has_failed() {
     assert_eq!(panzer.count_lines("it was not ready within 100 ms"), 1);
 }
 
+/// RATIONALE 1.3
 #[test]
 fn a_wrong_option_is_status_2_and_one_line_and_nothing_is_started() {
     let place = Place::new();
@@ -64,6 +69,7 @@ fn a_wrong_option_is_status_2_and_one_line_and_nothing_is_started() {
     assert!(!touched.exists());
 }
 
+/// RATIONALE 1.3
 #[test]
 fn an_address_that_is_taken_is_status_1_and_nothing_is_started() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
@@ -74,6 +80,7 @@ fn an_address_that_is_taken_is_status_1_and_nothing_is_started() {
     assert_eq!(panzer.count_lines("EADDRINUSE"), 1);
 }
 
+/// RATIONALE 1.40
 #[test]
 fn more_sockets_than_are_kept_are_status_1_and_nothing_is_started() {
     let binds: Vec<_> = (0..129).map(|_| "--bind=127.0.0.1:0").collect();
@@ -83,6 +90,7 @@ fn more_sockets_than_are_kept_are_status_1_and_nothing_is_started() {
     assert_eq!(panzer.count_lines("it is one too many"), 1);
 }
 
+/// RATIONALE 1.3
 #[test]
 fn an_event_descriptor_that_is_closed_is_status_1_and_never_one_of_ours() {
     for number in 3..10 {
@@ -94,6 +102,7 @@ fn an_event_descriptor_that_is_closed_is_status_1_and_never_one_of_ours() {
     }
 }
 
+/// RATIONALE 1.51
 #[test]
 fn a_wrong_word_about_inherited_sockets_costs_main_none_of_its_descriptors() {
     let script = r#"LISTEN_PID=$$ LISTEN_FDS=30 exec "$0" "$@""#;
@@ -105,6 +114,7 @@ fn a_wrong_word_about_inherited_sockets_costs_main_none_of_its_descriptors() {
     panzer.stop();
 }
 
+/// RATIONALE 1.10
 #[test]
 fn the_command_is_relative_to_the_directory_that_is_entered() {
     let place = Place::new();

@@ -1,12 +1,14 @@
 //! How it ends.
 
+use std::time::{Duration, Instant};
+
 use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask, is_refused};
-use crate::harness::look;
 use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
-use crate::harness::place::example;
+use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
+use crate::harness::{PATIENCE, look};
 
 /// Two witnesses that keep what they have accepted in hand.
 fn holding(options: &[&str]) -> (Panzer, std::net::SocketAddr) {
@@ -94,8 +96,70 @@ fn a_monitor_that_ended_of_the_same_sigterm_was_asked_and_nothing_is_started() {
     panzer.signal(Signal::Usr1);
     panzer.signal(Signal::Term);
     send(monitor, Signal::Term);
-    panzer.eventually("the monitor is dead", || !look::is_alive(monitor));
+    assert!(look::until(|| !look::is_alive(monitor)), "the monitor does not end");
     continue_process(panzer.pid());
     assert_eq!(panzer.end(), End::Status(0));
     assert_eq!((panzer.count("started"), panzer.count_lines("unasked")), (1, 0));
+}
+
+/// RATIONALE 1.24
+#[test]
+fn a_stopped_worker_is_killed_two_seconds_after_the_timeout_and_not_before() {
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n2", "--timeout=0"]);
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    stop_process(panzer.workers(monitor)[0]);
+    let asked = Instant::now();
+    panzer.signal(Signal::Term);
+    assert_eq!(panzer.end(), End::Status(1));
+    assert!(asked.elapsed() >= Duration::from_secs(2), "after {:?}", asked.elapsed());
+    assert_eq!(panzer.count_lines("is sent SIGKILL"), 1);
+    assert_eq!(panzer.count_lines("left behind"), 0);
+}
+
+/// RATIONALE 1.37
+#[test]
+fn no_signal_moves_the_deadlines_of_a_stop() {
+    let setup = Setup::new(&example("witness"), &["run=deaf"]).options(&["-n1", "--timeout=0.3"]);
+    let mut panzer = setup.start();
+    panzer.expect_current(1);
+    let asked = Instant::now();
+    panzer.signal(Signal::Term);
+    let storm = [
+        Signal::Chld,
+        Signal::Hup,
+        Signal::Term,
+        Signal::Ttin,
+        Signal::Usr1,
+        Signal::Vtalrm,
+        Signal::Winch,
+    ];
+    // A deadline that moved with any of them would not come before this ends.
+    while panzer.count("stopped") == 0 && asked.elapsed() < PATIENCE {
+        storm.into_iter().for_each(|signal| panzer.signal(signal));
+        std::thread::yield_now();
+    }
+    assert!(asked.elapsed() < PATIENCE, "main does not end while it is signalled");
+    assert!(asked.elapsed() >= Duration::from_millis(2_300), "after {:?}", asked.elapsed());
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count_lines("is sent SIGINT"), 1);
+    assert_eq!(panzer.count_lines("is sent SIGKILL"), 1);
+}
+
+/// RATIONALE 1.27
+#[test]
+fn nobody_ever_waits_for_a_child_to_die() {
+    let place = Place::new();
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n2"]);
+    let (setup, trace) = setup.traced(place.path(), "waits", &["-e", "trace=wait4,waitid"]);
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    send(panzer.workers(monitor)[0], Signal::Kill);
+    panzer.expect_event("another", |event| event.name == "respawn");
+    panzer.reload(2);
+    panzer.stop();
+    let calls = trace.calls();
+    assert!(!calls.is_empty());
+    let patient = calls.iter().find(|call| !call.words.contains("WNOHANG"));
+    assert!(patient.is_none(), "{patient:?}");
 }

@@ -17,6 +17,7 @@ fn life(options: &[&str]) -> Vec<String> {
     panzer.stop().lines()
 }
 
+/// RATIONALE 5.5
 #[test]
 fn quiet_says_nothing_in_a_whole_life_and_verbose_says_more() {
     let quiet = life(&["--quiet"]);
@@ -26,6 +27,7 @@ fn quiet_says_nothing_in_a_whole_life_and_verbose_says_more() {
     assert!(verbose.len() > usual.len(), "{} and {}", usual.len(), verbose.len());
 }
 
+/// RATIONALE 5.1
 #[test]
 fn every_line_has_its_time_level_role_and_pid() {
     let levels = ["ERROR", "WARN", "INFO", "DEBUG"];
@@ -42,6 +44,7 @@ fn every_line_has_its_time_level_role_and_pid() {
     }
 }
 
+/// RATIONALE 5.2
 #[test]
 fn a_journal_gets_priorities_and_no_time() {
     // The pipe's own device and inode are what the journal would have said.
@@ -56,6 +59,7 @@ fn a_journal_gets_priorities_and_no_time() {
     }
 }
 
+/// RATIONALE 1.30
 #[test]
 fn sigttin_logs_main_and_each_generation_and_worker() {
     let mut panzer = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n3"]).start();
@@ -79,6 +83,7 @@ fn sigttin_logs_main_and_each_generation_and_worker() {
     panzer.stop();
 }
 
+/// RATIONALE 1.30
 #[test]
 fn a_question_for_the_status_during_a_start_stops_nobody() {
     // Neither this foreign program nor a library monitor that has not come to
@@ -94,6 +99,7 @@ fn a_question_for_the_status_during_a_start_stops_nobody() {
     panzer.end();
 }
 
+/// RATIONALE 2.3
 #[test]
 fn a_question_for_the_status_stops_nobody_who_has_just_stopped_his_workers() {
     let place = Place::new();
@@ -111,6 +117,7 @@ fn a_question_for_the_status_stops_nobody_who_has_just_stopped_his_workers() {
     assert_eq!(panzer.end(), End::Status(0));
 }
 
+/// RATIONALE 6.6
 #[test]
 fn every_event_is_one_object_with_a_time_that_never_goes_back() {
     let mut panzer = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2"]).start();
@@ -128,6 +135,7 @@ fn every_event_is_one_object_with_a_time_that_never_goes_back() {
     assert_eq!(names.last(), Some(&"stopped"));
 }
 
+/// RATIONALE 1.50
 #[test]
 fn a_flood_of_messages_that_are_refused_is_few_lines() {
     let large = format!("notify={}", "x".repeat(5_000));

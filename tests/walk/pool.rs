@@ -424,7 +424,8 @@ impl Check<'_> {
             | Signal::Ttou
             | Signal::Vtalrm
             | Signal::Winch
-            | Signal::Pipe => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
+            | Signal::Pipe
+            | Signal::Io => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
         };
         let mut alive = world.slots.iter_mut().filter_map(|truth| truth.process.as_mut());
         let process = alive.find(|process| process.pid == pid);

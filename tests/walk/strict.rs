@@ -634,7 +634,8 @@ impl Check<'_> {
             | Signal::Ttou
             | Signal::Vtalrm
             | Signal::Winch
-            | Signal::Pipe => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
+            | Signal::Pipe
+            | Signal::Io => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
         };
         self.assert_may_end(world, generation);
         self.assert_not_early(world, generation, heard);

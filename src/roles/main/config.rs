@@ -2,17 +2,17 @@
 //! start and again at every reload.
 
 use super::{Main, setup, spawn};
+use crate::error::{Error, Result};
 use crate::keep::log::{self, log};
 use crate::sys::{Errno, file};
+use crate::text;
 use crate::types::{Level, Role, Tick};
 use crate::words::cli::{self, Request};
 use crate::words::config;
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::options::Options;
-use crate::words::printable::Quoted;
+use crate::words::printable::{self, Quoted};
 use alloc::ffi::CString;
-use alloc::format;
-use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -26,33 +26,34 @@ const MOST: usize = 1 << 16;
 /// # Errors
 ///
 /// One line: what is wrong, and where.
-pub(super) fn read(args: &[&CStr]) -> Result<Request, String> {
-    let wrong = |usage: cli::Usage| usage.to_string();
-    let mut request = cli::parse(args, Options::default()).map_err(wrong)?;
+pub(super) fn read(args: &[&CStr]) -> Result<Request> {
+    let mut request = cli::parse(args, Options::default())?;
     let (Request::Run(options) | Request::Check(options)) = &request else { return Ok(request) };
     if let Some(below) = read_file(options.config.as_deref())? {
-        request = cli::parse(args, below).map_err(wrong)?;
+        request = cli::parse(args, below)?;
     }
     match &request {
         Request::Run(options) | Request::Check(options) if options.command.is_empty() => {
-            Err("there is no COMMAND to run; see --help".to_string())
+            Err(Error::plain(format_args!("there is no COMMAND to run; see --help")))
         }
         Request::Run(_) | Request::Check(_) | Request::Help | Request::Version => Ok(request),
     }
 }
 
 /// What the file says; `None` when none is named, and the usual one not there.
-fn read_file(named: Option<&CStr>) -> Result<Option<Options>, String> {
+fn read_file(named: Option<&CStr>) -> Result<Option<Options>> {
     let path = named.unwrap_or(USUAL);
     let shown = Quoted(path.to_bytes());
     let text = match file::read(path, MOST) {
         Ok(text) => text,
         Err(Errno(libc::ENOENT | libc::ENOTDIR)) if named.is_none() => return Ok(None),
-        Err(errno) => return Err(format!("cannot read {shown}: {errno}")),
+        Err(errno) => return Err(Error::system(format_args!("cannot read {shown}"), errno)),
     };
     let mut options = Options::default();
-    config::apply(&text, &mut options)
-        .map_err(|why| format!("{}:{why}", String::from_utf8_lossy(path.to_bytes())))?;
+    config::apply(&text, &mut options).map_err(|why| {
+        let path = printable::lossy(path.to_bytes());
+        Error::plain(format_args!("{path}:{why}"))
+    })?;
     Ok(Some(options))
 }
 
@@ -65,19 +66,20 @@ impl Main {
             Ok(()) => self.step(now, Event::Reload),
             Err(why) => {
                 log(Level::Error, format_args!("nothing is reloaded: {why}"));
+                let why = text::compose(format_args!("{why}"));
                 self.event(&Tidings { why: Some(&why), ..Tidings::new(Kind::Failed) });
             }
         }
     }
 
-    fn read_again(&mut self) -> Result<(), String> {
+    fn read_again(&mut self) -> Result<()> {
         let words: Vec<_> = self.words.iter().map(CString::as_c_str).collect();
         let Request::Run(options) = read(&words)? else { return Ok(()) };
         let options = spawn::from_start(options, &self.start);
         if options.event_fd != self.options.event_fd {
             log(Level::Warn, format_args!("event-fd stays what it was until main is started anew"));
         }
-        setup::bind_anew(&options, &mut self.listeners).map_err(|error| error.to_string())?;
+        setup::bind_anew(&options, &mut self.listeners)?;
         self.directory = spawn::from(&self.start, options.chdir.as_deref());
         self.plan.configure(setup::rules(&options));
         log::begin(Role::Main, options.verbosity);

@@ -11,13 +11,16 @@ use super::run::Run;
 use crate::keep::listeners::{self, Kept, Origin};
 use crate::keep::log;
 use crate::plan::service::{Event, Left};
+use crate::sys::Errno;
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
+use crate::text;
 use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::notify::{self, News, Notice, Store};
+use crate::words::printable;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -52,7 +55,8 @@ impl Main {
             let Some(run) = self.run_of(generation) else { return };
             match message::receive(run.notify.borrow()) {
                 Ok(message) => self.understand(now, generation, message),
-                Err(_) => return,
+                Err(Errno(libc::EAGAIN)) => return,
+                Err(errno) => return self.breathe("hear a generation", errno),
             }
         }
     }
@@ -63,7 +67,7 @@ impl Main {
         if cut || !trusted {
             let why = if cut { "is too large" } else { "comes from another user" };
             self.refuse(now, generation, why);
-            return descriptors.into_iter().for_each(listeners::dispose);
+            return listeners::dispose_all(descriptors);
         }
         let notice = notify::parse(&bytes);
         self.keep(generation, &notice, descriptors);
@@ -94,13 +98,13 @@ impl Main {
     /// The store's part of a message. Whatever it does not keep it closes.
     fn keep(&mut self, generation: Generation, notice: &Notice<'_>, descriptors: Vec<Fd>) {
         match notice.store {
-            Store::Nothing => descriptors.into_iter().for_each(listeners::dispose),
+            Store::Nothing => listeners::dispose_all(descriptors),
             Store::Remove { name } => {
                 self.listeners.give_back(name, generation);
-                descriptors.into_iter().for_each(listeners::dispose);
+                listeners::dispose_all(descriptors);
             }
             Store::Keep { name } => {
-                let name = String::from_utf8_lossy(name).into_owned();
+                let name = printable::lossy(name);
                 for fd in descriptors {
                     self.keep_one(generation, &name, fd);
                 }
@@ -130,8 +134,8 @@ impl Main {
         match notice.news {
             News::None => {}
             News::Lost { slot, pid, why } => {
-                let why = String::from_utf8_lossy(why);
-                let (slot, pid, why) = (Some(slot), Some(pid), Some(&*why));
+                let why = printable::lossy(why);
+                let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
             News::Respawned { slot, pid } => {
@@ -144,7 +148,7 @@ impl Main {
         }
         let Some(run) = self.run_of(generation) else { return };
         if let Some(status) = notice.status {
-            run.status = Some(String::from_utf8_lossy(status).into_owned());
+            run.status = Some(printable::lossy(status));
         }
     }
 
@@ -191,7 +195,8 @@ impl Main {
         let lived = now.since(run.since);
         let why = run.why.take();
         self.tell_death(generation, pid, exit, lived, why.as_deref());
-        self.reason = why.or_else(|| Some(alloc::format!("its monitor {}", Death(exit))));
+        self.reason =
+            why.or_else(|| Some(text::compose(format_args!("its monitor {}", Death(exit)))));
         if forced {
             self.step(now, Event::Forced);
         }

@@ -19,17 +19,20 @@ use crate::plan::service::{Action, Event, Service};
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Hangup, Inherited, Wake};
-use crate::sys::{clock, process};
+use crate::sys::{Errno, clock, process};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::words::options::Options;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 use run::Run;
 use setup::has_terminal;
 
 /// Waking this much later than asked for means that nobody could run.
 const LATE: Millis = Millis(1_000);
+/// How long to leave alone what has failed.
+const BREATHER: Millis = Millis(100);
 /// The least time between two answers to SIGTTIN.
 const STATUS: Millis = Millis(100);
 
@@ -55,6 +58,8 @@ struct Main {
     /// Whether there was a terminal that SIGHUP could tell the end of.
     terminal: bool,
     since: Tick,
+    /// When the last turn began.
+    woke: Tick,
     status_at: Tick,
     /// Whether the final stop has begun: nothing is stored any more.
     closed: bool,
@@ -83,12 +88,12 @@ impl Main {
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
         let deadline = self.plan.deadline();
-        let asked = clock::now();
         self.wait(deadline);
         let now = clock::now();
-        let expected = deadline.map_or(now, |deadline| deadline.max(asked));
-        if now.since(expected) > LATE {
-            self.step(now, Event::Overslept { by: now.since(expected) });
+        let before = mem::replace(&mut self.woke, now);
+        // When the pause began nobody knows: what was left before it is left.
+        if deadline.is_some_and(|deadline| now.since(deadline.max(before)) > LATE) {
+            self.step(now, Event::Overslept { by: now.since(before) });
         }
         self.wake.empty();
         // The dead first, so that nobody is signalled who is not pinned any
@@ -128,11 +133,16 @@ impl Main {
             }
         }
         if let Err(errno) = poll::wait(&mut sources, deadline) {
-            // Out of memory, which may pass; the wake-up pipe alone still works.
-            log::log(Level::Error, format_args!("cannot wait for everything: {errno}"));
-            let soon = clock::now().after(Millis(100));
-            let _ = poll::wait(&mut [Source::readable(self.wake.source())], Some(soon));
+            self.breathe("wait for everything", errno);
         }
+    }
+
+    /// Leaves alone for a moment what the kernel has no memory for, or a
+    /// sandbox no patience; the wake-up pipe still works.
+    fn breathe(&self, what: &str, errno: Errno) {
+        log::log(Level::Error, format_args!("cannot {what}: {errno}"));
+        let soon = clock::now().after(BREATHER);
+        let _ = poll::wait(&mut [Source::readable(self.wake.source())], Some(soon));
     }
 
     /// Whether a SIGHUP says that the terminal is gone.
@@ -156,10 +166,6 @@ impl Main {
 
     /// Does what the other signals say. After a stop a reload is nothing more.
     fn obey(&mut self, now: Tick, caught: &signal::Caught) {
-        if caught.has(Signal::Ttin) && now >= self.status_at {
-            self.status_at = now.after(STATUS);
-            self.log_status(now);
-        }
         if caught.has(Signal::Usr2) {
             log::log(
                 Level::Warn,
@@ -169,6 +175,11 @@ impl Main {
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
             self.reload(now);
+        }
+        // Last, so that it shows what has come of all that was asked before.
+        if caught.has(Signal::Ttin) && now >= self.status_at {
+            self.status_at = now.after(STATUS);
+            self.log_status(now);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::plan::service::Exec;
 use crate::sys::Errno;
 use crate::sys::exec::{Fate, Outcome, Stage};
 use crate::sys::fd::Fd;
+use crate::text;
 use crate::types::{Generation, Level, Pid, Tick};
 use crate::words::printable::Quoted;
 use alloc::ffi::CString;
@@ -53,7 +54,7 @@ impl Run {
                 };
                 let which = Quoted(which.to_bytes());
                 self.exec = class(stage, errno);
-                self.why = Some(alloc::format!("cannot {what} {which}: {errno}"));
+                self.why = Some(text::compose(format_args!("cannot {what} {which}: {errno}")));
             }
         }
         self.fate = None;

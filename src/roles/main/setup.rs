@@ -13,6 +13,7 @@ use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
+use crate::text;
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::Request;
@@ -20,10 +21,9 @@ use crate::words::options::{Options, Ready};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, shown, usage};
 use alloc::borrow::ToOwned as _;
-use alloc::string::ToString as _;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::mem::ManuallyDrop;
 
 /// Runs the `panzer` program and returns its exit status.
 ///
@@ -40,21 +40,21 @@ pub fn program(args: &[&CStr]) -> u8 {
         Ok(Request::Check(options)) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
-        Err(why) => {
-            complain(&why);
+        Err(error) => {
+            complain(&error);
             return 2;
         }
     };
     log::begin(Role::Main, options.verbosity);
-    // The kernel takes everything back at the end of the process.
-    match Main::new(options, inherited, args).map(ManuallyDrop::new) {
-        Ok(mut main) => {
+    match Main::new(options, inherited, args) {
+        Ok(main) => {
             drop(blocked);
             signal::unblock_all();
-            main.run()
+            // The kernel takes everything back at the end of the process.
+            Box::leak(main).run()
         }
         Err(error) => {
-            complain(&error.to_string());
+            complain(&error);
             1
         }
     }
@@ -73,8 +73,8 @@ fn print(text: &str) -> u8 {
 }
 
 /// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &str) {
-    let line = alloc::format!("panzer: {what}\n");
+fn complain(what: &Error) {
+    let line = text::compose(format_args!("panzer: {what}\n"));
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
 }
@@ -98,7 +98,7 @@ pub(super) fn rules(options: &Options) -> Rules {
 
 impl Main {
     /// Everything that can fail before anything is started.
-    pub(super) fn new(options: Options, inherited: Inherited, args: &[&CStr]) -> Result<Self> {
+    pub(super) fn new(options: Options, inherited: Inherited, args: &[&CStr]) -> Result<Box<Self>> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
@@ -115,7 +115,7 @@ impl Main {
         bind_anew(&options, &mut listeners)?;
         catch_signals(inherited);
         let now = clock::now();
-        Ok(Self {
+        Ok(Box::new(Self {
             plan: Service::new(rules(&options), now),
             directory: spawn::from(&start, options.chdir.as_deref()),
             options,
@@ -130,6 +130,7 @@ impl Main {
             above: connect_above(),
             terminal: has_terminal(),
             since: now,
+            woke: now,
             status_at: Tick(0),
             closed: false,
             interrupts: 0,
@@ -138,7 +139,7 @@ impl Main {
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
-        })
+        }))
     }
 }
 
@@ -146,7 +147,10 @@ impl Main {
 fn open_events(options: &Options) -> Result<Events> {
     let Some(number) = options.event_fd else { return Ok(Events::default()) };
     let output = Output::named(number).map_err(|errno| {
-        Error::system(format_args!("cannot write events to descriptor {number}"), errno)
+        Error::system(
+            format_args!("cannot write events to descriptor {}", number.unsigned_abs()),
+            errno,
+        )
     })?;
     Ok(Events::new(Some(output)))
 }
@@ -163,15 +167,16 @@ fn connect_above() -> Option<Fd> {
 }
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3).
+// Inlined into its one caller it would make that frame larger, and with it
+// every access to the frame.
+#[inline(never)]
 fn adopt_sockets(listeners: &mut Listeners) {
-    let pid = env::var(c"LISTEN_PID");
-    let count = env::var(c"LISTEN_FDS");
-    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
-    let pid = pid.and_then(|pid| decimal::parse(pid.to_bytes(), u32::MAX));
-    if pid != Some(process::id().raw().unsigned_abs()) {
+    let number = |name, most| decimal::parse(env::var(name)?.to_bytes(), most);
+    if number(c"LISTEN_PID", u32::MAX) != Some(process::id().raw().unsigned_abs()) {
         return;
     }
-    let count = count.and_then(|count| decimal::parse(count.to_bytes(), 1_024)).unwrap_or(0);
+    let count = number(c"LISTEN_FDS", 1_024).unwrap_or(0);
+    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
     let mut names = fdname::split(names.to_bytes());
     for number in 3..3 + count {
         let name = names.next().unwrap_or_default();

@@ -7,14 +7,14 @@ use crate::keep::board::{Board, Wish};
 use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{Errno, env, file, process, signal, socket};
+use crate::text;
 use crate::types::{Generation, Level, Tick};
 use crate::words::address::Address;
 use crate::words::options::Options;
 use crate::words::seconds::Seconds;
-use crate::words::{env_file, fdname};
+use crate::words::{env_file, fdname, printable};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
-use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -59,7 +59,7 @@ fn joined(parts: &[&[u8]]) -> CString {
 pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
     options.env_file = options.env_file.map(|file| from(start, Some(&file)));
     for bind in &mut options.bind {
-        let carried = bind.address.to_string();
+        let carried = text::compose(format_args!("{}", bind.address));
         if let Address::Unix(path) = &mut bind.address {
             *path = from(start, Some(path));
             // The application knows it as it was written.
@@ -69,9 +69,9 @@ pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
     options
 }
 
-/// A variable whose value is of our own making.
-fn entry(name: &str, value: &dyn core::fmt::Display) -> CString {
-    joined(&[alloc::format!("{name}={value}").as_bytes()])
+/// Adds a variable whose value is of our own making.
+fn add(entries: &mut Vec<CString>, name: &str, value: &dyn core::fmt::Display) {
+    entries.push(joined(&[text::compose(format_args!("{name}={value}")).as_bytes()]));
 }
 
 /// Takes out every variable that begins in one of these ways.
@@ -90,7 +90,7 @@ impl Main {
                 Event::Spawned { generation, monitor }
             }
             Err(error) => {
-                self.reason = Some(error.to_string());
+                self.reason = Some(text::compose(format_args!("{error}")));
                 Event::SpawnFailed { generation }
             }
         }
@@ -145,12 +145,12 @@ impl Main {
         let sockets = names.len();
         entries.push(joined(&[b"NOTIFY_SOCKET=@", notify]));
         entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
-        entries.push(entry("LISTEN_FDS", &sockets));
-        entries.push(entry("LISTEN_FDNAMES", &fdname::join(names.into_iter())));
-        entries.push(entry("PANZER_MAIN", &process::id()));
-        entries.push(entry("PANZER_GENERATION", &generation));
-        entries.push(entry("PANZER_BOARD", &(3 + sockets)));
-        entries.push(entry("PANZER_LIFELINE", &(4 + sockets)));
+        add(&mut entries, "LISTEN_FDS", &sockets);
+        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(names.into_iter()));
+        add(&mut entries, "PANZER_MAIN", &process::id());
+        add(&mut entries, "PANZER_GENERATION", &generation);
+        add(&mut entries, "PANZER_BOARD", &(3 + sockets));
+        add(&mut entries, "PANZER_LIFELINE", &(4 + sockets));
         self.add_settings(&mut entries);
         Ok(entries)
     }
@@ -159,7 +159,7 @@ impl Main {
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
         if let Some(count) = options.count {
-            entries.push(entry("PANZER_COUNT", &count));
+            add(entries, "PANZER_COUNT", &u32::from(count));
         }
         for (name, span) in [
             ("PANZER_TIMEOUT", options.timeout),
@@ -167,19 +167,19 @@ impl Main {
             ("PANZER_MAX_DELAY", options.max_delay),
         ] {
             if let Some(span) = span {
-                entries.push(entry(name, &Seconds(span)));
+                add(entries, name, &Seconds(span));
             }
         }
         match options.verbosity {
-            Level::Error | Level::Warn => entries.push(entry("PANZER_QUIET", &1)),
+            Level::Error | Level::Warn => add(entries, "PANZER_QUIET", &"1"),
             Level::Info => {}
-            Level::Debug => entries.push(entry("PANZER_VERBOSE", &1)),
+            Level::Debug => add(entries, "PANZER_VERBOSE", &"1"),
         }
     }
 
     fn add_env_file(&self, entries: &mut Vec<CString>) -> Result<()> {
         let Some(path) = &self.options.env_file else { return Ok(()) };
-        let name = String::from_utf8_lossy(path.to_bytes());
+        let name = printable::lossy(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
         let pairs = env_file::parse(&bytes)

@@ -5,6 +5,7 @@ use super::Main;
 use crate::keep::log::{self, log};
 use crate::plan::service::{Failure, Report};
 use crate::sys::message::{self, Patience};
+use crate::text;
 use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
@@ -30,6 +31,9 @@ impl Main {
     }
 
     /// Puts into words what the plan has to tell.
+    // Inlined into its one caller it would make that frame larger, and with it
+    // every access to the frame.
+    #[inline(never)]
     pub(super) fn tell(&mut self, now: Tick, report: Report) {
         match report {
             Report::Started(generation, pid) => {
@@ -128,9 +132,10 @@ impl Main {
     fn tell_failed(&mut self, kind: Kind, generation: Generation, failure: Failure) {
         let why = match failure {
             Failure::NotSpawned | Failure::Left => self.reason.take(),
-            Failure::Late => {
-                Some(alloc::format!("it was not ready within {}", self.options.ready_timeout))
-            }
+            Failure::Late => Some(text::compose(format_args!(
+                "it was not ready within {}",
+                self.options.ready_timeout
+            ))),
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
@@ -160,7 +165,7 @@ impl Main {
                 "monitor {pid} of generation {generation} {death} after {lived}: {reason}"
             ),
         );
-        let why = alloc::format!("{death}");
+        let why = text::compose(format_args!("{death}"));
         let (pid, why) = (Some(pid), Some(why.as_str()));
         self.event(&Event { pid, why, ..Event::about(Kind::Died, generation) });
     }
@@ -178,7 +183,7 @@ impl Main {
     /// The last line.
     pub(super) fn finish(&mut self, status: u8) {
         self.finished = Some(status);
-        log(Level::Info, format_args!("stopped with status {status}"));
+        log(Level::Info, format_args!("stopped with status {}", u32::from(status)));
         self.events.tell(&Event::new(Kind::Stopped));
     }
 }

@@ -76,8 +76,8 @@ impl Running<'_> {
         }))
     }
 
-    /// Has SIGTERM come when the monitor dies: a worker that waits in accept
-    /// does not see the end of a pipe. The description must be this worker's
+    /// Has SIGIO come when the monitor dies: a worker that waits in accept does
+    /// not see the end of a pipe, and a program may have taken SIGTERM away. The description must be this worker's
     /// alone, which needs /proc; without it PR_SET_PDEATHSIG does the same,
     /// except when the monitor was not its process's first thread.
     ///

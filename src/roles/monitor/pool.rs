@@ -15,6 +15,7 @@ use crate::sys::signal::{self, Caught, Saved, Wake};
 use crate::types::{Exit, Level, Millis, Pid, Signal, Slot, Tick};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
@@ -46,6 +47,8 @@ pub(super) struct Running<'w> {
     pub(super) lifeline_read: Fd,
     pub(super) lifeline_write: Fd,
     saved: Vec<Saved>,
+    /// When the last turn began.
+    woke: Tick,
     /// The last look at all workers, and the next one if it is wanted.
     swept: Tick,
     sweep: Option<Tick>,
@@ -108,6 +111,7 @@ impl<'w> Running<'w> {
             lifeline_read,
             lifeline_write,
             saved: Vec::new(),
+            woke: now,
             swept: now,
             sweep: None,
             finished: None,
@@ -123,7 +127,7 @@ impl<'w> Running<'w> {
             signal::catch(signal);
         }
         self.sheet.begin(self.rules.count);
-        drop(blocked);
+        blocked.let_through(&OURS);
         let finished = loop {
             match self.finished {
                 None => self.turn(),
@@ -131,6 +135,7 @@ impl<'w> Running<'w> {
             }
         };
         self.restore_dispositions();
+        drop(blocked);
         match finished {
             Finished::Gracefully => Ok(()),
             Finished::Killing => {
@@ -163,12 +168,12 @@ impl<'w> Running<'w> {
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
         let deadline = [self.plan.deadline(), self.sweep].into_iter().flatten().min();
-        let asked = clock::now();
         let main_gone = self.wait(deadline);
         let now = clock::now();
-        let expected = deadline.map_or(now, |deadline| deadline.max(asked));
-        if now.since(expected) > LATE {
-            self.step(now, Event::Overslept { by: now.since(expected) });
+        let before = mem::replace(&mut self.woke, now);
+        // When the pause began nobody knows: what was left before it is left.
+        if deadline.is_some_and(|deadline| now.since(deadline.max(before)) > LATE) {
+            self.step(now, Event::Overslept { by: now.since(before) });
         }
         self.wake.empty();
         let caught = signal::take();
@@ -310,7 +315,7 @@ impl<'w> Running<'w> {
         let mut actions = Vec::new();
         while let Some(event) = events.pop_front() {
             self.plan.step(now, event, &mut actions);
-            for action in core::mem::take(&mut actions) {
+            for action in mem::take(&mut actions) {
                 events.extend(self.act(now, action));
             }
         }

@@ -43,7 +43,7 @@ fn assign(number: libc::c_int, action: &libc::sigaction) {
     unsafe { libc::sigaction(number, action, ptr::null_mut()) };
 }
 
-fn simple(number: libc::c_int, disposition: libc::sighandler_t) {
+pub(super) fn simple(number: libc::c_int, disposition: libc::sighandler_t) {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: all zeroes are a valid sigaction: default, no flags, empty mask.
     let action = unsafe { action.assume_init_mut() };

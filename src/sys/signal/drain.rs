@@ -1,4 +1,5 @@
-//! The handlers of a worker: SIGTERM drains it, SIGINT ends it now.
+//! The handlers of a worker: SIGTERM drains it, SIGINT ends it now, and SIGIO
+//! says that its monitor is gone.
 //!
 //! A worker waits in a blocking accept4(2), whose fairness no poll(2) has. A
 //! flag alone would leave the moment between the look at the flag and the
@@ -32,6 +33,7 @@ pub fn serve(parent: Pid, nowhere: Borrowed<'static>) {
     STOPPING.store(false, ORDER);
     disposition::install(Signal::Term, drain, Restart::Yes);
     disposition::install(Signal::Int, leave, Restart::Yes);
+    disposition::install(Signal::Io, outlive, Restart::Yes);
 }
 
 /// Whether the worker was told to stop.
@@ -92,6 +94,15 @@ extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_voi
         alarm::arm();
     }
     restore_errno(errno);
+}
+
+/// The lifeline has ended. The program may have a SIGTERM of its own, or none,
+/// and the kernel may not have given us another parent yet.
+extern "C" fn outlive(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let errno = last_errno();
+    alarm::arm();
+    restore_errno(errno);
+    drain(number, info, context);
 }
 
 /// Dies of the signal, unless the terminal sent it: Ctrl-C goes to the whole

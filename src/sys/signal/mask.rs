@@ -1,5 +1,6 @@
 //! The signal mask: sigprocmask(2).
 
+use crate::types::Signal;
 use core::mem::MaybeUninit;
 use core::ptr;
 
@@ -60,6 +61,17 @@ pub fn block_output_signals() -> Blocked {
 }
 
 impl Blocked {
+    /// Lets `signals` through, whatever was held back before; of the others
+    /// only what was held back before is. Until this is dropped.
+    pub fn let_through(&self, signals: &[Signal]) {
+        let mut set = self.earlier;
+        for signal in signals {
+            // SAFETY: `set` was filled by sigprocmask; the number is a signal's.
+            unsafe { libc::sigdelset(&raw mut set, signal.number()) };
+        }
+        change(libc::SIG_SETMASK, &set);
+    }
+
     /// Takes away the SIGPIPE that our own write has just caused, unless it
     /// was held back before us: then it is not ours to take. sigtimedwait(2)
     pub fn swallow_pipe(&self) {

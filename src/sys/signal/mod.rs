@@ -21,7 +21,7 @@ pub use drain::{Guard, is_stopping, let_go, serve, stopping_since};
 pub use mask::{Blocked, block_all, block_output_signals, unblock_all};
 pub use wake::Wake;
 
-use super::{Errno, Result, check};
+use super::{Errno, Result, check, process};
 use crate::types::{Pid, Signal};
 
 impl Signal {
@@ -41,9 +41,22 @@ impl Signal {
             Self::Vtalrm => libc::SIGVTALRM,
             Self::Winch => libc::SIGWINCH,
             Self::Pipe => libc::SIGPIPE,
+            Self::Io => libc::SIGIO,
             Self::Kill => libc::SIGKILL,
         }
     }
+}
+
+/// Ends this process by SIGABRT, whatever became of that signal.
+///
+/// abort(3) signals the thread that the C library remembers, which in a child
+/// of [`process::fork_to_exec`] is the parent's.
+pub fn abort() -> ! {
+    disposition::simple(libc::SIGABRT, libc::SIG_DFL);
+    unblock_all();
+    // SAFETY: kill touches no memory, and the id is our own.
+    unsafe { libc::kill(process::id().raw(), libc::SIGABRT) };
+    process::exit_now(134)
 }
 
 /// Whether the one that was to be signalled still existed.
@@ -84,4 +97,15 @@ pub fn send_group(leader: Pid, signal: Signal) -> Result<Sent> {
     // SAFETY: killpg touches no memory. A leader of 1 would mean everybody to
     // kill(2), and no child of ours is process 1.
     sent(unsafe { libc::killpg(leader.raw(), signal.number()) })
+}
+
+/// Forgets what would stop this process when it is let through: SIGCONT takes
+/// away every stop that is still held back. signal(7) Async-signal-safe.
+pub fn forget_stops() {
+    // SAFETY: getpid touches no memory. Not raise(3), which may know only the
+    // thread that has forked us.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: kill is async-signal-safe and touches no memory. Whoever runs
+    // already, and has no handler for it, feels no SIGCONT.
+    unsafe { libc::kill(own, libc::SIGCONT) };
 }

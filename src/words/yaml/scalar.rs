@@ -6,9 +6,9 @@
 //! Whatever is like those is refused with them: quotes are cheap.
 
 use super::Line;
+use crate::error::Result;
 use crate::words::pieces::cut;
 use crate::words::printable::nibble;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Words that some parser reads as no string, in any case of their letters.
@@ -16,17 +16,17 @@ const SPECIAL: &[u8] = b"y n yes no on off true false null ~ << = .inf +.inf -.i
 
 /// Reads the scalar at `at`, behind which only a comment may follow, to the end
 /// of `text`; says whether there is one.
-pub(super) fn read(line: Line<'_>, at: usize, text: &mut Vec<u8>) -> Result<bool, String> {
+pub(super) fn read(line: Line<'_>, at: usize, text: &mut Vec<u8>) -> Result<bool> {
     match line.rest(at) {
         [] | [b'#', ..] => return Ok(false),
         [quote @ (b'\'' | b'"'), ..] => quoted(line, at + 1, *quote, text)?,
-        rest => text.extend_from_slice(plain(rest).map_err(|why| line.wrong(at, why))?),
+        rest => text.extend_from_slice(plain(rest).map_err(|why| line.wrong(at, &why))?),
     }
     Ok(true)
 }
 
 /// Takes a plain scalar off the end of a line.
-fn plain(rest: &[u8]) -> Result<&[u8], &'static str> {
+fn plain(rest: &[u8]) -> core::result::Result<&[u8], &'static str> {
     let comment = place_of(rest, b" #").unwrap_or(rest.len());
     let mut text = rest.get(..comment).unwrap_or_default();
     while let [before @ .., b' '] = text {
@@ -112,13 +112,13 @@ fn is_float(text: &[u8]) -> bool {
 }
 
 /// Takes what stands between two quotes; `at` is behind the first of them.
-fn quoted(line: Line<'_>, mut at: usize, quote: u8, text: &mut Vec<u8>) -> Result<(), String> {
+fn quoted(line: Line<'_>, mut at: usize, quote: u8, text: &mut Vec<u8>) -> Result<()> {
     loop {
         let (byte, length) = match line.rest(at) {
-            [] => return Err(line.wrong(at, "the quote is not closed on its line")),
+            [] => return Err(line.wrong(at, &"the quote is not closed on its line")),
             [b'\'', b'\'', ..] if quote == b'\'' => (b'\'', 2),
             [b'\\', escape @ ..] if quote == b'"' => unescape(escape).ok_or_else(|| {
-                line.wrong(at, r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#)
+                line.wrong(at, &r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#)
             })?,
             [byte, ..] if *byte == quote => return check_end(line, at + 1),
             [byte, ..] => (*byte, 1),
@@ -142,11 +142,11 @@ fn unescape(escape: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// Refuses whatever is behind a closing quote and no comment.
-fn check_end(line: Line<'_>, at: usize) -> Result<(), String> {
+fn check_end(line: Line<'_>, at: usize) -> Result<()> {
     let end = line.skip(at);
     match line.rest(end) {
         [] => Ok(()),
         [b'#', ..] if end > at => Ok(()),
-        _ => Err(line.wrong(end, "something follows the closing quote")),
+        _ => Err(line.wrong(end, &"something follows the closing quote")),
     }
 }

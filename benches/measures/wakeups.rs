@@ -1,0 +1,47 @@
+//! How often any of 64 idle workers runs for each connection.
+
+use std::ffi::OsStr;
+use std::io::{self, Error};
+use std::time::{Duration, Instant};
+
+use super::Table;
+use crate::load::{Dialect, Question, Target};
+use crate::server::{self, Server, process};
+
+const WORKERS: usize = 64;
+/// Wake-ups for each connection; one of them does the work.
+const LIMIT: f64 = 1.05;
+/// From one connection to the next, so that everybody waits again.
+const PAUSE: Duration = Duration::from_micros(500);
+
+pub fn idle(table: &mut Table) -> io::Result<()> {
+    let times = table.choose(10_000, 1_000);
+    let target = Target::Tcp(server::free_address()?);
+    let (basic, address) = (server::example("basic")?, target.address());
+    let options = &["--count", "64", "--probation", "0", "--quiet"];
+    let mut server = Server::start(options, &[basic.as_ref(), OsStr::new(&address)])?;
+    server.wait_for("a current generation", |event| event.name == "current")?;
+    let monitor = server.monitor(1).ok_or_else(|| Error::other("a nameless monitor"))?;
+    let workers = process::children(monitor);
+    if workers.len() != WORKERS {
+        return Err(Error::other(format!("{} workers", workers.len())));
+    }
+
+    let before = wakeups(&workers);
+    for _ in 0..times {
+        let question = Question::ask(&target, Dialect::Line)?;
+        question.answer().map_err(|failure| Error::other(format!("{failure:?}")))?;
+        server.listen_until(Instant::now() + PAUSE);
+    }
+    let seen = wakeups(&workers) - before;
+    server.stop()?;
+    let what = format!("wake-ups a connection, {WORKERS} idle, {times}");
+    // Both are far below what a double holds exactly.
+    table.at_most(&what, seen as f64 / f64::from(times), LIMIT);
+    Ok(())
+}
+
+/// How often these have ever given the processor back by themselves.
+fn wakeups(workers: &[u32]) -> u64 {
+    workers.iter().filter_map(|pid| process::naps(*pid)).sum()
+}

@@ -1,0 +1,256 @@
+//! How the HTTP example drains: no request that was sent in time is lost, and
+//! nobody holds the drain up for ever.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use panzer::sys::Signal;
+
+use crate::harness::panzer::{End, Panzer};
+use crate::harness::place::example;
+use crate::harness::setup::Setup;
+use crate::harness::{PATIENCE, look};
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
+
+/// A client that would like to go on for ever.
+struct Client(BufReader<TcpStream>);
+
+/// An answer.
+struct Answer {
+    /// The head, every line of it.
+    head: String,
+    /// `gen=G slot=S pid=P`.
+    body: String,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("somebody listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        Self(BufReader::new(stream))
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).expect("somebody hears it");
+    }
+
+    fn answer(&mut self) -> Answer {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let length = self.0.read_line(&mut head).expect("an answer is sent, and no reset");
+            assert!(length > 0, "the end after {head:?}");
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.and_then(|length| length.parse().ok()).expect("it is said");
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("the whole body is sent");
+        Answer { head, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    fn ask(&mut self) -> Answer {
+        self.say(REQUEST);
+        self.answer()
+    }
+
+    /// The server has said everything; a reset is an error.
+    fn expect_end(mut self) {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).expect("an end, and no reset");
+        assert_eq!(rest, "");
+    }
+}
+
+impl Answer {
+    fn is_last(&self) -> bool {
+        assert!(self.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", self.head);
+        let says = |line: &str| self.head.lines().any(|said| said == line);
+        assert_ne!(says("Connection: close"), says("Connection: keep-alive"), "{}", self.head);
+        says("Connection: close")
+    }
+}
+
+/// One worker of the HTTP example.
+struct Server {
+    panzer: Panzer,
+    address: SocketAddr,
+    worker: u32,
+}
+
+/// What makes a worker drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// The port goes away.
+    Stop,
+    /// Another generation goes on with it.
+    Reload,
+}
+
+const BOTH: [Drain; 2] = [Drain::Stop, Drain::Reload];
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n1"]);
+        let mut panzer = setup.options(options).start();
+        let address = panzer.expect_address();
+        let monitor = panzer.expect_current(1);
+        let worker = panzer.workers(monitor)[0];
+        Self { panzer, address, worker }
+    }
+
+    fn sockets(&self) -> usize {
+        look::descriptors(self.worker).iter().filter(|fd| fd.contains("socket:")).count()
+    }
+
+    /// Connects, and waits until the worker has accepted that.
+    fn accepted(&mut self) -> Client {
+        let before = self.sockets();
+        let client = Client::connect(self.address);
+        let (worker, panzer) = (self.worker, &mut self.panzer);
+        let sockets =
+            || look::descriptors(worker).iter().filter(|fd| fd.contains("socket:")).count();
+        panzer.eventually("it is accepted", || sockets() > before);
+        client
+    }
+
+    /// Has the worker drain, and waits until it knows: it lets go of the listener.
+    fn drain(&mut self, how: Drain) {
+        let (before, worker) = (self.sockets(), self.worker);
+        match how {
+            Drain::Stop => self.panzer.signal(Signal::Term),
+            Drain::Reload => {
+                self.panzer.reload(2);
+            }
+        }
+        let sockets =
+            || look::descriptors(worker).iter().filter(|fd| fd.contains("socket:")).count();
+        self.panzer.eventually("it drains", || sockets() < before);
+    }
+
+    /// The first generation ends by itself, without a second signal.
+    fn expect_gone(mut self, how: Drain) {
+        if how == Drain::Reload {
+            self.panzer.expect_event("the end of the first", |event| {
+                event.is("died", 1) && event.slot == 0
+            });
+            self.panzer.signal(Signal::Term);
+        }
+        assert_eq!(self.panzer.end(), End::Status(0));
+        assert_eq!(self.panzer.count_lines("is sent SIGINT"), 0);
+    }
+}
+
+#[test]
+fn an_idle_connection_may_ask_once_more_in_the_drain_and_is_told_that_it_was_the_last_time() {
+    for how in BOTH {
+        let mut server = Server::start(&[]);
+        let mut client = server.accepted();
+        let first = client.ask();
+        assert!(!first.is_last() && first.body.starts_with("gen=1 "), "{}", first.head);
+        server.drain(how);
+        let last = client.ask();
+        assert!(last.is_last() && last.body.starts_with("gen=1 "), "{}", last.head);
+        client.expect_end();
+        server.expect_gone(how);
+    }
+}
+
+#[test]
+fn a_first_byte_after_the_stop_was_asked_for_is_answered() {
+    for how in BOTH {
+        // How much is said before, and how much after.
+        for cut in [0, 1, 20, REQUEST.len() - 1] {
+            let mut server = Server::start(&[]);
+            let mut client = server.accepted();
+            let (before, after) = REQUEST.split_at(cut);
+            client.say(before);
+            server.drain(how);
+            client.say(after);
+            assert!(client.answer().is_last(), "{how:?}, {cut} bytes before");
+            client.expect_end();
+            server.expect_gone(how);
+        }
+    }
+}
+
+#[test]
+fn a_first_byte_after_the_stop_was_asked_for_is_answered_if_only_the_kernel_has_accepted() {
+    let mut server = Server::start(&[]);
+    crate::harness::panzer::stop_process(server.worker);
+    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(server.address)).collect();
+    server.panzer.signal(Signal::Term);
+    server.panzer.expect_event("stopping", |event| event.name == "stopping");
+    clients.iter_mut().take(10).for_each(|client| client.say(REQUEST));
+    crate::harness::panzer::continue_process(server.worker);
+    clients.iter_mut().skip(10).for_each(|client| client.say(REQUEST));
+    for mut client in clients {
+        assert!(client.answer().body.starts_with("gen=1 "));
+        client.expect_end();
+    }
+    server.expect_gone(Drain::Stop);
+}
+
+#[test]
+fn requests_that_were_sent_at_once_are_all_answered_in_the_drain_and_the_last_one_says_so() {
+    for how in BOTH {
+        let mut server = Server::start(&[]);
+        let mut client = server.accepted();
+        server.drain(how);
+        client.say(&REQUEST.repeat(3));
+        let lasts = [client.answer(), client.answer(), client.answer()].map(|one| one.is_last());
+        assert_eq!(lasts, [false, false, true]);
+        client.expect_end();
+        server.expect_gone(how);
+    }
+}
+
+#[test]
+fn a_request_that_is_worked_on_when_the_stop_comes_is_answered() {
+    for how in BOTH {
+        let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n1"]);
+        let mut panzer = setup.variable("HTTP_DELAY_MS", "300").start();
+        let address = panzer.expect_address();
+        let monitor = panzer.expect_current(1);
+        let worker = panzer.workers(monitor)[0];
+        let mut server = Server { panzer, address, worker };
+        let mut client = server.accepted();
+        client.say(REQUEST);
+        server.drain(how);
+        let answer = client.answer();
+        assert!(answer.is_last() && answer.body.starts_with("gen=1 "));
+        client.expect_end();
+        server.expect_gone(how);
+    }
+}
+
+#[test]
+fn a_client_that_never_sends_is_hung_up_on_before_the_timeout() {
+    // A second before the timeout everything that is idle is told to go.
+    for said in ["", "GET / HT", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1234"] {
+        let mut server = Server::start(&["--timeout=2"]);
+        let mut client = server.accepted();
+        client.say(said);
+        server.drain(Drain::Stop);
+        if said.is_empty() {
+            client.expect_end();
+        } else {
+            let head = client.answer().head;
+            assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+            client.expect_end();
+        }
+        server.expect_gone(Drain::Stop);
+    }
+}
+
+#[test]
+fn a_client_that_never_hangs_up_cannot_hold_the_drain() {
+    let mut server = Server::start(&["--timeout=1.1"]);
+    let idle = server.accepted();
+    let mut asked = server.accepted();
+    asked.ask();
+    server.panzer.signal(Signal::Term);
+    assert_eq!(server.panzer.end(), End::Status(0));
+    assert_eq!(server.panzer.count_lines("is sent SIGKILL"), 0);
+    idle.expect_end();
+    asked.expect_end();
+}
