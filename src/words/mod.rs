@@ -86,7 +86,7 @@ mod tests {
             .filter_map(|word| CString::new(word).ok())
             .collect();
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        if let Err(usage) = cli::parse(&words, Options::default()).map_err(format) {
+        if let Err(usage) = cli::parse(&words, &mut Options::default()).map_err(format) {
             assert!(!usage.contains(char::is_control), "{usage:?}");
         }
         let text = String::from_utf8_lossy(bytes);

@@ -101,7 +101,7 @@ impl Main {
 
     /// How many workers the operator wants, if it is not the application's to say.
     pub(super) fn wanted_count(&self) -> Option<u16> {
-        self.operator.scaled.or(self.options.count)
+        self.operator.scaled.or(self.options.count())
     }
 
     /// Has the generations of now, and those to come, have another number of
