@@ -42,6 +42,7 @@ struct Cursor<'a> {
 
 impl Cursor<'_> {
     /// The byte that is so many behind this one.
+    #[inline(never)]
     fn ahead(&self, by: usize) -> u8 {
         *self.file.get(self.at + by).unwrap_or(&b'\n')
     }
@@ -50,18 +51,24 @@ impl Cursor<'_> {
         self.ahead(0)
     }
 
-    /// Goes behind all bytes like this.
-    fn skip(&mut self, is_it: fn(u8) -> bool) {
+    /// Goes behind all bytes like this, and says how many there are.
+    fn skip(&mut self, is_it: fn(u8) -> bool) -> usize {
+        let before = self.at;
         while is_it(self.byte()) {
             self.at += 1;
         }
+        self.at - before
     }
 
-    /// Goes to what is behind these spaces, and says how many there are.
+    /// Goes to what is behind these spaces.
+    #[inline(never)]
     fn skip_spaces(&mut self) -> usize {
-        let before = self.at;
-        self.skip(|byte| byte == b' ');
-        self.at - before
+        self.skip(|byte| byte == b' ')
+    }
+
+    /// Goes to the end of the line.
+    fn skip_line(&mut self) {
+        self.skip(|byte| byte != b'\n');
     }
 
     /// Whether a line ends here, or goes on after a space.
@@ -91,8 +98,9 @@ impl Cursor<'_> {
     }
 
     /// What is wrong here.
-    fn wrong<T>(&self, why: &str) -> Result<T> {
-        Err(self.wrong_at(self.at, &why))
+    #[cold]
+    fn wrong(&self, why: &str) -> Error {
+        self.wrong_at(self.at, &why)
     }
 }
 
@@ -119,7 +127,7 @@ pub fn parse(file: &[u8], visitor: &mut Visitor<'_>) -> Result<()> {
     let mut next = Next::Key;
     while cursor.at < file.len() {
         next = take_line(&mut cursor, next, visitor)?;
-        cursor.skip(|byte| byte != b'\n');
+        cursor.skip_line();
         cursor.at += 1;
     }
     check_filled(&cursor, next)
@@ -134,9 +142,11 @@ fn take_line(cursor: &mut Cursor<'_>, next: Next, visitor: &mut Visitor<'_>) -> 
         b'\n' | b'#' => return Ok(next),
         b'-' if cursor.is_apart(1) => {
             match next {
-                Next::Key => return cursor.wrong("an item has to stand below the key of a list"),
+                Next::Key => {
+                    return Err(cursor.wrong("an item has to stand below the key of a list"));
+                }
                 Next::More(before) if before != indent => {
-                    return cursor.wrong("the items of a list have to be indented alike");
+                    return Err(cursor.wrong("the items of a list have to be indented alike"));
                 }
                 Next::First(_) | Next::More(_) => {}
             }
@@ -147,7 +157,7 @@ fn take_line(cursor: &mut Cursor<'_>, next: Next, visitor: &mut Visitor<'_>) -> 
                 Err(cursor.wrong_at(start, &MISSING))
             };
         }
-        _ if indent > 0 => return cursor.wrong("this line is indented, and no item of a list"),
+        _ if indent > 0 => return Err(cursor.wrong("this line is indented, and no item of a list")),
         _ => {}
     }
     check_filled(cursor, next)?;
@@ -196,14 +206,14 @@ fn check_text(cursor: &mut Cursor<'_>) -> Result<()> {
             | [0xe2, 0x80, 0xa8 | 0xa9]
             | [0xef, 0xbb, 0xbf]
             | [0xef, 0xbf, 0xbe | 0xbf] => {
-                return cursor
-                    .wrong("a tab or another control character, which YAML does not take");
+                let why = "a tab or another control character, which YAML does not take";
+                return Err(cursor.wrong(why));
             }
             _ => cursor.at += 1,
         }
     }
     if valid < cursor.file.len() {
-        return cursor.wrong("this is not UTF-8");
+        return Err(cursor.wrong("this is not UTF-8"));
     }
     cursor.at = 0;
     Ok(())

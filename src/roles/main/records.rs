@@ -11,12 +11,13 @@ use crate::keep::log;
 use crate::plan::service::Stage;
 use crate::sys::socket::{self, Name, control as kernel};
 use crate::sys::{env, fd::Borrowed, file, process};
+use crate::text;
 use crate::types::Tick;
 use crate::words::address::Address;
 use crate::words::control::Word;
 use crate::words::fdname;
 use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, State, Text};
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 
 /// How much is gathered before it is sent.
 const ENOUGH: usize = 4_096;
@@ -87,14 +88,18 @@ impl Main {
 
 fn listener_record(fd: Borrowed<'_>, name: &str, origin: &Source) -> Listener<'static> {
     let address = match socket::local_name(fd) {
-        Ok(Name::Inet(address)) => Address::Inet(address).to_string(),
-        Ok(Name::Unix(path)) => Address::Unix(path).to_string(),
-        Ok(Name::Other) | Err(_) => String::new(),
+        Ok(Name::Inet(address)) => Some(Address::Inet(address)),
+        Ok(Name::Unix(path)) => Some(Address::Unix(path)),
+        Ok(Name::Other) | Err(_) => None,
     };
+    let mut shown = String::new();
+    if let Some(address) = address {
+        text::add(&mut shown, format_args!("{address}"));
+    }
     let queue = kernel::queue(fd).ok();
     Listener {
         name: fdname::unescape(name.as_bytes()).into(),
-        address: address.into_bytes().into(),
+        address: shown.into_bytes().into(),
         origin: match origin {
             Source::Bound(_) => Origin::Bound,
             Source::Adopted => Origin::Adopted,

@@ -7,7 +7,6 @@
 
 use super::Cursor;
 use crate::error::Result;
-use crate::words::pieces::cut;
 use crate::words::printable::nibble;
 use alloc::vec::Vec;
 
@@ -27,8 +26,14 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
 fn plain(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
     let start = cursor.at;
     let first = cursor.byte();
-    if b",?[]{}#&*!|>%@`".contains(&first) || matches!(first, b'-' | b':') && cursor.is_apart(1) {
-        return cursor.wrong("a value that begins so is quoted");
+    let is_meant = match first {
+        b',' | b'?' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>'
+        | b'%' | b'@' | b'`' => true,
+        b'-' | b':' => cursor.is_apart(1),
+        _ => false,
+    };
+    if is_meant {
+        return Err(cursor.wrong("a value that begins so is quoted"));
     }
     // Spaces at its end do not belong to it.
     let mut end = start;
@@ -58,40 +63,48 @@ fn plain(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
 
 /// Whether it is neither a string to everybody, nor a number or a boolean to
 /// everybody and the same one.
+#[inline(never)]
 fn is_ambiguous(text: &[u8]) -> bool {
-    let is_known = text == b"true" || text == b"false" || is_decimal(text);
     let mut specials = SPECIAL.split(|&byte| byte == b' ');
-    !is_known
-        && (is_like_a_number(text) || specials.any(|special| text.eq_ignore_ascii_case(special)))
-}
-
-/// Whether it is a number to everybody, and the same one.
-fn is_decimal(text: &[u8]) -> bool {
-    let (whole, fraction) = cut(text, b'.').unwrap_or((text, b"0"));
-    let digits = match whole {
-        // YAML 1.1 knows no negative number without a digit before the point.
-        [] | [b'0'] => b"",
-        [b'-', b'1'..=b'9', rest @ ..] | [b'1'..=b'9', rest @ ..] => rest,
-        _ => return false,
-    };
-    let mut all = digits.iter().chain(fraction);
-    !fraction.is_empty() && all.all(u8::is_ascii_digit)
-}
-
-/// Whether any parser could think of a number, a time or a date: it begins as
-/// one, and has nothing that none of them has. Two points are in none.
-fn is_like_a_number(text: &[u8]) -> bool {
+    if specials.any(|special| text.eq_ignore_ascii_case(special)) {
+        return text != b"true" && text != b"false";
+    }
     let digits = match text {
         [b'-' | b'+', digits @ ..] => digits,
         digits => digits,
     };
-    let mut points = 0;
-    matches!(digits, [b'0'..=b'9', ..] | [b'.', b'0'..=b'9' | b'_', ..])
-        && digits.iter().all(|byte| {
-            points += u32::from(*byte == b'.');
-            byte.is_ascii_hexdigit() || b"._:+- oOxXtTzZ".contains(byte)
-        })
-        && points < 2
+    // It has to begin as a number does, and have nothing that no number, time
+    // or date of any version has. Two points are in none.
+    let rest = match digits {
+        [b'0', b'x' | b'X' | b'o' | b'O', rest @ ..] => rest,
+        [b'0'..=b'9', ..] | [b'.', b'0'..=b'9' | b'_', ..] => digits,
+        _ => return false,
+    };
+    let (mut points, mut is_decimal) = (0, true);
+    for byte in rest {
+        match byte {
+            b'0'..=b'9' => {}
+            b'.' => points += 1,
+            b'a'..=b'f'
+            | b'A'..=b'F'
+            | b't'
+            | b'T'
+            | b'z'
+            | b'Z'
+            | b'_'
+            | b':'
+            | b'+'
+            | b'-'
+            | b' ' => is_decimal = false,
+            _ => return false,
+        }
+    }
+    // YAML 1.1 knows no negative number without a digit before the point.
+    let begins_well = matches!(
+        text,
+        [b'0'] | [b'0', b'.', ..] | [b'.' | b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..]
+    );
+    points < 2 && !(is_decimal && begins_well && !text.ends_with(b"."))
 }
 
 /// Takes what stands between two quotes.
@@ -100,15 +113,18 @@ fn quoted(cursor: &mut Cursor<'_>, quote: u8) -> Result<Vec<u8>> {
     cursor.at += 1;
     loop {
         let byte = match (cursor.byte(), cursor.ahead(1)) {
-            (b'\n', _) => return cursor.wrong("the quote is not closed on its line"),
+            (b'\n', _) => return Err(cursor.wrong("the quote is not closed on its line")),
             (b'\'', b'\'') if quote == b'\'' => {
                 cursor.at += 1;
                 b'\''
             }
             (b'\\', escape) if quote == b'"' => {
+                let start = cursor.at;
                 let Some(byte) = unescape(cursor, escape) else {
-                    return cursor
-                        .wrong(r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#);
+                    cursor.at = start;
+                    return Err(cursor.wrong(
+                        r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#,
+                    ));
                 };
                 byte
             }
@@ -123,24 +139,21 @@ fn quoted(cursor: &mut Cursor<'_>, quote: u8) -> Result<Vec<u8>> {
     match cursor.byte() {
         b'\n' => Ok(text),
         b'#' if spaces > 0 => Ok(text),
-        _ => cursor.wrong("something follows the closing quote"),
+        _ => Err(cursor.wrong("something follows the closing quote")),
     }
 }
 
+/// Letters of escapes, each before what it stands for.
+const ESCAPES: &[u8] = b"\\\\\"\"//n\nr\rt\t0\0";
+
 /// What an escape stands for; goes to its last byte.
 fn unescape(cursor: &mut Cursor<'_>, escape: u8) -> Option<u8> {
-    let (byte, length) = match escape {
-        b'\\' | b'"' | b'/' => (escape, 1),
-        b'n' => (b'\n', 1),
-        b'r' => (b'\r', 1),
-        b't' => (b'\t', 1),
-        b'0' => (0, 1),
-        b'x' => (nibble(cursor.ahead(2))? << 4 | nibble(cursor.ahead(3))?, 3),
-        _ => return None,
-    };
-    if byte >= 0x80 {
-        return None;
+    if escape == b'x' {
+        let (high, low) = (nibble(cursor.ahead(2))?, nibble(cursor.ahead(3))?);
+        cursor.at += 3;
+        return Some(high << 4 | low).filter(|_| high < 8);
     }
-    cursor.at += length;
-    Some(byte)
+    let known = ESCAPES.chunks_exact(2).find(|known| known[0] == escape)?;
+    cursor.at += 1;
+    Some(known[1])
 }
