@@ -14,8 +14,9 @@
 //! | 3    | what main wants (bits of [`Wish`]) | state, and since when below it   |
 //! | 4    | 1: the monitor's handlers are in place | connections or requests handled |
 //! | 5    | 1: a worker had to be killed       | 1: the slot has lost a worker badly |
+//! | 6    | the workers that main wants, or 0  | -                                |
 //!
-//! The header's word 3 is main's; the row's words 3 and 4 are the worker's;
+//! The header's words 3 and 6 are main's; the row's words 3 and 4 are the worker's;
 //! all others are the monitor's.
 
 use crate::sys::fd::{self, Borrowed, Fd};
@@ -227,6 +228,28 @@ impl Sheet {
         self.header(0).store(VERSION, Ordering::SeqCst);
     }
 
+    /// How many workers main wants; `None` when it has not said.
+    #[must_use]
+    pub fn wanted(self) -> Option<u16> {
+        let count = u16::try_from(self.header(6).load(Ordering::SeqCst)).ok()?;
+        Slot::new(count).map(Slot::number)
+    }
+
+    /// The monitor has another number of slots. What was lost in those that are
+    /// not wanted any more does not speak against the others.
+    pub fn resize(self, count: u16) {
+        self.header(1).store(u64::from(count), Ordering::SeqCst);
+        let old = self.header(2).load(Ordering::SeqCst);
+        let hit = Slot::first(count).filter(|&slot| self.is_hit(slot)).count();
+        let hit = u32::try_from(hit).unwrap_or(u32::MAX);
+        self.header(2).store(pack(low(old), hit), Ordering::SeqCst);
+    }
+
+    /// Whether a slot has lost a worker badly.
+    fn is_hit(self, slot: Slot) -> bool {
+        self.row(slot, 5).load(Ordering::SeqCst) != 0
+    }
+
     /// Whether main, or the monitor that is alone, wants this.
     #[must_use]
     pub fn wants(self, wish: Wish) -> bool {
@@ -263,7 +286,7 @@ impl Sheet {
         let restarts = high(self.row(slot, 0).load(Ordering::SeqCst)).saturating_add(1);
         self.row(slot, 0).store(pack(0, restarts), Ordering::SeqCst);
         self.enter(slot, State::Empty, now);
-        let first = self.row(slot, 5).load(Ordering::SeqCst) == 0;
+        let first = !self.is_hit(slot);
         self.row(slot, 2).store(encode(exit), Ordering::SeqCst);
         if badly {
             self.row(slot, 5).store(1, Ordering::SeqCst);

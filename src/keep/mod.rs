@@ -4,6 +4,7 @@
 //! * [`socket`]: opening a listening socket, and letting it go for good.
 //! * [`inherited`]: what a monitor was given by the process above it.
 //! * [`listeners`]: main's store of listening sockets.
+//! * [`processors`]: how many of them there are for us.
 //! * [`board`]: the table in shared memory that a generation is watched by.
 //!
 //! Knows `words` and `sys`; decides nothing.
@@ -12,4 +13,5 @@ pub mod board;
 pub mod inherited;
 pub mod listeners;
 pub mod log;
+pub mod processors;
 pub mod socket;

@@ -4,6 +4,7 @@
 //! taken apart here, and refused here with one clear line.
 
 pub mod address;
+pub mod cgroup;
 pub mod cli;
 pub mod death;
 pub mod decimal;
@@ -21,7 +22,7 @@ pub mod usage;
 
 #[cfg(test)]
 mod tests {
-    use super::{address, cli, decimal, env_file, event, fdname, line, notify, seconds};
+    use super::{address, cgroup, cli, decimal, env_file, event, fdname, line, notify, seconds};
     use crate::types::Tick;
     use alloc::ffi::CString;
     use alloc::string::String;
@@ -34,6 +35,8 @@ mod tests {
         b"localhost:65535",
         b"n=unix:/run/x=y.sock",
         b"1000000000.0009",
+        b"0::/a/b",
+        b"50000 100000\n",
         b"-qn4 --timeout=1.5 -b :80 -- ./app \xff",
         b"A='x'\n# y\nB=\"\\\"\"\nC=3\n",
         br"a:\x3a\x41\xzz:\\",
@@ -50,6 +53,8 @@ mod tests {
         let _ = address::Bind::parse(bytes).map(format);
         let _ = env_file::parse(bytes).map_err(format);
         let _ = notify::parse(bytes);
+        let _ = cgroup::parse(bytes).map(|(_, path)| cgroup::parent(path));
+        let _ = cgroup::processors(bytes);
         let name = fdname::unescape(bytes);
         if let Some(carried) = fdname::escape(&name) {
             assert!(fdname::is_valid(carried.as_bytes()));

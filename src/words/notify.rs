@@ -59,12 +59,21 @@ pub enum News<'a> {
         /// The new process.
         pid: Pid,
     },
+    /// `X_PANZER=scaled COUNT`: it has so many workers now, all of them ready.
+    Scaled {
+        /// How many.
+        count: u16,
+    },
 }
 
 impl<'a> News<'a> {
     /// Takes the words behind `X_PANZER=` apart.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let (what, rest) = cut(text, b' ')?;
+        if what == b"scaled" {
+            let count = u16::try_from(decimal::parse(rest, u32::from(Slot::LAST))?).ok()?;
+            return Some(Self::Scaled { count });
+        }
         let (slot, rest) = cut(rest, b' ')?;
         let (pid, why) = cut(rest, b' ').unwrap_or((rest, b""));
         let slot = Slot::new(u16::try_from(decimal::parse(slot, u32::from(Slot::LAST))?).ok()?)?;

@@ -138,6 +138,7 @@ impl Main {
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
+            News::Scaled { count: _ } => {}
             News::Respawned { slot, pid } => {
                 let (slot, pid) = (Some(slot), Some(pid));
                 self.event(&Tidings { slot, pid, ..Tidings::about(Kind::Respawn, generation) });

@@ -25,7 +25,7 @@ const SWEEP: Millis = Millis(50);
 /// So many workers are looked at whenever one has died.
 const FEW: u16 = 64;
 /// How long to leave poll(2) alone when it has failed.
-const BREATHER: Millis = Millis(100);
+pub(super) const BREATHER: Millis = Millis(100);
 /// Waking this much later than asked for means that nobody could run.
 const LATE: Millis = Millis(1_000);
 /// What a worker writes into the ready pipe: its slot and its pid.
@@ -52,6 +52,8 @@ pub(super) struct Running<'w> {
     /// The last look at all workers, and the next one if it is wanted.
     swept: Tick,
     sweep: Option<Tick>,
+    /// The new number of workers that is reached, until main has been told.
+    pub(super) scaled: Option<u16>,
     finished: Option<Finished>,
 }
 
@@ -114,6 +116,7 @@ impl<'w> Running<'w> {
             woke: now,
             swept: now,
             sweep: None,
+            scaled: None,
             finished: None,
         })
     }
@@ -127,6 +130,8 @@ impl<'w> Running<'w> {
             signal::catch(signal);
         }
         self.sheet.begin(self.rules.count);
+        // Main may have asked before there was a handler to ask.
+        self.scale(clock::now());
         blocked.let_through(&OURS);
         let finished = loop {
             match self.finished {
@@ -167,7 +172,8 @@ impl<'w> Running<'w> {
 
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
-        let deadline = [self.plan.deadline(), self.sweep].into_iter().flatten().min();
+        let tell = self.tells_again_at();
+        let deadline = [self.plan.deadline(), self.sweep, tell].into_iter().flatten().min();
         let main_gone = self.wait(deadline);
         let now = clock::now();
         let before = mem::replace(&mut self.woke, now);
@@ -183,6 +189,7 @@ impl<'w> Running<'w> {
             self.lose_main(now);
         }
         self.obey(now, &caught);
+        self.tell_scaled();
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
@@ -272,6 +279,9 @@ impl<'w> Running<'w> {
         if caught.has(Signal::Ttin) {
             self.log_status(now);
         }
+        if caught.has(Signal::Winch) {
+            self.scale(now);
+        }
         if caught.has(Signal::Term) {
             self.stop(now);
         }
@@ -310,7 +320,7 @@ impl<'w> Running<'w> {
         });
     }
 
-    fn step(&mut self, now: Tick, event: Event) {
+    pub(super) fn step(&mut self, now: Tick, event: Event) {
         let mut events = alloc::collections::VecDeque::from([event]);
         let mut actions = Vec::new();
         while let Some(event) = events.pop_front() {
