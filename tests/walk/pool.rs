@@ -27,6 +27,10 @@ const TIMEOUT: Millis = Millis(4_000);
 const BACKOFF: Backoff = Backoff { delay: Millis(400), max_delay: Millis(800) };
 /// Where two slots multiply the states: one wait, too short for any jitter.
 const SHORT_BACKOFF: Backoff = Backoff { delay: Millis(3), max_delay: Millis(3) };
+/// Where the number of slots changes too: nobody waits.
+const NO_BACKOFF: Backoff = Backoff { delay: Millis(0), max_delay: Millis(0) };
+/// What passes there between two events: all moments are then few.
+const STEP: Millis = Millis(2_000);
 const OVERSLEPT: Millis = Millis(3_000);
 /// A slot that is new.
 const NOBODY: Truth =
@@ -140,7 +144,11 @@ const fn young_or_old(ready_at: Tick, now: Tick) -> Tick {
 
 impl World {
     fn new(count: u16, most: u16, authority: Authority) -> Self {
-        let backoff = if count == 1 { BACKOFF } else { SHORT_BACKOFF };
+        let backoff = match (most, count) {
+            (1.., _) => NO_BACKOFF,
+            (0, 1) => BACKOFF,
+            (0, _) => SHORT_BACKOFF,
+        };
         let rules = Rules { count, timeout: TIMEOUT, backoff, seed: 3 };
         let above = match authority {
             Authority::Own => Above::Nobody,
@@ -166,6 +174,11 @@ impl World {
             Above::Nobody | Above::Gone | Above::Main { escalates: false } => true,
             Above::Main { escalates: true } => self.order.is_some_and(|order| order.taken_over),
         }
+    }
+
+    /// Whether the number of slots may change, in place of much else.
+    const fn is_scaled(&self) -> bool {
+        self.most > 0
     }
 
     fn alive(&self) -> impl Iterator<Item = Process> {
@@ -196,7 +209,7 @@ impl World {
             // Gossip about nobody.
             Event::Exited { pid: Pid::new(999).expect("it is positive"), exit: Exit::Status(0) },
         ];
-        if self.most > 1 {
+        if self.is_scaled() {
             events.extend((1..=self.most).map(|count| Event::Scale { count }));
         }
         if matches!(self.above, Above::Main { .. }) {
@@ -217,13 +230,21 @@ impl World {
         }
         let mut choices: Vec<_> =
             events.into_iter().map(|event| Choice::After(Millis(0), event)).collect();
-        choices.push(Choice::After(OVERSLEPT, Event::Overslept { by: OVERSLEPT }));
+        let by = if self.is_scaled() { STEP } else { OVERSLEPT };
+        choices.push(Choice::After(by, Event::Overslept { by }));
         choices.extend(self.waits().into_iter().map(Choice::Pass));
         choices
     }
 
     /// How much time can pass before something else happens.
     fn waits(&self) -> Vec<Millis> {
+        if self.is_scaled() {
+            let left = self.pool.deadline().map(|deadline| deadline.since(NOW));
+            let leaving = self.order.is_some() || self.alive().any(is_alone);
+            let waits = left.into_iter().chain(leaving.then_some(STEP));
+            let fits = |wait: &Millis| wait.0 > 0 && left.is_none_or(|left| *wait <= left);
+            return waits.filter(fits).collect();
+        }
         let Some(deadline) = self.pool.deadline() else {
             let while_stopping = self.order.map(|_| Millis(1_500));
             return [MEMORY].into_iter().chain(while_stopping).collect();
@@ -238,8 +259,6 @@ impl World {
         }
         if left >= 1_000 && self.order.is_some() {
             waits.extend([Millis(left / 2), Millis(left + 1)]);
-        } else if left >= 2_000 {
-            waits.push(Millis(left / 2));
         }
         waits
     }
@@ -264,7 +283,7 @@ impl World {
     fn forget_the_time(&mut self, now: Tick) {
         // Nobody is replaced after a stop, and after SIGKILL nothing is due.
         let most_deaths = match self.slots.len() {
-            _ if self.order.is_some() => 0,
+            _ if self.order.is_some() || self.is_scaled() => 0,
             1 => MOST_DEATHS,
             _ => MOST_DEATHS - 1,
         };
@@ -301,7 +320,7 @@ impl World {
         };
         for truth in &mut self.slots {
             truth.deaths = truth.deaths.min(most_deaths);
-            let vacant = truth.is_vacant() && self.order.is_none();
+            let vacant = truth.is_vacant() && self.order.is_none() && self.most == 0;
             truth.died_at = kept(if vacant { truth.died_at } else { Tick(0) }, now);
             if let Some(process) = &mut truth.process {
                 let ready_at = process.ready_at.filter(|_| self.order.is_none());
