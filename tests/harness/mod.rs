@@ -30,10 +30,20 @@ pub mod watch;
 
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long enough for any machine; only a failing test ever waits it out.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Panzer counts whole milliseconds, so each of a few waits in a row may be
+/// over by so much too early.
+const ROUNDING: Duration = Duration::from_millis(10);
+
+/// Fails when something came before `least` was over.
+pub fn expect_passed(begun: Instant, least: Duration) {
+    let passed = begun.elapsed();
+    assert!(passed + ROUNDING >= least, "after {passed:?} of {least:?}");
+}
 
 static SPAWNING: Mutex<()> = Mutex::new(());
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use panzer::sys::Signal;
 
+use crate::harness::expect_passed;
 use crate::harness::panzer::{End, Panzer};
 use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
@@ -117,7 +118,7 @@ fn repairs_of_a_slot_wait_longer_and_longer_and_never_too_short() {
     // The first repair is at once; then 100 ms, and then 200 at most, each by
     // up to a quarter less.
     let least = Duration::from_millis(75 + 3 * 150);
-    assert!(begun.elapsed() >= least, "five repairs after {:?}", begun.elapsed());
+    expect_passed(begun, least);
     panzer.stop();
 }
 
@@ -209,7 +210,7 @@ fn a_worker_that_will_not_go_gets_each_signal_once_and_is_killed() {
     let asked = Instant::now();
     panzer.signal(Signal::Term);
     assert_eq!(panzer.end(), End::Status(1));
-    assert!(asked.elapsed() >= Duration::from_millis(2_300), "after {:?}", asked.elapsed());
+    expect_passed(asked, Duration::from_millis(2_300));
     assert_eq!(panzer.count_lines("is sent SIGINT"), 1);
     assert_eq!(panzer.count_lines("is sent SIGKILL"), 1);
 }

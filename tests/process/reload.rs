@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask};
+use crate::harness::expect_passed;
 use crate::harness::panzer::stop_process;
 use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
@@ -75,7 +76,7 @@ fn the_old_generation_is_kept_for_the_whole_probation() {
     serving.panzer.signal(Signal::Usr1);
     serving.panzer.expect("probation", 2);
     serving.panzer.expect("current", 2);
-    assert!(begun.elapsed() >= Duration::from_millis(400), "after {:?}", begun.elapsed());
+    expect_passed(begun, Duration::from_millis(400));
     serving.panzer.expect("draining", 1);
     serving.panzer.stop();
 }

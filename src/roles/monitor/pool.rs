@@ -1,5 +1,6 @@
 //! The monitor's loop: wait, tell the plan, do what it says.
 
+use super::tell::Untold;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, Wish};
 use crate::keep::log;
@@ -54,6 +55,7 @@ pub(super) struct Running<'w> {
     sweep: Option<Tick>,
     /// The new number of workers that is reached, until main has been told.
     pub(super) scaled: Option<u16>,
+    pub(super) untold: Vec<Untold>,
     finished: Option<Finished>,
 }
 
@@ -117,6 +119,7 @@ impl<'w> Running<'w> {
             swept: now,
             sweep: None,
             scaled: None,
+            untold: Vec::new(),
             finished: None,
         })
     }
@@ -189,10 +192,11 @@ impl<'w> Running<'w> {
             self.lose_main(now);
         }
         self.obey(now, &caught);
-        self.tell_scaled();
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        self.tell(now);
+        self.tell_scaled();
     }
 
     /// Blocks until something happens; says whether main is gone.
@@ -355,7 +359,7 @@ impl<'w> Running<'w> {
                 self.sheet.killed();
                 self.finished = Some(Finished::Killing);
             }
-            Action::Tell(report) => self.tell(now, report),
+            Action::Tell(report) => self.note(now, report),
         }
         None
     }

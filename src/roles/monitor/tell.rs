@@ -6,22 +6,50 @@ use crate::plan::pool::Report;
 use crate::roles::listen::given;
 use crate::types::{Level, Pid, Slot, Tick};
 use crate::words::death::Death;
-use core::fmt;
+use core::{fmt, mem};
+
+/// What has happened in a turn and is to be told at its end: whoever is to be
+/// replaced waits for no log and no datagram.
+pub(super) enum Untold {
+    /// What the plan tells.
+    Report(Report),
+    /// A slot is filled, and not for the first time.
+    Replaced { slot: Slot, pid: Pid },
+}
 
 impl Running<'_> {
-    /// A slot is filled: the board and main are told.
-    pub(super) fn welcome(&self, now: Tick, slot: Slot, pid: Pid) {
+    /// A slot is filled: the board says so.
+    pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid) {
         let again = self.sheet.forked(slot, pid, now);
         log::log(Level::Debug, format_args!("worker {slot} is {pid}"));
         if again {
-            self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
+            self.untold.push(Untold::Replaced { slot, pid });
         }
     }
 
-    pub(super) fn tell(&mut self, now: Tick, report: Report) {
+    /// Takes note of what the plan tells; the board shows it at once.
+    pub(super) fn note(&mut self, now: Tick, report: Report) {
+        if let Report::Died { slot, exit, asked, .. } = report {
+            self.sheet.died(slot, exit, !asked && !exit.is_success(), now);
+        }
+        self.untold.push(Untold::Report(report));
+    }
+
+    /// Tells the log and main of the turn that has begun at `now`.
+    pub(super) fn tell(&mut self, now: Tick) {
+        for untold in mem::take(&mut self.untold) {
+            match untold {
+                Untold::Report(report) => self.report(now, report),
+                Untold::Replaced { slot, pid } => {
+                    self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, now: Tick, report: Report) {
         match report {
             Report::Died { slot, pid, exit, lived, asked, next } => {
-                self.sheet.died(slot, exit, !asked && !exit.is_success(), now);
                 let (level, why) =
                     if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
                 let (death, generation) = (Death(exit), self.generation);
@@ -43,7 +71,6 @@ impl Running<'_> {
             Report::Scaled { count } => {
                 let shown = u32::from(count);
                 log::log(Level::Info, format_args!("{shown} workers are ready"));
-                // Told before this turn is over.
                 self.scaled = Some(count);
             }
         }
