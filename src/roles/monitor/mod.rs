@@ -5,6 +5,7 @@
 
 mod fork;
 mod pool;
+mod reap;
 mod scale;
 mod tell;
 

@@ -11,20 +11,15 @@ use crate::sys::clock;
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::file::{self, Mode};
 use crate::sys::poll::{self, Source};
-use crate::sys::process::{self, Reaped};
+use crate::sys::process;
 use crate::sys::signal::{self, Caught, Saved, Wake};
-use crate::types::{Exit, Level, Millis, Pid, Signal, Slot, Tick};
+use crate::types::{Level, Millis, Pid, Signal, Slot, Tick};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
-/// The least time between two looks at all workers, where these are many: one
-/// look costs 0.6 µs a worker.
-const SWEEP: Millis = Millis(50);
-/// So many workers are looked at whenever one has died.
-const FEW: u16 = 64;
 /// How long to leave poll(2) alone when it has failed.
 pub(super) const BREATHER: Millis = Millis(100);
 /// Waking this much later than asked for means that nobody could run.
@@ -51,8 +46,8 @@ pub(super) struct Running<'w> {
     /// When the last turn began.
     woke: Tick,
     /// The last look at all workers, and the next one if it is wanted.
-    swept: Tick,
-    sweep: Option<Tick>,
+    pub(super) swept: Tick,
+    pub(super) sweep: Option<Tick>,
     /// The new number of workers that is reached, until main has been told.
     pub(super) scaled: Option<u16>,
     pub(super) untold: Vec<Untold>,
@@ -245,36 +240,6 @@ impl<'w> Running<'w> {
             if length < records.len() {
                 return;
             }
-        }
-    }
-
-    /// Reaps our own dead: those that a signal has named at once, and those that
-    /// it may have stood for at once too, or within 50 ms where workers are many.
-    fn reap(&mut self, now: Tick, died: bool) {
-        for pid in signal::noted_deaths() {
-            if self.plan.employs(pid) {
-                self.reap_one(now, pid);
-            }
-        }
-        if died && self.sweep.is_none() {
-            let rest = if self.rules.count > FEW { SWEEP } else { Millis(0) };
-            self.sweep = Some(now.max(self.swept.after(rest)));
-        }
-        if self.sweep.is_some_and(|due| due <= now) {
-            (self.swept, self.sweep) = (now, None);
-            for pid in self.plan.pids() {
-                self.reap_one(now, pid);
-            }
-        }
-    }
-
-    fn reap_one(&mut self, now: Tick, pid: Pid) {
-        match process::reap(pid) {
-            Ok(Reaped::Dead(pid, exit)) => self.step(now, Event::Exited { pid, exit }),
-            // Somebody else in this process has waited for it: it is gone all
-            // the same, and how it ended is lost.
-            Ok(Reaped::NoChild) => self.step(now, Event::Exited { pid, exit: Exit::Status(0) }),
-            Ok(Reaped::NoneDead) | Err(_) => {}
         }
     }
 
