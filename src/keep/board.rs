@@ -137,6 +137,28 @@ impl Board {
         fd::write_at(self.file.borrow(), &new.to_ne_bytes(), 3 * size_of::<u64>()).map(drop)
     }
 
+    /// Writes how many workers the operator wants.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fd::write_at`]; none for a board of our own making.
+    pub fn scale(&self, count: u16) -> sys::Result<()> {
+        let word = u64::from(count).to_ne_bytes();
+        fd::write_at(self.file.borrow(), &word, 6 * size_of::<u64>()).map(drop)
+    }
+
+    /// A copy that nobody can change any more: the header, and the rows of the
+    /// slots there are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`memory::snapshot`].
+    pub fn snapshot(&self, count: u16) -> sys::Result<Fd> {
+        let rows = 1 + usize::from(count.min(Slot::LAST));
+        let size = rows * ROW * size_of::<u64>();
+        memory::snapshot(c"panzer-board", self.file.borrow(), size)
+    }
+
     /// Reads the header; `None` when it is not one of this version.
     #[must_use]
     pub fn header(&self) -> Option<Header> {

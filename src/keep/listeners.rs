@@ -161,6 +161,11 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.borrow()).collect()
     }
 
+    /// Each socket with its name as it is carried, and where it came from.
+    pub fn each(&self) -> impl Iterator<Item = (Borrowed<'_>, &str, Origin)> {
+        self.entries.iter().map(|entry| (entry.fd.borrow(), entry.name.as_str(), entry.origin))
+    }
+
     /// Their names, in the same order, as they are carried.
     #[must_use]
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {

@@ -61,9 +61,15 @@ impl Path {
         }
     }
 
+    /// What has been given the name `path`.
+    #[must_use]
+    pub const fn named(path: CString, identity: Identity) -> Self {
+        Self { path, identity }
+    }
+
     /// Takes the name away if it still is what it was.
     pub fn remove(&self) {
-        if file::identity_at(&self.path) == Ok(self.identity) {
+        if file::is_at(&self.path, self.identity) {
             // In a directory that is read-only by now it stays, and is taken
             // over by the next one who listens there.
             let _ = file::unlink(&self.path);

@@ -37,6 +37,15 @@ pub fn take(name: &CStr) -> Option<CString> {
     Some(value)
 }
 
+/// The path that this process was executed by, as it was given: `AT_EXECFN` of getauxval(3).
+#[must_use]
+pub fn executed() -> Option<&'static CStr> {
+    // SAFETY: getauxval takes a number and touches no memory of ours.
+    let place = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    // SAFETY: the kernel has put a C string there, which nobody takes away.
+    (!place.is_null()).then(|| unsafe { CStr::from_ptr(place) })
+}
+
 /// Every `NAME=value`, copied.
 #[must_use]
 pub fn all() -> Vec<CString> {

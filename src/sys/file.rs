@@ -91,6 +91,12 @@ pub fn identity_at(path: &CStr) -> Result<Identity> {
     stat(libc::AT_FDCWD, path, flags).map(|stat| Identity::of(&stat))
 }
 
+/// Whether this file stands at `path`.
+#[must_use]
+pub fn is_at(path: &CStr, identity: Identity) -> bool {
+    identity_at(path) == Ok(identity)
+}
+
 /// How to open a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {

@@ -23,6 +23,32 @@ pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
     Ok(fd)
 }
 
+/// A copy of the first `size` bytes of `file` that nobody can change any more.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` when `file` is shorter.
+pub fn snapshot(name: &CStr, file: Borrowed<'_>, size: usize) -> Result<Fd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: `name` is a C string; memfd_create touches no other memory.
+    let copy = check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)?;
+    let mut offset: libc::off_t = 0;
+    let mut left = size;
+    while left > 0 {
+        let place = &raw mut offset;
+        // SAFETY: `place` is writable for the one offset that sendfile moves.
+        let sent = unsafe { libc::sendfile(copy.number(), file.number(), place, left) };
+        match super::check_size(sent)? {
+            0 => return Err(super::Errno(libc::EINVAL)),
+            sent => left -= sent,
+        }
+    }
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: F_ADD_SEALS takes a number and touches no memory.
+    check(unsafe { libc::fcntl(copy.number(), libc::F_ADD_SEALS, seals) })?;
+    Ok(copy)
+}
+
 /// Words of shared memory; mapped as long as the process lives.
 ///
 /// Only pages that were written take up memory.

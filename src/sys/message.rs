@@ -113,7 +113,8 @@ pub enum Patience {
     Never,
 }
 
-/// Sends one datagram, with at most one descriptor.
+/// Sends one datagram, or as much of a stream as there is room for, with at
+/// most one descriptor, which goes with the first byte. Says how much.
 ///
 /// # Errors
 ///
@@ -123,7 +124,7 @@ pub fn send(
     bytes: &[u8],
     descriptor: Option<Borrowed<'_>>,
     patience: Patience,
-) -> Result<()> {
+) -> Result<usize> {
     let mut control: Control = [0; 160];
     let mut place =
         libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -141,8 +142,7 @@ pub fn send(
     retry_eintr(|| {
         // SAFETY: the header's buffers are readable for the lengths it gives.
         check_size(unsafe { libc::sendmsg(socket.number(), &raw const header, flags) })
-    })?;
-    Ok(())
+    })
 }
 
 const ONE: libc::c_uint = size_of::<libc::c_int>() as libc::c_uint;

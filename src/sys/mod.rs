@@ -16,6 +16,7 @@ pub mod file;
 pub mod global;
 pub mod heap;
 pub mod host;
+pub mod lock;
 pub mod memory;
 pub mod message;
 pub mod output;

@@ -1,5 +1,7 @@
 //! Sockets: socket(2), bind(2), listen(2), accept(2), ip(7), unix(7).
 
+pub mod control;
+
 use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check};
 use alloc::ffi::CString;

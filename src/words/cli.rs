@@ -17,6 +17,8 @@ use alloc::borrow::ToOwned as _;
 use core::ffi::CStr;
 
 /// What a command line asks for.
+// There is one in a process, and it is taken apart at once.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Run `command`, which is not empty.
@@ -70,6 +72,7 @@ pub const KNOWN: &[Known] = &[
     known("delay", None, Takes::Value),
     known("max-delay", None, Takes::Value),
     known("give-up", None, Takes::Value),
+    known("pid", Some(b'p'), Takes::Value),
     known("event-fd", None, Takes::Value),
     known("quiet", Some(b'q'), Takes::Nothing),
     known("verbose", Some(b'v'), Takes::Nothing),
@@ -312,11 +315,11 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_refused() {
-        for name in ["exec", "hang-timeout", "lifetime", "user", "pid", "config", "check"] {
+        for name in ["exec", "hang-timeout", "lifetime", "user", "config", "check"] {
             let words = "--".to_string() + name + "=1 x";
             assert_eq!(wrong(&words), "there is no option '--".to_string() + name + "'");
         }
-        for word in ["-x", "-u", "-p", "-c"] {
+        for word in ["-x", "-u", "-c"] {
             assert!(wrong(word).starts_with("there is no option"));
         }
     }

@@ -6,6 +6,9 @@
 pub mod address;
 pub mod cgroup;
 pub mod cli;
+// Main reads one half of it and writes the other; panzerctl the other way round.
+#[allow(dead_code)]
+pub mod control;
 pub mod death;
 pub mod decimal;
 pub mod env_file;
@@ -18,11 +21,17 @@ pub mod options;
 pub mod pieces;
 pub mod printable;
 pub mod seconds;
+// Main writes it, panzerctl reads it.
+#[allow(dead_code)]
+pub mod status;
 pub mod usage;
 
 #[cfg(test)]
 mod tests {
-    use super::{address, cgroup, cli, decimal, env_file, event, fdname, line, notify, seconds};
+    use super::{
+        address, cgroup, cli, control, decimal, env_file, event, fdname, line, notify, seconds,
+        status,
+    };
     use crate::types::Tick;
     use alloc::ffi::CString;
     use alloc::string::String;
@@ -41,6 +50,8 @@ mod tests {
         b"A='x'\n# y\nB=\"\\\"\"\nC=3\n",
         br"a:\x3a\x41\xzz:\\",
         b"READY=1\nFDSTORE=1\nFDNAME=web\nSTATUS=\xc3\xa9\n",
+        b"panzer/1 scale +7",
+        b"generation number=2 state=current leader=12 since=1 says=a\\x20b board=yes",
         "a…\u{1b}[2J\"\\🦀".as_bytes(),
     ];
 
@@ -55,6 +66,13 @@ mod tests {
         let _ = notify::parse(bytes);
         let _ = cgroup::parse(bytes).map(|(_, path)| cgroup::parent(path));
         let _ = cgroup::processors(bytes);
+        let _ = control::Request::parse(bytes).map(|request| assert!(request.line().len() <= 64));
+        let _ = control::Answer::parse(bytes);
+        if let Some(record) = status::Record::parse(bytes) {
+            let mut line = String::new();
+            record.write(&mut line);
+            assert!(line.len() <= control::LONGEST_ANSWER);
+        }
         let name = fdname::unescape(bytes);
         if let Some(carried) = fdname::escape(&name) {
             assert!(fdname::is_valid(carried.as_bytes()));

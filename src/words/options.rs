@@ -63,6 +63,8 @@ pub struct Options {
     pub drain_delay: Millis,
     /// `--give-up`: failed starts in a row before leaving; 0 means never.
     pub give_up: u32,
+    /// `--pid`: the pid file; `None` is the default place, if that is there.
+    pub pid: Option<CString>,
     /// `--event-fd`: the descriptor for events, 0 or more; perhaps not open.
     pub event_fd: Option<i32>,
     /// `--quiet` and `--verbose`: the least grave level that is logged.
@@ -85,6 +87,7 @@ impl Default for Options {
             probation: Millis::from_secs(1),
             drain_delay: Millis(0),
             give_up: 5,
+            pid: None,
             event_fd: None,
             verbosity: Level::Info,
         }
@@ -131,6 +134,7 @@ pub fn set(options: &mut Options, key: &str, value: &[u8]) -> Result<()> {
         "probation" => options.probation = parse_secs(value)?,
         "drain-delay" => options.drain_delay = parse_secs(value)?,
         "give-up" => options.give_up = parse_number(value, u32::MAX)?,
+        "pid" => options.pid = Some(parse_path(value)?),
         "event-fd" => options.event_fd = Some(parse_fd(value)?),
         "quiet" => set_verbosity(options, value, Level::Warn)?,
         "verbose" => set_verbosity(options, value, Level::Debug)?,

@@ -13,6 +13,7 @@
 //! * `place`: a directory of the test's own, and the programs in it.
 //! * `client`: who connects.
 //! * `look`: what /proc says.
+//! * `operator`: who asks over the control socket.
 //! * `pipe`: a pipe that is full.
 //! * `strace`: what they asked the kernel for.
 //! * `watch`: what /proc has said meanwhile.
@@ -20,6 +21,7 @@
 pub mod client;
 pub mod event;
 pub mod look;
+pub mod operator;
 pub mod panzer;
 pub mod pipe;
 pub mod place;

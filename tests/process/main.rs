@@ -16,6 +16,8 @@
 //! * `clock`: clocks that jump, and pauses in which nobody can run.
 //! * `pool`: what the workers of one monitor do.
 //! * `sockets`: which sockets are open, and for how long.
+//! * `pidfile`: the pid file, and what is not one.
+//! * `control`: what is asked over the control socket.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
@@ -39,6 +41,7 @@ mod broken;
 mod claims;
 mod clock;
 mod connections;
+mod control;
 mod deaths;
 mod examples;
 mod failing;
@@ -51,6 +54,7 @@ mod handover;
 mod keep_alive;
 mod moments;
 mod orphans;
+mod pidfile;
 mod pool;
 mod ready;
 mod reload;

@@ -16,10 +16,12 @@
 //! leaving has to hurry.
 
 mod death;
+mod look;
 mod member;
 mod stop;
 mod words;
 
+pub use look::Stage;
 pub use words::{Action, Event, Exec, Failure, Left, Readiness, Report, Rules};
 
 use super::backoff::Streak;
@@ -121,18 +123,6 @@ impl Service {
         };
         let members = self.members.iter().filter_map(Member::deadline);
         members.chain(start).chain(leave).min()
-    }
-
-    /// What a generation is doing, in one word; `None` when nobody is left.
-    #[must_use]
-    pub fn state_of(&self, generation: Generation) -> Option<&'static str> {
-        let member = self.members.iter().find(|member| member.generation == generation)?;
-        Some(match member.life {
-            Life::Spawning | Life::Starting { .. } => "starting",
-            Life::Probation { .. } => "on probation",
-            Life::Current { .. } => "current",
-            Life::Leaving { .. } => "draining",
-        })
     }
 
     /// The generation that is on probation, if one is.

@@ -133,12 +133,12 @@ impl Main {
     fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
         match notice.news {
             News::None => {}
+            News::Scaled { count } => self.scaled(generation, count),
             News::Lost { slot, pid, why } => {
                 let why = printable::lossy(why);
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
-            News::Scaled { count: _ } => {}
             News::Respawned { slot, pid } => {
                 let (slot, pid) = (Some(slot), Some(pid));
                 self.event(&Tidings { slot, pid, ..Tidings::about(Kind::Respawn, generation) });

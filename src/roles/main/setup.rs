@@ -3,6 +3,7 @@
 //! Everything that can fail does so here, with one line and an exit status,
 //! before anything is started.
 
+use super::operator::Operator;
 use super::{Main, spawn};
 use crate::error::{Error, Result};
 use crate::keep::listeners::{Listeners, Origin};
@@ -44,7 +45,8 @@ pub fn program(args: &[&CStr]) -> u8 {
         }
     };
     log::begin(Role::Main, options.verbosity);
-    match Main::new(options, inherited) {
+    let mut status = 1;
+    match Main::new(options, inherited, &mut status) {
         Ok(main) => {
             drop(blocked);
             signal::unblock_all();
@@ -53,7 +55,7 @@ pub fn program(args: &[&CStr]) -> u8 {
         }
         Err(error) => {
             complain(&error);
-            1
+            status
         }
     }
 }
@@ -94,8 +96,13 @@ fn rules(options: &Options) -> Rules {
 }
 
 impl Main {
-    /// Everything that can fail before anything is started.
-    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Box<Self>> {
+    /// Everything that can fail before anything is started; `status` is what to
+    /// leave with then.
+    pub(super) fn new(
+        options: Options,
+        inherited: Inherited,
+        status: &mut u8,
+    ) -> Result<Box<Self>> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
@@ -108,7 +115,10 @@ impl Main {
         let mut listeners = Listeners::default();
         adopt_sockets(&mut listeners);
         let start = spawn::start_directory()?;
-        bind_sockets(&options, &start, &mut listeners)?;
+        // Before anything that another main, if one runs, could miss.
+        let mut operator = Operator::default();
+        operator.begin(options.pid.as_deref(), status)?;
+        bind_sockets(&options, &start, &mut listeners).inspect_err(|_| operator.leave())?;
         catch_signals(inherited);
         let now = clock::now();
         Ok(Box::new(Self {
@@ -133,6 +143,7 @@ impl Main {
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
+            operator,
         }))
     }
 }

@@ -4,14 +4,13 @@ use super::Main;
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::keep::board::{Board, Wish};
-use crate::keep::processors;
 use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{Errno, env, file, process, signal, socket};
 use crate::text;
 use crate::types::{Generation, Level, Tick};
 use crate::words::address::Address;
-use crate::words::options::{Count, Options};
+use crate::words::options::Options;
 use crate::words::seconds::Seconds;
 use crate::words::{env_file, fdname, printable};
 use alloc::borrow::ToOwned as _;
@@ -156,11 +155,7 @@ impl Main {
     /// What the operator has set, and nothing that he has not.
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
-        let count = options.count.map(|count| match count {
-            Count::Fixed(count) => count,
-            Count::Auto => processors::usable(),
-        });
-        if let Some(count) = count {
+        if let Some(count) = self.wanted_count() {
             add(entries, "PANZER_COUNT", &u32::from(count));
         }
         for (name, span) in [
