@@ -720,6 +720,74 @@ mod tests {
     }
 
     #[test]
+    fn slots_that_are_added_are_filled_at_once_and_told_of_when_all_are_ready() {
+        let mut pool = serving(&[11], MAIN, Millis(60_000));
+        assert_eq!(at(&mut pool, 500, Event::Scale { count: 3 }), []);
+        let forks = [Action::Fork { slot: slot(2) }, Action::Fork { slot: slot(3) }];
+        assert_eq!(at_deadline(&mut pool, 500), forks);
+        for (number, worker) in [(2, 12), (3, 13)] {
+            at(&mut pool, 500, Event::Forked { slot: slot(number), pid: pid(worker) });
+        }
+        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(3), pid: pid(13) }), []);
+        let scaled = Action::Tell(Report::Scaled { count: 3 });
+        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(2), pid: pid(12) }), [scaled]);
+    }
+
+    #[test]
+    fn a_removed_worker_is_pressed_by_us_even_under_main_and_ends_nothing_else() {
+        let mut pool = serving(&[11, 12], MAIN, Millis(60_000));
+        let scaled = Action::Tell(Report::Scaled { count: 1 });
+        let down = at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(down, [signal(12, Signal::Term), scaled]);
+        assert_eq!(at_deadline(&mut pool, 61_000), [signal(12, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 63_000), [signal(12, Signal::Kill)]);
+        assert_eq!(next_of(&at(&mut pool, 63_001, shot(12, 9))), None);
+        assert_eq!(pool.deadline(), None);
+        at(&mut pool, 70_000, Event::Stop);
+        let end = at(&mut pool, 70_001, exited(11));
+        assert_eq!(end.last(), Some(&Action::Finish { killed: false }));
+    }
+
+    #[test]
+    fn a_slot_that_is_wanted_again_waits_for_who_leaves_it_and_not_longer() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(at(&mut pool, 2_000, Event::Scale { count: 2 }), []);
+        assert_eq!(pool.deadline(), Some(Tick(61_000)));
+        assert_eq!(next_of(&at(&mut pool, 5_000, exited(12))), Some(Tick(5_000)));
+        assert_eq!(at_deadline(&mut pool, 5_000), [Action::Fork { slot: slot(2) }]);
+    }
+
+    #[test]
+    fn a_stop_gives_who_was_removed_before_no_more_time_and_no_signal_twice() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(at(&mut pool, 31_000, Event::Stop), [signal(11, Signal::Term)]);
+        assert_eq!(at_deadline(&mut pool, 61_000), [signal(12, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 63_000), [signal(12, Signal::Kill)]);
+        assert_eq!(at_deadline(&mut pool, 91_000), [signal(11, Signal::Int)]);
+        assert_eq!(at(&mut pool, 91_001, Event::Scale { count: 9 }), []);
+    }
+
+    #[test]
+    fn a_slot_that_was_waiting_is_not_filled_once_it_is_one_too_many() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, exited(12));
+        at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(pool.deadline(), None);
+    }
+
+    #[test]
+    fn who_was_being_forked_for_a_slot_too_many_is_asked_to_leave() {
+        let mut pool = pool_of(2, Authority::Own, Millis(60_000));
+        at(&mut pool, 0, Event::Timer);
+        at(&mut pool, 0, Event::Scale { count: 1 });
+        let forked = Event::Forked { slot: slot(2), pid: pid(12) };
+        assert_eq!(at(&mut pool, 7, forked), [signal(12, Signal::Term)]);
+        assert_eq!(at_deadline(&mut pool, 60_007), [signal(12, Signal::Int)]);
+    }
+
+    #[test]
     fn a_stranger_that_was_reaped_changes_nothing() {
         let mut pool = serving(&[11], Authority::Own, Millis(60_000));
         assert_eq!(at(&mut pool, 1_000, exited(99)), []);
