@@ -5,7 +5,7 @@
 #   make test       all tests, against ./panzer
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
-# bench's, and EXPERIMENT make soak's.
+# bench's, EXPERIMENT make soak's, and FILES make yaml's.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -14,6 +14,7 @@ T =
 N = 100
 BENCH = reload worker
 EXPERIMENT =
+FILES = 10000
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -62,6 +63,11 @@ bench: panzer
 faults: always
 	tests/faults/run
 
+# What a configuration file means, to Panzer and to two parsers of YAML, which
+# pip knows as pyyaml and ruamel.yaml: make yaml FILES=10000
+yaml: panzer
+	tests/yaml/compare ./panzer $(FILES)
+
 # Guards taken out of the program, one at a time: a test must miss each.
 controls: always
 	tests/controls/run
@@ -86,10 +92,13 @@ install: panzer
 	chmod 755 "$(DESTDIR)$(PREFIX)/bin/panzer"
 	cp man/panzer.1 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
 	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
+	mkdir -p "$(DESTDIR)$(PREFIX)/share/man/man5"
+	cp man/panzer.yml.5 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
+	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
 
 clean:
 	rm -rf $(TARGET) panzer panzer.new
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak bench faults controls lint lines static install clean always
+.PHONY: all examples run basic stubborn test again soak bench faults yaml controls lint lines static install clean always

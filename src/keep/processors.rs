@@ -8,8 +8,8 @@ use super::log;
 use crate::sys::{file, host};
 use crate::types::{Level, Slot};
 use crate::words::cgroup::{self, Version};
-use alloc::ffi::CString;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 
 /// The largest file about control groups that is read.
 const MOST: usize = 1 << 16;
@@ -37,45 +37,48 @@ pub fn by_default() -> u16 {
 /// The number of workers of `--count auto`: the least of the processors that
 /// are online, those that we may run on, and what the quota allows.
 #[must_use]
+#[inline(never)]
 pub fn usable() -> u16 {
-    let ours = [host::affinity(), quota()].into_iter().flatten();
-    ours.fold(host::processors(), u16::min).clamp(1, Slot::LAST)
+    let most = host::affinity().unwrap_or(1);
+    quota().unwrap_or(most).min(most).clamp(1, Slot::LAST)
 }
 
 /// The processors that the control groups around us allow, rounded up; `None`
 /// when they do not limit them, or cannot be asked.
 fn quota() -> Option<u16> {
     let groups = file::read(c"/proc/self/cgroup", MOST).ok()?;
-    let mut least = None;
+    let mut least = u64::MAX;
     for line in groups.split(|&byte| byte == b'\n') {
         let Some((version, mut group)) = cgroup::parse(line) else { continue };
         loop {
-            let limit = cgroup::processors(&limit_of(version, group));
-            least = limit.into_iter().chain(least).min();
+            if let Some(limit) = cgroup::processors(&limit_of(version, group)) {
+                least = limit.min(least);
+            }
             match cgroup::parent(group) {
                 Some(parent) => group = parent,
                 None => break,
             }
         }
     }
-    least.map(|least| u16::try_from(least).unwrap_or(u16::MAX))
+    // More than that are no limit.
+    u16::try_from(least).ok()
 }
 
 /// The quota and the period of a group, as far as they can be read.
 fn limit_of(version: Version, group: &[u8]) -> Vec<u8> {
-    match version {
-        Version::Two => content(&[b"/sys/fs/cgroup", group, b"/cpu.max"]),
-        Version::One => {
-            let directory = b"/sys/fs/cgroup/cpu";
-            let mut limit = content(&[directory, group, b"/cpu.cfs_quota_us"]);
-            limit.extend(content(&[directory, group, b"/cpu.cfs_period_us"]));
-            limit
+    let (directory, files): (&[u8], &[&[u8]]) = match version {
+        Version::One => (b"/sys/fs/cgroup/cpu", &[b"/cpu.cfs_quota_us\0", b"/cpu.cfs_period_us\0"]),
+        Version::Two => (b"/sys/fs/cgroup", &[b"/cpu.max\0"]),
+    };
+    let mut limit = Vec::new();
+    for name in files {
+        let path = [directory, group, name].concat();
+        // A group that is not there, as the outermost, limits nothing.
+        if let Ok(path) = CStr::from_bytes_with_nul(&path)
+            && let Ok(text) = file::read(path, MOST)
+        {
+            limit.extend_from_slice(&text);
         }
     }
-}
-
-/// What the file at that path holds; nothing if it cannot be read.
-fn content(path: &[&[u8]]) -> Vec<u8> {
-    let path = CString::new(path.concat()).unwrap_or_default();
-    file::read(&path, MOST).unwrap_or_default()
+    limit
 }

@@ -11,7 +11,8 @@ pub fn processors() -> u16 {
     u16::try_from(online).unwrap_or(1).max(1)
 }
 
-/// The processors that this thread may run on; `None` when it cannot be told.
+/// The processors that are online and that this thread may run on; `None` when
+/// it cannot be told.
 #[must_use]
 pub fn affinity() -> Option<u16> {
     // Twice as many as the kernel can be built for: with too few it refuses.

@@ -6,6 +6,10 @@
 //! belongs to COMMAND is never taken for ours. `--help` and `--version` win
 //! over whatever else is asked or wrong before or after them.
 //!
+//! The command line is laid over the options that are there already, those of
+//! the configuration file: a COMMAND and binds take the place of the file's,
+//! every other value that of its own.
+//!
 //! What the values mean is [`options::set`]'s to say. Bytes of COMMAND, ARGS
 //! and paths are kept as they are.
 
@@ -21,8 +25,10 @@ use core::ffi::CStr;
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Run `command`, which is not empty.
+    /// Run `command`.
     Run(Options),
+    /// Show what would be run with, and leave.
+    Check(Options),
     /// Print the help and leave.
     Help,
     /// Print the version and leave.
@@ -36,6 +42,8 @@ pub enum Takes {
     Value,
     /// It takes none: it sets itself to true.
     Nothing,
+    /// It takes none, and asks for the effective values.
+    Check,
     /// It takes none, and asks for the help.
     Help,
     /// It takes none, and asks for the version.
@@ -73,14 +81,16 @@ pub const KNOWN: &[Known] = &[
     known("max-delay", None, Takes::Value),
     known("give-up", None, Takes::Value),
     known("pid", Some(b'p'), Takes::Value),
+    known("config", Some(b'c'), Takes::Value),
     known("event-fd", None, Takes::Value),
     known("quiet", Some(b'q'), Takes::Nothing),
     known("verbose", Some(b'v'), Takes::Nothing),
+    known("check", None, Takes::Check),
     known("help", Some(b'h'), Takes::Help),
     known("version", Some(b'V'), Takes::Version),
 ];
 
-/// Reads a command line without its first word, the program's own name.
+/// Lays a command line, without its first word, over `options`.
 ///
 /// # Errors
 ///
@@ -88,8 +98,8 @@ pub const KNOWN: &[Known] = &[
 // Inlined into its one caller it would make that frame larger, and with it
 // every access to the frame.
 #[inline(never)]
-pub fn parse(args: &[&CStr]) -> Result<Request> {
-    let mut reader = Reader { options: Options::default(), rest: args };
+pub fn parse(args: &[&CStr], options: Options) -> Result<Request> {
+    let mut reader = Reader { options, rest: args, binds: false, check: false };
     let mut wrong = None;
     loop {
         match reader.step() {
@@ -102,12 +112,12 @@ pub fn parse(args: &[&CStr]) -> Result<Request> {
         }
     }
     let mut options = reader.options;
-    options.command.extend(reader.rest.iter().map(|&word| word.to_owned()));
+    if !reader.rest.is_empty() {
+        options.command = reader.rest.iter().map(|&word| word.to_owned()).collect();
+    }
     match wrong {
         Some(error) => Err(error),
-        None if options.command.is_empty() => {
-            Err(Error::plain(format_args!("there is no COMMAND to run; see --help")))
-        }
+        None if reader.check => Ok(Request::Check(options)),
         None => Ok(Request::Run(options)),
     }
 }
@@ -128,6 +138,9 @@ enum Step {
 struct Reader<'a> {
     options: Options,
     rest: &'a [&'a CStr],
+    /// Whether a bind of the command line has taken the place of the file's.
+    binds: bool,
+    check: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -167,11 +180,15 @@ impl<'a> Reader<'a> {
                 let value = self.next_value(known)?;
                 self.set(known, value)
             }
-            (Takes::Nothing | Takes::Help | Takes::Version, Some(value)) => {
+            (Takes::Nothing | Takes::Check | Takes::Help | Takes::Version, Some(value)) => {
                 let (name, value) = (known.long, Quoted(value));
                 Err(Error::plain(format_args!("--{name} takes no value, not {value}")))
             }
             (Takes::Nothing, None) => self.set(known, b"true"),
+            (Takes::Check, None) => {
+                self.check = true;
+                Ok(Step::Took)
+            }
             (Takes::Help, None) => Ok(Step::Help),
             (Takes::Version, None) => Ok(Step::Version),
         }
@@ -189,7 +206,11 @@ impl<'a> Reader<'a> {
                     let value = if joined.is_empty() { self.next_value(known)? } else { joined };
                     return self.set(known, value);
                 }
-                Takes::Nothing => self.set(known, b"true")?,
+                Takes::Nothing => {
+                    self.set(known, b"true")?;
+                }
+                // It has no letter.
+                Takes::Check => self.check = true,
                 Takes::Help => return Ok(Step::Help),
                 Takes::Version => return Ok(Step::Version),
             };
@@ -209,6 +230,10 @@ impl<'a> Reader<'a> {
 
     /// Sets an option, or says which one did not like its value.
     fn set(&mut self, known: &Known, value: &[u8]) -> Result<Step> {
+        if known.long == "bind" && !self.binds {
+            self.binds = true;
+            self.options.bind.clear();
+        }
         options::set(&mut self.options, known.long, value)
             .map(|()| Step::Took)
             .map_err(|why| Error::plain(format_args!("--{}: {why}", known.long)))
@@ -231,7 +256,7 @@ mod tests {
             .filter(|word| !word.is_empty())
             .map(|word| CString::new(word).expect("it has no NUL"))
             .collect();
-        parse(&words.iter().map(CString::as_c_str).collect::<Vec<_>>())
+        parse(&words.iter().map(CString::as_c_str).collect::<Vec<_>>(), Options::default())
     }
 
     fn run(words: &str) -> Options {
@@ -295,8 +320,6 @@ mod tests {
     #[test]
     fn a_bad_option_or_value_is_named() {
         for (words, why) in [
-            ("", "there is no COMMAND to run; see --help"),
-            ("-q --", "there is no COMMAND to run; see --help"),
             ("-n", "--count needs a value"),
             ("--bind", "--bind needs a value"),
             ("-n 0 x", "--count: '0' is neither auto nor a number from 1 to 16383"),
@@ -315,11 +338,11 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_refused() {
-        for name in ["exec", "hang-timeout", "lifetime", "user", "config", "check"] {
+        for name in ["exec", "hang-timeout", "lifetime", "user"] {
             let words = "--".to_string() + name + "=1 x";
             assert_eq!(wrong(&words), "there is no option '--".to_string() + name + "'");
         }
-        for word in ["-x", "-u", "-c"] {
+        for word in ["-x", "-u"] {
             assert!(wrong(word).starts_with("there is no option"));
         }
     }
@@ -333,6 +356,23 @@ mod tests {
             let is_setting = matches!(known.takes, Takes::Value | Takes::Nothing);
             assert_eq!(exists, is_setting, "{}", known.long);
         }
+    }
+
+    #[test]
+    fn what_stands_there_already_is_kept_or_replaced() {
+        let mut file = Options::default();
+        for (key, value) in [("bind", ":1"), ("bind", ":2"), ("count", "3"), ("timeout", "9")] {
+            options::set(&mut file, key, value.as_bytes()).expect("it is right");
+        }
+        file.command = alloc::vec![c"./app".into(), c"-v".into()];
+        let words = [c"-b:3", c"--bind=:4", c"--count", c"5"];
+        let Ok(Request::Run(both)) = parse(&words, file.clone()) else { panic!("all is right") };
+        assert_eq!((both.bind.len(), both.count, both.timeout), (2, Some(5), file.timeout));
+        assert_eq!(both.command, file.command);
+        let Ok(Request::Check(both)) = parse(&[c"--check", c"x"], file.clone()) else {
+            panic!("all is right")
+        };
+        assert_eq!((both.bind, both.command.len()), (file.bind, 1));
     }
 
     #[test]

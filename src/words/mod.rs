@@ -6,6 +6,7 @@
 pub mod address;
 pub mod cgroup;
 pub mod cli;
+pub mod config;
 // Main reads one half of it and writes the other; panzerctl the other way round.
 #[allow(dead_code)]
 pub mod control;
@@ -21,16 +22,19 @@ pub mod options;
 pub mod pieces;
 pub mod printable;
 pub mod seconds;
+pub mod shown;
 // Main writes it, panzerctl reads it.
 #[allow(dead_code)]
 pub mod status;
 pub mod usage;
+pub mod yaml;
 
 #[cfg(test)]
 mod tests {
+    use super::options::Options;
     use super::{
-        address, cgroup, cli, control, decimal, env_file, event, fdname, line, notify, seconds,
-        status,
+        address, cgroup, cli, config, control, decimal, env_file, event, fdname, line, notify,
+        seconds, status,
     };
     use crate::types::Tick;
     use alloc::ffi::CString;
@@ -49,6 +53,7 @@ mod tests {
         b"-qn4 --timeout=1.5 -b :80 -- ./app \xff",
         b"A='x'\n# y\nB=\"\\\"\"\nC=3\n",
         br"a:\x3a\x41\xzz:\\",
+        b"count: 4 # x\nbind:\n- ':80'\ncommand:\n  - \"\\x41\"\nquiet: true\n",
         b"READY=1\nFDSTORE=1\nFDNAME=web\nSTATUS=\xc3\xa9\n",
         b"panzer/1 scale +7",
         b"generation number=2 state=current leader=12 since=1 says=a\\x20b board=yes",
@@ -63,6 +68,9 @@ mod tests {
         });
         let _ = address::Bind::parse(bytes).map(format);
         let _ = env_file::parse(bytes).map_err(format);
+        if let Err(why) = config::apply(bytes, &mut Options::default()).map_err(format) {
+            assert!(!why.contains(char::is_control), "{why:?}");
+        }
         let _ = notify::parse(bytes);
         let _ = cgroup::parse(bytes).map(|(_, path)| cgroup::parent(path));
         let _ = cgroup::processors(bytes);
@@ -83,7 +91,7 @@ mod tests {
             .filter_map(|word| CString::new(word).ok())
             .collect();
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        if let Err(usage) = cli::parse(&words).map_err(format) {
+        if let Err(usage) = cli::parse(&words, Options::default()).map_err(format) {
             assert!(!usage.contains(char::is_control), "{usage:?}");
         }
         let text = String::from_utf8_lossy(bytes);

@@ -34,10 +34,19 @@ pub enum Count {
     Auto,
 }
 
+impl fmt::Display for Count {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Fixed(count) => u32::from(count).fmt(out),
+            Self::Auto => out.write_str("auto"),
+        }
+    }
+}
+
 /// The value of every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// COMMAND and its ARGS; from the command line never empty.
+    /// COMMAND and its ARGS.
     pub command: Vec<CString>,
     /// `--count`: workers; `None` leaves it to the application.
     pub count: Option<Count>,
@@ -65,6 +74,8 @@ pub struct Options {
     pub give_up: u32,
     /// `--pid`: the pid file; `None` is the default place, if that is there.
     pub pid: Option<CString>,
+    /// `--config`: the file that the rest comes from; `None` is the usual one.
+    pub config: Option<CString>,
     /// `--event-fd`: the descriptor for events, 0 or more; perhaps not open.
     pub event_fd: Option<i32>,
     /// `--quiet` and `--verbose`: the least grave level that is logged.
@@ -88,6 +99,7 @@ impl Default for Options {
             drain_delay: Millis(0),
             give_up: 5,
             pid: None,
+            config: None,
             event_fd: None,
             verbosity: Level::Info,
         }
@@ -135,6 +147,7 @@ pub fn set(options: &mut Options, key: &str, value: &[u8]) -> Result<()> {
         "drain-delay" => options.drain_delay = parse_secs(value)?,
         "give-up" => options.give_up = parse_number(value, u32::MAX)?,
         "pid" => options.pid = Some(parse_path(value)?),
+        "config" => options.config = Some(parse_path(value)?),
         "event-fd" => options.event_fd = Some(parse_fd(value)?),
         "quiet" => set_verbosity(options, value, Level::Warn)?,
         "verbose" => set_verbosity(options, value, Level::Debug)?,
@@ -251,6 +264,7 @@ mod tests {
         assert_eq!(set("probation", "0.5"), Options { probation: half, ..default() });
         assert_eq!(set("drain-delay", "0.5"), Options { drain_delay: half, ..default() });
         assert_eq!(set("give-up", "0"), Options { give_up: 0, ..default() });
+        assert_eq!(set("config", "c"), Options { config: Some(c"c".into()), ..default() });
         assert_eq!(set("event-fd", "3"), Options { event_fd: Some(3), ..default() });
         assert_eq!(set("quiet", "true"), Options { verbosity: Level::Warn, ..default() });
         assert_eq!(set("verbose", "true"), Options { verbosity: Level::Debug, ..default() });

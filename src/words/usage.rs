@@ -10,7 +10,6 @@ Runs COMMAND on all processors and replaces it without losing a connection.
 
   -n, --count N|auto       workers [what COMMAND says, else one a processor]
   -b, --bind [NAME=]ADDR   listen on HOST:PORT, [V6]:PORT, :PORT or unix:/PATH
-                           and hand the socket down; repeatable
   -C, --chdir DIR          working directory, entered anew at every start
   -e, --env-file FILE      KEY=VALUE lines, read anew at every start
   -t, --timeout SECS       stopping: SIGINT after SECS, SIGKILL 2 s later [60]
@@ -22,10 +21,10 @@ Runs COMMAND on all processors and replaces it without losing a connection.
       --max-delay SECS     ... up to this [30]
       --give-up N          leave after N failed first starts; 0: never [5]
   -p, --pid FILE           pid file, with the control socket [tmp/panzer.pid]
+  -c, --config FILE        more of these, in YAML [config/panzer.yml]
       --event-fd N         write a line of JSON for every transition to N
-  -q, --quiet              warnings and errors only
-  -v, --verbose            debug too
-  -h, --help, -V, --version
+  -q, --quiet, -v, --verbose, -h, --help, -V, --version
+      --check              show what all of this comes to, and leave
 
 Signals: USR1 or HUP reload, TERM or INT stop, QUIT stops now, TTIN: status.
 ";

@@ -19,6 +19,7 @@
 //! * `sockets`: which sockets are open, and for how long.
 //! * `pidfile`: the pid file, and what is not one.
 //! * `control`: what is asked over the control socket.
+//! * `config`: the configuration file.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
@@ -41,6 +42,7 @@ mod audit;
 mod broken;
 mod claims;
 mod clock;
+mod config;
 mod connections;
 mod control;
 mod deaths;

@@ -59,7 +59,7 @@ impl Clients {
     }
 }
 
-/// RATIONALE 2.16
+/// RATIONALE 2.17
 #[test]
 fn the_number_of_workers_changes_under_load_without_a_failed_request() {
     let http = Setup::new(&example("http"), &["127.0.0.1:0"]);
@@ -76,7 +76,7 @@ fn the_number_of_workers_changes_under_load_without_a_failed_request() {
     panzer.stop();
 }
 
-/// RATIONALE 2.16
+/// RATIONALE 2.17
 #[test]
 fn a_number_that_was_asked_for_holds_over_a_reload() {
     let (_place, pid_file, mut panzer) = witness(&["count=1", "run=idle"], &["-n2"]);
@@ -89,7 +89,25 @@ fn a_number_that_was_asked_for_holds_over_a_reload() {
     panzer.stop();
 }
 
-/// RATIONALE 2.16
+/// RATIONALE 2.17
+#[test]
+fn a_number_that_was_asked_for_holds_until_the_configured_one_changes() {
+    let place = Place::new();
+    let config = place.write("panzer.yml", "count: 2\n");
+    let option = format!("--config={}", config.display());
+    let (_other, pid_file, mut panzer) = witness(&["run=idle"], &[&option]);
+    panzer.expect_current(1);
+    assert_eq!(ask_briefly(&pid_file, "scale 3"), "done 3 workers");
+    place.write("panzer.yml", "count: 2\ntimeout: 5\n");
+    let monitor = panzer.reload(2);
+    assert_eq!(panzer.workers(monitor).len(), 3, "another option has changed");
+    place.write("panzer.yml", "count: 4\n");
+    let monitor = panzer.reload(3);
+    assert_eq!(panzer.workers(monitor).len(), 4);
+    panzer.stop();
+}
+
+/// RATIONALE 2.17
 #[test]
 fn a_number_that_is_there_already_is_reached_at_once() {
     let (_place, pid_file, mut panzer) = witness(&["run=idle"], &["-n2"]);
@@ -100,7 +118,7 @@ fn a_number_that_is_there_already_is_reached_at_once() {
     panzer.stop();
 }
 
-/// RATIONALE 2.16
+/// RATIONALE 2.17
 #[test]
 fn whoever_asks_while_a_new_generation_starts_is_answered_by_one_of_them() {
     let place = Place::new();
@@ -119,7 +137,7 @@ fn whoever_asks_while_a_new_generation_starts_is_answered_by_one_of_them() {
     panzer.stop();
 }
 
-/// RATIONALE 2.17
+/// RATIONALE 2.18
 #[test]
 fn a_removed_worker_finishes_and_its_slot_waits_for_it() {
     let (_place, pid_file, mut panzer) =
@@ -144,7 +162,7 @@ fn a_removed_worker_finishes_and_its_slot_waits_for_it() {
     panzer.stop();
 }
 
-/// RATIONALE 2.17
+/// RATIONALE 2.18
 #[test]
 fn a_removed_worker_that_goes_on_is_interrupted_by_its_monitor() {
     let (_place, pid_file, mut panzer) =
@@ -159,7 +177,7 @@ fn a_removed_worker_that_goes_on_is_interrupted_by_its_monitor() {
     panzer.stop();
 }
 
-/// RATIONALE 2.16
+/// RATIONALE 2.17
 #[test]
 fn a_sigwinch_of_a_stranger_changes_nothing() {
     let (_place, pid_file, mut panzer) = witness(&["run=idle"], &["-n2"]);
@@ -175,7 +193,7 @@ fn a_sigwinch_of_a_stranger_changes_nothing() {
     assert_eq!(panzer.count_lines("workers are ready"), 1);
 }
 
-/// RATIONALE 2.16
+/// RATIONALE 2.17
 #[test]
 fn the_workers_of_a_foreign_monitor_cannot_be_scaled() {
     let place = Place::new();
@@ -188,7 +206,7 @@ fn the_workers_of_a_foreign_monitor_cannot_be_scaled() {
     panzer.stop();
 }
 
-/// RATIONALE 2.18
+/// RATIONALE 2.19
 #[test]
 fn auto_counts_the_processors_that_may_be_used() {
     let setup = Setup::new(&example("witness"), &["count=5", "run=idle"]);
@@ -237,7 +255,7 @@ impl Drop for Group {
     }
 }
 
-/// RATIONALE 2.18
+/// RATIONALE 2.19
 #[test]
 fn auto_asks_for_the_quota_at_every_start_of_a_generation() {
     let Some(group) = Group::new().filter(|_| host::processors() > 1) else {
@@ -253,7 +271,7 @@ fn auto_asks_for_the_quota_at_every_start_of_a_generation() {
     assert_eq!(panzer.count_lines("the control group allows"), 0);
 }
 
-/// RATIONALE 2.18
+/// RATIONALE 2.19
 #[test]
 fn a_quota_below_the_default_is_one_warning_and_nothing_for_who_has_chosen() {
     let Some(group) = Group::new().filter(|_| host::processors() > 1) else {

@@ -85,6 +85,11 @@ impl Service {
         }
     }
 
+    /// Keeps to other rules from now on. A deadline that is running stays.
+    pub const fn configure(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// Takes note of `event` and orders what follows from it.
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame.

@@ -59,10 +59,7 @@ impl Main {
             Request::Ready if self.plan.is_ready() => (Word::Done, format_args!("ready")),
             Request::Ready => (Word::Failed, format_args!("no generation is ready")),
             Request::Restart => (Word::Failed, format_args!("not yet in this version")),
-            Request::Reload => {
-                self.wait_for(client, Waits::Generation(self.plan.next()));
-                return self.reload(now);
-            }
+            Request::Reload => return self.grant_reload(now, client),
             Request::Scale(scale) => return self.scale(client, scale),
         };
         self.say(client, word, text);
@@ -81,12 +78,26 @@ impl Main {
         self.step(now, event);
     }
 
-    /// A reload that an operator asks for, over the socket or by a signal.
-    pub(super) fn reload(&mut self, now: Tick) {
-        if !self.plan.is_stopping() {
-            let (generation, outcome) = (Some(self.plan.next()), Outcome::Running);
-            self.operator.reload = Some(LastReload { generation, outcome, at: now, why: None });
+    fn grant_reload(&mut self, now: Tick, client: Place) {
+        match self.renew(now) {
+            Ok(()) => {
+                self.wait_for(client, Waits::Generation(self.plan.next()));
+                self.begin_reload(now);
+            }
+            Err(why) => self.say(client, Word::Failed, format_args!("{why}")),
         }
+    }
+
+    /// A reload that an operator asks for by a signal.
+    pub(super) fn reload(&mut self, now: Tick) {
+        if !self.plan.is_stopping() && self.renew(now).is_ok() {
+            self.begin_reload(now);
+        }
+    }
+
+    fn begin_reload(&mut self, now: Tick) {
+        let (generation, outcome) = (Some(self.plan.next()), Outcome::Running);
+        self.operator.reload = Some(LastReload { generation, outcome, at: now, why: None });
         self.step(now, Event::Reload);
     }
 
@@ -113,11 +124,20 @@ impl Main {
         self.operator.scaled = Some(count);
         let shown = u32::from(count);
         log(Level::Info, format_args!("scaled to {shown} workers"));
-        self.answer(Word::Failed, format_args!("now there are to be {shown}"), &|waits| {
-            matches!(waits, Waits::Workers(_))
-        });
+        self.fail_scale(format_args!("now there are to be {shown}"));
         self.wait_for(client, Waits::Workers(count));
         self.tell_count();
+    }
+
+    /// Whoever waits for a number of workers waits in vain.
+    fn fail_scale(&mut self, why: fmt::Arguments<'_>) {
+        self.answer(Word::Failed, why, &|waits| matches!(waits, Waits::Workers(_)));
+    }
+
+    /// The configured number is another one, which counts from now on.
+    pub(super) fn forget_scale(&mut self) {
+        self.operator.scaled = None;
+        self.fail_scale(format_args!("the configured number has changed"));
     }
 
     /// The workers of the current generation, if a library monitor that takes

@@ -3,6 +3,7 @@
 //! One loop: wait, tell the plan what happened, do what it says. From the
 //! moment the first generation is started nothing but its operator ends main.
 
+mod config;
 mod control;
 mod hear;
 mod operator;
@@ -43,6 +44,10 @@ const STATUS: Millis = Millis(100);
 /// The main process.
 struct Main {
     options: Options,
+    /// The command line, for the next reload.
+    words: Vec<CString>,
+    /// Where main was started.
+    start: CString,
     inherited: Inherited,
     directory: CString,
     plan: Service,

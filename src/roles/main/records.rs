@@ -85,7 +85,7 @@ impl Main {
     }
 }
 
-fn listener_record(fd: Borrowed<'_>, name: &str, origin: Source) -> Listener<'static> {
+fn listener_record(fd: Borrowed<'_>, name: &str, origin: &Source) -> Listener<'static> {
     let address = match socket::local_name(fd) {
         Ok(Name::Inet(address)) => Address::Inet(address).to_string(),
         Ok(Name::Unix(path)) => Address::Unix(path).to_string(),
@@ -96,7 +96,7 @@ fn listener_record(fd: Borrowed<'_>, name: &str, origin: Source) -> Listener<'st
         name: fdname::unescape(name.as_bytes()).into(),
         address: address.into_bytes().into(),
         origin: match origin {
-            Source::Bound => Origin::Bound,
+            Source::Bound(_) => Origin::Bound,
             Source::Adopted => Origin::Adopted,
             Source::Stored(_) => Origin::Stored,
         },

@@ -4,7 +4,7 @@
 //! before anything is started.
 
 use super::operator::Operator;
-use super::{Main, spawn};
+use super::{Main, config, spawn};
 use crate::error::{Error, Result};
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
@@ -17,10 +17,11 @@ use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
 use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
-use crate::words::cli::{self, Request};
+use crate::words::cli::Request;
 use crate::words::options::{Options, Ready};
 use crate::words::printable::Quoted;
-use crate::words::{decimal, fdname, usage};
+use crate::words::{decimal, fdname, shown, usage};
+use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -35,8 +36,9 @@ pub fn program(args: &[&CStr]) -> u8 {
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
-    let options = match cli::parse(args) {
+    let options = match config::read(args) {
         Ok(Request::Run(options)) => options,
+        Ok(Request::Check(options)) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
         Err(error) => {
@@ -46,7 +48,7 @@ pub fn program(args: &[&CStr]) -> u8 {
     };
     log::begin(Role::Main, options.verbosity);
     let mut status = 1;
-    match Main::new(options, inherited, &mut status) {
+    match Main::new(options, inherited, args, &mut status) {
         Ok(main) => {
             drop(blocked);
             signal::unblock_all();
@@ -79,7 +81,8 @@ fn complain(what: &Error) {
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
 }
 
-fn rules(options: &Options) -> Rules {
+/// What the plan keeps to.
+pub(super) fn rules(options: &Options) -> Rules {
     Rules {
         timeout: options.timeout(),
         readiness: match options.ready {
@@ -101,6 +104,7 @@ impl Main {
     pub(super) fn new(
         options: Options,
         inherited: Inherited,
+        args: &[&CStr],
         status: &mut u8,
     ) -> Result<Box<Self>> {
         let cannot =
@@ -115,16 +119,19 @@ impl Main {
         let mut listeners = Listeners::default();
         adopt_sockets(&mut listeners);
         let start = spawn::start_directory()?;
+        let options = spawn::from_start(options, &start);
         // Before anything that another main, if one runs, could miss.
         let mut operator = Operator::default();
         operator.begin(options.pid.as_deref(), status)?;
-        bind_sockets(&options, &start, &mut listeners).inspect_err(|_| operator.leave())?;
+        bind_anew(&options, &mut listeners).inspect_err(|_| operator.leave())?;
         catch_signals(inherited);
         let now = clock::now();
         Ok(Box::new(Self {
             plan: Service::new(rules(&options), now),
             directory: spawn::from(&start, options.chdir.as_deref()),
-            options: spawn::from_start(options, &start),
+            options,
+            words: args.iter().map(|&word| word.to_owned()).collect(),
+            start,
             inherited,
             listeners,
             runs: Vec::new(),
@@ -196,19 +203,25 @@ fn adopt_sockets(listeners: &mut Listeners) {
     }
 }
 
-fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> Result<()> {
+/// Opens the sockets of `--bind` that are not open yet. Those that are not asked
+/// for any more stay until no generation has them. Where one cannot be opened,
+/// none is.
+pub(super) fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
+    let before = listeners.count();
     for bind in &options.bind {
-        // A start that fails leaves no path of a Unix socket behind.
-        bind_socket(bind, start, listeners).inspect_err(|_| listeners.close_all())?;
+        if !listeners.has(bind, before) {
+            // What fails leaves no path of a Unix socket behind.
+            bind_socket(bind, listeners).inspect_err(|_| listeners.close_from(before))?;
+        }
     }
+    listeners.want(&options.bind);
     Ok(())
 }
 
-fn bind_socket(bind: &Bind, start: &CStr, listeners: &mut Listeners) -> Result<()> {
-    let fd = socket::open(&spawn::address_from(start, &bind.address))?;
-    let name = bind.name.clone().unwrap_or_else(|| text::compose(format_args!("{}", bind.address)));
-    let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-    match listeners.keep(fd, name, Origin::Bound).objection() {
+fn bind_socket(bind: &Bind, listeners: &mut Listeners) -> Result<()> {
+    let fd = socket::open(&bind.address)?;
+    let origin = Origin::Bound(bind.clone());
+    match listeners.keep(fd, bind.carried(), origin).objection() {
         Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),
         None => Ok(()),
     }

@@ -55,17 +55,17 @@ fn joined(parts: &[&[u8]]) -> CString {
     }
 }
 
-/// `address` with a relative Unix path as seen from `start`.
-pub(super) fn address_from(start: &CStr, address: &Address) -> Address {
-    match address {
-        Address::Inet(address) => Address::Inet(*address),
-        Address::Unix(path) => Address::Unix(from(start, Some(path))),
-    }
-}
-
 /// The options with their relative paths as seen from `start`.
 pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
     options.env_file = options.env_file.map(|file| from(start, Some(&file)));
+    for bind in &mut options.bind {
+        let carried = text::compose(format_args!("{}", bind.address));
+        if let Address::Unix(path) = &mut bind.address {
+            *path = from(start, Some(path));
+            // The application knows it as it was written.
+            bind.name.get_or_insert(carried);
+        }
+    }
     options
 }
 
@@ -85,6 +85,7 @@ impl Main {
         match self.try_spawn(now, generation) {
             Ok(run) => {
                 let monitor = run.leader;
+                self.listeners.leave_out(generation);
                 self.runs.push(run);
                 Event::Spawned { generation, monitor }
             }
@@ -127,6 +128,8 @@ impl Main {
             board,
             fate: Some(fate),
             exec: Exec::Done,
+            command: self.options.command[0].clone(),
+            directory: self.directory.clone(),
             why: None,
             status: None,
             empty: false,
@@ -143,7 +146,7 @@ impl Main {
         entries.push(joined(&[b"NOTIFY_SOCKET=@", notify]));
         entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
         add(&mut entries, "LISTEN_FDS", &sockets);
-        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(names));
+        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(names.into_iter()));
         add(&mut entries, "PANZER_MAIN", &process::id());
         add(&mut entries, "PANZER_GENERATION", &generation);
         add(&mut entries, "PANZER_BOARD", &(3 + sockets));
