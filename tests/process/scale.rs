@@ -162,6 +162,23 @@ fn a_removed_worker_finishes_and_its_slot_waits_for_it() {
     panzer.stop();
 }
 
+/// RATIONALE 2.17
+#[test]
+fn a_number_that_only_the_next_generation_reaches_is_reached() {
+    let (_place, pid_file, mut panzer) =
+        witness(&["listen=127.0.0.1:0", "run=hold"], &["-n2", "--timeout=60"]);
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    let held: Vec<_> = (0..2).map(|_| Held::hold(address).expect("it serves")).collect();
+    assert_eq!(ask_briefly(&pid_file, "scale 1"), "done 1 workers");
+    // The second slot waits for who has work in hand.
+    let asked = begin(&pid_file, "scale 2");
+    assert_eq!(ask_briefly(&pid_file, "reload"), "done generation 2 is current");
+    assert_eq!(asked.rest().pop().as_deref(), Some("done 2 workers"));
+    drop(held);
+    panzer.stop();
+}
+
 /// RATIONALE 2.18
 #[test]
 fn a_removed_worker_that_goes_on_is_interrupted_by_its_monitor() {
