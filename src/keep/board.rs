@@ -345,3 +345,39 @@ const fn encode(exit: Exit) -> u64 {
         Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8, 2),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Sheet, high, low};
+    use crate::types::{Exit, Slot, Tick};
+    use core::sync::atomic::Ordering;
+
+    #[test]
+    fn what_was_lost_in_slots_that_are_not_wanted_does_not_count() {
+        let sheet = Sheet::alone().expect("there is memory");
+        sheet.begin(3);
+        for slot in Slot::first(3).skip(1) {
+            sheet.died(slot, Exit::Status(1), true, Tick(1));
+        }
+        let counts = || {
+            let word = sheet.header(2).load(Ordering::SeqCst);
+            (sheet.header(1).load(Ordering::SeqCst), low(word), high(word))
+        };
+        assert_eq!(counts(), (3, 2, 2));
+        sheet.resize(2);
+        assert_eq!(counts(), (2, 2, 1));
+        sheet.resize(3);
+        assert_eq!(counts(), (3, 2, 2));
+    }
+
+    #[test]
+    fn only_a_number_that_a_pool_can_have_is_wanted() {
+        let sheet = Sheet::alone().expect("there is memory");
+        for (word, wanted) in [(0, None), (1, Some(1)), (16_383, Some(16_383)), (16_384, None)] {
+            sheet.header(6).store(word, Ordering::SeqCst);
+            assert_eq!(sheet.wanted(), wanted);
+        }
+        sheet.header(6).store(u64::MAX, Ordering::SeqCst);
+        assert_eq!(sheet.wanted(), None);
+    }
+}

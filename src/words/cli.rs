@@ -367,7 +367,10 @@ mod tests {
         file.command = alloc::vec![c"./app".into(), c"-v".into()];
         let words = [c"-b:3", c"--bind=:4", c"--count", c"5"];
         let Ok(Request::Run(both)) = parse(&words, file.clone()) else { panic!("all is right") };
-        assert_eq!((both.bind.len(), both.count, both.timeout), (2, Some(Count::Fixed(5)), file.timeout));
+        assert_eq!(
+            (both.bind.len(), both.count, both.timeout),
+            (2, Some(Count::Fixed(5)), file.timeout)
+        );
         assert_eq!(both.command, file.command);
         let Ok(Request::Check(both)) = parse(&[c"--check", c"x"], file.clone()) else {
             panic!("all is right")
