@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_said_with_its_place() {
         for (file, why) in [
-            ("count: 0", "1:8: count: '0' is not a number from 1 to 16383"),
+            ("count: 0", "1:8: count: '0' is neither auto nor a number from 1 to 16383"),
             ("\ncount:\n- 1", "3:3: count: takes one value, not a list"),
             ("bind:\n- :80\n- 80", "3:3: bind: '80': the port is missing"),
             ("command: app", "1:10: command: has to be a list: the program and its words"),

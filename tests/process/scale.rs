@@ -1,6 +1,7 @@
 //! The number of workers: as many as the processors, or as somebody asks for.
 
 use std::fs;
+use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use panzer::sys::{Signal, host};
 
 use crate::harness::client::{self, Held};
-use crate::harness::operator::{ask, ask_briefly, begin};
+use crate::harness::operator::{ask, ask_briefly, begin, rest_of};
 use crate::harness::panzer::{Panzer, send};
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
@@ -148,14 +149,23 @@ fn a_removed_worker_finishes_and_its_slot_waits_for_it() {
     assert_eq!(ask_briefly(&pid_file, "scale 1"), "done 1 workers");
     let workers = panzer.workers(monitor);
     assert_eq!(workers.len(), 2, "who has work in hand is still there");
-    let asked = begin(&pid_file, "scale 2");
-    // The next thing main is asked is answered: the one before waits.
+    let asked = begin(&pid_file, "scale 2").into_stream();
     assert_eq!(ask_briefly(&pid_file, "ready"), "done ready");
+    // The monitor's second answer comes after all that the first turn has said.
+    for _ in 0..2 {
+        send(monitor, Signal::Ttin);
+        panzer.expect_line("worker 1 (");
+    }
+    assert_eq!(ask_briefly(&pid_file, "ready"), "done ready");
+    asked.set_nonblocking(true).expect("it is a socket");
+    let early = (&asked).read(&mut [0]).expect_err("the slot waits for who leaves it");
+    assert_eq!(early.kind(), ErrorKind::WouldBlock);
+    asked.set_nonblocking(false).expect("it is a socket");
     assert_eq!(panzer.workers(monitor), workers);
     for (held, _) in held {
         held.finish().expect("what is in hand is served");
     }
-    assert_eq!(asked.rest().pop().as_deref(), Some("done 2 workers"));
+    assert_eq!(rest_of(asked).pop().as_deref(), Some("done 2 workers"));
     let now = panzer.workers(monitor);
     assert_eq!(now.len(), 2);
     assert_ne!(now, workers);
