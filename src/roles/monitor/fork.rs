@@ -79,9 +79,10 @@ impl Running<'_> {
     }
 
     /// Has SIGIO come when the monitor dies: a worker that waits in accept does
-    /// not see the end of a pipe, and a program may have taken SIGTERM away. The description must be this worker's
-    /// alone, which needs /proc; without it PR_SET_PDEATHSIG does the same,
-    /// except when the monitor was not its process's first thread.
+    /// not see the end of a pipe, and a program may have taken SIGTERM away. The
+    /// description must be this worker's alone, which needs /proc; without it
+    /// there is the SIGTERM of PR_SET_PDEATHSIG alone, which follows the thread
+    /// that forked.
     ///
     /// The write end is let go after, so that opening the pipe never waits.
     fn hold_lifeline(&self) -> sys::Result<()> {
