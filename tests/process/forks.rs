@@ -12,7 +12,7 @@ use crate::harness::strace::Call;
 
 /// All that the way to another program may take: none of it needs memory, and
 /// none of it waits for anybody.
-const ON_THE_WAY: [&str; 15] = [
+const ON_THE_WAY: [&str; 14] = [
     "chdir",
     "close",
     "close_range",
@@ -26,7 +26,6 @@ const ON_THE_WAY: [&str; 15] = [
     "prctl",
     "rt_sigaction",
     "rt_sigprocmask",
-    "set_robust_list",
     "setpgid",
 ];
 
