@@ -137,8 +137,10 @@ impl<'w> Running<'w> {
                 Some(finished) => break finished,
             }
         };
-        self.restore_dispositions();
+        // First, so that what the program holds back does not come to what it
+        // does by default.
         drop(blocked);
+        self.restore_dispositions();
         match finished {
             Finished::Gracefully => Ok(()),
             Finished::Killing => {

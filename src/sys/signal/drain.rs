@@ -73,7 +73,7 @@ impl Drop for Guard {
     }
 }
 
-extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = last_errno();
     if !STOPPING.load(ORDER) {
         SINCE.store(clock::now().0, ORDER);
@@ -85,9 +85,10 @@ extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_voi
         let _ = fd::replace(Borrowed::trusted(guarded), Borrowed::trusted(NOWHERE.load(ORDER)));
     }
     // A program may have threads after the fork, and the kernel gives the
-    // signal to any of them; it is the first one that may wait in accept.
+    // signal to any of them; it is the first one that may wait in accept. The
+    // same signal once more, for the handler of another may not be ours.
     if !process::in_first_thread() {
-        process::interrupt_first_thread(Signal::Term);
+        process::interrupt_first_thread(number);
     }
     wake::wake();
     if process::parent().is_none_or(|parent| parent.raw() != PARENT.load(ORDER)) {
