@@ -79,7 +79,7 @@ pub enum Event {
     /// We could not run for a while, and nobody pays for it: every deadline
     /// moves back. Comes before the other events of the same waking.
     Overslept {
-        /// The time since our last turn, in which the while began.
+        /// By so much: see [`pause::lost`](crate::plan::pause::lost).
         by: Millis,
     },
     /// [`Pool::deadline`] has passed.

@@ -104,7 +104,7 @@ pub enum Event {
     Forced,
     /// Main itself could not run for a while: every deadline moves back.
     Overslept {
-        /// The time since its last turn, in which the while began.
+        /// By so much: see [`pause::lost`](crate::plan::pause::lost).
         by: Millis,
     },
     /// The plan's deadline has passed. Comes after all that happened before it.

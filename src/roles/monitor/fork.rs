@@ -50,7 +50,7 @@ impl Running<'_> {
         blocked: Blocked,
     ) -> sys::Result<Context> {
         self.wake.renew()?;
-        signal::serve(monitor, self.nowhere);
+        signal::serve(monitor, self.nowhere, self.lifeline_read.borrow());
         self.sheet.begin_worker(slot, clock::now());
         self.restore_other_dispositions();
         self.hold_lifeline()?;

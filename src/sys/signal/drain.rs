@@ -10,6 +10,7 @@
 use super::disposition::{self, Restart, reset};
 use super::wake;
 use crate::sys::fd::{self, Borrowed, Fd};
+use crate::sys::poll::{self, Source};
 use crate::sys::{alarm, clock, last_errno, process, restore_errno};
 use crate::types::{Pid, Signal, Tick};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -26,9 +27,14 @@ static NOWHERE: AtomicI32 = AtomicI32::new(-1);
 /// The process that forked this worker.
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
-/// Installs the worker's handlers. `nowhere` is `/dev/null`, open as long as the process.
-pub fn serve(parent: Pid, nowhere: Borrowed<'static>) {
+/// The lifeline, into which nobody writes and which ends with the monitor.
+static LIFELINE: AtomicI32 = AtomicI32::new(-1);
+
+/// Installs the worker's handlers. `nowhere` is `/dev/null`; both descriptors
+/// are open as long as the process.
+pub fn serve(parent: Pid, nowhere: Borrowed<'static>, lifeline: Borrowed<'_>) {
     NOWHERE.store(nowhere.number(), ORDER);
+    LIFELINE.store(lifeline.number(), ORDER);
     PARENT.store(parent.raw(), ORDER);
     STOPPING.store(false, ORDER);
     disposition::install(Signal::Term, drain, Restart::Yes);
@@ -97,13 +103,21 @@ extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::
     restore_errno(errno);
 }
 
-/// The lifeline has ended. The program may have a SIGTERM of its own, or none,
-/// and the kernel may not have given us another parent yet.
+/// The lifeline has ended, if it has: anybody can send the signal, and a
+/// descriptor of the program's own may bring it. The program may have a SIGTERM
+/// of its own, or none, and the kernel may not have given us another parent yet.
 extern "C" fn outlive(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = last_errno();
-    alarm::arm();
+    let mut lifeline = [Source::readable(Borrowed::trusted(LIFELINE.load(ORDER)))];
+    let is_over =
+        poll::wait(&mut lifeline, Some(Tick(0))).is_ok() && lifeline.iter().any(Source::is_ready);
+    if is_over {
+        alarm::arm();
+    }
     restore_errno(errno);
-    drain(number, info, context);
+    if is_over {
+        drain(number, info, context);
+    }
 }
 
 /// Dies of the signal, unless the terminal sent it: Ctrl-C goes to the whole
