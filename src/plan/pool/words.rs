@@ -82,10 +82,10 @@ pub enum Event {
     },
     /// Main has died: stop gracefully, by our own clock.
     MainGone,
-    /// We could not run for so long, and nobody pays for it: every deadline
+    /// We could not run for a while, and nobody pays for it: every deadline
     /// moves back. Comes before the other events of the same waking.
     Overslept {
-        /// The time that was lost.
+        /// By so much: see [`pause::lost`](crate::plan::pause::lost).
         by: Millis,
     },
     /// [`Pool::deadline`] has passed.

@@ -4,6 +4,7 @@ use super::tell::Untold;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, Wish};
 use crate::keep::log;
+use crate::plan::pause;
 use crate::plan::pool::{Action, Authority, Event, Pool, Rules, Sender};
 use crate::roles::listen::given;
 use crate::roles::worker::Worker;
@@ -22,8 +23,6 @@ use core::mem;
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
 /// How long to leave poll(2) alone when it has failed.
 pub(super) const BREATHER: Millis = Millis(100);
-/// Waking this much later than asked for means that nobody could run.
-const LATE: Millis = Millis(1_000);
 /// What a worker writes into the ready pipe: its slot and its pid.
 const RECORD: usize = 6;
 
@@ -137,8 +136,10 @@ impl<'w> Running<'w> {
                 Some(finished) => break finished,
             }
         };
-        self.restore_dispositions();
+        // First, so that what the program holds back does not come to what it
+        // does by default.
         drop(blocked);
+        self.restore_dispositions();
         match finished {
             Finished::Gracefully => Ok(()),
             Finished::Killing => {
@@ -175,9 +176,8 @@ impl<'w> Running<'w> {
         let main_gone = self.wait(deadline);
         let now = clock::now();
         let before = mem::replace(&mut self.woke, now);
-        // When the pause began nobody knows: what was left before it is left.
-        if deadline.is_some_and(|deadline| now.since(deadline.max(before)) > LATE) {
-            self.step(now, Event::Overslept { by: now.since(before) });
+        if let Some(by) = pause::lost(before, deadline, now) {
+            self.step(now, Event::Overslept { by });
         }
         self.wake.empty();
         let caught = signal::take();
