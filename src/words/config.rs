@@ -65,7 +65,7 @@ impl Visitor for Settings<'_> {
 mod tests {
     use super::apply;
     use crate::types::{Level, Millis};
-    use crate::words::options::Options;
+    use crate::words::options::{Count, Options};
     use alloc::ffi::CString;
     use alloc::string::{String, ToString as _};
 
@@ -82,7 +82,7 @@ mod tests {
         let options = read(file).expect("it is right");
         assert_eq!(
             (options.count, options.bind.len(), options.verbosity),
-            (Some(3), 2, Level::Warn)
+            (Some(Count::Fixed(3)), 2, Level::Warn)
         );
         assert!(options.command.iter().map(CString::as_c_str).eq([c"./app", c"-v"]));
         assert_eq!(options.ready_timeout, Millis(1_500));
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_said_with_its_place() {
         for (file, why) in [
-            ("count: 0", "1:8: count: '0' is not a number from 1 to 16383"),
+            ("count: 0", "1:8: count: '0' is neither auto nor a number from 1 to 16383"),
             ("\ncount:\n- 1", "3:3: count: takes one value, not a list"),
             ("bind:\n- :80\n- 80", "3:3: bind: '80': the port is missing"),
             ("command: app", "1:10: command: has to be a list: the program and its words"),

@@ -25,13 +25,31 @@ pub enum Ready {
     After(Millis),
 }
 
+/// How many workers there are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// So many, 1 to [`Slot::LAST`].
+    Fixed(u16),
+    /// As many as there are processors for us, counted anew for each generation.
+    Auto,
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Fixed(count) => u32::from(count).fmt(out),
+            Self::Auto => out.write_str("auto"),
+        }
+    }
+}
+
 /// The value of every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// COMMAND and its ARGS.
     pub command: Vec<CString>,
-    /// `--count`: workers, 1 to [`Slot::LAST`]; `None` leaves it to the application.
-    pub count: Option<u16>,
+    /// `--count`: workers; `None` leaves it to the application.
+    pub count: Option<Count>,
     /// `--bind`: the sockets to open, in their order.
     pub bind: Vec<Bind>,
     /// `--chdir`: where generations run; `None` is where main was started.
@@ -163,12 +181,16 @@ fn parse_fd(value: &[u8]) -> Result<i32> {
     parse_number(value, i32::MAX.unsigned_abs()).map(u32::cast_signed)
 }
 
-fn parse_count(value: &[u8]) -> Result<u16> {
+fn parse_count(value: &[u8]) -> Result<Count> {
     const LAST: u32 = Slot::LAST as u32;
+    if value == b"auto" {
+        return Ok(Count::Auto);
+    }
     decimal::parse(value, LAST)
         .and_then(|count| u16::try_from(count).ok())
         .filter(|&count| count > 0)
-        .ok_or_else(|| wrong(value, format_args!("is not a number from 1 to {LAST}")))
+        .map(Count::Fixed)
+        .ok_or_else(|| wrong(value, format_args!("is neither auto nor a number from 1 to {LAST}")))
 }
 
 fn parse_secs(value: &[u8]) -> Result<Millis> {
@@ -199,7 +221,7 @@ fn parse_path(value: &[u8]) -> Result<CString> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, Ready, Result, set};
+    use super::{Count, Options, Ready, Result, set};
     use crate::types::{Level, Millis, Slot};
     use alloc::string::ToString;
 
@@ -228,7 +250,9 @@ mod tests {
     fn every_option_sets_its_own_value() {
         let set = |key, value| after(&[(key, value)]).expect(key);
         let default = Options::default;
-        assert_eq!(set("count", "16383"), Options { count: Some(Slot::LAST), ..default() });
+        let most = Some(Count::Fixed(Slot::LAST));
+        assert_eq!(set("count", "16383"), Options { count: most, ..default() });
+        assert_eq!(set("count", "auto"), Options { count: Some(Count::Auto), ..default() });
         assert_eq!(set("chdir", "/a"), Options { chdir: Some(c"/a".into()), ..default() });
         assert_eq!(set("env-file", "b"), Options { env_file: Some(c"b".into()), ..default() });
         let half = Millis(500);
@@ -264,7 +288,8 @@ mod tests {
             ("ready", "notify"),
         ];
         let options = after(&settings).expect("all are right");
-        assert_eq!((options.count, options.bind.len(), options.ready), (Some(2), 2, Ready::Notify));
+        assert_eq!((options.count, options.ready), (Some(Count::Fixed(2)), Ready::Notify));
+        assert_eq!(options.bind.len(), 2);
     }
 
     #[test]
@@ -277,9 +302,9 @@ mod tests {
     #[test]
     fn a_wrong_value_is_shown_with_what_is_wrong() {
         for (key, value, why) in [
-            ("count", "0", "'0' is not a number from 1 to 16383"),
-            ("count", "16384", "'16384' is not a number from 1 to 16383"),
-            ("count", "auto", "'auto' is not a number from 1 to 16383"),
+            ("count", "0", "'0' is neither auto nor a number from 1 to 16383"),
+            ("count", "16384", "'16384' is neither auto nor a number from 1 to 16383"),
+            ("count", "Auto", "'Auto' is neither auto nor a number from 1 to 16383"),
             ("bind", "80", "'80': the port is missing"),
             ("chdir", "", "'' is not a path"),
             ("env-file", "a\0b", r"'a\x00b' is not a path"),

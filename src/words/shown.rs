@@ -95,7 +95,7 @@ mod tests {
     fn what_is_shown_is_a_file_that_means_the_same() {
         let mut options = Options::default();
         for (key, value) in [
-            ("count", "4"),
+            ("count", "auto"),
             ("bind", "web=[::1]:80"),
             ("bind", "unix:/a\"b\\c d"),
             ("chdir", "/é"),
