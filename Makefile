@@ -1,4 +1,5 @@
-# Builds, runs and proves Panzer. Needs cargo and a C linker; no root.
+# Builds, runs and proves Panzer. Needs cargo and a C linker; no root. The tests
+# need strace and python3 too.
 #
 #   make            ./panzer, the program that ships (without std)
 #   make run        the HTTP example under it, on 127.0.0.1:8080

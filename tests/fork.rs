@@ -233,8 +233,10 @@ fn a_handler_of_a_worker_keeps_errno() {
     let child = process::fork(|| {
         let nowhere = file::open(c"/dev/null", Mode::ReadWrite).expect("it is there");
         let nowhere: &'static Fd = Box::leak(Box::new(nowhere));
-        signal::serve(process::parent().expect("it has one"), nowhere.borrow());
-        keeps_errno(Signal::Term)
+        let parent = process::parent().expect("it has one");
+        // What can be read is a lifeline that has ended.
+        signal::serve(parent, nowhere.borrow(), nowhere.borrow());
+        [Signal::Term, Signal::Io].into_iter().map(keeps_errno).max().unwrap_or(1)
     });
     assert_eq!(fate(child.expect("there is room for a process")), "Status(0)");
 }

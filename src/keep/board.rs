@@ -250,6 +250,28 @@ impl Sheet {
         self.header(0).store(VERSION, Ordering::SeqCst);
     }
 
+    /// How many workers main wants; `None` when it has not said.
+    #[must_use]
+    pub fn wanted(self) -> Option<u16> {
+        let count = u16::try_from(self.header(6).load(Ordering::SeqCst)).ok()?;
+        Slot::new(count).map(Slot::number)
+    }
+
+    /// The monitor has another number of slots. What was lost in those that are
+    /// not wanted any more does not speak against the others.
+    pub fn resize(self, count: u16) {
+        self.header(1).store(u64::from(count), Ordering::SeqCst);
+        let old = self.header(2).load(Ordering::SeqCst);
+        let hit = Slot::first(count).filter(|&slot| self.is_hit(slot)).count();
+        let hit = u32::try_from(hit).unwrap_or(u32::MAX);
+        self.header(2).store(pack(low(old), hit), Ordering::SeqCst);
+    }
+
+    /// Whether a slot has lost a worker badly.
+    fn is_hit(self, slot: Slot) -> bool {
+        self.row(slot, 5).load(Ordering::SeqCst) != 0
+    }
+
     /// Whether main, or the monitor that is alone, wants this.
     #[must_use]
     pub fn wants(self, wish: Wish) -> bool {
@@ -286,7 +308,7 @@ impl Sheet {
         let restarts = high(self.row(slot, 0).load(Ordering::SeqCst)).saturating_add(1);
         self.row(slot, 0).store(pack(0, restarts), Ordering::SeqCst);
         self.enter(slot, State::Empty, now);
-        let first = self.row(slot, 5).load(Ordering::SeqCst) == 0;
+        let first = !self.is_hit(slot);
         self.row(slot, 2).store(encode(exit), Ordering::SeqCst);
         if badly {
             self.row(slot, 5).store(1, Ordering::SeqCst);
@@ -321,5 +343,41 @@ const fn encode(exit: Exit) -> u64 {
     match exit {
         Exit::Status(status) => pack(status as u32, 1),
         Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8, 2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sheet, high, low};
+    use crate::types::{Exit, Slot, Tick};
+    use core::sync::atomic::Ordering;
+
+    #[test]
+    fn what_was_lost_in_slots_that_are_not_wanted_does_not_count() {
+        let sheet = Sheet::alone().expect("there is memory");
+        sheet.begin(3);
+        for slot in Slot::first(3).skip(1) {
+            sheet.died(slot, Exit::Status(1), true, Tick(1));
+        }
+        let counts = || {
+            let word = sheet.header(2).load(Ordering::SeqCst);
+            (sheet.header(1).load(Ordering::SeqCst), low(word), high(word))
+        };
+        assert_eq!(counts(), (3, 2, 2));
+        sheet.resize(2);
+        assert_eq!(counts(), (2, 2, 1));
+        sheet.resize(3);
+        assert_eq!(counts(), (3, 2, 2));
+    }
+
+    #[test]
+    fn only_a_number_that_a_pool_can_have_is_wanted() {
+        let sheet = Sheet::alone().expect("there is memory");
+        for (word, wanted) in [(0, None), (1, Some(1)), (16_383, Some(16_383)), (16_384, None)] {
+            sheet.header(6).store(word, Ordering::SeqCst);
+            assert_eq!(sheet.wanted(), wanted);
+        }
+        sheet.header(6).store(u64::MAX, Ordering::SeqCst);
+        assert_eq!(sheet.wanted(), None);
     }
 }

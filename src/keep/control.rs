@@ -149,7 +149,7 @@ impl Control {
     #[inline(never)]
     pub fn sweep(&mut self) {
         self.clients
-            .retain(|client| !client.is_gone && !(client.is_answered && client.owed.is_empty()));
+            .retain(|client| !(client.is_gone || client.is_answered && client.owed.is_empty()));
     }
 
     #[inline(never)]

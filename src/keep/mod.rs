@@ -6,6 +6,7 @@
 //! * [`pidfile`]: the file that says which process main is.
 //! * [`control`]: the socket that operators ask over.
 //! * [`listeners`]: main's store of listening sockets.
+//! * [`processors`]: how many of them there are for us.
 //! * [`board`]: the table in shared memory that a generation is watched by.
 //!
 //! Knows `words` and `sys`; decides nothing.
@@ -16,4 +17,5 @@ pub mod inherited;
 pub mod listeners;
 pub mod log;
 pub mod pidfile;
+pub mod processors;
 pub mod socket;

@@ -8,9 +8,11 @@
 //! * [`service`]: main's generations.
 //! * [`pool`]: a monitor's workers.
 //! * [`backoff`]: when to try again.
+//! * [`pause`]: what a time in which nobody could run does to deadlines.
 //!
 //! Pure: of this crate it knows `types` alone.
 
 pub mod backoff;
+pub mod pause;
 pub mod pool;
 pub mod service;

@@ -2,7 +2,7 @@
 //! to stop.
 //!
 //! What a worker may call, its [`Context`] has. SIGTERM drains it, SIGINT ends
-//! it; it dies with its monitor, of which SIGIO tells.
+//! it; it dies with its monitor, of whose death SIGIO tells.
 
 mod connection;
 

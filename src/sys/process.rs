@@ -1,7 +1,7 @@
 //! Processes: fork(2), waitid(2), prctl(2), getpid(2).
 
 use super::{Errno, Result, check, file, retry_eintr};
-use crate::types::{Exit, Pid, Signal};
+use crate::types::{Exit, Pid};
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
@@ -48,10 +48,10 @@ pub(super) fn in_first_thread() -> bool {
 }
 
 /// Signals the thread the process began with. Async-signal-safe.
-pub(super) fn interrupt_first_thread(signal: Signal) {
+pub(super) fn interrupt_first_thread(signal: libc::c_int) {
     let process = id().raw();
     // SAFETY: tgkill takes three numbers and touches no memory.
-    unsafe { libc::syscall(libc::SYS_tgkill, process, process, signal.number()) };
+    unsafe { libc::syscall(libc::SYS_tgkill, process, process, signal) };
 }
 
 /// How many threads the process has, as far as can be told.

@@ -167,7 +167,7 @@ fn unknown(word: &[u8]) -> Error {
 mod tests {
     use super::{KNOWN, Options, Request, Result, parse};
     use crate::types::Level;
-    use crate::words::options::{Number, Path};
+    use crate::words::options::{Count, Number, Path};
     use alloc::ffi::CString;
     use alloc::string::{String, ToString};
     use alloc::vec::Vec;
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_value_is_joined_or_the_next_word() {
         for words in ["--count 4 x", "--count=4 x", "-n 4 x", "-n4 x", "-qn4 x", "-qn 4 -- x"] {
-            assert_eq!(run(words).count(), Some(4), "{words}");
+            assert_eq!(run(words).count(), Some(Count::Fixed(4)), "{words}");
         }
         assert_eq!(run("-n 4 --timeout=.5 x").number(Number::Timeout), Some(500));
         assert_eq!(run("--bind=a=unix:/b=c x").bind.remove(0).to_string(), "a=unix:/b=c");
@@ -253,16 +253,16 @@ mod tests {
         for (words, why) in [
             ("-n", "--count needs a value"),
             ("--bind", "--bind needs a value"),
-            ("-n 0 x", "--count: '0' is not a number from 1 to 16383"),
-            ("-n=4 x", "--count: '=4' is not a number from 1 to 16383"),
-            ("--count= x", "--count: '' is not a number from 1 to 16383"),
+            ("-n 0 x", "--count: '0' is neither auto nor a number from 1 to 16383"),
+            ("-n=4 x", "--count: '=4' is neither auto nor a number from 1 to 16383"),
+            ("--count= x", "--count: '' is neither auto nor a number from 1 to 16383"),
             ("--quiet=true x", "--quiet takes no value, not 'true'"),
             ("--help=x", "--help takes no value, not 'x'"),
             ("--coun=4 x", "there is no option '--coun'"),
             ("--command=x", "there is no option '--command'"),
             ("-qz x", "there is no option '-qz'"),
             ("--\n x", r"there is no option '--\x0a'"),
-            ("-n 0 -t x y", "--count: '0' is not a number from 1 to 16383"),
+            ("-n 0 -t x y", "--count: '0' is neither auto nor a number from 1 to 16383"),
         ] {
             assert_eq!(wrong(words), why);
         }
@@ -289,7 +289,7 @@ mod tests {
         file.command = alloc::vec![c"./app".into(), c"-v".into()];
         let mut both = file.clone();
         assert_eq!(parse(&[c"-b:3", c"--bind=:4", c"--count", c"5"], &mut both), Ok(Request::Run));
-        assert_eq!((both.bind.len(), both.count()), (2, Some(5)));
+        assert_eq!((both.bind.len(), both.count()), (2, Some(Count::Fixed(5))));
         assert_eq!(both.number(Number::Timeout), file.number(Number::Timeout));
         assert_eq!(both.command, file.command);
         let mut both = file.clone();

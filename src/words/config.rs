@@ -65,7 +65,7 @@ const _: () = assert!(KNOWN.len() <= 32, "there is a bit for every option");
 mod tests {
     use super::apply;
     use crate::types::Level;
-    use crate::words::options::{Number, Options, Path};
+    use crate::words::options::{Count, Number, Options, Path};
     use alloc::ffi::CString;
     use alloc::string::{String, ToString as _};
 
@@ -80,7 +80,7 @@ mod tests {
         let file = "count: 3\nbind:\n- web=localhost:0\n- unix:/a\ncommand: # it\n  - ./app\n  \
                     - '-v'\nquiet: true\nready-timeout: 1.5\nchdir: '/a b'\n";
         let options = read(file).expect("it is right");
-        assert_eq!((options.count(), options.bind.len()), (Some(3), 2));
+        assert_eq!((options.count(), options.bind.len()), (Some(Count::Fixed(3)), 2));
         assert_eq!(options.verbosity, Level::Warn);
         assert!(options.command.iter().map(CString::as_c_str).eq([c"./app", c"-v"]));
         assert_eq!(options.number(Number::ReadyTimeout), Some(1_500));
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_said_with_its_place() {
         for (file, why) in [
-            ("count: 0", "1:8: count: '0' is not a number from 1 to 16383"),
+            ("count: 0", "1:8: count: '0' is neither auto nor a number from 1 to 16383"),
             ("\ncount:\n- 1", "3:3: count: takes one value, not a list"),
             ("bind:\n- :80\n- 80", "3:3: bind: '80': the port is missing"),
             ("command: app", "1:10: command: has to be a list: the program and its words"),

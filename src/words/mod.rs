@@ -4,6 +4,7 @@
 //! taken apart here, and refused here with one clear line.
 
 pub mod address;
+pub mod cgroup;
 pub mod cli;
 pub mod config;
 // Main reads one half of it and writes the other; panzerctl the other way round.
@@ -32,8 +33,8 @@ pub mod yaml;
 mod tests {
     use super::options::Options;
     use super::{
-        address, cli, config, control, decimal, env_file, event, fdname, line, notify, seconds,
-        status,
+        address, cgroup, cli, config, control, decimal, env_file, event, fdname, line, notify,
+        seconds, status,
     };
     use crate::types::Tick;
     use alloc::ffi::CString;
@@ -47,6 +48,8 @@ mod tests {
         b"localhost:65535",
         b"n=unix:/run/x=y.sock",
         b"1000000000.0009",
+        b"0::/a/b",
+        b"50000 100000\n",
         b"-qn4 --timeout=1.5 -b :80 -- ./app \xff",
         b"A='x'\n# y\nB=\"\\\"\"\nC=3\n",
         br"a:\x3a\x41\xzz:\\",
@@ -69,6 +72,8 @@ mod tests {
             assert!(!why.contains(char::is_control), "{why:?}");
         }
         let _ = notify::parse(bytes);
+        let _ = cgroup::parse(bytes).map(|(_, path)| cgroup::parent(path));
+        let _ = cgroup::processors(bytes);
         let _ = control::Request::parse(bytes).map(|request| assert!(request.line().len() <= 64));
         let _ = control::Answer::parse(bytes);
         if let Some(record) = status::Record::parse(bytes) {

@@ -181,6 +181,8 @@ mod tests {
         assert_eq!(lost, Notice { news, ..SILENCE });
         let news = News::Respawned { slot, pid };
         assert_eq!(parse(b"X_PANZER=respawn 3 901"), Notice { news, ..SILENCE });
+        let news = News::Scaled { count: 7 };
+        assert_eq!(parse(b"X_PANZER=scaled 7"), Notice { news, ..SILENCE });
         assert_eq!(parse(b"BARRIER=1"), Notice { barrier: true, ..SILENCE });
         assert_eq!(parse(b"STATUS=a=b \xff"), Notice { status: Some(b"a=b \xff"), ..SILENCE });
     }
@@ -209,6 +211,9 @@ mod tests {
             b"X_PANZER=lost 16384 901",
             b"X_PANZER=lost 3 0",
             b"X_PANZER=respawn 3 2147483648",
+            b"X_PANZER=scaled",
+            b"X_PANZER=scaled 16384",
+            b"X_PANZER=scaled 7 8",
             b"FDNAME=web",
             b"\0\xff=",
             b"STATUS",

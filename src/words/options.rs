@@ -20,7 +20,7 @@ use core::fmt;
 /// An option that is a number, or a length of time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
-    /// Workers, 1 to [`Slot::LAST`]; unset leaves it to the application.
+    /// Workers, as [`Options::count`] says; unset leaves it to the application.
     Count,
     /// How long a graceful stop may take before SIGINT follows SIGTERM.
     Timeout,
@@ -41,6 +41,18 @@ pub enum Number {
     /// The descriptor for events; perhaps not open.
     EventFd,
 }
+
+/// How many workers there are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// So many, 1 to [`Slot::LAST`].
+    Fixed(u16),
+    /// As many as there are processors for us, counted anew for each generation.
+    Auto,
+}
+
+/// As which number `auto` is kept: nobody has no workers.
+const AUTO: u16 = 0;
 
 /// What each of them is where it was not set, in their order.
 const DEFAULTS: [Option<u64>; 10] = [
@@ -80,8 +92,10 @@ pub enum Path {
 /// What an option does with the word after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// It takes a number, from 1 or from 0 to this.
-    Number(Number, u32, u32),
+    /// It takes a number of workers, or `auto`.
+    Count,
+    /// It takes a number up to this.
+    Number(Number, u32),
     /// It takes seconds.
     Seconds(Number),
     /// It takes seconds, or `notify`.
@@ -134,7 +148,7 @@ const fn known(long: &'static str, short: u8, takes: Takes) -> Known {
 
 /// Every option there is.
 pub const KNOWN: &[Known] = &[
-    known("count", b'n', Takes::Number(Number::Count, 1, Slot::LAST as u32)),
+    known("count", b'n', Takes::Count),
     known("bind", b'b', Takes::Bind),
     known("chdir", b'C', Takes::Path(Path::Chdir)),
     known("env-file", b'e', Takes::Path(Path::EnvFile)),
@@ -145,10 +159,10 @@ pub const KNOWN: &[Known] = &[
     known("drain-delay", 0, Takes::Seconds(Number::DrainDelay)),
     known("delay", 0, Takes::Seconds(Number::Delay)),
     known("max-delay", 0, Takes::Seconds(Number::MaxDelay)),
-    known("give-up", 0, Takes::Number(Number::GiveUp, 0, u32::MAX)),
+    known("give-up", 0, Takes::Number(Number::GiveUp, u32::MAX)),
     known("pid", b'p', Takes::Path(Path::Pid)),
     known("config", b'c', Takes::Path(Path::Config)),
-    known("event-fd", 0, Takes::Number(Number::EventFd, 0, i32::MAX.unsigned_abs())),
+    known("event-fd", 0, Takes::Number(Number::EventFd, i32::MAX.unsigned_abs())),
     known("quiet", b'q', Takes::Level(Level::Warn)),
     known("verbose", b'v', Takes::Level(Level::Debug)),
     known("command", 0, Takes::Command),
@@ -203,8 +217,11 @@ impl Options {
 
     /// The number of workers, where it was set.
     #[must_use]
-    pub fn count(&self) -> Option<u16> {
-        self.number(Number::Count).map(|count| count as u16)
+    pub fn count(&self) -> Option<Count> {
+        self.number(Number::Count).map(|count| match count as u16 {
+            AUTO => Count::Auto,
+            count => Count::Fixed(count),
+        })
     }
 
     /// A path as it was set.
@@ -227,13 +244,9 @@ impl Options {
     #[inline(never)]
     pub fn set(&mut self, known: &Known, value: &[u8]) -> Result<()> {
         let (number, read) = match known.takes {
-            Takes::Number(number, least, most) => match decimal::parse(value, most) {
-                Some(read) if read >= least => (number, Some(u64::from(read))),
-                Some(_) | None => {
-                    let why = format_args!("is not a number from {least} to {most}");
-                    return Err(wrong(value, why));
-                }
-            },
+            Takes::Count if value == b"auto" => (Number::Count, Some(AUTO.into())),
+            Takes::Count => (Number::Count, Some(parse_number(value, 1, Slot::LAST.into())?)),
+            Takes::Number(number, most) => (number, Some(parse_number(value, 0, most)?)),
             Takes::Ready if value == b"notify" => (Number::Ready, None),
             Takes::Ready => (Number::Ready, Some(parse_secs(value, "neither notify nor")?)),
             Takes::Seconds(number) => (number, Some(parse_secs(value, "not")?)),
@@ -276,6 +289,17 @@ fn wrong(value: &[u8], what: fmt::Arguments<'_>) -> Error {
     Error::plain(format_args!("{} {what}", Quoted(value)))
 }
 
+/// Takes a number; a least one of 1 is that of workers.
+#[inline(never)]
+fn parse_number(value: &[u8], least: u32, most: u32) -> Result<u64> {
+    let number = decimal::parse(value, most).filter(|&number| number >= least);
+    number.map(u64::from).ok_or_else(|| {
+        let is = if least == 0 { "not" } else { "neither auto nor" };
+        wrong(value, format_args!("is {is} a number from {least} to {most}"))
+    })
+}
+
+#[inline(never)]
 fn parse_secs(value: &[u8], is: &str) -> Result<u64> {
     let secs = seconds::parse(value);
     let secs = secs.map(|Millis(span)| span);
@@ -293,7 +317,7 @@ fn parse_word(value: &[u8], least: usize) -> Result<CString> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KNOWN, Number, Options, Path, Result};
+    use super::{Count, KNOWN, Number, Options, Path, Result};
     use crate::types::{Level, Millis, Slot};
     use alloc::ffi::CString;
     use alloc::string::ToString;
@@ -341,6 +365,7 @@ mod tests {
             options.numbers[number as usize] = None;
             assert_eq!(options, Options::default(), "{key}");
         }
+        assert_eq!(set("count", "auto").count(), Some(Count::Auto));
         for (key, path) in [
             ("chdir", Path::Chdir),
             ("env-file", Path::EnvFile),
@@ -375,7 +400,7 @@ mod tests {
             ("ready", "notify"),
         ];
         let options = after(&settings).expect("all are right");
-        assert_eq!((options.count(), options.bind.len()), (Some(2), 2));
+        assert_eq!((options.count(), options.bind.len()), (Some(Count::Fixed(2)), 2));
         assert_eq!(options.number(Number::Ready), None);
     }
 
@@ -389,9 +414,9 @@ mod tests {
     #[test]
     fn a_wrong_value_is_shown_with_what_is_wrong() {
         for (key, value, why) in [
-            ("count", "0", "'0' is not a number from 1 to 16383"),
-            ("count", "16384", "'16384' is not a number from 1 to 16383"),
-            ("count", "auto", "'auto' is not a number from 1 to 16383"),
+            ("count", "0", "'0' is neither auto nor a number from 1 to 16383"),
+            ("count", "16384", "'16384' is neither auto nor a number from 1 to 16383"),
+            ("count", "Auto", "'Auto' is neither auto nor a number from 1 to 16383"),
             ("bind", "80", "'80': the port is missing"),
             ("chdir", "", "'' is not a path"),
             ("env-file", "a\0b", r"'a\x00b' contains a NUL"),

@@ -4,7 +4,7 @@
 //! in quotes, so that no parser takes them for anything else; what was not set
 //! is a comment.
 
-use super::options::{KNOWN, Number, Options, Takes};
+use super::options::{Count, KNOWN, Number, Options, Takes};
 use super::printable::write_escaped;
 use super::seconds::Seconds;
 use crate::text;
@@ -42,6 +42,11 @@ fn show_one(options: &Options, key: &str, takes: Takes, out: &mut String) {
         text::add(out, format_args!("  - {}\n", Word(word)));
     };
     match takes {
+        Takes::Count => match options.count() {
+            Some(Count::Auto) => line(out, true, &"auto"),
+            Some(Count::Fixed(count)) => line(out, true, &u32::from(count)),
+            None => {}
+        },
         Takes::Ready if options.number(Number::Ready).is_none() => line(out, false, &"notify"),
         Takes::Ready => line(out, true, &Seconds(options.span(Number::Ready))),
         Takes::Seconds(number) => {
@@ -86,7 +91,7 @@ mod tests {
     fn what_is_shown_is_a_file_that_means_the_same() {
         let mut options = Options::default();
         for (key, value) in [
-            ("count", "4"),
+            ("count", "auto"),
             ("bind", "web=[::1]:80"),
             ("bind", "unix:/a\"b\\c d"),
             ("chdir", "/é"),

@@ -8,7 +8,7 @@ pub const HELP: &str = "\
 Usage: panzer [OPTIONS] [--] COMMAND [ARGS...]
 Runs COMMAND on all processors and replaces it without losing a connection.
 
-  -n, --count N            workers [what COMMAND says, else one a processor]
+  -n, --count N|auto       workers [what COMMAND says, else one a processor]
   -b, --bind [NAME=]ADDR   listen on HOST:PORT, [V6]:PORT, :PORT or unix:/PATH
   -C, --chdir DIR          working directory, entered anew at every start
   -e, --env-file FILE      KEY=VALUE lines, read anew at every start

@@ -251,123 +251,73 @@ mod tests {
         assert_eq!(read(b""), Ok(String::new()));
     }
 
+    /// What is refused, and how what is said begins.
+    const REFUSED: &[(&str, &str)] = &[
+        ("a: 1\n\tb: 2", "2:1: a tab or"),
+        ("a: 1\r\n", "1:5: a tab or"),
+        ("a: é\u{85}", "1:5: a tab or"),
+        ("---\na: 1", "1:1: a line is"),
+        ("%YAML 1.2", "1:1: a line is"),
+        ("{a: 1}", "1:1: a line is"),
+        ("a:1", "1:1: a line is"),
+        ("a : 1", "1:1: a line is"),
+        ("'a': 1", "1:1: a line is"),
+        ("? a", "1:1: a line is"),
+        ("a: 1\n  b: 2", "2:3: this line is indented"),
+        ("a: b\n  c", "2:3: this line is indented"),
+        ("- a", "1:1: an item has"),
+        ("a: 1\n- b", "2:1: an item has"),
+        ("a:\n  - b\n - c", "3:2: the items of"),
+        ("a:\n- b\n  - c", "3:3: the items of"),
+        ("a:\nb: 1", "1:1: a value is missing"),
+        ("a:", "1:1: a value is missing"),
+        ("a:\n-", "2:1: a value is missing"),
+        ("a:\n- # b", "2:1: a value is missing"),
+        ("a: [b]", "1:4: a value that begins"),
+        ("a: &b c", "1:4: a value that begins"),
+        ("a: *b", "1:4: a value that begins"),
+        ("a: !b c", "1:4: a value that begins"),
+        ("a: |", "1:4: a value that begins"),
+        ("a:\n- - b", "2:3: a value that begins"),
+        ("a: - b", "1:4: a value that begins"),
+        ("a:\n- b: c", "2:3: a colon before"),
+        ("a: b:", "1:4: a colon before"),
+        ("a: 'b", "1:6: the quote is not"),
+        ("a: \"b\\\"", "1:8: the quote is not"),
+        ("a: \"b\" c", "1:8: something follows"),
+        ("a: \"\\u00e9\"", "1:5: this escape"),
+        ("a: \"\\x80\"", "1:5: this escape"),
+        ("a:\n- bad", "2:3: it is bad"),
+        ("a: b\nbad: c", "2:1: it is bad"),
+    ];
+
     #[test]
     fn everything_else_is_refused_with_its_place() {
-        for (file, why) in [
-            ("a: 1\n\tb: 2", "2:1: a tab or"),
-            ("a: 1\r\n", "1:5: a tab or"),
-            ("a: é\u{85}", "1:5: a tab or"),
-            ("---\na: 1", "1:1: a line is"),
-            ("%YAML 1.2", "1:1: a line is"),
-            ("{a: 1}", "1:1: a line is"),
-            ("a:1", "1:1: a line is"),
-            ("a : 1", "1:1: a line is"),
-            ("'a': 1", "1:1: a line is"),
-            ("? a", "1:1: a line is"),
-            ("a: 1\n  b: 2", "2:3: this line is indented"),
-            ("a: b\n  c", "2:3: this line is indented"),
-            ("- a", "1:1: an item has"),
-            ("a: 1\n- b", "2:1: an item has"),
-            ("a:\n  - b\n - c", "3:2: the items of"),
-            ("a:\n- b\n  - c", "3:3: the items of"),
-            ("a:\nb: 1", "1:1: a value is missing"),
-            ("a:", "1:1: a value is missing"),
-            ("a:\n-", "2:1: a value is missing"),
-            ("a:\n- # b", "2:1: a value is missing"),
-            ("a: [b]", "1:4: a value that begins"),
-            ("a: &b c", "1:4: a value that begins"),
-            ("a: *b", "1:4: a value that begins"),
-            ("a: !b c", "1:4: a value that begins"),
-            ("a: |", "1:4: a value that begins"),
-            ("a:\n- - b", "2:3: a value that begins"),
-            ("a: - b", "1:4: a value that begins"),
-            ("a:\n- b: c", "2:3: a colon before"),
-            ("a: b:", "1:4: a colon before"),
-            ("a: 'b", "1:6: the quote is not"),
-            ("a: \"b\\\"", "1:8: the quote is not"),
-            ("a: \"b\" c", "1:8: something follows"),
-            ("a: \"\\u00e9\"", "1:5: this escape"),
-            ("a: \"\\x80\"", "1:5: this escape"),
-            ("a:\n- bad", "2:3: it is bad"),
-            ("a: b\nbad: c", "2:1: it is bad"),
-        ] {
+        for (file, why) in REFUSED {
             let said = read(file.as_bytes()).expect_err(file);
             assert!(said.starts_with(why), "{file:?}: {said}");
         }
         assert_eq!(read(b"a: \xff"), Err("1:4: this is not UTF-8".into()));
     }
 
+    /// What some parser reads as no string.
+    const AMBIGUOUS: &str = "\
+        yes|No|ON|off|True|FALSE|null|Null|~|y|N|<<|=|.inf|-.Inf|+.INF|.NaN|012|\
+        0o14|0x1F|-0b1|1_000|1e3|1.5E+3|1.|+1|-0|-.5|00.5|1:30|190:20:30.15|\
+        2001-12-14|2001-12-14t21:59:43.10-05:00|2001-1-1 1:1:1|._1|.5_";
+
+    /// What every parser reads as it stands.
+    const PLAIN: &str = "\
+        0|42|-3|0.1|.5|true|false|127.0.0.1:8080|:80|unix:/run/a|1.2.3|.|..|./app|\
+        -v|--port|a,b|x y|a#b|60s|notify|web=localhost:0|truely|0xyz|12-monkeys|é🦀";
+
     #[test]
     fn what_yaml_may_read_as_something_else_is_refused() {
-        for text in [
-            "yes",
-            "No",
-            "ON",
-            "off",
-            "True",
-            "FALSE",
-            "null",
-            "Null",
-            "~",
-            "y",
-            "N",
-            "<<",
-            "=",
-            ".inf",
-            "-.Inf",
-            "+.INF",
-            ".NaN",
-            "012",
-            "0o14",
-            "0x1F",
-            "-0b1",
-            "1_000",
-            "1e3",
-            "1.5E+3",
-            "1.",
-            "+1",
-            "-0",
-            "-.5",
-            "00.5",
-            "1:30",
-            "190:20:30.15",
-            "2001-12-14",
-            "2001-12-14t21:59:43.10-05:00",
-            "2001-1-1 1:1:1",
-            "._1",
-            ".5_",
-        ] {
+        for text in AMBIGUOUS.split('|') {
             let said = read(alloc::format!("a: {text}").as_bytes()).expect_err(text);
             assert!(said.starts_with("1:4: YAML may"), "{text}: {said}");
         }
-        for text in [
-            "0",
-            "42",
-            "-3",
-            "0.1",
-            ".5",
-            "true",
-            "false",
-            "127.0.0.1:8080",
-            ":80",
-            "unix:/run/a",
-            "1.2.3",
-            ".",
-            "..",
-            "./app",
-            "-v",
-            "--port",
-            "a,b",
-            "x y",
-            "a#b",
-            "60s",
-            "notify",
-            "web=localhost:0",
-            "truely",
-            "0xyz",
-            "12-monkeys",
-            "é🦀",
-        ] {
+        for text in PLAIN.split('|') {
             let file = alloc::format!("a: {text}");
             assert_eq!(read(file.as_bytes()), Ok([" a=", text].concat()));
         }

@@ -100,8 +100,8 @@ fn a_copy_of_the_board_comes_along_that_nobody_can_change() {
     let text = String::from_utf8(bytes).expect("an answer is text");
     assert!(text.contains(" board=yes\ndone 1 generations\n"), "{text}");
     assert_eq!(boards.len(), 1);
-    let mut board = fs::File::from(std::os::fd::OwnedFd::from(boards.remove(0)));
-    let refused = std::io::Write::write(&mut board, b"x").expect_err("it is sealed");
+    let board = fs::File::from(std::os::fd::OwnedFd::from(boards.remove(0)));
+    let refused = board.write_at(b"x", 0).expect_err("it is sealed");
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
     assert_eq!(board.metadata().expect("it is a file").len(), 4 * 64);
     let mut words = vec![0; 4 * 64];
@@ -497,7 +497,8 @@ fn two_hundred_hostile_clients_change_nothing_for_anybody_else() {
         let worker = panzer.workers(monitor)[0];
         send(worker, Signal::Kill);
         monitor = panzer.reload(generation);
-        assert!(look::descriptors(main).len() < 64, "{:?}", look::descriptors(main));
+        // Three generations and 32 clients need about 60.
+        assert!(look::descriptors(main).len() < 96, "{:?}", look::descriptors(main));
         Held::hold(address).expect("it serves").0.finish().expect("it is served");
     }
     tormentors.into_iter().for_each(|thread| thread.join().expect("it only fails to connect"));

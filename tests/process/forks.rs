@@ -12,7 +12,7 @@ use crate::harness::strace::Call;
 
 /// All that the way to another program may take: none of it needs memory, and
 /// none of it waits for anybody.
-const ON_THE_WAY: [&str; 15] = [
+const ON_THE_WAY: [&str; 14] = [
     "chdir",
     "close",
     "close_range",
@@ -26,7 +26,6 @@ const ON_THE_WAY: [&str; 15] = [
     "prctl",
     "rt_sigaction",
     "rt_sigprocmask",
-    "set_robust_list",
     "setpgid",
 ];
 
@@ -96,7 +95,8 @@ fn between_fork_and_exec_nobody_asks_for_memory_or_gives_any_back() {
     let preload = format!("LD_PRELOAD={}", library(&place, ABSTINENCE).display());
     let instead = r#"shift; exec env "$PRELOAD" "$0" "$@""#;
     let words = ["-c", instead, env!("CARGO_BIN_EXE_panzer")];
-    let setup = Setup::new(&example("witness"), &["hang"]).options(&["--ready=0"]);
+    // Only who has been executed can say that he is ready.
+    let setup = Setup::new(&example("witness"), &["notify=READY=1", "hang"]);
     let mut panzer = setup.variable("PRELOAD", &preload).through(Path::new("sh"), &words).start();
     let main = panzer.pid();
     panzer.expect_current(1);

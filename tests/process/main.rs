@@ -15,6 +15,7 @@
 //! * `claims`: what is said and handed over on a notify socket.
 //! * `clock`: clocks that jump, and pauses in which nobody can run.
 //! * `pool`: what the workers of one monitor do.
+//! * `scale`: their number.
 //! * `sockets`: which sockets are open, and for how long.
 //! * `pidfile`: the pid file, and what is not one.
 //! * `control`: what is asked over the control socket.
@@ -61,6 +62,7 @@ mod pool;
 mod ready;
 mod reload;
 mod reuse;
+mod scale;
 mod serving;
 mod several;
 mod signals;

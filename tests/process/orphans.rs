@@ -8,7 +8,7 @@ use panzer::sys::Signal;
 
 use crate::harness::client::Held;
 use crate::harness::look;
-use crate::harness::panzer::{End, Panzer, send, stop_process};
+use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::place::example;
 use crate::harness::setup::Setup;
 
@@ -79,6 +79,17 @@ fn a_monitor_sees_the_end_of_main_without_the_help_of_the_kernel() {
 #[test]
 fn a_worker_whose_parent_death_signal_is_cleared_has_its_lifeline() {
     let mut panzer = tampered(accepting(), "prctl:retval=0").start();
+    let monitor = panzer.expect_current(1);
+    kill_both(&mut panzer, monitor);
+}
+
+/// RATIONALE 3.1
+#[test]
+fn a_worker_whose_program_holds_everything_back_has_its_lifeline() {
+    let witness = example("witness");
+    let words = ["smother", &witness.display().to_string(), "listen=127.0.0.1:0", "run=hold"];
+    let setup = Setup::new(&witness, &words).options(&["-n2"]);
+    let mut panzer = tampered(setup, "prctl:retval=0").start();
     let monitor = panzer.expect_current(1);
     kill_both(&mut panzer, monitor);
 }
@@ -162,4 +173,21 @@ fn a_monitor_that_is_stopped_does_not_outlive_main() {
     stop_process(monitor);
     panzer.signal(Signal::Kill);
     assert_eq!(panzer.end(), SIGKILL);
+}
+
+/// RATIONALE 3.10
+#[test]
+fn a_sigio_that_is_not_of_its_lifeline_drains_no_worker() {
+    let mut panzer = accepting().start();
+    let monitor = panzer.expect_current(1);
+    let workers = panzer.workers(monitor);
+    workers.iter().for_each(|pid| send(*pid, Signal::Io));
+    // Each is shown at work, or not, after it has taken the signal.
+    for pid in &workers {
+        stop_process(*pid);
+        continue_process(*pid);
+    }
+    panzer.settle();
+    assert_eq!((panzer.workers(monitor), panzer.count("died")), (workers, 0));
+    panzer.stop();
 }

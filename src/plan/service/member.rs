@@ -107,7 +107,7 @@ impl Member {
         }
     }
 
-    /// Moves what it waits for back by the time in which nobody could run.
+    /// Moves what it waits for back: nobody could run for some of that time.
     pub fn postpone(&mut self, by: Millis) {
         match &mut self.life {
             Life::Spawning | Life::Current { .. } => {}

@@ -102,9 +102,9 @@ pub enum Event {
     },
     /// A board says that its monitor had to kill a worker.
     Forced,
-    /// Main itself could not run for that long: every deadline moves back.
+    /// Main itself could not run for a while: every deadline moves back.
     Overslept {
-        /// How much later than asked for it woke.
+        /// By so much: see [`pause::lost`](crate::plan::pause::lost).
         by: Millis,
     },
     /// The plan's deadline has passed. Comes after all that happened before it.

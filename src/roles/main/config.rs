@@ -94,7 +94,7 @@ impl Main {
             log(Level::Warn, format_args!("{name} stays as it is until main is started anew"));
         }
         if options.count() != self.options.count() {
-            self.operator.scaled = None;
+            self.forget_scale();
         }
         self.directory = spawn::from(&self.start, options.path(Path::Chdir));
         self.plan.configure(setup::rules(&options));

@@ -4,11 +4,13 @@ use super::Main;
 use super::operator::LastReload;
 use crate::keep::control::{Place, Waits};
 use crate::keep::log::log;
+use crate::keep::processors;
 use crate::plan::service::{Event, Stage};
 use crate::sys::poll::Source;
 use crate::sys::signal;
 use crate::types::{Generation, Level, Signal, Tick};
 use crate::words::control::{Request, Scale, Word};
+use crate::words::options::Count;
 use crate::words::status::Outcome;
 use alloc::vec::Vec;
 use core::fmt;
@@ -101,7 +103,10 @@ impl Main {
 
     /// How many workers the operator wants, if it is not the application's to say.
     pub(super) fn wanted_count(&self) -> Option<u16> {
-        self.operator.scaled.or(self.options.count())
+        self.operator.scaled.or(self.options.count().map(|count| match count {
+            Count::Fixed(count) => count,
+            Count::Auto => processors::usable(),
+        }))
     }
 
     /// Has the generations of now, and those to come, have another number of
@@ -119,11 +124,20 @@ impl Main {
         self.operator.scaled = Some(count);
         let shown = u32::from(count);
         log(Level::Info, format_args!("scaled to {shown} workers"));
-        self.answer(Word::Failed, format_args!("now there are to be {shown}"), &|waits| {
-            matches!(waits, Waits::Workers(_))
-        });
+        self.fail_scale(format_args!("now there are to be {shown}"));
         self.wait_for(client, Waits::Workers(count));
-        self.tell_count(count);
+        self.tell_count();
+    }
+
+    /// Whoever waits for a number of workers waits in vain.
+    fn fail_scale(&mut self, why: fmt::Arguments<'_>) {
+        self.answer(Word::Failed, why, &|waits| matches!(waits, Waits::Workers(_)));
+    }
+
+    /// The configured number is another one, which counts from now on.
+    pub(super) fn forget_scale(&mut self) {
+        self.operator.scaled = None;
+        self.fail_scale(format_args!("the configured number has changed"));
     }
 
     /// The workers of the current generation, if a library monitor that takes
@@ -137,9 +151,12 @@ impl Main {
         run.board.header().filter(|header| header.handlers).map(|header| header.count)
     }
 
-    /// Writes the number onto the boards, and has those look who can.
+    /// Writes the number that was asked for onto the boards, and has those look
+    /// who can. Whoever is current only now has perhaps said before that he has
+    /// so many workers, and says it again.
     #[inline(never)]
-    fn tell_count(&self, count: u16) {
+    pub(super) fn tell_count(&self) {
+        let Some(count) = self.operator.scaled else { return };
         for run in &self.runs {
             if self.plan.stage_of(run.generation) == Some(Stage::Draining) {
                 continue;

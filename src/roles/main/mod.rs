@@ -19,6 +19,7 @@ pub use setup::program;
 
 use crate::keep::listeners::Listeners;
 use crate::keep::log::{self, Events};
+use crate::plan::pause;
 use crate::plan::service::{Action, Event, Service};
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
@@ -34,8 +35,6 @@ use operator::Operator;
 use run::Run;
 use setup::has_terminal;
 
-/// Waking this much later than asked for means that nobody could run.
-const LATE: Millis = Millis(1_000);
 /// How long to leave alone what has failed.
 const BREATHER: Millis = Millis(100);
 /// The least time between two answers to SIGTTIN.
@@ -97,9 +96,8 @@ impl Main {
         self.wait(deadline);
         let now = clock::now();
         let before = mem::replace(&mut self.woke, now);
-        // When the pause began nobody knows: what was left before it is left.
-        if deadline.is_some_and(|deadline| now.since(deadline.max(before)) > LATE) {
-            self.step(now, Event::Overslept { by: now.since(before) });
+        if let Some(by) = pause::lost(before, deadline, now) {
+            self.step(now, Event::Overslept { by });
         }
         self.wake.empty();
         // The dead first, so that nobody is signalled who is not pinned any

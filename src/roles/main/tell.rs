@@ -60,6 +60,7 @@ impl Main {
                 let pid = self.run_of(generation).map(|run| run.leader);
                 self.event(&Event { pid, ..Event::about(Kind::Current, generation) });
                 self.settle(generation, Outcome::Current, "is current", "");
+                self.tell_count();
             }
             Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
             Report::RolledBack(generation, why) => {

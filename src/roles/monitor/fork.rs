@@ -10,7 +10,7 @@ use crate::sys::file::{self, Mode};
 use crate::sys::process::{self, Alive};
 use crate::sys::signal::{self, Blocked};
 use crate::sys::{self, alarm, clock};
-use crate::types::{Level, Millis, Pid, Role, Slot};
+use crate::types::{Level, Millis, Pid, Role, Signal, Slot};
 
 /// From the timeout of a stop to the last resort of a worker that is left alone.
 const GRACE: Millis = Millis(2_000);
@@ -50,7 +50,7 @@ impl Running<'_> {
         blocked: Blocked,
     ) -> sys::Result<Context> {
         self.wake.renew()?;
-        signal::serve(monitor, self.nowhere);
+        signal::serve(monitor, self.nowhere, self.lifeline_read.borrow());
         self.sheet.begin_worker(slot, clock::now());
         self.restore_other_dispositions();
         self.hold_lifeline()?;
@@ -59,6 +59,8 @@ impl Running<'_> {
         self.let_go()?;
         // Without a timer the two other belts still hold.
         let _ = alarm::prepare(Millis(self.rules.timeout.0.saturating_add(GRACE.0)));
+        // The lifeline must reach a worker whose program holds everything back.
+        let blocked = blocked.without(Signal::Io);
         process::set_name(c"panzer:worker");
         log::become_role(Role::Worker);
         let stop = self.wake.second()?;
@@ -77,9 +79,10 @@ impl Running<'_> {
     }
 
     /// Has SIGIO come when the monitor dies: a worker that waits in accept does
-    /// not see the end of a pipe, and a program may have taken SIGTERM away. The description must be this worker's
-    /// alone, which needs /proc; without it PR_SET_PDEATHSIG does the same,
-    /// except when the monitor was not its process's first thread.
+    /// not see the end of a pipe, and a program may have taken SIGTERM away. The
+    /// description must be this worker's alone, which needs /proc; without it
+    /// there is the SIGTERM of PR_SET_PDEATHSIG alone, which follows the thread
+    /// that forked.
     ///
     /// The write end is let go after, so that opening the pipe never waits.
     fn hold_lifeline(&self) -> sys::Result<()> {

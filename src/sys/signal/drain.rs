@@ -10,6 +10,7 @@
 use super::disposition::{self, Restart, reset};
 use super::wake;
 use crate::sys::fd::{self, Borrowed, Fd};
+use crate::sys::poll::{self, Source};
 use crate::sys::{alarm, clock, last_errno, process, restore_errno};
 use crate::types::{Pid, Signal, Tick};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -26,9 +27,14 @@ static NOWHERE: AtomicI32 = AtomicI32::new(-1);
 /// The process that forked this worker.
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
-/// Installs the worker's handlers. `nowhere` is `/dev/null`, open as long as the process.
-pub fn serve(parent: Pid, nowhere: Borrowed<'static>) {
+/// The lifeline, into which nobody writes and which ends with the monitor.
+static LIFELINE: AtomicI32 = AtomicI32::new(-1);
+
+/// Installs the worker's handlers. `nowhere` is `/dev/null`; both descriptors
+/// are open as long as the process.
+pub fn serve(parent: Pid, nowhere: Borrowed<'static>, lifeline: Borrowed<'_>) {
     NOWHERE.store(nowhere.number(), ORDER);
+    LIFELINE.store(lifeline.number(), ORDER);
     PARENT.store(parent.raw(), ORDER);
     STOPPING.store(false, ORDER);
     disposition::install(Signal::Term, drain, Restart::Yes);
@@ -73,7 +79,7 @@ impl Drop for Guard {
     }
 }
 
-extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = last_errno();
     if !STOPPING.load(ORDER) {
         SINCE.store(clock::now().0, ORDER);
@@ -85,9 +91,10 @@ extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_voi
         let _ = fd::replace(Borrowed::trusted(guarded), Borrowed::trusted(NOWHERE.load(ORDER)));
     }
     // A program may have threads after the fork, and the kernel gives the
-    // signal to any of them; it is the first one that may wait in accept.
+    // signal to any of them; it is the first one that may wait in accept. The
+    // same signal once more, for the handler of another may not be ours.
     if !process::in_first_thread() {
-        process::interrupt_first_thread(Signal::Term);
+        process::interrupt_first_thread(number);
     }
     wake::wake();
     if process::parent().is_none_or(|parent| parent.raw() != PARENT.load(ORDER)) {
@@ -96,13 +103,21 @@ extern "C" fn drain(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_voi
     restore_errno(errno);
 }
 
-/// The lifeline has ended. The program may have a SIGTERM of its own, or none,
-/// and the kernel may not have given us another parent yet.
+/// The lifeline has ended, if it has: anybody can send the signal, and a
+/// descriptor of the program's own may bring it. The program may have a SIGTERM
+/// of its own, or none, and the kernel may not have given us another parent yet.
 extern "C" fn outlive(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = last_errno();
-    alarm::arm();
+    let mut lifeline = [Source::readable(Borrowed::trusted(LIFELINE.load(ORDER)))];
+    let is_over =
+        poll::wait(&mut lifeline, Some(Tick(0))).is_ok() && lifeline.iter().any(Source::is_ready);
+    if is_over {
+        alarm::arm();
+    }
     restore_errno(errno);
-    drain(number, info, context);
+    if is_over {
+        drain(number, info, context);
+    }
 }
 
 /// Dies of the signal, unless the terminal sent it: Ctrl-C goes to the whole

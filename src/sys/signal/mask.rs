@@ -72,6 +72,13 @@ impl Blocked {
         change(libc::SIG_SETMASK, &set);
     }
 
+    /// Has `signal` let through when this is dropped, even if it was held back before.
+    pub fn without(mut self, signal: Signal) -> Self {
+        // SAFETY: `earlier` was filled by sigprocmask; the number is a signal's.
+        unsafe { libc::sigdelset(&raw mut self.earlier, signal.number()) };
+        self
+    }
+
     /// Takes away the SIGPIPE that our own write has just caused, unless it
     /// was held back before us: then it is not ours to take. sigtimedwait(2)
     pub fn swallow_pipe(&self) {
