@@ -47,7 +47,7 @@ fn show_one(options: &Options, key: &str, takes: Takes, out: &mut String) {
             Some(Count::Fixed(count)) => line(out, true, &u32::from(count)),
             None => {}
         },
-        Takes::Ready if options.number(Number::Ready).is_none() => line(out, false, &"notify"),
+        Takes::Ready if options.number(Number::Ready).is_none() => line(out, true, &"notify"),
         Takes::Ready => line(out, true, &Seconds(options.span(Number::Ready))),
         Takes::Seconds(number) => {
             line(out, options.number(number).is_some(), &Seconds(options.span(number)));
