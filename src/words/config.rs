@@ -30,14 +30,16 @@ impl Settings<'_> {
         if piece == Piece::Key {
             return self.take_key(text);
         }
-        let is_list = piece == Piece::Item;
-        let why = match self.known.takes {
-            Takes::Command if !is_list => "has to be a list: the program and its words",
-            Takes::Command | Takes::Bind => "",
-            _ if is_list => "takes one value, not a list",
-            _ => "",
+        let (key, takes) = (self.known.long, self.known.takes);
+        let why = match piece {
+            Piece::Alone if takes == Takes::Command => {
+                "has to be a list: the program and its words"
+            }
+            Piece::Item if takes != Takes::Command && takes != Takes::Bind => {
+                "takes one value, not a list"
+            }
+            Piece::Key | Piece::Alone | Piece::Item => "",
         };
-        let key = self.known.long;
         if !why.is_empty() {
             return Err(Error::plain(format_args!("{key}: {why}")));
         }
