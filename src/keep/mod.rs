@@ -7,6 +7,7 @@
 //! * [`control`]: the socket that operators ask over.
 //! * [`listeners`]: main's store of listening sockets.
 //! * [`board`]: the table in shared memory that a generation is watched by.
+//! * [`snapshot`]: a copy of it, as panzerctl is given.
 //!
 //! Knows `words` and `sys`; decides nothing.
 
@@ -16,4 +17,5 @@ pub mod inherited;
 pub mod listeners;
 pub mod log;
 pub mod pidfile;
+pub mod snapshot;
 pub mod socket;

@@ -16,6 +16,8 @@ use core::mem::MaybeUninit;
 pub enum Which {
     /// One that is there.
     Old,
+    /// One that is there, to look at alone.
+    Seen,
     /// One that is not there yet; only its owner may read it.
     New,
 }
@@ -28,10 +30,11 @@ pub enum Which {
 /// `ENOENT` or `EEXIST` when it is not as `which` says, `ELOOP` for a link,
 /// `EISDIR`, `EACCES`, `EROFS`, `ENOSPC`.
 pub fn open(path: &CStr, which: Which) -> Result<Fd> {
-    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let flags = match which {
-        Which::Old => flags | libc::O_NOCTTY,
-        Which::New => flags | libc::O_CREAT | libc::O_EXCL,
+        Which::Old => flags | libc::O_RDWR | libc::O_NOCTTY,
+        Which::Seen => flags | libc::O_RDONLY | libc::O_NOCTTY,
+        Which::New => flags | libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
     };
     let owner: libc::c_uint = 0o600;
     // SAFETY: `path` is a C string; open touches no other memory.
@@ -63,15 +66,25 @@ pub fn lock(file: Borrowed<'_>) -> Result<bool> {
     }
 }
 
+/// The lock that keeps this process from locking the file, as the kernel says.
+fn against(file: Borrowed<'_>) -> Option<libc::flock> {
+    let mut lock = whole();
+    // SAFETY: `lock` is a whole flock, which F_GETLK reads and overwrites.
+    check(unsafe { libc::fcntl(file.number(), libc::F_GETLK, &raw mut lock) }).ok()?;
+    (libc::c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock)
+}
+
 /// The process that has the file locked, as the kernel says; `None` when no
 /// other one has, or one that this pid namespace does not know.
 #[must_use]
 pub fn holder(file: Borrowed<'_>) -> Option<Pid> {
-    let mut lock = whole();
-    // SAFETY: `lock` is a whole flock, which F_GETLK reads and overwrites.
-    check(unsafe { libc::fcntl(file.number(), libc::F_GETLK, &raw mut lock) }).ok()?;
-    let free = libc::c_int::from(lock.l_type) == libc::F_UNLCK;
-    if free { None } else { Pid::new(lock.l_pid) }
+    against(file).and_then(|lock| Pid::new(lock.l_pid))
+}
+
+/// Whether another process has the file locked, known here or not.
+#[must_use]
+pub fn is_held(file: Borrowed<'_>) -> bool {
+    against(file).is_some()
 }
 
 /// Gives the file at `from` the name `to`, and takes that name from whatever

@@ -8,21 +8,27 @@ pub mod cli;
 // Main reads one half of it and writes the other; panzerctl the other way round.
 #[allow(dead_code)]
 pub mod control;
+pub mod ctl_cli;
 pub mod death;
 pub mod decimal;
 pub mod env_file;
 pub mod event;
 pub mod fdname;
 pub mod inet;
+pub mod json;
 pub mod line;
+pub mod metrics;
 pub mod notify;
 pub mod options;
+pub mod page;
+pub mod picture;
 pub mod pieces;
 pub mod printable;
 pub mod seconds;
 // Main writes it, panzerctl reads it.
 #[allow(dead_code)]
 pub mod status;
+pub mod tree;
 pub mod usage;
 
 #[cfg(test)]
