@@ -14,9 +14,11 @@
 //! * `client`: who connects.
 //! * `look`: what /proc says.
 //! * `operator`: who asks over the control socket.
+//! * `ctl`: who asks with panzerctl.
 //! * `strace`: what they asked the kernel for.
 
 pub mod client;
+pub mod ctl;
 pub mod event;
 pub mod look;
 pub mod operator;

@@ -10,6 +10,8 @@
 //! * `sockets`: which sockets are open, and for how long.
 //! * `pidfile`: the pid file, and what is not one.
 //! * `control`: what is asked over the control socket.
+//! * `ctl`: what panzerctl does, and how it ends.
+//! * `ctl_hostile`: panzerctl and who only says that he is main.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
@@ -21,6 +23,8 @@ mod harness;
 
 mod audit;
 mod control;
+mod ctl;
+mod ctl_hostile;
 mod deaths;
 mod given;
 mod growth;
