@@ -44,8 +44,7 @@ fn panzerctl_reload_ends_with_0_when_the_new_generation_serves() {
     panzer.expect_current(1);
     let outcome = ctl(&pid_file, &["reload"]);
     assert_eq!((outcome.status, &*outcome.shown), (0, "generation 2 is current\n"));
-    // It was told before, and says when it has become true.
-    assert!(panzer.events().iter().any(|event| event.is("current", 2)));
+    panzer.expect_current(2);
     let progress = "panzerctl: generation 2 is started\n\
                     panzerctl: generation 2 is ready\n\
                     panzerctl: generation 2 is on probation\n";
