@@ -50,8 +50,7 @@ pub enum Waits {
     End,
 }
 
-/// The socket and its clients; dropping it takes the socket away, if it is
-/// still ours.
+/// The socket and its clients.
 #[derive(Debug)]
 pub struct Control {
     listener: Fd,
@@ -62,12 +61,6 @@ pub struct Control {
     pause: Option<Tick>,
     /// Nothing is said about strangers until then.
     strangers: Tick,
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.path.remove();
-    }
 }
 
 #[derive(Debug)]
@@ -107,6 +100,11 @@ impl Control {
         Ok(Self { listener, path, clients, pause: None, strangers })
     }
 
+    /// Takes the socket away if it is still ours. Whoever is connected stays so.
+    pub fn remove(&self) {
+        self.path.remove();
+    }
+
     /// What to wait for.
     pub fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
         if self.pause.is_none() {
@@ -125,8 +123,7 @@ impl Control {
     }
 
     /// Lets newcomers in, takes what clients have sent, gives them what they
-    /// take, and drops who is late. Says what one of them asks; call it again
-    /// until nobody asks any more.
+    /// take, and drops who is late. Says what one of them asks: there may be more.
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame. So it is with the others.
     #[inline(never)]
@@ -146,13 +143,12 @@ impl Control {
                 ),
             }
         }
-        self.sweep();
         None
     }
 
     /// Lets go of those who are done or gone.
     #[inline(never)]
-    fn sweep(&mut self) {
+    pub fn sweep(&mut self) {
         self.clients
             .retain(|client| !client.is_gone && !(client.is_answered && client.owed.is_empty()));
     }

@@ -27,16 +27,16 @@ const LONGEST: usize = 16;
 /// How often to look again when others come and go at the same path.
 const ROUNDS: u32 = 100;
 
-/// The pid file of this process; dropping it takes it away, if it is still
-/// ours, and then lets the lock go.
+/// The pid file of this process, locked until it is dropped.
 #[derive(Debug)]
 pub struct PidFile {
     path: Path,
     _file: Fd,
 }
 
-impl Drop for PidFile {
-    fn drop(&mut self) {
+impl PidFile {
+    /// Takes it away if it is still ours.
+    pub fn remove(&self) {
         self.path.remove();
     }
 }

@@ -13,6 +13,9 @@ use crate::words::status::Outcome;
 use alloc::vec::Vec;
 use core::fmt;
 
+/// The most requests that are granted in one turn: there is other work.
+const MOST: u32 = 32;
+
 impl Main {
     /// Adds what operators may do to what main waits for.
     pub(super) fn add_control<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
@@ -24,10 +27,13 @@ impl Main {
     /// Takes in what operators have asked, and begins to do it.
     #[inline(never)]
     pub(super) fn attend(&mut self, now: Tick) {
-        while let Some(control) = &mut self.operator.control
-            && let Some((client, request)) = control.attend(now)
-        {
+        for _ in 0..MOST {
+            let Some(control) = &mut self.operator.control else { return };
+            let Some((client, request)) = control.attend(now) else { break };
             self.grant(now, client, request);
+        }
+        if let Some(control) = &mut self.operator.control {
+            control.sweep();
         }
     }
 

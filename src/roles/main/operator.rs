@@ -27,8 +27,7 @@ pub(super) struct LastReload {
     pub why: Option<String>,
 }
 
-/// The operator's side of main. What stands first is dropped first: the socket
-/// is taken away while the pid file is still locked.
+/// The operator's side of main.
 #[derive(Default)]
 pub(super) struct Operator {
     pub control: Option<Control>,
@@ -78,10 +77,15 @@ impl Operator {
         Ok(())
     }
 
-    /// Takes the socket and the pid file away: main is about to leave.
-    pub fn leave(&mut self) {
-        self.control = None;
-        self.pid_file = None;
+    /// Takes the socket and the pid file away. The lock ends with the process,
+    /// and so do the connections: whoever waits for the end sees it.
+    pub fn leave(&self) {
+        if let Some(control) = &self.control {
+            control.remove();
+        }
+        if let Some(file) = &self.pid_file {
+            file.remove();
+        }
     }
 
     /// When somebody has to be looked after at the latest.

@@ -104,9 +104,6 @@ impl Main {
         // Before anything of ours is open, which could have the number that the
         // operator named.
         let events = open_events(&options)?;
-        // Before anything that another main, if one runs, could miss.
-        let mut operator = Operator::default();
-        operator.begin(options.pid.as_deref(), status)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
         process::set_name(c"panzer:main");
@@ -114,7 +111,10 @@ impl Main {
         let mut listeners = Listeners::default();
         adopt_sockets(&mut listeners);
         let start = spawn::start_directory()?;
-        bind_sockets(&options, &start, &mut listeners)?;
+        // Before anything that another main, if one runs, could miss.
+        let mut operator = Operator::default();
+        operator.begin(options.pid.as_deref(), status)?;
+        bind_sockets(&options, &start, &mut listeners).inspect_err(|_| operator.leave())?;
         catch_signals(inherited);
         let now = clock::now();
         Ok(Self {
