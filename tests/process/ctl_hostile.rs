@@ -121,7 +121,7 @@ fn status_of(answer: &str, boards: &[&str], form: &[&str]) -> Outcome {
 /// RATIONALE 11.34
 #[test]
 fn an_answer_that_is_none_fails_with_one_line() {
-    let long = format!("{MAIN}{}", "x".repeat(9_000));
+    let long = format!("{MAIN}{}\\ndone\\n", "x".repeat(9_000));
     for answer in [
         "",
         "done\\n",
