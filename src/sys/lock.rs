@@ -16,8 +16,6 @@ use core::mem::MaybeUninit;
 pub enum Which {
     /// One that is there.
     Old,
-    /// One that is there, to look at alone.
-    Seen,
     /// One that is not there yet; only its owner may read it.
     New,
 }
@@ -30,15 +28,27 @@ pub enum Which {
 /// `ENOENT` or `EEXIST` when it is not as `which` says, `ELOOP` for a link,
 /// `EISDIR`, `EACCES`, `EROFS`, `ENOSPC`.
 pub fn open(path: &CStr, which: Which) -> Result<Fd> {
-    let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let flags = match which {
-        Which::Old => flags | libc::O_RDWR | libc::O_NOCTTY,
-        Which::Seen => flags | libc::O_RDONLY | libc::O_NOCTTY,
-        Which::New => flags | libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+        Which::Old => flags | libc::O_NOCTTY,
+        Which::New => flags | libc::O_CREAT | libc::O_EXCL,
     };
     let owner: libc::c_uint = 0o600;
     // SAFETY: `path` is a C string; open touches no other memory.
     retry_eintr(|| check(unsafe { libc::open(path.as_ptr(), flags, owner) })).map(Fd::own)
+}
+
+/// Opens a file that is there, to read it and to ask who has it locked,
+/// close-on-exec. Follows no link at the end of `path`, and waits for nobody.
+///
+/// # Errors
+///
+/// `ENOENT`, `ELOOP` for a link, `EACCES`.
+pub fn look(path: &CStr) -> Result<Fd> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    // SAFETY: `path` is a C string; open touches no other memory.
+    retry_eintr(|| check(unsafe { libc::open(path.as_ptr(), flags) })).map(Fd::own)
 }
 
 /// The whole file, to be written by one alone.

@@ -8,7 +8,7 @@
 use super::{Bad, Status};
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::file::{self, Kind};
-use crate::sys::lock::{self, Which};
+use crate::sys::lock;
 use crate::sys::{Errno, pidfd};
 use crate::types::Pid;
 use crate::words::control::socket_beside;
@@ -33,7 +33,7 @@ pub struct Found {
 /// Finds who has the pid file.
 pub fn find(path: &CStr) -> Result<Found, Bad> {
     for _ in 0..ROUNDS {
-        let file = lock::open(path, Which::Seen).map_err(|errno| missing(path, errno))?;
+        let file = lock::look(path).map_err(|errno| missing(path, errno))?;
         let identity = file::identity(file.borrow());
         let identity = identity.map_err(|errno| missing(path, errno))?;
         if identity.kind() != Kind::Regular {
