@@ -1,17 +1,17 @@
 //! `panzerctl status`: what runs, for people.
 //!
 //! ```text
-//! panzer 0.1.0, pid 1234, running for 26 h, 2 workers wanted
+//! panzer 0.1.0, pid 1234, running, up 26 h, 2 workers wanted
 //! last reload: generation 8 became current 12 s ago
 //!
-//! web               127.0.0.1:8080        queue 0 of 4096
+//! web               127.0.0.1:8080        bound, queue 0 of 4096
 //!
-//! ├─ generation 7   draining    2 h       monitor 1300
-//! │  └─ worker 2    busy        2 h       pid 1302, handled 12345
+//! ├─ generation 7   draining    120 min   monitor 1300
+//! │  └─ worker 2    busy        118 min   pid 1302, 12345 handled
 //! └─ generation 8   current     13 s      monitor 1400
-//!    ├─ worker 1    idle        13 s      pid 1401, handled 7
-//!    └─ worker 2    idle        2 s       pid 1409, handled 0, 1 restart
-//!                                         killed by SIGSEGV
+//!    ├─ worker 1    idle        13 s      pid 1401, 7 handled
+//!    └─ worker 2    idle        2 s       pid 1409, 0 handled, 1 restart
+//!                                         before: killed by SIGSEGV
 //! ```
 
 use super::death::Death;
@@ -88,14 +88,14 @@ fn draw_reload(page: &mut Page, picture: &Picture, reload: &Reload<'_>) {
     if let Some(generation) = reload.generation {
         page.put(format_args!("generation {generation} "));
     }
-    let (colour, what, ago) = match reload.outcome {
-        Outcome::Running => (Colour::Busy, "is on its way, asked for", " ago"),
-        Outcome::Current => (Colour::Good, "became current", " ago"),
-        Outcome::Failed => (Colour::Bad, "failed", " ago"),
-        Outcome::RolledBack => (Colour::Bad, "was rolled back", " ago"),
+    let (colour, what) = match reload.outcome {
+        Outcome::Running => (Colour::Busy, "is on its way, asked for"),
+        Outcome::Current => (Colour::Good, "became current"),
+        Outcome::Failed => (Colour::Bad, "failed"),
+        Outcome::RolledBack => (Colour::Bad, "was rolled back"),
     };
     page.paint(colour, format_args!("{what}"));
-    page.put(format_args!(" {}{ago}", picture.age(reload.at)));
+    page.put(format_args!(" {} ago", picture.age(reload.at)));
     page.end();
     if let Some(why) = &reload.why {
         page.wrap("  ", why);
@@ -142,7 +142,11 @@ fn draw_generation(page: &mut Page, picture: &Picture, generation: &Generation, 
         page.put(format_args!(": {}", printable::text(says)));
     }
     page.end();
-    let branch = if is_last { "  " } else { "│ " };
+    draw_workers(page, picture, generation, if is_last { "  " } else { "│ " });
+}
+
+/// What a generation's board says.
+fn draw_workers(page: &mut Page, picture: &Picture, generation: &Generation, branch: &str) {
     match &generation.workers {
         None => {}
         Some(Err(why)) => {
