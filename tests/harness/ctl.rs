@@ -59,7 +59,8 @@ pub fn python(script: &str, words: &[&str], input: &str) -> Outcome {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("timeout is there")
     };
     let mut pipe = child.stdin.take().expect("it was asked for");
-    pipe.write_all(input.as_bytes()).expect("the script reads");
+    // A script that has failed does not read; its outcome says why.
+    let _ = pipe.write_all(input.as_bytes());
     drop(pipe);
     finish(child)
 }
