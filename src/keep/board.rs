@@ -22,17 +22,18 @@
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::memory::{self, Shared};
 use crate::sys::{self};
+pub use crate::types::Activity as State;
 use crate::types::{Exit, Pid, Slot, Tick};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What stands in the header's first word: "PNZR" and the version.
-const VERSION: u64 = 0x504E_5A52_0000_0001;
+pub(super) const VERSION: u64 = 0x504E_5A52_0000_0001;
 /// Words in the header and in a row.
-const ROW: usize = 8;
+pub(super) const ROW: usize = 8;
 /// The size of every board: sparse, so only what is used takes up memory.
 const SIZE: usize = (Slot::LAST as usize + 1) * ROW * size_of::<u64>();
 /// Where the state stands in the row's word 3.
-const STATE_SHIFT: u32 = 56;
+pub(super) const STATE_SHIFT: u32 = 56;
 
 /// What main wants of a generation: bits of the header's word 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,37 +42,6 @@ pub enum Wish {
     Final = 1,
     /// A service manager above main has the sockets: their queue outlives us.
     Held = 2,
-}
-
-/// What a worker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nobody is there.
-    Empty = 0,
-    /// Forked, not yet ready.
-    Starting = 1,
-    /// Ready, and waits for work.
-    Idle = 2,
-    /// At work.
-    Busy = 3,
-    /// Told to stop.
-    Draining = 4,
-}
-
-impl State {
-    const ALL: [Self; 5] = [Self::Empty, Self::Starting, Self::Idle, Self::Busy, Self::Draining];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Starting => "starting",
-            Self::Idle => "idle",
-            Self::Busy => "busy",
-            Self::Draining => "draining",
-        }
-    }
 }
 
 /// What main has read from a header.
@@ -198,11 +168,11 @@ impl Board {
     }
 }
 
-const fn low(word: u64) -> u32 {
+pub(super) const fn low(word: u64) -> u32 {
     (word & u32::MAX as u64) as u32
 }
 
-const fn high(word: u64) -> u32 {
+pub(super) const fn high(word: u64) -> u32 {
     (word >> 32) as u32
 }
 

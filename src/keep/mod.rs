@@ -8,6 +8,7 @@
 //! * [`listeners`]: main's store of listening sockets.
 //! * [`processors`]: how many of them there are for us.
 //! * [`board`]: the table in shared memory that a generation is watched by.
+//! * [`snapshot`]: a copy of it, as panzerctl is given.
 //!
 //! Knows `words` and `sys`; decides nothing.
 
@@ -18,4 +19,5 @@ pub mod listeners;
 pub mod log;
 pub mod pidfile;
 pub mod processors;
+pub mod snapshot;
 pub mod socket;

@@ -39,6 +39,19 @@ pub fn open(path: &CStr, which: Which) -> Result<Fd> {
     retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, owner) })).map(Fd::own)
 }
 
+/// Opens a file that is there, to read it and to ask who has it locked,
+/// close-on-exec. Follows no link at the end of `path`, and waits for nobody.
+///
+/// # Errors
+///
+/// `ENOENT`, `ELOOP` for a link, `EACCES`.
+pub fn look(path: &CStr) -> Result<Fd> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    // SAFETY: `path` is a C string; open touches no other memory.
+    retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, 0) })).map(Fd::own)
+}
+
 /// The whole file, to be written by one alone.
 fn whole() -> libc::flock {
     // SAFETY: all zeroes are a valid flock: from the beginning to the end.
@@ -64,15 +77,25 @@ pub fn lock(file: Borrowed<'_>) -> Result<bool> {
     }
 }
 
+/// The lock that keeps this process from locking the file, as the kernel says.
+fn against(file: Borrowed<'_>) -> Option<libc::flock> {
+    let mut lock = whole();
+    // SAFETY: `lock` is a whole flock, which F_GETLK reads and overwrites.
+    check(unsafe { call::fcntl(file.number(), libc::F_GETLK, (&raw mut lock) as _) }).ok()?;
+    (libc::c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock)
+}
+
 /// The process that has the file locked, as the kernel says; `None` when no
 /// other one has, or one that this pid namespace does not know.
 #[must_use]
 pub fn holder(file: Borrowed<'_>) -> Option<Pid> {
-    let mut lock = whole();
-    // SAFETY: `lock` is a whole flock, which F_GETLK reads and overwrites.
-    check(unsafe { call::fcntl(file.number(), libc::F_GETLK, (&raw mut lock) as _) }).ok()?;
-    let free = libc::c_int::from(lock.l_type) == libc::F_UNLCK;
-    if free { None } else { Pid::new(lock.l_pid) }
+    against(file).and_then(|lock| Pid::new(lock.l_pid))
+}
+
+/// Whether another process has the file locked, known here or not.
+#[must_use]
+pub fn is_held(file: Borrowed<'_>) -> bool {
+    against(file).is_some()
 }
 
 /// Gives the file at `from` the name `to`, and takes that name from whatever

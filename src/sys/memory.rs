@@ -50,6 +50,16 @@ pub fn snapshot(name: &CStr, file: Borrowed<'_>, size: usize) -> Result<Fd> {
     Ok(copy)
 }
 
+/// Whether this is a file in memory that nobody can change any more: reading
+/// it never waits, and twice gives the same.
+#[must_use]
+pub fn is_settled(file: Borrowed<'_>) -> bool {
+    let all = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    // SAFETY: F_GET_SEALS touches no memory; what has no seals says EINVAL.
+    let seals = check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) });
+    seals.is_ok_and(|seals| seals & all == all)
+}
+
 /// Words of shared memory; mapped as long as the process lives.
 ///
 /// Only pages that were written take up memory.

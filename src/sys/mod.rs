@@ -21,10 +21,12 @@ pub mod lock;
 pub mod memory;
 pub mod message;
 pub mod output;
+pub mod pidfd;
 pub mod poll;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 
 pub use crate::error::Errno;
 pub use crate::types::Signal;

@@ -129,8 +129,13 @@ impl Request {
             let scale = Scale::parse(word).ok_or("scale takes N, +N or -N, of 1 to 16383")?;
             return Ok(Self::Scale(scale));
         }
-        let mut plain = Self::PLAIN.into_iter();
-        plain.find(|known| known.name().as_bytes() == rest).ok_or("there is no such command")
+        Self::plain(rest).ok_or("there is no such command")
+    }
+
+    /// The one with this name that takes no word.
+    #[must_use]
+    pub fn plain(name: &[u8]) -> Option<Self> {
+        Self::PLAIN.into_iter().find(|known| known.name().as_bytes() == name)
     }
 
     /// The whole line, with its newline.

@@ -10,15 +10,20 @@ pub mod config;
 // Main reads one half of it and writes the other; panzerctl the other way round.
 #[allow(dead_code)]
 pub mod control;
+pub mod ctl_cli;
 pub mod death;
 pub mod decimal;
 pub mod env_file;
 pub mod event;
 pub mod fdname;
 pub mod inet;
+pub mod json;
 pub mod line;
+pub mod metrics;
 pub mod notify;
 pub mod options;
+pub mod page;
+pub mod picture;
 pub mod pieces;
 pub mod printable;
 pub mod seconds;
@@ -26,6 +31,7 @@ pub mod shown;
 // Main writes it, panzerctl reads it.
 #[allow(dead_code)]
 pub mod status;
+pub mod tree;
 pub mod usage;
 pub mod yaml;
 
@@ -33,8 +39,8 @@ pub mod yaml;
 mod tests {
     use super::options::Options;
     use super::{
-        address, cgroup, cli, config, control, decimal, env_file, event, fdname, line, notify,
-        seconds, status,
+        address, cgroup, cli, config, control, ctl_cli, decimal, env_file, event, fdname, json,
+        line, metrics, notify, picture, seconds, status, tree,
     };
     use crate::types::Tick;
     use alloc::ffi::CString;
@@ -57,6 +63,10 @@ mod tests {
         b"READY=1\nFDSTORE=1\nFDNAME=web\nSTATUS=\xc3\xa9\n",
         b"panzer/1 scale +7",
         b"generation number=2 state=current leader=12 since=1 says=a\\x20b board=yes",
+        b"main version=0.1.0 pid=12 now=81203 up=5012 state=running binary=same dropped=0\n\
+          reload generation=3 outcome=failed at=80100 why=it\\x20left\\x0a\xc3\xa9\n\
+          listener name=w\"eb address=127.0.0.1:80 origin=bound queue=0 backlog=4096",
+        b"-px status --json -t .5",
         "a…\u{1b}[2J\"\\🦀".as_bytes(),
     ];
 
@@ -76,6 +86,9 @@ mod tests {
         let _ = cgroup::processors(bytes);
         let _ = control::Request::parse(bytes).map(|request| assert!(request.line().len() <= 64));
         let _ = control::Answer::parse(bytes);
+        let mut picture = picture::Picture::default();
+        bytes.split(|&byte| byte == b'\n').for_each(|line| picture.take(line));
+        show(&picture);
         if let Some(record) = status::Record::parse(bytes) {
             let mut line = String::new();
             record.write(&mut line);
@@ -91,8 +104,9 @@ mod tests {
             .filter_map(|word| CString::new(word).ok())
             .collect();
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        if let Err(usage) = cli::parse(&words, &mut Options::default()).map_err(format) {
-            assert!(!usage.contains(char::is_control), "{usage:?}");
+        let options = cli::parse(&words, &mut Options::default()).map_err(format).err();
+        for usage in [options, ctl_cli::parse(&words).err()] {
+            assert!(!usage.is_some_and(|usage| usage.contains(char::is_control)));
         }
         let text = String::from_utf8_lossy(bytes);
         let mut line = line::Line::new();
@@ -102,6 +116,17 @@ mod tests {
             let text = core::str::from_utf8(line.as_bytes()).expect("a line is text");
             assert_eq!(text.find('\n'), Some(text.len() - 1));
         }
+    }
+
+    /// Shows a picture in every way.
+    fn show(picture: &picture::Picture) {
+        let tree = tree::render(picture, false);
+        assert!(!tree.replace('\n', "").contains(char::is_control), "{tree:?}");
+        assert!(tree.lines().all(|line| line.chars().count() <= 80), "{tree}");
+        let json = json::render(picture);
+        assert_eq!(json.find(char::is_control), Some(json.len() - 1), "{json}");
+        let metrics = metrics::render(picture);
+        assert!(metrics.lines().all(|line| line.starts_with("panzer_") || line.starts_with("# ")));
     }
 
     fn format(value: impl core::fmt::Display) -> String {

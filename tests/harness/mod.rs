@@ -15,10 +15,12 @@
 //! * `look`: what /proc says.
 //! * `operator`: who asks over the control socket.
 //! * `pipe`: a pipe that is full.
+//! * `ctl`: who asks with panzerctl.
 //! * `strace`: what they asked the kernel for.
 //! * `watch`: what /proc has said meanwhile.
 
 pub mod client;
+pub mod ctl;
 pub mod event;
 pub mod look;
 pub mod operator;

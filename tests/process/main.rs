@@ -20,6 +20,8 @@
 //! * `pidfile`: the pid file, and what is not one.
 //! * `control`: what is asked over the control socket.
 //! * `config`: the configuration file.
+//! * `ctl`: what panzerctl does, and how it ends.
+//! * `ctl_hostile`: panzerctl and who only says that he is main.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
@@ -45,6 +47,8 @@ mod clock;
 mod config;
 mod connections;
 mod control;
+mod ctl;
+mod ctl_hostile;
 mod deaths;
 mod examples;
 mod failing;

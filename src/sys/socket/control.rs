@@ -26,6 +26,20 @@ pub fn listen_private(path: &CStr) -> Result<Fd> {
     listen(fd)
 }
 
+/// A non-blocking connection to whoever listens at `path`: connect(2).
+///
+/// # Errors
+///
+/// `ENOENT` and `ECONNREFUSED` when nobody does, `EAGAIN` when too many wait
+/// already, `EACCES` when we may not.
+pub fn connect(path: &CStr) -> Result<Fd> {
+    let address = Raw::unix(path.to_bytes())?;
+    let fd = open(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK)?;
+    // SAFETY: `address` is readable for its length.
+    check(unsafe { libc::connect(fd.number(), address.pointer(), address.length) })?;
+    Ok(fd)
+}
+
 /// Takes a connection out of the queue, non-blocking and close-on-exec.
 ///
 /// # Errors
