@@ -293,8 +293,13 @@ pub struct Backoff {
     pub max_delay: Millis,
 }
 
+impl Backoff {
+    /// What it is where nobody has asked for anything else.
+    pub const USUAL: Self = Self { delay: Millis(100), max_delay: Millis(30_000) };
+}
+
 impl Default for Backoff {
     fn default() -> Self {
-        Self { delay: Millis(100), max_delay: Millis(30_000) }
+        Self::USUAL
     }
 }

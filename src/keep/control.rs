@@ -66,9 +66,8 @@ pub struct Control {
 #[derive(Debug)]
 struct Client {
     fd: Fd,
-    request: [u8; LONGEST_REQUEST],
-    /// How much of the request has come.
-    come: usize,
+    /// What has come of the request.
+    request: Vec<u8>,
     has_asked: bool,
     waits: Option<Waits>,
     /// What he was told and has not taken yet.
@@ -187,8 +186,7 @@ impl Control {
         }
         self.clients.push(Client {
             fd,
-            request: [0; LONGEST_REQUEST],
-            come: 0,
+            request: Vec::new(),
             has_asked: false,
             waits: None,
             owed: Vec::new(),
@@ -248,17 +246,18 @@ impl Client {
         if self.has_asked {
             return None;
         }
-        match fd::read(self.fd.borrow(), &mut self.request[self.come..]) {
+        let mut piece = [0; LONGEST_REQUEST];
+        match fd::read(self.fd.borrow(), &mut piece) {
             Err(errno) if would_block(errno) => return None,
             Ok(0) | Err(_) => {
                 self.is_gone = true;
                 return None;
             }
-            Ok(read) => self.come += read,
+            Ok(read) => self.request.extend_from_slice(&piece[..read]),
         }
-        let come = &self.request[..self.come];
-        let line = cut(come, b'\n').map(|(line, _)| line);
-        if line.is_none() && self.come < self.request.len() {
+        let whole = self.request.get(..LONGEST_REQUEST);
+        let line = cut(whole.unwrap_or(&self.request), b'\n').map(|(line, _)| line);
+        if line.is_none() && whole.is_none() {
             return None;
         }
         self.has_asked = true;

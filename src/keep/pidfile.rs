@@ -17,6 +17,7 @@ use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::file::{self, Kind};
 use crate::sys::lock::{self, Which};
 use crate::sys::{self, Errno, process};
+use crate::text;
 use crate::types::Pid;
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
@@ -121,7 +122,7 @@ fn replace(path: &CStr) -> sys::Result<PidFile> {
 }
 
 fn fill(file: Borrowed<'_>) -> sys::Result<()> {
-    let text = alloc::format!("{}\n", process::id());
+    let text = text::compose(format_args!("{}\n", process::id()));
     if fd::write(file, text.as_bytes())? != text.len() {
         return Err(Errno(libc::ENOSPC));
     }

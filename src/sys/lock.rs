@@ -7,6 +7,7 @@
 
 use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check, retry_eintr};
+use crate::sys::call;
 use crate::types::Pid;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -33,9 +34,9 @@ pub fn open(path: &CStr, which: Which) -> Result<Fd> {
         Which::Old => flags | libc::O_NOCTTY,
         Which::New => flags | libc::O_CREAT | libc::O_EXCL,
     };
-    let owner: libc::c_uint = 0o600;
+    let owner = 0o600;
     // SAFETY: `path` is a C string; open touches no other memory.
-    retry_eintr(|| check(unsafe { libc::open(path.as_ptr(), flags, owner) })).map(Fd::own)
+    retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, owner) })).map(Fd::own)
 }
 
 /// Opens a file that is there, to read it and to ask who has it locked,
@@ -48,7 +49,7 @@ pub fn look(path: &CStr) -> Result<Fd> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY;
     let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     // SAFETY: `path` is a C string; open touches no other memory.
-    retry_eintr(|| check(unsafe { libc::open(path.as_ptr(), flags) })).map(Fd::own)
+    retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, 0) })).map(Fd::own)
 }
 
 /// The whole file, to be written by one alone.
@@ -69,7 +70,7 @@ fn whole() -> libc::flock {
 pub fn lock(file: Borrowed<'_>) -> Result<bool> {
     let lock = whole();
     // SAFETY: `lock` is a whole flock, which F_SETLK reads.
-    match check(unsafe { libc::fcntl(file.number(), libc::F_SETLK, &raw const lock) }) {
+    match check(unsafe { call::fcntl(file.number(), libc::F_SETLK, (&raw const lock) as _) }) {
         Ok(_) => Ok(true),
         Err(Errno(libc::EACCES | libc::EAGAIN)) => Ok(false),
         Err(errno) => Err(errno),
@@ -80,7 +81,7 @@ pub fn lock(file: Borrowed<'_>) -> Result<bool> {
 fn against(file: Borrowed<'_>) -> Option<libc::flock> {
     let mut lock = whole();
     // SAFETY: `lock` is a whole flock, which F_GETLK reads and overwrites.
-    check(unsafe { libc::fcntl(file.number(), libc::F_GETLK, &raw mut lock) }).ok()?;
+    check(unsafe { call::fcntl(file.number(), libc::F_GETLK, (&raw mut lock) as _) }).ok()?;
     (libc::c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock)
 }
 

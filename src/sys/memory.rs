@@ -2,6 +2,7 @@
 
 use super::fd::{Borrowed, Fd};
 use super::{Result, check, last_errno};
+use crate::sys::call;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU64;
@@ -19,7 +20,7 @@ pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
     check(unsafe { libc::ftruncate(fd.number(), size.cast_signed() as libc::off_t) })?;
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: F_ADD_SEALS takes a number and touches no memory.
-    check(unsafe { libc::fcntl(fd.number(), libc::F_ADD_SEALS, seals) })?;
+    check(unsafe { call::fcntl(fd.number(), libc::F_ADD_SEALS, seals as _) })?;
     Ok(fd)
 }
 
@@ -45,7 +46,7 @@ pub fn snapshot(name: &CStr, file: Borrowed<'_>, size: usize) -> Result<Fd> {
     }
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: F_ADD_SEALS takes a number and touches no memory.
-    check(unsafe { libc::fcntl(copy.number(), libc::F_ADD_SEALS, seals) })?;
+    check(unsafe { call::fcntl(copy.number(), libc::F_ADD_SEALS, seals as _) })?;
     Ok(copy)
 }
 
@@ -55,7 +56,7 @@ pub fn snapshot(name: &CStr, file: Borrowed<'_>, size: usize) -> Result<Fd> {
 pub fn is_settled(file: Borrowed<'_>) -> bool {
     let all = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
     // SAFETY: F_GET_SEALS touches no memory; what has no seals says EINVAL.
-    let seals = check(unsafe { libc::fcntl(file.number(), libc::F_GET_SEALS) });
+    let seals = check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) });
     seals.is_ok_and(|seals| seals & all == all)
 }
 
@@ -78,7 +79,7 @@ impl Shared {
     pub fn map(file: Borrowed<'_>, size: usize) -> Result<Self> {
         let sealed = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
         // SAFETY: F_GET_SEALS touches no memory.
-        let seals = check(unsafe { libc::fcntl(file.number(), libc::F_GET_SEALS) })?;
+        let seals = check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) })?;
         let mut last = [0];
         let whole = super::fd::read_at(file, &mut last, size - 1)? == 1;
         if seals & sealed != sealed || !whole {

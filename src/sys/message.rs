@@ -2,6 +2,7 @@
 
 use super::fd::{Borrowed, Fd};
 use super::{Result, check_size, retry_eintr};
+use crate::sys::call;
 use crate::types::Pid;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
@@ -63,7 +64,7 @@ pub fn receive(socket: Borrowed<'_>) -> Result<Message> {
     let mut header = header(&mut place, &mut control, size_of::<Control>());
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the header's buffers are writable for the lengths it gives.
-    let call = || check_size(unsafe { libc::recvmsg(socket.number(), &raw mut header, flags) });
+    let call = || check_size(unsafe { call::recvmsg(socket.number(), &raw mut header, flags) });
     let length = retry_eintr(call)?;
     bytes.truncate(length);
     let cut = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
@@ -141,7 +142,7 @@ pub fn send(
         };
     retry_eintr(|| {
         // SAFETY: the header's buffers are readable for the lengths it gives.
-        check_size(unsafe { libc::sendmsg(socket.number(), &raw const header, flags) })
+        check_size(unsafe { call::sendmsg(socket.number(), &raw const header, flags) })
     })
 }
 

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod alarm;
+mod call;
 pub mod clock;
 pub mod env;
 pub mod exec;

@@ -122,6 +122,7 @@ impl Request {
     /// # Errors
     ///
     /// What to refuse it with.
+    #[inline(never)]
     pub fn parse(line: &[u8]) -> Result<Self, &'static str> {
         let rest = line.strip_prefix(b"panzer/1 ").ok_or("this main speaks panzer/1")?;
         if let Some(word) = rest.strip_prefix(b"scale ") {

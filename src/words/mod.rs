@@ -104,7 +104,7 @@ mod tests {
             .filter_map(|word| CString::new(word).ok())
             .collect();
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        let options = cli::parse(&words, Options::default()).map_err(format).err();
+        let options = cli::parse(&words, &mut Options::default()).map_err(format).err();
         for usage in [options, ctl_cli::parse(&words).err()] {
             assert!(!usage.is_some_and(|usage| usage.contains(char::is_control)));
         }

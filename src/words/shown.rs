@@ -1,31 +1,25 @@
 //! The effective values of all options, as a configuration file.
 //!
 //! What is shown is a file that means the same when it is read back. Words are
-//! in quotes, so that no parser takes them for anything else.
+//! in quotes, so that no parser takes them for anything else; what was not set
+//! is a comment.
 
-use super::options::{Options, Ready};
-use super::printable;
+use super::options::{Count, KNOWN, Number, Options, Takes};
+use super::printable::write_escaped;
 use super::seconds::Seconds;
 use crate::text;
-use crate::types::Level;
 use alloc::string::String;
-use core::fmt::{self, Display, Write as _};
+use core::fmt::{self, Display};
 
-/// A word in double quotes, with the escapes that `yaml` takes. Bytes that are
-/// no text, which no file of YAML can hold, are shown as `�`.
+/// A word in double quotes, with escapes that `yaml` takes. Bytes that are no
+/// text, which no file of YAML can hold, are shown as `�`.
 struct Word<'a>(&'a [u8]);
 
 impl Display for Word<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_char('"')?;
-        for letter in printable::lossy(self.0).chars() {
-            match letter {
-                '"' | '\\' => write!(out, "\\{letter}")?,
-                '\0'..' ' | '\x7f' => write!(out, "\\x{:02x}", u32::from(letter))?,
-                _ => out.write_char(letter)?,
-            }
-        }
-        out.write_char('"')
+        out.write_str("\"")?;
+        write_escaped(out, self.0, usize::MAX, b"\"\\")?;
+        out.write_str("\"")
     }
 }
 
@@ -33,63 +27,65 @@ impl Display for Word<'_> {
 #[must_use]
 pub fn show(options: &Options) -> String {
     let mut out = String::new();
-    let mut line = |key: &str, value: &dyn Display| {
-        // A string takes everything.
-        let _ = writeln!(out, "{key} {value}");
-    };
-    if let Some(count) = options.count {
-        line("count:", &count);
-    }
-    if !options.bind.is_empty() {
-        line("bind:", &"");
-    }
-    for bind in &options.bind {
-        line("  -", &Word(text::compose(format_args!("{bind}")).as_bytes()));
-    }
-    for (key, path) in [("chdir:", &options.chdir), ("env-file:", &options.env_file)] {
-        if let Some(path) = path {
-            line(key, &Word(path.to_bytes()));
-        }
-    }
-    match options.ready {
-        Ready::Notify => line("ready:", &"notify"),
-        Ready::After(span) => line("ready:", &Seconds(span)),
-    }
-    for (key, span) in [
-        ("ready-timeout:", options.ready_timeout),
-        ("probation:", options.probation),
-        ("drain-delay:", options.drain_delay),
-    ] {
-        line(key, &Seconds(span));
-    }
-    for (key, comment, span, default) in [
-        ("timeout:", "# timeout:", options.timeout, options.timeout()),
-        ("delay:", "# delay:", options.delay, options.delay()),
-        ("max-delay:", "# max-delay:", options.max_delay, options.max_delay()),
-    ] {
-        // Set or not: the application may have a default of its own.
-        line(if span.is_some() { key } else { comment }, &Seconds(default));
-    }
-    line("give-up:", &options.give_up);
-    if let Some(number) = options.event_fd {
-        line("event-fd:", &number);
-    }
-    line("quiet:", &(options.verbosity == Level::Warn));
-    line("verbose:", &(options.verbosity == Level::Debug));
-    if !options.command.is_empty() {
-        line("command:", &"");
-    }
-    for word in &options.command {
-        line("  -", &Word(word.to_bytes()));
+    for known in KNOWN.iter().filter(|known| known.takes.in_a_file()) {
+        show_one(options, known.long, known.takes, &mut out);
     }
     out
+}
+
+fn show_one(options: &Options, key: &str, takes: Takes, out: &mut String) {
+    let line = |out: &mut String, is_set, value: &dyn Display| {
+        let comment = if is_set { "" } else { "# " };
+        text::add(out, format_args!("{comment}{key}: {value}\n"));
+    };
+    let item = |out: &mut String, word: &[u8]| {
+        text::add(out, format_args!("  - {}\n", Word(word)));
+    };
+    match takes {
+        Takes::Count => match options.count() {
+            Some(Count::Auto) => line(out, true, &"auto"),
+            Some(Count::Fixed(count)) => line(out, true, &u32::from(count)),
+            None => {}
+        },
+        Takes::Ready if options.number(Number::Ready).is_none() => line(out, true, &"notify"),
+        Takes::Ready => line(out, true, &Seconds(options.span(Number::Ready))),
+        Takes::Seconds(number) => {
+            line(out, options.number(number).is_some(), &Seconds(options.span(number)));
+        }
+        Takes::Number(number, ..) => {
+            if let Some(value) = options.number(number).or(number.default()) {
+                line(out, options.number(number).is_some(), &value);
+            }
+        }
+        Takes::Level(level) => {
+            line(out, true, if options.verbosity == level { &"true" } else { &"false" });
+        }
+        Takes::Path(path) => {
+            if let Some(path) = options.path(path) {
+                line(out, true, &Word(path.to_bytes()));
+            }
+        }
+        Takes::Bind => {
+            line(out, !options.bind.is_empty(), &"");
+            for bind in &options.bind {
+                item(out, text::compose(format_args!("{bind}")).as_bytes());
+            }
+        }
+        Takes::Command => {
+            line(out, !options.command.is_empty(), &"");
+            for word in &options.command {
+                item(out, word.to_bytes());
+            }
+        }
+        Takes::Check | Takes::Help | Takes::Version => {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::show;
     use crate::words::config::apply;
-    use crate::words::options::{self, Options};
+    use crate::words::options::{KNOWN, Options};
 
     #[test]
     fn what_is_shown_is_a_file_that_means_the_same() {
@@ -107,7 +103,8 @@ mod tests {
             ("event-fd", "3"),
             ("verbose", "true"),
         ] {
-            options::set(&mut options, key, value.as_bytes()).expect(key);
+            let known = KNOWN.iter().find(|known| known.long == key).expect(key);
+            options.set(known, value.as_bytes()).expect(key);
         }
         options.command = alloc::vec![c"./app".into(), c"".into(), c"a\nb".into()];
         let mut read = Options::default();

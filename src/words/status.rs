@@ -16,10 +16,10 @@
 use super::control::LONGEST_ANSWER;
 use super::pieces::cut;
 use super::{decimal, fdname, printable};
+use crate::text;
 use crate::types::{Generation, Millis, Pid, Tick};
 use alloc::borrow::Cow;
 use alloc::string::String;
-use core::fmt::Write as _;
 
 /// Text from outside: borrowed where it is written, owned where it was read.
 pub type Text<'a> = Cow<'a, [u8]>;
@@ -202,7 +202,7 @@ pub struct Life<'a> {
 
 /// Adds ` key=value`, with what a value may not have escaped.
 #[inline(never)]
-fn text(out: &mut String, key: &str, value: &[u8]) {
+fn words(out: &mut String, key: &str, value: &[u8]) {
     out.push(' ');
     out.push_str(key);
     out.push('=');
@@ -210,7 +210,7 @@ fn text(out: &mut String, key: &str, value: &[u8]) {
         if byte.is_ascii_graphic() && byte != b'\\' {
             out.push(char::from(byte));
         } else {
-            out.extend(printable::escape(byte).map(char::from));
+            printable::escape(byte).into_iter().for_each(|byte| out.push(char::from(byte)));
         }
     }
 }
@@ -218,8 +218,7 @@ fn text(out: &mut String, key: &str, value: &[u8]) {
 /// Adds ` key=value`.
 #[inline(never)]
 fn number(out: &mut String, key: &str, value: u64) {
-    // A String takes everything.
-    let _ = write!(out, " {key}={value}");
+    text::add(out, format_args!(" {key}={value}"));
 }
 
 impl Record<'_> {
@@ -240,15 +239,15 @@ impl Main<'_> {
     #[inline(always)]
     pub fn write(&self, out: &mut String) {
         out.push_str("main");
-        text(out, "version", &self.version);
+        words(out, "version", &self.version);
         number(out, "pid", self.pid.raw().unsigned_abs().into());
         number(out, "now", self.now.0);
         number(out, "up", self.up.0);
-        text(out, "state", self.state.name().as_bytes());
+        words(out, "state", self.state.name().as_bytes());
         if let Some(count) = self.count {
             number(out, "count", count.into());
         }
-        text(out, "binary", self.binary.name().as_bytes());
+        words(out, "binary", self.binary.name().as_bytes());
         number(out, "dropped", self.dropped.into());
         out.push('\n');
     }
@@ -262,10 +261,10 @@ impl Reload<'_> {
         if let Some(generation) = self.generation {
             number(out, "generation", generation.0.into());
         }
-        text(out, "outcome", self.outcome.name().as_bytes());
+        words(out, "outcome", self.outcome.name().as_bytes());
         number(out, "at", self.at.0);
         if let Some(why) = &self.why {
-            text(out, "why", why);
+            words(out, "why", why);
         }
         out.push('\n');
     }
@@ -276,9 +275,9 @@ impl Listener<'_> {
     #[inline(always)]
     pub fn write(&self, out: &mut String) {
         out.push_str("listener");
-        text(out, "name", &self.name);
-        text(out, "address", &self.address);
-        text(out, "origin", self.origin.name().as_bytes());
+        words(out, "name", &self.name);
+        words(out, "address", &self.address);
+        words(out, "origin", self.origin.name().as_bytes());
         if let Some(queue) = self.queue {
             number(out, "queue", queue.into());
         }
@@ -295,14 +294,14 @@ impl Life<'_> {
     pub fn write(&self, out: &mut String) {
         out.push_str("generation");
         number(out, "number", self.number.0.into());
-        text(out, "state", self.state.name().as_bytes());
+        words(out, "state", self.state.name().as_bytes());
         number(out, "leader", self.leader.raw().unsigned_abs().into());
         if let Some(monitor) = self.monitor {
             number(out, "monitor", monitor.raw().unsigned_abs().into());
         }
         number(out, "since", self.since.0);
         if let Some(says) = &self.says {
-            text(out, "says", says);
+            words(out, "says", says);
         }
         if self.board {
             out.push_str(" board=yes");

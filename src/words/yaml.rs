@@ -3,7 +3,7 @@
 //! A file is UTF-8 without tabs or carriage returns, of lines that are blank,
 //! comments, `key: value`, or `key:` with lines `- item` below it, all of them
 //! indented alike or not at all. A key is of small letters, digits and dashes,
-//! stands at the beginning of its line, and once in a file. A value or an item
+//! and stands at the beginning of its line. A value or an item
 //! is one scalar on the same line: plain, `'single-quoted'` (where `''` is a
 //! quote) or `"double-quoted"` (where `\\ \" \/ \n \r \t \0` and `\xHH` below 80
 //! are escapes). A comment begins with `#`, at the beginning of a line or after
@@ -17,211 +17,228 @@
 mod scalar;
 
 use crate::error::{Error, Result};
-use alloc::vec::Vec;
 use core::fmt::Display;
 
-/// Who is told what stands in a file, in its order. What it objects to is an
-/// error at that place.
-pub trait Visitor {
-    /// A key, which was not there before.
-    fn key(&mut self, key: &[u8]) -> Result<()>;
-    /// The scalar behind the last key, or an item of the list below it.
-    fn value(&mut self, text: &[u8], shape: Shape) -> Result<()>;
-}
-
-/// How a scalar stands under its key.
+/// What stands in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// Behind it, by itself.
+pub enum Piece {
+    /// A key.
+    Key,
+    /// The scalar behind the last key.
     Alone,
-    /// In a list below it.
+    /// An item of the list below the last key.
     Item,
 }
 
-/// A line of a file.
-#[derive(Clone, Copy)]
-struct Line<'a> {
-    /// From 1.
-    number: usize,
-    text: &'a [u8],
+/// Who is told what stands in a file, in its order. What he objects to is an
+/// error at that place.
+pub type Visitor<'v> = dyn FnMut(Piece, &[u8]) -> Result<()> + 'v;
+
+/// A place in a file. At its end everything reads as the end of a line.
+struct Cursor<'a> {
+    file: &'a [u8],
+    at: usize,
 }
 
-impl<'a> Line<'a> {
-    /// What is wrong at the byte at `offset`: `3:14: this is not UTF-8`.
-    /// Columns are counted from 1, in characters.
+impl Cursor<'_> {
+    /// The byte that is so many behind this one.
+    #[inline(never)]
+    fn ahead(&self, by: usize) -> u8 {
+        *self.file.get(self.at + by).unwrap_or(&b'\n')
+    }
+
+    fn byte(&self) -> u8 {
+        self.ahead(0)
+    }
+
+    /// Goes behind all bytes like this, and says how many there are.
+    fn skip(&mut self, is_it: fn(u8) -> bool) -> usize {
+        let before = self.at;
+        while is_it(self.byte()) {
+            self.at += 1;
+        }
+        self.at - before
+    }
+
+    /// Goes to what is behind these spaces.
+    #[inline(never)]
+    fn skip_spaces(&mut self) -> usize {
+        self.skip(|byte| byte == b' ')
+    }
+
+    /// Goes to the end of the line.
+    fn skip_line(&mut self) {
+        self.skip(|byte| byte != b'\n');
+    }
+
+    /// Whether a line ends here, or goes on after a space.
+    fn is_apart(&self, by: usize) -> bool {
+        matches!(self.ahead(by), b' ' | b'\n')
+    }
+
+    /// What stands from `start` to here.
+    fn since(&self, start: usize) -> &[u8] {
+        self.file.get(start..self.at).unwrap_or_default()
+    }
+
+    /// What is wrong at `place`: `3:14: this is not UTF-8`. Columns are counted
+    /// from 1, in characters.
     #[cold]
     #[inline(never)]
-    fn wrong(self, offset: usize, why: &dyn Display) -> Error {
-        let before = self.text.iter().take(offset);
-        let column = before.filter(|&&byte| byte & 0xc0 != 0x80).count() + 1;
-        let (line, column) = (self.number as u64, column as u64);
+    fn wrong_at(&self, place: usize, why: &dyn Display) -> Error {
+        let (mut line, mut column) = (1_u64, 1_u64);
+        for byte in self.file.iter().take(place) {
+            match byte {
+                b'\n' => (line, column) = (line + 1, 1),
+                0x80..0xc0 => {}
+                _ => column += 1,
+            }
+        }
         Error::plain(format_args!("{line}:{column}: {why}"))
     }
 
-    /// What stands from `offset` on.
-    fn rest(self, offset: usize) -> &'a [u8] {
-        self.text.get(offset..).unwrap_or_default()
-    }
-
-    /// The offset of what is behind the spaces from `offset` on.
-    fn skip(self, offset: usize) -> usize {
-        offset + self.rest(offset).iter().take_while(|&&byte| byte == b' ').count()
+    /// What is wrong here.
+    #[cold]
+    fn wrong(&self, why: &str) -> Error {
+        self.wrong_at(self.at, &why)
     }
 }
 
 /// What may stand on the next line.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// No item: the last key has its value.
     Key,
-    /// The first item: the key on this line has none yet.
+    /// The first item: the key that begins there has none yet.
     First(usize),
     /// A further item, indented by this much, or a key.
     More(usize),
-}
-
-/// A file that is being read.
-struct Reader<'a, 'v> {
-    visitor: &'v mut dyn Visitor,
-    keys: Vec<&'a [u8]>,
-    next: Next,
 }
 
 /// Reads a whole file.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, and where: `3:14: a value is missing`.
-pub fn parse(file: &[u8], visitor: &mut dyn Visitor) -> Result<()> {
-    let mut reader = Reader { visitor, keys: Vec::new(), next: Next::Key };
-    for (before, text) in file.split(|&byte| byte == b'\n').enumerate() {
-        reader.take(Line { number: before + 1, text })?;
+/// The first thing that is wrong, and where: `3:14: a value is missing`. What is
+/// no text comes before everything else.
+pub fn parse(file: &[u8], visitor: &mut Visitor<'_>) -> Result<()> {
+    let mut cursor = Cursor { file, at: 0 };
+    check_text(&mut cursor)?;
+    let mut next = Next::Key;
+    while cursor.at < file.len() {
+        next = take_line(&mut cursor, next, visitor)?;
+        cursor.skip_line();
+        cursor.at += 1;
     }
-    reader.check_filled()
+    check_filled(&cursor, next)
 }
 
-impl<'a> Reader<'a, '_> {
-    fn take(&mut self, line: Line<'a>) -> Result<()> {
-        check_text(line)?;
-        let at = line.skip(0);
-        match line.rest(at) {
-            [] | [b'#', ..] => Ok(()),
-            [b'-'] | [b'-', b' ', ..] => self.take_item(line, at),
-            _ if at > 0 => Err(line.wrong(at, &"this line is indented, and no item of a list")),
-            _ => {
-                self.check_filled()?;
-                self.take_key(line)
+/// Takes a line, or so much of it as is not a comment.
+#[inline(never)]
+fn take_line(cursor: &mut Cursor<'_>, next: Next, visitor: &mut Visitor<'_>) -> Result<Next> {
+    let indent = cursor.skip_spaces();
+    let start = cursor.at;
+    match cursor.byte() {
+        b'\n' | b'#' => return Ok(next),
+        b'-' if cursor.is_apart(1) => {
+            match next {
+                Next::Key => {
+                    return Err(cursor.wrong("an item has to stand below the key of a list"));
+                }
+                Next::More(before) if before != indent => {
+                    return Err(cursor.wrong("the items of a list have to be indented alike"));
+                }
+                Next::First(_) | Next::More(_) => {}
             }
+            cursor.at += 1;
+            return if take_value(cursor, Piece::Item, visitor)? {
+                Ok(Next::More(indent))
+            } else {
+                Err(cursor.wrong_at(start, &MISSING))
+            };
         }
+        _ if indent > 0 => return Err(cursor.wrong("this line is indented, and no item of a list")),
+        _ => {}
     }
-
-    /// Takes a line that begins with `- ` at `at`.
-    fn take_item(&mut self, line: Line<'a>, at: usize) -> Result<()> {
-        match self.next {
-            Next::Key => {
-                return Err(line.wrong(at, &"an item has to stand below the key of a list"));
-            }
-            Next::More(indent) if indent != at => {
-                return Err(line.wrong(at, &"the items of a list have to be indented alike"));
-            }
-            Next::First(_) | Next::More(_) => {}
-        }
-        self.next = Next::More(at);
-        if self.take_value(line, at + 1, Shape::Item)? {
-            return Ok(());
-        }
-        Err(line.wrong(at, &"a value is missing"))
+    check_filled(cursor, next)?;
+    cursor.skip(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    let key = cursor.since(start);
+    if key.is_empty() || cursor.byte() != b':' || !cursor.is_apart(1) {
+        let why = "a line is 'key: value', 'key:' before a list, '- item' or '# comment'";
+        return Err(cursor.wrong_at(start, &why));
     }
+    visitor(Piece::Key, key).map_err(|why| cursor.wrong_at(start, &why))?;
+    cursor.at += 1;
+    let is_alone = take_value(cursor, Piece::Alone, visitor)?;
+    Ok(if is_alone { Next::Key } else { Next::First(start) })
+}
 
-    /// Takes a line that begins with a key.
-    fn take_key(&mut self, line: Line<'a>) -> Result<()> {
-        let is_key = |&&byte: &&u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        let length = line.text.iter().take_while(is_key).count();
-        let (key, after) = line.text.split_at(length);
-        if key.is_empty() || !matches!(after, [b':'] | [b':', b' ', ..]) {
-            let why = "a line is 'key: value', 'key:' before a list, '- item' or '# comment'";
-            return Err(line.wrong(0, &why));
-        }
-        if self.keys.contains(&key) {
-            return Err(line.wrong(0, &"this key stands here for the second time"));
-        }
-        self.keys.push(key);
-        self.visitor.key(key).map_err(|why| line.wrong(0, &why))?;
-        let is_alone = self.take_value(line, length + 1, Shape::Alone)?;
-        self.next = if is_alone { Next::Key } else { Next::First(line.number) };
-        Ok(())
+/// Takes the scalar that stands here, if there is one.
+fn take_value(cursor: &mut Cursor<'_>, piece: Piece, visitor: &mut Visitor<'_>) -> Result<bool> {
+    cursor.skip_spaces();
+    if matches!(cursor.byte(), b'\n' | b'#') {
+        return Ok(false);
     }
+    let start = cursor.at;
+    let text = scalar::read(cursor)?;
+    visitor(piece, &text).map_err(|why| cursor.wrong_at(start, &why))?;
+    Ok(true)
+}
 
-    /// Takes the scalar behind `at`, if there is one.
-    fn take_value(&mut self, line: Line<'a>, at: usize, shape: Shape) -> Result<bool> {
-        let at = line.skip(at);
-        let mut text = Vec::new();
-        if !scalar::read(line, at, &mut text)? {
-            return Ok(false);
-        }
-        self.visitor.value(&text, shape).map_err(|why| line.wrong(at, &why))?;
-        Ok(true)
-    }
+const MISSING: &str = "a value is missing";
 
-    /// Refuses a key below which no list has come.
-    fn check_filled(&self) -> Result<()> {
-        match self.next {
-            Next::First(number) => Err(Line { number, text: b"" }.wrong(0, &"a value is missing")),
-            Next::Key | Next::More(_) => Ok(()),
-        }
+/// Refuses a key below which no list has come.
+fn check_filled(cursor: &Cursor<'_>, next: Next) -> Result<()> {
+    match next {
+        Next::First(key) => Err(cursor.wrong_at(key, &MISSING)),
+        Next::Key | Next::More(_) => Ok(()),
     }
 }
 
-/// Refuses what is no text, and what YAML does not take in one.
-fn check_text(line: Line<'_>) -> Result<()> {
-    let valid = line.text.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    if let Some((at, _)) = valid.char_indices().find(|(_, letter)| !is_printable(*letter)) {
-        return Err(line.wrong(at, &"a tab or another control character, which YAML does not take"));
+/// Refuses what is no text, and what YAML does not take in one, or somebody
+/// takes for the end of a line.
+fn check_text(cursor: &mut Cursor<'_>) -> Result<()> {
+    let valid = cursor.file.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
+    while cursor.at < valid {
+        match [cursor.byte(), cursor.ahead(1), cursor.ahead(2)] {
+            [0..=9 | 11..=31 | 0x7f, ..]
+            | [0xc2, 0x80..=0xa0, _]
+            | [0xe2, 0x80, 0xa8 | 0xa9]
+            | [0xef, 0xbb, 0xbf]
+            | [0xef, 0xbf, 0xbe | 0xbf] => {
+                let why = "a tab or another control character, which YAML does not take";
+                return Err(cursor.wrong(why));
+            }
+            _ => cursor.at += 1,
+        }
     }
-    if valid.len() < line.text.len() {
-        return Err(line.wrong(valid.len(), &"this is not UTF-8"));
+    if valid < cursor.file.len() {
+        return Err(cursor.wrong("this is not UTF-8"));
     }
+    cursor.at = 0;
     Ok(())
-}
-
-/// Whether YAML takes this character, and nobody takes it for the end of a line.
-const fn is_printable(letter: char) -> bool {
-    !matches!(
-        letter,
-        '\0'..' ' | '\x7f'..'\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
-    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Shape, Visitor, parse};
+    use super::{Piece, parse};
     use crate::error::{Error, Result};
     use alloc::string::{String, ToString as _};
 
-    /// Notes everything: `key=value` and `key[item][item]`.
-    #[derive(Default)]
-    struct Notes(String);
-
-    impl Visitor for Notes {
-        fn key(&mut self, key: &[u8]) -> Result<()> {
-            self.0 += " ";
-            self.0 += &String::from_utf8_lossy(key);
-            if key == b"bad" { Err(Error::plain(format_args!("a bad key"))) } else { Ok(()) }
-        }
-
-        fn value(&mut self, text: &[u8], shape: Shape) -> Result<()> {
-            let text = String::from_utf8_lossy(text);
-            self.0 += &match shape {
-                Shape::Alone => alloc::format!("={text}"),
-                Shape::Item => alloc::format!("[{text}]"),
-            };
-            if text == "bad" { Err(Error::plain(format_args!("a bad value"))) } else { Ok(()) }
-        }
-    }
-
+    /// Everything that stands there: `key=value` and `key[item][item]`.
     fn read(file: &[u8]) -> core::result::Result<String, String> {
-        let mut notes = Notes::default();
-        parse(file, &mut notes).map(|()| notes.0).map_err(|error| error.to_string())
+        let mut notes = String::new();
+        let mut note = |piece, text: &[u8]| {
+            let text = String::from_utf8_lossy(text);
+            notes += &match piece {
+                Piece::Key => alloc::format!(" {text}"),
+                Piece::Alone => alloc::format!("={text}"),
+                Piece::Item => alloc::format!("[{text}]"),
+            };
+            if text == "bad" { Err(Error::plain(format_args!("it is bad"))) } else { Ok(()) }
+        };
+        let done: Result<()> = parse(file, &mut note);
+        done.map(|()| notes).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -246,7 +263,6 @@ mod tests {
         ("a : 1", "1:1: a line is"),
         ("'a': 1", "1:1: a line is"),
         ("? a", "1:1: a line is"),
-        ("a: 1\na: 2", "2:1: this key stands"),
         ("a: 1\n  b: 2", "2:3: this line is indented"),
         ("a: b\n  c", "2:3: this line is indented"),
         ("- a", "1:1: an item has"),
@@ -271,8 +287,8 @@ mod tests {
         ("a: \"b\" c", "1:8: something follows"),
         ("a: \"\\u00e9\"", "1:5: this escape"),
         ("a: \"\\x80\"", "1:5: this escape"),
-        ("a:\n- bad", "2:3: a bad value"),
-        ("a: b\nbad: c", "2:1: a bad key"),
+        ("a:\n- bad", "2:3: it is bad"),
+        ("a: b\nbad: c", "2:1: it is bad"),
     ];
 
     #[test]

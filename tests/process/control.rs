@@ -437,9 +437,9 @@ fn the_oldest_who_has_not_asked_makes_room_and_who_has_asked_is_kept() {
 fn who_does_not_send_a_whole_line_is_dropped() {
     let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
+    let since = panzer::now();
     let silent = connect(&pid_file).expect("main listens");
     let slow = connect(&pid_file).expect("main listens");
-    let since = panzer::now();
     // Reading waits for the next byte's turn, until main has had enough.
     let pace = std::time::Duration::from_millis(500);
     slow.set_read_timeout(Some(pace)).expect("it is a socket");

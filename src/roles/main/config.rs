@@ -11,9 +11,10 @@ use crate::types::{Level, Role, Tick};
 use crate::words::cli::{self, Request};
 use crate::words::config;
 use crate::words::event::{Event as Tidings, Kind};
-use crate::words::options::Options;
-use crate::words::printable::{self, Quoted};
+use crate::words::options::{Number, Options, Path};
+use crate::words::printable;
 use crate::words::status::Outcome;
+use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -28,35 +29,36 @@ const MOST: usize = 1 << 16;
 /// # Errors
 ///
 /// One line: what is wrong, and where.
-pub(super) fn read(args: &[&CStr]) -> Result<Request> {
-    let mut request = cli::parse(args, Options::default())?;
-    let (Request::Run(options) | Request::Check(options)) = &request else { return Ok(request) };
-    if let Some(below) = read_file(options.config.as_deref())? {
-        request = cli::parse(args, below)?;
+#[inline(never)]
+pub(super) fn read(args: &[&CStr], options: &mut Options) -> Result<Request> {
+    let mut request = cli::parse(args, options)?;
+    if !matches!(request, Request::Run | Request::Check) {
+        return Ok(request);
     }
-    match &request {
-        Request::Run(options) | Request::Check(options) if options.command.is_empty() => {
-            Err(Error::plain(format_args!("there is no COMMAND to run; see --help")))
-        }
-        Request::Run(_) | Request::Check(_) | Request::Help | Request::Version => Ok(request),
+    let named = options.path(Path::Config).map(CStr::to_owned);
+    if read_file(named.as_deref(), options)? {
+        request = cli::parse(args, options)?;
     }
+    if options.command.is_empty() {
+        return Err(Error::plain(format_args!("there is no COMMAND to run; see --help")));
+    }
+    Ok(request)
 }
 
-/// What the file says; `None` when none is named, and the usual one not there.
-fn read_file(named: Option<&CStr>) -> Result<Option<Options>> {
+/// Has the options be what the file says; says whether there is one, which
+/// there is not when none is named and the usual one is not there.
+fn read_file(named: Option<&CStr>, options: &mut Options) -> Result<bool> {
     let path = named.unwrap_or(USUAL);
-    let shown = Quoted(path.to_bytes());
+    let shown = printable::lossy(path.to_bytes());
     let text = match file::read(path, MOST) {
         Ok(text) => text,
-        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if named.is_none() => return Ok(None),
-        Err(errno) => return Err(Error::system(format_args!("cannot read {shown}"), errno)),
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if named.is_none() => return Ok(false),
+        Err(errno) => return Err(Error::system(format_args!("cannot read '{shown}'"), errno)),
     };
-    let mut options = Options::default();
-    config::apply(&text, &mut options).map_err(|why| {
-        let path = printable::lossy(path.to_bytes());
-        Error::plain(format_args!("{path}:{why}"))
-    })?;
-    Ok(Some(options))
+    *options = Options::default();
+    let applied = config::apply(&text, options);
+    applied.map_err(|why| Error::plain(format_args!("{shown}:{why}")))?;
+    Ok(true)
 }
 
 impl Main {
@@ -80,20 +82,21 @@ impl Main {
 
     fn read_again(&mut self) -> Result<()> {
         let words: Vec<_> = self.words.iter().map(CString::as_c_str).collect();
-        let Request::Run(options) = read(&words)? else { return Ok(()) };
-        let options = spawn::from_start(options, &self.start);
+        let mut options = Options::default();
+        read(&words, &mut options)?;
+        spawn::look_from(&self.start, &mut options);
         setup::bind_anew(&options, &mut self.listeners)?;
         let fixed = [
-            ("event-fd", options.event_fd == self.options.event_fd),
-            ("pid", options.pid == self.options.pid),
+            ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
+            ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),
         ];
         for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {
             log(Level::Warn, format_args!("{name} stays as it is until main is started anew"));
         }
-        if options.count != self.options.count {
+        if options.count() != self.options.count() {
             self.forget_scale();
         }
-        self.directory = spawn::from(&self.start, options.chdir.as_deref());
+        self.directory = spawn::from(&self.start, options.path(Path::Chdir));
         self.plan.configure(setup::rules(&options));
         log::begin(Role::Main, options.verbosity);
         self.options = options;

@@ -103,7 +103,7 @@ impl Main {
 
     /// How many workers the operator wants, if it is not the application's to say.
     pub(super) fn wanted_count(&self) -> Option<u16> {
-        self.operator.scaled.or(self.options.count.map(|count| match count {
+        self.operator.scaled.or(self.options.count().map(|count| match count {
             Count::Fixed(count) => count,
             Count::Auto => processors::usable(),
         }))

@@ -11,12 +11,13 @@ use crate::keep::log;
 use crate::plan::service::Stage;
 use crate::sys::socket::{self, Name, control as kernel};
 use crate::sys::{env, fd::Borrowed, file, process};
+use crate::text;
 use crate::types::Tick;
 use crate::words::address::Address;
 use crate::words::control::Word;
 use crate::words::fdname;
 use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, State, Text};
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 
 /// How much is gathered before it is sent.
 const ENOUGH: usize = 4_096;
@@ -26,13 +27,11 @@ impl Main {
     #[inline(never)]
     pub(super) fn show_status(&mut self, now: Tick, client: Place) {
         let mut out = String::new();
-        self.main_record(now).write(&mut out);
-        if let Some(reload) = self.reload_record() {
-            reload.write(&mut out);
-        }
+        self.add_main(now, &mut out);
+        self.add_reload(&mut out);
         let Some(control) = &mut self.operator.control else { return };
         for (fd, name, origin) in self.listeners.each() {
-            listener_record(fd, name, origin).write(&mut out);
+            add_listener(fd, name, origin, &mut out);
             if out.len() >= ENOUGH {
                 control.show(client, &out, None);
                 out.clear();
@@ -47,7 +46,7 @@ impl Main {
                 control.show(client, &out, None);
                 out.clear();
             }
-            life_record(run, stage, board.is_some()).write(&mut out);
+            add_life(run, stage, board.is_some(), &mut out);
             control.show(client, &out, board);
             out.clear();
         }
@@ -56,8 +55,11 @@ impl Main {
         control.say(client, Word::Done, format_args!("{count} generations"));
     }
 
-    fn main_record(&self, now: Tick) -> status::Main<'static> {
-        status::Main {
+    // Each by itself: together they would make one large frame, and with it
+    // every access to the frame.
+    #[inline(never)]
+    fn add_main(&self, now: Tick, out: &mut String) {
+        let main = status::Main {
             version: Text::Borrowed(env!("CARGO_PKG_VERSION").as_bytes()),
             pid: process::id(),
             now,
@@ -70,31 +72,35 @@ impl Main {
             count: self.wanted_count(),
             binary: binary(),
             dropped: log::dropped(),
-        }
+        };
+        main.write(out);
     }
 
-    fn reload_record(&self) -> Option<status::Reload<'_>> {
-        let last = self.operator.reload.as_ref()?;
+    #[inline(never)]
+    fn add_reload(&self, out: &mut String) {
+        let Some(last) = &self.operator.reload else { return };
         let why = last.why.as_ref().map(|why| Text::Borrowed(why.as_bytes()));
-        Some(status::Reload {
-            generation: last.generation,
-            outcome: last.outcome,
-            at: last.at,
-            why,
-        })
+        let (generation, outcome, at) = (last.generation, last.outcome, last.at);
+        status::Reload { generation, outcome, at, why }.write(out);
     }
 }
 
-fn listener_record(fd: Borrowed<'_>, name: &str, origin: &Source) -> Listener<'static> {
+#[inline(never)]
+fn add_listener(fd: Borrowed<'_>, name: &str, origin: &Source, out: &mut String) {
     let address = match socket::local_name(fd) {
-        Ok(Name::Inet(address)) => Address::Inet(address).to_string(),
-        Ok(Name::Unix(path)) => Address::Unix(path).to_string(),
-        Ok(Name::Other) | Err(_) => String::new(),
+        Ok(Name::Inet(address)) => Some(Address::Inet(address)),
+        Ok(Name::Unix(path)) => Some(Address::Unix(path)),
+        Ok(Name::Other) | Err(_) => None,
     };
+    let mut shown = String::new();
+    if let Some(address) = address {
+        text::add(&mut shown, format_args!("{address}"));
+    }
     let queue = kernel::queue(fd).ok();
-    Listener {
-        name: fdname::unescape(name.as_bytes()).into(),
-        address: address.into_bytes().into(),
+    let name = fdname::unescape(name.as_bytes());
+    let listener = Listener {
+        name: Text::Borrowed(&name),
+        address: Text::Borrowed(shown.as_bytes()),
         origin: match origin {
             Source::Bound(_) => Origin::Bound,
             Source::Adopted => Origin::Adopted,
@@ -102,11 +108,13 @@ fn listener_record(fd: Borrowed<'_>, name: &str, origin: &Source) -> Listener<'s
         },
         queue: queue.map(|(queue, _)| queue),
         backlog: queue.map(|(_, backlog)| backlog),
-    }
+    };
+    listener.write(out);
 }
 
-fn life_record(run: &Run, stage: Stage, board: bool) -> Life<'_> {
-    Life {
+#[inline(never)]
+fn add_life(run: &Run, stage: Stage, board: bool, out: &mut String) {
+    let life = Life {
         number: run.generation,
         state: match stage {
             Stage::Starting => State::Starting,
@@ -119,7 +127,8 @@ fn life_record(run: &Run, stage: Stage, board: bool) -> Life<'_> {
         since: run.since,
         says: run.status.as_ref().map(|says| Text::Borrowed(says.as_bytes())),
         board,
-    }
+    };
+    life.write(out);
 }
 
 /// What stands at the path that main was executed by.

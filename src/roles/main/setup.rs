@@ -15,10 +15,10 @@ use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
-use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
+use crate::types::{Backoff, Generation, Level, Millis, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::Request;
-use crate::words::options::{Options, Ready};
+use crate::words::options::{Number, Options, Path};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, shown, usage};
 use alloc::borrow::ToOwned as _;
@@ -36,16 +36,17 @@ pub fn program(args: &[&CStr]) -> u8 {
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
-    let options = match config::read(args) {
-        Ok(Request::Run(options)) => options,
-        Ok(Request::Check(options)) => return print(&shown::show(&options)),
+    let mut options = Options::default();
+    match config::read(args, &mut options) {
+        Ok(Request::Run) => {}
+        Ok(Request::Check) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
         Err(error) => {
             complain(&error);
             return 2;
         }
-    };
+    }
     log::begin(Role::Main, options.verbosity);
     let mut status = 1;
     match Main::new(options, inherited, args, &mut status) {
@@ -84,16 +85,19 @@ fn complain(what: &Error) {
 /// What the plan keeps to.
 pub(super) fn rules(options: &Options) -> Rules {
     Rules {
-        timeout: options.timeout(),
-        readiness: match options.ready {
-            Ready::Notify => Readiness::Notify,
-            Ready::After(span) => Readiness::After(span),
+        timeout: options.span(Number::Timeout),
+        readiness: match options.number(Number::Ready) {
+            None => Readiness::Notify,
+            Some(span) => Readiness::After(Millis(span)),
         },
-        ready_timeout: options.ready_timeout,
-        probation: options.probation,
-        drain_delay: options.drain_delay,
-        backoff: Backoff { delay: options.delay(), max_delay: options.max_delay() },
-        give_up: options.give_up,
+        ready_timeout: options.span(Number::ReadyTimeout),
+        probation: options.span(Number::Probation),
+        drain_delay: options.span(Number::DrainDelay),
+        backoff: Backoff {
+            delay: options.span(Number::Delay),
+            max_delay: options.span(Number::MaxDelay),
+        },
+        give_up: options.effective(Number::GiveUp) as u32,
         seed: process::id().raw().unsigned_abs(),
     }
 }
@@ -102,7 +106,7 @@ impl Main {
     /// Everything that can fail before anything is started; `status` is what to
     /// leave with then.
     pub(super) fn new(
-        options: Options,
+        mut options: Options,
         inherited: Inherited,
         args: &[&CStr],
         status: &mut u8,
@@ -119,16 +123,16 @@ impl Main {
         let mut listeners = Listeners::default();
         adopt_sockets(&mut listeners);
         let start = spawn::start_directory()?;
-        let options = spawn::from_start(options, &start);
+        spawn::look_from(&start, &mut options);
         // Before anything that another main, if one runs, could miss.
         let mut operator = Operator::default();
-        operator.begin(options.pid.as_deref(), status)?;
+        operator.begin(options.path(Path::Pid), status)?;
         bind_anew(&options, &mut listeners).inspect_err(|_| operator.leave())?;
         catch_signals(inherited);
         let now = clock::now();
         Ok(Box::new(Self {
             plan: Service::new(rules(&options), now),
-            directory: spawn::from(&start, options.chdir.as_deref()),
+            directory: spawn::from(&start, options.path(Path::Chdir)),
             options,
             words: args.iter().map(|&word| word.to_owned()).collect(),
             start,
@@ -157,12 +161,9 @@ impl Main {
 
 /// The descriptor of `--event-fd`, if there is one.
 fn open_events(options: &Options) -> Result<Events> {
-    let Some(number) = options.event_fd else { return Ok(Events::default()) };
-    let output = Output::named(number).map_err(|errno| {
-        Error::system(
-            format_args!("cannot write events to descriptor {}", number.unsigned_abs()),
-            errno,
-        )
+    let Some(number) = options.number(Number::EventFd) else { return Ok(Events::default()) };
+    let output = Output::named(number as i32).map_err(|errno| {
+        Error::system(format_args!("cannot write events to descriptor {number}"), errno)
     })?;
     Ok(Events::new(Some(output)))
 }

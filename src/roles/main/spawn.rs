@@ -8,9 +8,9 @@ use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{Errno, env, file, process, signal, socket};
 use crate::text;
-use crate::types::{Generation, Level, Tick};
+use crate::types::{Generation, Level, Millis, Tick};
 use crate::words::address::Address;
-use crate::words::options::Options;
+use crate::words::options::{Number, Options, Path};
 use crate::words::seconds::Seconds;
 use crate::words::{env_file, fdname, printable};
 use alloc::borrow::ToOwned as _;
@@ -55,9 +55,12 @@ fn joined(parts: &[&[u8]]) -> CString {
     }
 }
 
-/// The options with their relative paths as seen from `start`.
-pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
-    options.env_file = options.env_file.map(|file| from(start, Some(&file)));
+/// Has the options' relative paths be as seen from `start`.
+pub(super) fn look_from(start: &CStr, options: &mut Options) {
+    if let Some(file) = options.path(Path::EnvFile) {
+        let file = from(start, Some(file));
+        options.set_path(Path::EnvFile, file);
+    }
     for bind in &mut options.bind {
         let carried = text::compose(format_args!("{}", bind.address));
         if let Address::Unix(path) = &mut bind.address {
@@ -66,7 +69,6 @@ pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
             bind.name.get_or_insert(carried);
         }
     }
-    options
 }
 
 /// Adds a variable whose value is of our own making.
@@ -161,13 +163,13 @@ impl Main {
         if let Some(count) = self.wanted_count() {
             add(entries, "PANZER_COUNT", &u32::from(count));
         }
-        for (name, span) in [
-            ("PANZER_TIMEOUT", options.timeout),
-            ("PANZER_DELAY", options.delay),
-            ("PANZER_MAX_DELAY", options.max_delay),
+        for (name, number) in [
+            ("PANZER_TIMEOUT", Number::Timeout),
+            ("PANZER_DELAY", Number::Delay),
+            ("PANZER_MAX_DELAY", Number::MaxDelay),
         ] {
-            if let Some(span) = span {
-                add(entries, name, &Seconds(span));
+            if let Some(span) = options.number(number) {
+                add(entries, name, &Seconds(Millis(span)));
             }
         }
         match options.verbosity {
@@ -178,7 +180,7 @@ impl Main {
     }
 
     fn add_env_file(&self, entries: &mut Vec<CString>) -> Result<()> {
-        let Some(path) = &self.options.env_file else { return Ok(()) };
+        let Some(path) = self.options.path(Path::EnvFile) else { return Ok(()) };
         let name = printable::lossy(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;

@@ -9,6 +9,7 @@ use crate::text;
 use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
+use crate::words::options::Number;
 use crate::words::printable::Quoted;
 use crate::words::status::Outcome;
 use alloc::string::String;
@@ -142,7 +143,7 @@ impl Main {
             Failure::NotSpawned | Failure::Left => self.reason.take(),
             Failure::Late => Some(text::compose(format_args!(
                 "it was not ready within {}",
-                self.options.ready_timeout
+                self.options.span(Number::ReadyTimeout)
             ))),
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
