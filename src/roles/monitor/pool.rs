@@ -179,9 +179,14 @@ impl<'w> Running<'w> {
             self.step(now, Event::Overslept { by });
         }
         self.wake.empty();
-        let caught = signal::take();
+        let died = signal::took(Signal::Chld);
         self.hear_ready(now);
-        self.reap(now, caught.has(Signal::Chld));
+        self.reap(now, died);
+        // After the dead: a stop that was sent before a death is seen with it.
+        let caught = signal::take();
+        if caught.has(Signal::Chld) {
+            self.want_sweep(now);
+        }
         if main_gone {
             self.lose_main(now);
         }
@@ -249,9 +254,8 @@ impl<'w> Running<'w> {
                 self.reap_one(now, pid);
             }
         }
-        if died && self.sweep.is_none() {
-            let rest = if self.rules.count > FEW { SWEEP } else { Millis(0) };
-            self.sweep = Some(now.max(self.swept.after(rest)));
+        if died {
+            self.want_sweep(now);
         }
         if self.sweep.is_some_and(|due| due <= now) {
             (self.swept, self.sweep) = (now, None);
@@ -259,6 +263,12 @@ impl<'w> Running<'w> {
                 self.reap_one(now, pid);
             }
         }
+    }
+
+    /// All workers are to be looked at soon.
+    fn want_sweep(&mut self, now: Tick) {
+        let rest = if self.rules.count > FEW { SWEEP } else { Millis(0) };
+        self.sweep = self.sweep.or(Some(now.max(self.swept.after(rest))));
     }
 
     fn reap_one(&mut self, now: Tick, pid: Pid) {
