@@ -180,10 +180,10 @@ impl Listeners {
         }
     }
 
-    /// Closes what a generation up to `current` has given back, when no older
-    /// one than that is left; `oldest` is the oldest that is.
-    pub fn release(&mut self, current: Generation, oldest: Generation) {
-        self.close(&|entry| entry.given_back.is_some_and(|by| by <= current && by <= oldest));
+    /// Closes what `generation` has given back. It is current, and no other is
+    /// left that could have taken what it does not want.
+    pub fn release(&mut self, generation: Generation) {
+        self.close(&|entry| entry.given_back == Some(generation));
     }
 
     fn close(&mut self, unwanted: &dyn Fn(&Entry) -> bool) {

@@ -110,6 +110,14 @@ impl<'fd> From<std::os::fd::BorrowedFd<'fd>> for Borrowed<'fd> {
 }
 
 #[cfg(feature = "std")]
+impl<'fd> From<Borrowed<'fd>> for std::os::fd::BorrowedFd<'fd> {
+    fn from(fd: Borrowed<'fd>) -> Self {
+        // SAFETY: the number is open as long as it is borrowed.
+        unsafe { Self::borrow_raw(fd.number) }
+    }
+}
+
+#[cfg(feature = "std")]
 impl std::os::fd::AsFd for Fd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         // SAFETY: the number is open as long as `self` is borrowed.

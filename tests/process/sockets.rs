@@ -126,6 +126,30 @@ fn a_socket_that_is_given_back_is_closed_after_the_old_generation() {
     panzer.stop();
 }
 
+/// RATIONALE 1.43
+#[test]
+fn a_socket_that_is_given_back_and_taken_again_stays_open() {
+    let place = Place::new();
+    let witness = example("witness");
+    let (kept, given_back) = ("listen=a=127.0.0.1:0", "listen=b=127.0.0.1:0");
+    let app = place.app(&witness, &[given_back, kept, "run=hold"]);
+    let mut panzer = Setup::new(&app, &[]).options(&["-n1", "-v"]).start();
+    let (other, _) = (panzer.expect_address(), panzer.expect_address());
+    panzer.expect_current(1);
+    let (held, _) = Held::hold(other).expect("it serves");
+    place.app(&witness, &[kept, "run=hold"]);
+    panzer.reload(2);
+    place.app(&witness, &[given_back, kept, "run=hold"]);
+    panzer.reload(3);
+    held.finish().expect("it is finished");
+    expect_gone(&mut panzer, 1);
+    let (held, answer) = Held::hold(other).expect("it is open");
+    assert_eq!(answer.generation, 3);
+    held.finish().expect("it is finished");
+    panzer.reload(4);
+    panzer.stop();
+}
+
 #[test]
 fn the_new_port_of_a_generation_that_failed_is_closed() {
     let place = Place::new();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use panzer::sys::Signal;
 
 use crate::harness::look;
-use crate::harness::panzer::{End, Panzer};
+use crate::harness::panzer::{End, Panzer, send};
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
 use crate::harness::strace::Trace;
@@ -260,6 +260,20 @@ fn a_signal_after_a_monitor_has_looked_wakes_it_again() {
     let monitor = panzer.expect_current(1);
     panzer.signal(Signal::Ttin);
     panzer.expect_event("its end", |event| event.name == "died" && event.pid == monitor);
+    panzer.expect_current(2);
+    panzer.stop();
+}
+
+/// RATIONALE 2.8
+#[test]
+fn a_stop_that_comes_while_the_dead_are_looked_for_lets_nobody_be_replaced() {
+    let place = Place::new();
+    let app = Moment("waitid", 1).strike_command(&place, false, Signal::Term);
+    let mut panzer = Setup::new(&app, &[]).options(&["-n2", "--delay=0"]).start();
+    let monitor = panzer.expect_current(1);
+    send(panzer.workers(monitor)[0], Signal::Kill);
+    panzer.expect_event("its end", |event| event.name == "died" && event.pid == monitor);
+    assert_eq!(panzer.count("respawn"), 0);
     panzer.expect_current(2);
     panzer.stop();
 }

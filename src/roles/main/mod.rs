@@ -226,12 +226,12 @@ impl Main {
             Action::SignalGroup { leader, signal, .. } => self.press_group(leader, signal),
             Action::Promote { generation } => {
                 self.current = generation;
-                self.listeners.release(self.current, self.oldest());
+                self.release();
             }
             Action::Discard { generation } => self.listeners.discard(generation),
             Action::Forget { generation } => {
                 self.runs.retain(|run| run.generation != generation);
-                self.listeners.release(self.current, self.oldest());
+                self.release();
             }
             Action::CloseListeners => self.close_listeners(),
             Action::Finish { status } => self.finish(status),
@@ -244,9 +244,11 @@ impl Main {
         self.runs.iter_mut().find(|run| run.generation == generation)
     }
 
-    /// The oldest generation of which anybody is left.
-    fn oldest(&self) -> Generation {
-        self.runs.iter().map(|run| run.generation).min().unwrap_or(self.current)
+    /// Closes what the current generation does not want, if nobody else is left.
+    fn release(&mut self) {
+        if self.runs.iter().all(|run| run.generation == self.current) {
+            self.listeners.release(self.current);
+        }
     }
 
     fn press(&self, monitor: Pid, signal: Signal) {

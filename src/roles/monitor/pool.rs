@@ -180,9 +180,14 @@ impl<'w> Running<'w> {
             self.step(now, Event::Overslept { by });
         }
         self.wake.empty();
-        let caught = signal::take();
+        let died = signal::took(Signal::Chld);
         self.hear_ready(now);
-        self.reap(now, caught.has(Signal::Chld));
+        self.reap(now, died);
+        // After the dead: a stop that was sent before a death is seen with it.
+        let caught = signal::take();
+        if caught.has(Signal::Chld) {
+            self.want_sweep(now);
+        }
         if main_gone {
             self.lose_main(now);
         }

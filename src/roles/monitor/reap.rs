@@ -21,9 +21,8 @@ impl Running<'_> {
                 self.reap_one(now, pid);
             }
         }
-        if died && self.sweep.is_none() {
-            let rest = if self.rules.count > FEW { SWEEP } else { Millis(0) };
-            self.sweep = Some(now.max(self.swept.after(rest)));
+        if died {
+            self.want_sweep(now);
         }
         if self.sweep.is_some_and(|due| due <= now) {
             (self.swept, self.sweep) = (now, None);
@@ -31,6 +30,12 @@ impl Running<'_> {
                 self.reap_one(now, pid);
             }
         }
+    }
+
+    /// All workers are to be looked at soon.
+    pub(super) fn want_sweep(&mut self, now: Tick) {
+        let rest = if self.rules.count > FEW { SWEEP } else { Millis(0) };
+        self.sweep = self.sweep.or(Some(now.max(self.swept.after(rest))));
     }
 
     fn reap_one(&mut self, now: Tick, pid: Pid) {

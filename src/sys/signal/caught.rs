@@ -93,6 +93,13 @@ pub fn take() -> Caught {
     }
 }
 
+/// Takes one signal alone; says whether it has arrived.
+#[must_use]
+pub fn took(signal: Signal) -> bool {
+    let bit = 1 << signal.number();
+    PENDING.fetch_and(!bit, ORDER) & bit != 0
+}
+
 extern "C" fn note(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = last_errno();
     // SAFETY: with SA_SIGINFO the kernel hands the handler a valid siginfo,

@@ -15,7 +15,7 @@ mod drain;
 mod mask;
 mod wake;
 
-pub use caught::{Caught, Hangup, NotedDeaths, catch, expect_ready, noted_deaths, take};
+pub use caught::{Caught, Hangup, NotedDeaths, catch, expect_ready, noted_deaths, take, took};
 pub use disposition::{Inherited, Saved, ignore, reset, save};
 pub use drain::{Guard, is_stopping, let_go, serve, stopping_since};
 pub use mask::{Blocked, block_all, block_output_signals, unblock_all};
