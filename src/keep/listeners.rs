@@ -142,7 +142,7 @@ impl Listeners {
     /// `generation` has been started without what is not wanted any more.
     pub fn leave_out(&mut self, generation: Generation) {
         for entry in self.entries.iter_mut().filter(|entry| entry.unwanted) {
-            entry.given_back = entry.given_back.or(Some(generation));
+            entry.given_back = Some(generation);
         }
     }
 
