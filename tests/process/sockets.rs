@@ -146,7 +146,12 @@ fn a_socket_that_is_given_back_and_taken_again_stays_open() {
     let (held, answer) = Held::hold(other).expect("it is open");
     assert_eq!(answer.generation, 3);
     held.finish().expect("it is finished");
+    // Main has it too: the next one is given it.
     panzer.reload(4);
+    expect_gone(&mut panzer, 3);
+    let (held, answer) = Held::hold(other).expect("it is open");
+    assert_eq!(answer.generation, 4);
+    held.finish().expect("it is finished");
     panzer.stop();
 }
 
