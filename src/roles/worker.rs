@@ -215,7 +215,11 @@ impl Context {
     pub fn accept(&mut self, listener: &Listener) -> Result<Option<(Connection, Peer)>> {
         self.idle();
         self.ready();
-        let queue = self.second_number(listener)?;
+        let Some(queue) = self.second_number(listener)? else {
+            self.note(State::Draining);
+            signal::let_go(listener.fd());
+            return Ok(None);
+        };
         loop {
             let taken = {
                 let _guard = Guard::new(listener.fd());
@@ -337,16 +341,28 @@ impl Context {
     }
 
     /// The place in `queues` of the second number for `listener`: a stop puts
-    /// /dev/null under the first one.
-    fn second_number(&mut self, listener: &Listener) -> Result<usize> {
+    /// /dev/null under the first one. `None` when the stop came before there was
+    /// a descriptor for it.
+    fn second_number(&mut self, listener: &Listener) -> Result<Option<usize>> {
         let number = listener.as_fd().number();
         if let Some(place) = self.queues.iter().position(|queue| queue.listener == number) {
-            return Ok(place);
+            return Ok(Some(place));
         }
-        let second =
-            fd::duplicate(listener.as_fd()).map_err(|errno| cannot_accept(listener, errno))?;
+        let second = loop {
+            match fd::duplicate(listener.as_fd()).map_err(Trouble::of) {
+                Ok(second) => break second,
+                Err(Trouble::Broken(errno)) => return Err(cannot_accept(listener, errno)),
+                // Who is short of them cannot accept either; the stop ends it.
+                Err(Trouble::Shortage(_) | Trouble::Passing | Trouble::Nothing) => {
+                    self.wait(None, Some(clock::now().after(BREATHER)))?;
+                }
+            }
+            if self.is_stopping() && !self.is_final() {
+                return Ok(None);
+            }
+        };
         self.queues.push(Queue { listener: number, second });
-        Ok(self.queues.len() - 1)
+        Ok(Some(self.queues.len() - 1))
     }
 
     /// The end of a listener: on the final stop the rest of its queue, one by
