@@ -5,9 +5,9 @@
 //! are there, for then the kernel has several structures of each kind.
 
 #[cfg(target_pointer_width = "64")]
-pub use direct::{clock_gettime, dup3, fcntl, open, pipe2, recvmsg, sendmsg, socket};
+pub use direct::{dup3, fcntl, open, pipe2, recvmsg, sendmsg, socket};
 #[cfg(not(target_pointer_width = "64"))]
-pub use libc::{clock_gettime, dup3, fcntl, open, pipe2, recvmsg, sendmsg, socket};
+pub use libc::{dup3, fcntl, open, pipe2, recvmsg, sendmsg, socket};
 
 #[cfg(target_pointer_width = "64")]
 mod direct {
@@ -31,7 +31,6 @@ mod direct {
     }
 
     calls! {
-        clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int = SYS_clock_gettime(clock, time);
         dup3(old: c_int, new: c_int, flags: c_int) -> c_int = SYS_dup3(old, new, flags);
         fcntl(fd: c_int, command: c_int, value: c_long) -> c_int = SYS_fcntl(fd, command, value);
         open(path: *const c_char, flags: c_int, mode: c_int) -> c_int =

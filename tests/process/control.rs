@@ -422,6 +422,8 @@ fn the_oldest_who_has_not_asked_makes_room_and_who_has_asked_is_kept() {
     place.app(&example("witness"), &["hang"]);
     let waiting: Vec<_> = (0..32).map(|_| begin(&pid_file, "reload")).collect();
     panzer.expect("started", 2);
+    // Requests are read at the end of a turn: by the second answer all are.
+    panzer.settle();
     panzer.settle();
     let refused = connect(&pid_file).expect("main listens");
     assert_eq!(rest_of(refused), ["refused too many clients"]);
