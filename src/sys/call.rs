@@ -11,7 +11,7 @@ pub use libc::{dup3, fcntl, open, pipe2, recvmsg, sendmsg, socket};
 
 #[cfg(target_pointer_width = "64")]
 mod direct {
-    use libc::{c_char, c_int, c_long, clockid_t, msghdr, timespec};
+    use libc::{c_char, c_int, c_long, msghdr};
 
     macro_rules! calls {
         ($($name:ident($($given:ident: $type:ty),*) -> $answer:ty = $number:ident($($value:expr),*);)*) => {
