@@ -1,12 +1,12 @@
 # Builds, runs and proves Panzer. Needs cargo and a C linker; no root. The tests
 # need strace and python3 too.
 #
-#   make            ./panzer, the program that ships (without std)
+#   make            ./panzer and ./panzerctl, the programs that ship (without std)
 #   make run        the HTTP example under it, on 127.0.0.1:8080
 #   make test       all tests, against ./panzer
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
-# bench's, and EXPERIMENT make soak's.
+# bench's, EXPERIMENT make soak's, and FILES make yaml's.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -15,17 +15,18 @@ T =
 N = 100
 BENCH = reload worker
 EXPERIMENT =
+FILES = 10000
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
 TARGET = target
 EXAMPLES = $(TARGET)/debug/examples
 
-all: panzer
+all: panzer panzerctl
 
-panzer: always
-	$(CARGO) build --quiet $(SHIP) --bin panzer --target-dir $(TARGET)/ship
-	cp $(TARGET)/ship/release/panzer panzer.new && mv panzer.new panzer
+panzer panzerctl: always
+	$(CARGO) build --quiet $(SHIP) --bin $@ --target-dir $(TARGET)/ship
+	cp $(TARGET)/ship/release/$@ $@.new && mv $@.new $@
 
 examples: always
 	$(CARGO) build --quiet --examples --target-dir $(TARGET)
@@ -39,13 +40,14 @@ basic: panzer examples
 stubborn: panzer examples
 	./panzer $(EXAMPLES)/stubborn
 
-test: panzer examples
-	PANZER_BIN="$$PWD/panzer" $(CARGO) test --target-dir $(TARGET)
+test: panzer panzerctl examples
+	PANZER_BIN="$$PWD/panzer" PANZERCTL_BIN="$$PWD/panzerctl" $(CARGO) test --target-dir $(TARGET)
 
 # One test over and over: make again T=a_first_sigint N=200
-again: panzer examples
+again: panzer panzerctl examples
 	i=0; while [ $$i -lt $(N) ]; do \
-	  PANZER_BIN="$$PWD/panzer" $(CARGO) test --quiet --target-dir $(TARGET) '$(T)' || exit 1; \
+	  PANZER_BIN="$$PWD/panzer" PANZERCTL_BIN="$$PWD/panzerctl" \
+	  $(CARGO) test --quiet --target-dir $(TARGET) '$(T)' || exit 1; \
 	  i=$$((i + 1)); echo "$$i of $(N)"; \
 	done
 
@@ -63,6 +65,11 @@ bench: panzer
 faults: always
 	tests/faults/run
 
+# What a configuration file means, to Panzer and to two parsers of YAML, which
+# pip knows as pyyaml and ruamel.yaml: make yaml FILES=10000
+yaml: panzer
+	tests/yaml/compare ./panzer $(FILES)
+
 # Guards taken out of the program, one at a time: a test must miss each.
 controls: always
 	tests/controls/run
@@ -78,19 +85,24 @@ lines: always
 	.ci/lines
 
 static: always
-	$(CARGO) build --quiet $(SHIP) --bin panzer --target $(MUSL) --config static.toml --target-dir $(TARGET)
-	ls -l $(TARGET)/$(MUSL)/release/panzer
+	$(CARGO) build --quiet $(SHIP) --bins --target $(MUSL) --config static.toml --target-dir $(TARGET)
+	ls -l $(TARGET)/$(MUSL)/release/panzer $(TARGET)/$(MUSL)/release/panzerctl
 
-install: panzer
+install: panzer panzerctl
 	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
-	cp panzer "$(DESTDIR)$(PREFIX)/bin/panzer"
-	chmod 755 "$(DESTDIR)$(PREFIX)/bin/panzer"
-	cp man/panzer.1 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
-	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man1/panzer.1"
+	for program in panzer panzerctl; do \
+	  cp $$program "$(DESTDIR)$(PREFIX)/bin/$$program" && \
+	  chmod 755 "$(DESTDIR)$(PREFIX)/bin/$$program" && \
+	  cp man/$$program.1 "$(DESTDIR)$(PREFIX)/share/man/man1/$$program.1" && \
+	  chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man1/$$program.1" || exit 1; \
+	done
+	mkdir -p "$(DESTDIR)$(PREFIX)/share/man/man5"
+	cp man/panzer.yml.5 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
+	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
 
 clean:
-	rm -rf $(TARGET) panzer panzer.new
+	rm -rf $(TARGET) panzer panzer.new panzerctl panzerctl.new
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak bench faults controls lint lines static install clean always
+.PHONY: all examples run basic stubborn test again soak bench faults yaml controls lint lines static install clean always

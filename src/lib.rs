@@ -73,6 +73,8 @@ mod words;
 
 pub use error::{Errno, Error, Result};
 pub use keep::log::log;
+#[doc(hidden)]
+pub use roles::ctl::program as control;
 pub use roles::listen::{Listener, listen, wait};
 #[doc(hidden)]
 pub use roles::main::program;

@@ -98,7 +98,7 @@ mod without_std {
     #[panic_handler]
     fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         let mut last = Last { bytes: [0; 256], length: 0 };
-        let _ = writeln!(last, "panzer: {info}");
+        let _ = writeln!(last, concat!(env!("CARGO_BIN_NAME"), ": {}"), info);
         // SAFETY: the bytes are readable for their length. What cannot be
         // written has nobody to be told to.
         unsafe { libc::write(2, last.bytes.as_ptr().cast(), last.length) };

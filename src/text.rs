@@ -8,21 +8,26 @@
 use alloc::string::String;
 use core::fmt;
 
-struct Text(String);
+struct Text<'a>(&'a mut String);
 
 /// Takes everything.
-impl fmt::Write for Text {
+impl fmt::Write for Text<'_> {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
         self.0.push_str(piece);
         Ok(())
     }
 }
 
-/// Composes a text. Should a value within the message refuse to show itself,
-/// the text is what came before it.
+/// Adds a message to a text. Should a value within it refuse to show itself,
+/// what is added is what came before it.
+pub fn add(text: &mut String, message: fmt::Arguments<'_>) {
+    let _ = fmt::write(&mut Text(text), message);
+}
+
+/// Composes a text of its own.
 #[must_use]
 pub fn compose(message: fmt::Arguments<'_>) -> String {
-    let mut text = Text(String::new());
-    let _ = fmt::write(&mut text, message);
-    text.0
+    let mut text = String::new();
+    add(&mut text, message);
+    text
 }

@@ -193,6 +193,39 @@ pub enum Signal {
     Kill,
 }
 
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Nobody is there.
+    Empty = 0,
+    /// Forked, not yet ready.
+    Starting = 1,
+    /// Ready, and waits for work.
+    Idle = 2,
+    /// At work.
+    Busy = 3,
+    /// Told to stop.
+    Draining = 4,
+}
+
+impl Activity {
+    /// All there are.
+    pub const ALL: [Self; 5] =
+        [Self::Empty, Self::Starting, Self::Idle, Self::Busy, Self::Draining];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Starting => "starting",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exit {
@@ -260,8 +293,13 @@ pub struct Backoff {
     pub max_delay: Millis,
 }
 
+impl Backoff {
+    /// What it is where nobody has asked for anything else.
+    pub const USUAL: Self = Self { delay: Millis(100), max_delay: Millis(30_000) };
+}
+
 impl Default for Backoff {
     fn default() -> Self {
-        Self { delay: Millis(100), max_delay: Millis(30_000) }
+        Self::USUAL
     }
 }

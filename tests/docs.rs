@@ -118,3 +118,28 @@ fn the_manual_and_the_readme_have_no_option_that_the_help_has_not() {
         assert!(known.contains(&told), "there is no option --{told}");
     }
 }
+
+/// RATIONALE 11.31
+#[test]
+fn the_manual_of_panzerctl_has_every_option_and_command_of_its_help() {
+    let program = env::var_os("PANZERCTL_BIN")
+        .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_panzerctl")));
+    let output = Command::new(&program).arg("--help").output().expect("panzerctl runs");
+    let help = String::from_utf8(output.stdout).expect("the help is text");
+    let manual = include_str!("../man/panzerctl.1");
+    let words = help.split_whitespace().map(|word| word.trim_end_matches(','));
+    for name in words.filter_map(|word| word.strip_prefix("--")) {
+        assert!(manual.contains(&format!("Fl -{name}")), "--{name}");
+    }
+    let commands = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let commands = commands.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(commands.len(), 7, "{commands:?}");
+    for command in commands {
+        assert!(
+            manual.contains(&format!(".It Cm {command}\n"))
+                || manual.contains(&format!(".It Cm {command} ")),
+            "{command}"
+        );
+    }
+}

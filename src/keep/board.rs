@@ -14,24 +14,26 @@
 //! | 3    | what main wants (bits of [`Wish`]) | state, and since when below it   |
 //! | 4    | 1: the monitor's handlers are in place | connections or requests handled |
 //! | 5    | 1: a worker had to be killed       | 1: the slot has lost a worker badly |
+//! | 6    | the workers that main wants, or 0  | -                                |
 //!
-//! The header's word 3 is main's; the row's words 3 and 4 are the worker's;
+//! The header's words 3 and 6 are main's; the row's words 3 and 4 are the worker's;
 //! all others are the monitor's.
 
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::memory::{self, Shared};
 use crate::sys::{self};
+pub use crate::types::Activity as State;
 use crate::types::{Exit, Pid, Slot, Tick};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What stands in the header's first word: "PNZR" and the version.
-const VERSION: u64 = 0x504E_5A52_0000_0001;
+pub(super) const VERSION: u64 = 0x504E_5A52_0000_0001;
 /// Words in the header and in a row.
-const ROW: usize = 8;
+pub(super) const ROW: usize = 8;
 /// The size of every board: sparse, so only what is used takes up memory.
 const SIZE: usize = (Slot::LAST as usize + 1) * ROW * size_of::<u64>();
 /// Where the state stands in the row's word 3.
-const STATE_SHIFT: u32 = 56;
+pub(super) const STATE_SHIFT: u32 = 56;
 
 /// What main wants of a generation: bits of the header's word 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,37 +42,6 @@ pub enum Wish {
     Final = 1,
     /// A service manager above main has the sockets: their queue outlives us.
     Held = 2,
-}
-
-/// What a worker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nobody is there.
-    Empty = 0,
-    /// Forked, not yet ready.
-    Starting = 1,
-    /// Ready, and waits for work.
-    Idle = 2,
-    /// At work.
-    Busy = 3,
-    /// Told to stop.
-    Draining = 4,
-}
-
-impl State {
-    const ALL: [Self; 5] = [Self::Empty, Self::Starting, Self::Idle, Self::Busy, Self::Draining];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Starting => "starting",
-            Self::Idle => "idle",
-            Self::Busy => "busy",
-            Self::Draining => "draining",
-        }
-    }
 }
 
 /// What main has read from a header.
@@ -136,6 +107,28 @@ impl Board {
         fd::write_at(self.file.borrow(), &new.to_ne_bytes(), 3 * size_of::<u64>()).map(drop)
     }
 
+    /// Writes how many workers the operator wants.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fd::write_at`]; none for a board of our own making.
+    pub fn scale(&self, count: u16) -> sys::Result<()> {
+        let word = u64::from(count).to_ne_bytes();
+        fd::write_at(self.file.borrow(), &word, 6 * size_of::<u64>()).map(drop)
+    }
+
+    /// A copy that nobody can change any more: the header, and the rows of the
+    /// slots there are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`memory::snapshot`].
+    pub fn snapshot(&self, count: u16) -> sys::Result<Fd> {
+        let rows = 1 + usize::from(count.min(Slot::LAST));
+        let size = rows * ROW * size_of::<u64>();
+        memory::snapshot(c"panzer-board", self.file.borrow(), size)
+    }
+
     /// Reads the header; `None` when it is not one of this version.
     #[must_use]
     pub fn header(&self) -> Option<Header> {
@@ -175,11 +168,11 @@ impl Board {
     }
 }
 
-const fn low(word: u64) -> u32 {
+pub(super) const fn low(word: u64) -> u32 {
     (word & u32::MAX as u64) as u32
 }
 
-const fn high(word: u64) -> u32 {
+pub(super) const fn high(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
@@ -227,6 +220,28 @@ impl Sheet {
         self.header(0).store(VERSION, Ordering::SeqCst);
     }
 
+    /// How many workers main wants; `None` when it has not said.
+    #[must_use]
+    pub fn wanted(self) -> Option<u16> {
+        let count = u16::try_from(self.header(6).load(Ordering::SeqCst)).ok()?;
+        Slot::new(count).map(Slot::number)
+    }
+
+    /// The monitor has another number of slots. What was lost in those that are
+    /// not wanted any more does not speak against the others.
+    pub fn resize(self, count: u16) {
+        self.header(1).store(u64::from(count), Ordering::SeqCst);
+        let old = self.header(2).load(Ordering::SeqCst);
+        let hit = Slot::first(count).filter(|&slot| self.is_hit(slot)).count();
+        let hit = u32::try_from(hit).unwrap_or(u32::MAX);
+        self.header(2).store(pack(low(old), hit), Ordering::SeqCst);
+    }
+
+    /// Whether a slot has lost a worker badly.
+    fn is_hit(self, slot: Slot) -> bool {
+        self.row(slot, 5).load(Ordering::SeqCst) != 0
+    }
+
     /// Whether main, or the monitor that is alone, wants this.
     #[must_use]
     pub fn wants(self, wish: Wish) -> bool {
@@ -263,7 +278,7 @@ impl Sheet {
         let restarts = high(self.row(slot, 0).load(Ordering::SeqCst)).saturating_add(1);
         self.row(slot, 0).store(pack(0, restarts), Ordering::SeqCst);
         self.enter(slot, State::Empty, now);
-        let first = self.row(slot, 5).load(Ordering::SeqCst) == 0;
+        let first = !self.is_hit(slot);
         self.row(slot, 2).store(encode(exit), Ordering::SeqCst);
         if badly {
             self.row(slot, 5).store(1, Ordering::SeqCst);
@@ -298,5 +313,41 @@ const fn encode(exit: Exit) -> u64 {
     match exit {
         Exit::Status(status) => pack(status as u32, 1),
         Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8, 2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sheet, high, low};
+    use crate::types::{Exit, Slot, Tick};
+    use core::sync::atomic::Ordering;
+
+    #[test]
+    fn what_was_lost_in_slots_that_are_not_wanted_does_not_count() {
+        let sheet = Sheet::alone().expect("there is memory");
+        sheet.begin(3);
+        for slot in Slot::first(3).skip(1) {
+            sheet.died(slot, Exit::Status(1), true, Tick(1));
+        }
+        let counts = || {
+            let word = sheet.header(2).load(Ordering::SeqCst);
+            (sheet.header(1).load(Ordering::SeqCst), low(word), high(word))
+        };
+        assert_eq!(counts(), (3, 2, 2));
+        sheet.resize(2);
+        assert_eq!(counts(), (2, 2, 1));
+        sheet.resize(3);
+        assert_eq!(counts(), (3, 2, 2));
+    }
+
+    #[test]
+    fn only_a_number_that_a_pool_can_have_is_wanted() {
+        let sheet = Sheet::alone().expect("there is memory");
+        for (word, wanted) in [(0, None), (1, Some(1)), (16_383, Some(16_383)), (16_384, None)] {
+            sheet.header(6).store(word, Ordering::SeqCst);
+            assert_eq!(sheet.wanted(), wanted);
+        }
+        sheet.header(6).store(u64::MAX, Ordering::SeqCst);
+        assert_eq!(sheet.wanted(), None);
     }
 }

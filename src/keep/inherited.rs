@@ -8,7 +8,7 @@
 use super::log;
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::message::{self, Patience};
-use crate::sys::{env, process, socket};
+use crate::sys::{env, process, socket, would_block};
 use crate::types::{Level, Millis, Pid, Role, Slot};
 use crate::words::{decimal, fdname, notify, seconds};
 use alloc::ffi::CString;
@@ -102,7 +102,7 @@ impl Inherited {
         log::begin(Role::Monitor, level);
         let count = number(c"PANZER_COUNT", u32::from(Slot::LAST));
         let settings = Settings {
-            count: count.and_then(|count| u16::try_from(count).ok()),
+            count: count.and_then(|count| Slot::new(u16::try_from(count).ok()?)).map(Slot::number),
             timeout: span(c"PANZER_TIMEOUT"),
             delay: span(c"PANZER_DELAY"),
             max_delay: span(c"PANZER_MAX_DELAY"),
@@ -126,11 +126,11 @@ impl Inherited {
         }
     }
 
-    /// Says something if there is room.
-    pub fn mention(&self, words: &[u8]) {
-        if let Some(notify) = &self.notify {
-            let _ = message::send(notify.borrow(), words, None, Patience::Never);
-        }
+    /// Says something unless there is no room; says whether there was.
+    pub fn mention(&self, words: &[u8]) -> bool {
+        let Some(notify) = &self.notify else { return true };
+        let sent = message::send(notify.borrow(), words, None, Patience::Never);
+        !sent.is_err_and(would_block)
     }
 
     /// Closes the sockets that nobody has claimed, before the first fork: a

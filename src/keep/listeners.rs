@@ -10,6 +10,7 @@ use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity};
 use crate::sys::socket::{self as kernel, Kind};
 use crate::types::Generation;
+use crate::words::address::Bind;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -17,10 +18,10 @@ use alloc::vec::Vec;
 const MOST: usize = 128;
 
 /// Where a socket came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Main bound it: `--bind`.
-    Bound,
+    /// Main bound it to this: `--bind`.
+    Bound(Bind),
     /// A service manager above main has it too.
     Adopted,
     /// This generation stored it.
@@ -35,8 +36,16 @@ struct Entry {
     identity: Identity,
     origin: Origin,
     path: Option<Path>,
+    /// Whether `--bind` has asked for it, and does not any more.
+    unwanted: bool,
     /// The generation that does not want it.
     given_back: Option<Generation>,
+}
+
+impl Entry {
+    fn is_for(&self, bind: &Bind) -> bool {
+        matches!(&self.origin, Origin::Bound(own) if own == bind)
+    }
 }
 
 /// What became of a descriptor that was to be stored.
@@ -100,8 +109,56 @@ impl Listeners {
             return Kept::Full;
         }
         let path = Path::of(fd.borrow());
-        self.entries.push(Entry { fd, name, identity, origin, path, given_back: None });
+        self.entries.push(Entry {
+            fd,
+            name,
+            identity,
+            origin,
+            path,
+            unwanted: false,
+            given_back: None,
+        });
         Kept::New
+    }
+
+    /// Whether one of the first `count` was bound for `bind`.
+    #[must_use]
+    pub fn has(&self, bind: &Bind, count: usize) -> bool {
+        self.entries.iter().take(count).any(|entry| entry.is_for(bind))
+    }
+
+    /// The sockets of `--bind` are to be these from the next generation on;
+    /// all of them are open.
+    pub fn want(&mut self, binds: &[Bind]) {
+        for entry in &mut self.entries {
+            let is_wanted = binds.iter().any(|bind| entry.is_for(bind));
+            entry.unwanted = !is_wanted && matches!(entry.origin, Origin::Bound(_));
+            if is_wanted {
+                entry.given_back = None;
+            }
+        }
+    }
+
+    /// `generation` has been started without what is not wanted any more.
+    pub fn leave_out(&mut self, generation: Generation) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.unwanted) {
+            entry.given_back = Some(generation);
+        }
+    }
+
+    /// How many are kept.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Closes all but the first `count`, which nobody has inherited yet.
+    pub fn close_from(&mut self, count: usize) {
+        for entry in self.entries.drain(count..) {
+            if let Some(path) = &entry.path {
+                path.remove();
+            }
+        }
     }
 
     /// `generation` does not want the sockets of this name. What the operator
@@ -158,12 +215,21 @@ impl Listeners {
     /// The sockets, in the order in which they are handed down.
     #[must_use]
     pub fn descriptors(&self) -> Vec<Borrowed<'_>> {
-        self.entries.iter().map(|entry| entry.fd.borrow()).collect()
+        self.handed_down().map(|entry| entry.fd.borrow()).collect()
+    }
+
+    /// Each socket with its name as it is carried, and where it came from.
+    pub fn each(&self) -> impl Iterator<Item = (Borrowed<'_>, &str, &Origin)> {
+        self.entries.iter().map(|entry| (entry.fd.borrow(), entry.name.as_str(), &entry.origin))
     }
 
     /// Their names, in the same order, as they are carried.
     #[must_use]
-    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.name.as_str())
+    pub fn names(&self) -> Vec<&str> {
+        self.handed_down().map(|entry| entry.name.as_str()).collect()
+    }
+
+    fn handed_down(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.unwanted)
     }
 }

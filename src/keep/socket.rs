@@ -8,6 +8,7 @@ use crate::sys::file::{self, Identity, Kind};
 use crate::sys::socket::{self, Name};
 use crate::sys::{self, Errno};
 use crate::words::address::Address;
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 
@@ -42,8 +43,12 @@ fn open_unix(path: &CStr) -> sys::Result<Fd> {
 }
 
 /// The file that a Unix socket of ours stands at.
+// One pointer: what is kept beside it is moved often.
 #[derive(Clone, Debug)]
-pub struct Path {
+pub struct Path(Box<Named>);
+
+#[derive(Clone, Debug)]
+struct Named {
     path: CString,
     identity: Identity,
 }
@@ -55,18 +60,25 @@ impl Path {
         match socket::local_name(socket) {
             Ok(Name::Unix(path)) if path.to_bytes().starts_with(b"/") => {
                 let identity = file::identity_at(&path).ok()?;
-                (identity.kind() == Kind::Socket).then_some(Self { path, identity })
+                (identity.kind() == Kind::Socket).then(|| Self::named(path, identity))
             }
             Ok(Name::Unix(_) | Name::Inet(_) | Name::Other) | Err(_) => None,
         }
     }
 
+    /// What has been given the name `path`.
+    #[must_use]
+    #[inline(never)]
+    pub fn named(path: CString, identity: Identity) -> Self {
+        Self(Box::new(Named { path, identity }))
+    }
+
     /// Takes the name away if it still is what it was.
     pub fn remove(&self) {
-        if file::identity_at(&self.path) == Ok(self.identity) {
+        if file::is_at(&self.0.path, self.0.identity) {
             // In a directory that is read-only by now it stays, and is taken
             // over by the next one who listens there.
-            let _ = file::unlink(&self.path);
+            let _ = file::unlink(&self.0.path);
         }
     }
 }

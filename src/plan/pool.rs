@@ -17,6 +17,11 @@
 //! Every worker that leaves unasked is replaced, with whatever status it left,
 //! and its slot alone waits by its own [`Streak`](crate::plan::backoff::Streak).
 //!
+//! The number of slots may change. Whoever is in one too many leaves alone, by
+//! the times of a stop that concerns nobody else, and we act on these whoever
+//! is above: main knows nothing of it. A stop of all brings these times forward
+//! and never moves them back. A slot that is wanted again waits for who leaves.
+//!
 //! Every event costs time linear in the number of slots, most of them less.
 
 mod row;
@@ -73,6 +78,9 @@ enum Clock {
 }
 
 /// The workers of one monitor, and what becomes of them.
+///
+/// There is a row for every slot that there ever was; those beyond the number
+/// of now are closed, or empty themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pool {
     rules: Rules,
@@ -80,6 +88,8 @@ pub struct Pool {
     course: Course,
     clock: Clock,
     announced: bool,
+    /// Whether it is still to be told that a new number is reached.
+    scaling: bool,
     killed: bool,
 }
 
@@ -91,9 +101,20 @@ impl Pool {
             Authority::Main { timeout } if rules.timeout >= timeout => Clock::Mains,
             Authority::Main { .. } | Authority::Own => Clock::Ours,
         };
-        let seed = |slot: Slot| rules.seed.wrapping_add(u32::from(slot.number()));
-        let rows = Slot::first(rules.count).map(|slot| Row::new(slot, seed(slot), now)).collect();
-        Self { rules, rows, course: Course::Serving, clock, announced: false, killed: false }
+        let (rows, course) = (Vec::new(), Course::Serving);
+        let (announced, scaling, killed) = (false, false, false);
+        let mut pool = Self { rules, rows, course, clock, announced, scaling, killed };
+        pool.lengthen(now);
+        pool
+    }
+
+    /// Adds the rows that are missing, empty and due.
+    fn lengthen(&mut self, now: Tick) {
+        let seed = self.rules.seed;
+        let missing = Slot::first(self.rules.count).skip(self.rows.len());
+        self.rows.extend(
+            missing.map(|slot| Row::new(slot, seed.wrapping_add(u32::from(slot.number())), now)),
+        );
     }
 
     /// Takes in what happened at `now` and appends what is to be done.
@@ -107,6 +128,7 @@ impl Pool {
             Event::ForkFailed { slot } => self.miss(now, slot, actions),
             Event::Ready { slot, pid } => self.welcome(now, slot, pid, actions),
             Event::Exited { pid, exit } => self.bury(now, pid, exit, actions),
+            Event::Scale { count } => self.scale(now, count, actions),
             Event::Stop => self.drain(now, actions),
             Event::StopNow { by } => self.interrupt(now, by, actions),
             Event::MainGone => {
@@ -122,16 +144,29 @@ impl Pool {
     /// When [`Event::Timer`] is due; `None`: only another event can wake us.
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
-        let stop = match self.course {
-            Course::Serving => return self.rows.iter().filter_map(Row::due).min(),
-            Course::Draining { interrupt_at } => interrupt_at,
-            Course::Interrupted { kill_at } => kill_at,
-            Course::Killed | Course::Finished => return None,
-        };
-        match self.clock {
-            Clock::Ours => Some(stop),
-            Clock::Mains => None,
+        let of_row = |row: &Row| row.due().or_else(|| row.pressed_at());
+        self.rows.iter().filter_map(of_row).chain(self.escalates_at()).min()
+    }
+
+    /// When a stop goes one step further by our clock.
+    const fn escalates_at(&self) -> Option<Tick> {
+        match self.course {
+            Course::Draining { interrupt_at: at } | Course::Interrupted { kill_at: at }
+                if matches!(self.clock, Clock::Ours) =>
+            {
+                Some(at)
+            }
+            Course::Serving
+            | Course::Draining { .. }
+            | Course::Interrupted { .. }
+            | Course::Killed
+            | Course::Finished => None,
         }
+    }
+
+    /// The rows of the slots that are wanted.
+    fn wanted(&self) -> &[Row] {
+        &self.rows[..usize::from(self.rules.count)]
     }
 
     /// Whether a stop has begun: the next SIGINT then means now.
@@ -158,20 +193,24 @@ impl Pool {
         self.rows.iter().any(|row| row.worker().is_some_and(|worker| worker.pid == pid))
     }
 
-    /// A fork made `pid`. One that comes after the stop hears of it at once.
+    /// A fork made `pid`. One that comes after the stop hears of it at once, and
+    /// so does one whose slot is not wanted any more.
     fn adopt(&mut self, now: Tick, slot: Slot, pid: Pid, actions: &mut Vec<Action>) {
         let told = self.course.told();
+        let (is_wanted, timeout) = (slot.number() <= self.rules.count, self.rules.timeout);
         let row = self.forking(slot);
         row.place = Place::Taken(Worker { pid, since: now, stage: Stage::Starting });
         if let Some(told) = told {
             row.tell(told, actions);
+        } else if !is_wanted {
+            row.remove(now.after(timeout), actions);
         }
     }
 
     /// A fork made nothing, which counts as a death without health.
     fn miss(&mut self, now: Tick, slot: Slot, actions: &mut Vec<Action>) {
         self.forking(slot);
-        let next = self.vacate(slot.index(), now, None);
+        let next = self.vacate(slot.index(), now, None, false);
         actions.push(Action::Tell(Report::ForkFailed { slot, next }));
     }
 
@@ -185,9 +224,23 @@ impl Pool {
     /// The worker `pid` says that it serves.
     fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid, actions: &mut Vec<Action>) {
         let Some(row) = self.rows.get_mut(slot.index()) else { return };
-        if row.welcome(now, pid) && !self.announced && self.rows.iter().all(Row::is_ready) {
+        if row.welcome(now, pid) {
+            self.tell_if_ready(actions);
+        }
+    }
+
+    /// Says what is still to be said once every slot has a ready worker.
+    fn tell_if_ready(&mut self, actions: &mut Vec<Action>) {
+        if self.announced && !self.scaling || !self.wanted().iter().all(Row::is_ready) {
+            return;
+        }
+        if !self.announced {
             self.announced = true;
             actions.push(Action::AnnounceReady);
+        }
+        if self.scaling {
+            self.scaling = false;
+            actions.push(Action::Tell(Report::Scaled { count: self.rules.count }));
         }
     }
 
@@ -199,27 +252,54 @@ impl Pool {
         let (ready_at, told) = match worker.stage {
             Stage::Starting => (None, None),
             Stage::Ready { at } => (Some(at), None),
-            Stage::Leaving { told } => (None, Some(told)),
+            Stage::Leaving { told, interrupt_at: _ } => (None, Some(told)),
         };
         // One that left by itself while SIGKILL was on its way needed none.
         let was_killed = matches!(exit, Exit::Signal { number: SIGKILL, core: _ });
-        self.killed |= told == Some(Told::Kill) && was_killed;
+        self.killed |= self.is_stopping() && told == Some(Told::Kill) && was_killed;
         let slot = self.rows[index].slot;
-        let next = self.vacate(index, now, ready_at);
-        let lived = now.since(worker.since);
         let asked = told.is_some();
+        let next = self.vacate(index, now, ready_at, asked);
+        let lived = now.since(worker.since);
         actions.push(Action::Tell(Report::Died { slot, pid, exit, lived, asked, next }));
     }
 
     /// Empties a slot and says when it will be filled again.
-    fn vacate(&mut self, index: usize, now: Tick, ready_at: Option<Tick>) -> Option<Tick> {
-        let is_stopping = self.is_stopping();
+    fn vacate(
+        &mut self,
+        index: usize,
+        now: Tick,
+        ready_at: Option<Tick>,
+        asked: bool,
+    ) -> Option<Tick> {
+        let is_wanted = !self.is_stopping() && index < usize::from(self.rules.count);
         let row = &mut self.rows[index];
-        if is_stopping {
+        if !is_wanted {
             row.close();
-            return None;
+        } else if asked {
+            row.open(now);
+        } else {
+            row.vacate(now, ready_at, self.rules.backoff);
         }
-        Some(row.vacate(now, ready_at, self.rules.backoff))
+        row.due()
+    }
+
+    /// Has another number of slots: empties those beyond it, each by itself, and
+    /// opens those that are missing.
+    fn scale(&mut self, now: Tick, count: u16, actions: &mut Vec<Action>) {
+        if self.is_stopping() {
+            return;
+        }
+        self.rules.count = count;
+        self.lengthen(now);
+        let interrupt_at = now.after(self.rules.timeout);
+        let (wanted, others) = self.rows.split_at_mut(usize::from(count));
+        for row in wanted.iter_mut().filter(|row| row.place == Place::Closed) {
+            row.open(now);
+        }
+        others.iter_mut().for_each(|row| row.remove(interrupt_at, actions));
+        self.scaling = true;
+        self.tell_if_ready(actions);
     }
 
     /// Begins a graceful stop; a stop that has begun goes on as it was.
@@ -262,11 +342,7 @@ impl Pool {
             }
             Course::Serving | Course::Killed | Course::Finished => {}
         }
-        for row in &mut self.rows {
-            if let Place::Empty { due } = &mut row.place {
-                *due = due.after(by);
-            }
-        }
+        self.rows.iter_mut().for_each(|row| row.postpone(by));
     }
 
     /// Does what is due at `now`, if the deadline has passed.
@@ -274,18 +350,23 @@ impl Pool {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
+        let escalates = self.escalates_at().is_some_and(|at| at <= now);
+        self.rows.iter_mut().for_each(|row| row.press(now, actions));
         match self.course {
             Course::Serving => self.refill(now, actions),
-            Course::Draining { interrupt_at } => {
+            Course::Draining { interrupt_at } if escalates => {
                 let kill_at = interrupt_at.after(KILL_AFTER_TIMEOUT);
                 self.course = Course::Interrupted { kill_at };
                 self.tell_all(Told::Int, actions);
             }
-            Course::Interrupted { .. } => {
+            Course::Interrupted { .. } if escalates => {
                 self.course = Course::Killed;
                 self.tell_all(Told::Kill, actions);
             }
-            Course::Killed | Course::Finished => unreachable!("these have no deadline"),
+            Course::Draining { .. }
+            | Course::Interrupted { .. }
+            | Course::Killed
+            | Course::Finished => {}
         }
     }
 
@@ -298,7 +379,8 @@ impl Pool {
         }
     }
 
-    /// Sends everybody `told`, and lets no empty slot be filled again.
+    /// Sends everybody `told` who has not heard it, and lets no empty slot be
+    /// filled again.
     fn tell_all(&mut self, told: Told, actions: &mut Vec<Action>) {
         for row in &mut self.rows {
             match row.place {
@@ -635,6 +717,74 @@ mod tests {
         at(&mut pool, 1_000, exited(11));
         at(&mut pool, 3_601_000, Event::Overslept { by: Millis(3_600_000) });
         assert_eq!(pool.deadline(), Some(Tick(3_601_000)));
+    }
+
+    #[test]
+    fn slots_that_are_added_are_filled_at_once_and_told_of_when_all_are_ready() {
+        let mut pool = serving(&[11], MAIN, Millis(60_000));
+        assert_eq!(at(&mut pool, 500, Event::Scale { count: 3 }), []);
+        let forks = [Action::Fork { slot: slot(2) }, Action::Fork { slot: slot(3) }];
+        assert_eq!(at_deadline(&mut pool, 500), forks);
+        for (number, worker) in [(2, 12), (3, 13)] {
+            at(&mut pool, 500, Event::Forked { slot: slot(number), pid: pid(worker) });
+        }
+        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(3), pid: pid(13) }), []);
+        let scaled = Action::Tell(Report::Scaled { count: 3 });
+        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(2), pid: pid(12) }), [scaled]);
+    }
+
+    #[test]
+    fn a_removed_worker_is_pressed_by_us_even_under_main_and_ends_nothing_else() {
+        let mut pool = serving(&[11, 12], MAIN, Millis(60_000));
+        let scaled = Action::Tell(Report::Scaled { count: 1 });
+        let down = at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(down, [signal(12, Signal::Term), scaled]);
+        assert_eq!(at_deadline(&mut pool, 61_000), [signal(12, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 63_000), [signal(12, Signal::Kill)]);
+        assert_eq!(next_of(&at(&mut pool, 63_001, shot(12, 9))), None);
+        assert_eq!(pool.deadline(), None);
+        at(&mut pool, 70_000, Event::Stop);
+        let end = at(&mut pool, 70_001, exited(11));
+        assert_eq!(end.last(), Some(&Action::Finish { killed: false }));
+    }
+
+    #[test]
+    fn a_slot_that_is_wanted_again_waits_for_who_leaves_it_and_not_longer() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(at(&mut pool, 2_000, Event::Scale { count: 2 }), []);
+        assert_eq!(pool.deadline(), Some(Tick(61_000)));
+        assert_eq!(next_of(&at(&mut pool, 5_000, exited(12))), Some(Tick(5_000)));
+        assert_eq!(at_deadline(&mut pool, 5_000), [Action::Fork { slot: slot(2) }]);
+    }
+
+    #[test]
+    fn a_stop_gives_who_was_removed_before_no_more_time_and_no_signal_twice() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(at(&mut pool, 31_000, Event::Stop), [signal(11, Signal::Term)]);
+        assert_eq!(at_deadline(&mut pool, 61_000), [signal(12, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 63_000), [signal(12, Signal::Kill)]);
+        assert_eq!(at_deadline(&mut pool, 91_000), [signal(11, Signal::Int)]);
+        assert_eq!(at(&mut pool, 91_001, Event::Scale { count: 9 }), []);
+    }
+
+    #[test]
+    fn a_slot_that_was_waiting_is_not_filled_once_it_is_one_too_many() {
+        let mut pool = serving(&[11, 12], Authority::Own, Millis(60_000));
+        at(&mut pool, 1_000, exited(12));
+        at(&mut pool, 1_000, Event::Scale { count: 1 });
+        assert_eq!(pool.deadline(), None);
+    }
+
+    #[test]
+    fn who_was_being_forked_for_a_slot_too_many_is_asked_to_leave() {
+        let mut pool = pool_of(2, Authority::Own, Millis(60_000));
+        at(&mut pool, 0, Event::Timer);
+        at(&mut pool, 0, Event::Scale { count: 1 });
+        let forked = Event::Forked { slot: slot(2), pid: pid(12) };
+        assert_eq!(at(&mut pool, 7, forked), [signal(12, Signal::Term)]);
+        assert_eq!(at_deadline(&mut pool, 60_007), [signal(12, Signal::Int)]);
     }
 
     #[test]

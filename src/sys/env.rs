@@ -13,14 +13,10 @@ unsafe extern "C" {
 /// The value of `name`, copied.
 #[must_use]
 pub fn var(name: &CStr) -> Option<CString> {
-    // SAFETY: `name` is a C string.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: getenv gives a C string that stands until the environment
-    // changes; it is copied at once.
-    Some(unsafe { CStr::from_ptr(value) }.to_owned())
+    all().iter().find_map(|entry| {
+        let value = entry.to_bytes().strip_prefix(name.to_bytes())?;
+        CString::new(value.strip_prefix(b"=")?).ok()
+    })
 }
 
 /// The value of `name`, which is taken away, so that no process below sees it.
@@ -35,6 +31,15 @@ pub fn take(name: &CStr) -> Option<CString> {
         unsafe { libc::unsetenv(name.as_ptr()) };
     }
     Some(value)
+}
+
+/// The path that this process was executed by, as it was given: `AT_EXECFN` of getauxval(3).
+#[must_use]
+pub fn executed() -> Option<&'static CStr> {
+    // SAFETY: getauxval takes a number and touches no memory of ours.
+    let place = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    // SAFETY: the kernel has put a C string there, which nobody takes away.
+    (!place.is_null()).then(|| unsafe { CStr::from_ptr(place) })
 }
 
 /// Every `NAME=value`, copied.

@@ -9,6 +9,7 @@ use super::fd::{self, Blocking, Borrowed, Fd, Standard};
 use super::process::{self, Alive};
 use super::signal::{self, Blocked, Inherited};
 use super::{Errno, Result, check, last_errno};
+use crate::sys::call;
 use crate::types::Pid;
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
@@ -222,7 +223,7 @@ impl Place<'_> {
 /// A copy of `fd`, close-on-exec, at `least` or above.
 fn copy_from(fd: Borrowed<'_>, least: libc::c_int) -> Result<Fd> {
     // SAFETY: `fd` is open while borrowed; F_DUPFD_CLOEXEC touches no memory.
-    check(unsafe { libc::fcntl(fd.number(), libc::F_DUPFD_CLOEXEC, least) }).map(Fd::own)
+    check(unsafe { call::fcntl(fd.number(), libc::F_DUPFD_CLOEXEC, least as _) }).map(Fd::own)
 }
 
 /// Makes `number` mean what `fd` means, open over exec.

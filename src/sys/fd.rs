@@ -4,6 +4,7 @@
 //! system call is made, and where a handler must keep it in an atomic.
 
 use super::{Result, check, check_size, retry_eintr};
+use crate::sys::call;
 use core::marker::PhantomData;
 
 /// An open descriptor; dropping it closes it.
@@ -138,7 +139,7 @@ pub fn pipe(blocking: Blocking) -> Result<(Fd, Fd)> {
     };
     let mut ends = [-1; 2];
     // SAFETY: `ends` is writable for the two ints that pipe2 stores.
-    check(unsafe { libc::pipe2(ends.as_mut_ptr(), flags) })?;
+    check(unsafe { call::pipe2(ends.as_mut_ptr(), flags) })?;
     let [read, write] = ends;
     Ok((Fd::own(read), Fd::own(write)))
 }
@@ -159,7 +160,7 @@ pub enum Blocking {
 /// `EMFILE` when the process is out of descriptors, `EBADF` when `fd` is closed.
 pub fn duplicate(fd: Borrowed<'_>) -> Result<Fd> {
     // SAFETY: `fd` is open while borrowed; F_DUPFD_CLOEXEC touches no memory.
-    check(unsafe { libc::fcntl(fd.number, libc::F_DUPFD_CLOEXEC, 3) }).map(Fd::own)
+    check(unsafe { call::fcntl(fd.number, libc::F_DUPFD_CLOEXEC, 3) }).map(Fd::own)
 }
 
 /// Makes the number of `fd` mean what `with` means, closing what it meant.
@@ -172,7 +173,7 @@ pub fn duplicate(fd: Borrowed<'_>) -> Result<Fd> {
 /// `EBUSY` in a race with open(2), `EBADF` when `with` is closed.
 pub fn replace(fd: Borrowed<'_>, with: Borrowed<'_>) -> Result<()> {
     // SAFETY: both are open while borrowed; dup3 touches no memory.
-    retry_eintr(|| check(unsafe { libc::dup3(with.number, fd.number, libc::O_CLOEXEC) }))?;
+    retry_eintr(|| check(unsafe { call::dup3(with.number, fd.number, libc::O_CLOEXEC) }))?;
     Ok(())
 }
 
@@ -235,14 +236,14 @@ pub fn write_at(fd: Borrowed<'_>, bytes: &[u8], offset: usize) -> Result<usize> 
 /// `EBADF` when `fd` is closed.
 pub fn set_blocking(fd: Borrowed<'_>, blocking: Blocking) -> Result<()> {
     // SAFETY: `fd` is open while borrowed; F_GETFL touches no memory.
-    let old = check(unsafe { libc::fcntl(fd.number, libc::F_GETFL) })?;
+    let old = check(unsafe { call::fcntl(fd.number, libc::F_GETFL, 0) })?;
     let new = match blocking {
         Blocking::Yes => old & !libc::O_NONBLOCK,
         Blocking::No => old | libc::O_NONBLOCK,
     };
     if new != old {
         // SAFETY: `fd` is open while borrowed; F_SETFL touches no memory.
-        check(unsafe { libc::fcntl(fd.number, libc::F_SETFL, new) })?;
+        check(unsafe { call::fcntl(fd.number, libc::F_SETFL, new as _) })?;
     }
     Ok(())
 }
@@ -254,7 +255,7 @@ pub fn set_blocking(fd: Borrowed<'_>, blocking: Blocking) -> Result<()> {
 /// `EBADF` when `fd` is closed.
 pub fn blocking(fd: Borrowed<'_>) -> Result<Blocking> {
     // SAFETY: `fd` is open while borrowed; F_GETFL touches no memory.
-    let flags = check(unsafe { libc::fcntl(fd.number, libc::F_GETFL) })?;
+    let flags = check(unsafe { call::fcntl(fd.number, libc::F_GETFL, 0) })?;
     Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
 }
 
@@ -269,9 +270,9 @@ pub fn signal_on_hangup(fd: Borrowed<'_>) -> Result<()> {
     // SAFETY: getpid always succeeds and touches no memory.
     let myself = unsafe { libc::getpid() };
     // SAFETY: `fd` is open while borrowed; F_SETOWN takes a number.
-    check(unsafe { libc::fcntl(fd.number, libc::F_SETOWN, myself) })?;
+    check(unsafe { call::fcntl(fd.number, libc::F_SETOWN, myself as _) })?;
     // SAFETY: `fd` is open while borrowed; F_SETFL takes a number.
-    check(unsafe { libc::fcntl(fd.number, libc::F_SETFL, libc::O_ASYNC) })?;
+    check(unsafe { call::fcntl(fd.number, libc::F_SETFL, libc::O_ASYNC as _) })?;
     Ok(())
 }
 
@@ -283,7 +284,7 @@ pub fn signal_on_hangup(fd: Borrowed<'_>) -> Result<()> {
 #[must_use]
 pub fn is_inherited(number: libc::c_int) -> bool {
     // SAFETY: F_GETFD touches no memory; a closed number is EBADF.
-    check(unsafe { libc::fcntl(number, libc::F_GETFD) })
+    check(unsafe { call::fcntl(number, libc::F_GETFD, 0) })
         .is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
@@ -308,7 +309,7 @@ pub fn adopt(number: u32) -> Option<Fd> {
 /// `EBADF` when `fd` is closed.
 pub fn close_on_exec(fd: Borrowed<'_>) -> Result<()> {
     // SAFETY: `fd` is open while borrowed; F_SETFD takes a number.
-    check(unsafe { libc::fcntl(fd.number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    check(unsafe { call::fcntl(fd.number, libc::F_SETFD, libc::FD_CLOEXEC as _) })?;
     Ok(())
 }
 
@@ -317,7 +318,7 @@ pub fn close_on_exec(fd: Borrowed<'_>) -> Result<()> {
 pub fn fill_standard() {
     loop {
         // SAFETY: the path is a C string; open touches no other memory.
-        let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        let opened = unsafe { call::open(c"/dev/null".as_ptr(), libc::O_RDWR, 0) };
         if opened > 2 {
             drop(Fd::own(opened));
         }

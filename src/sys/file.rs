@@ -2,6 +2,7 @@
 
 use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check, retry_eintr};
+use crate::sys::call;
 use crate::text;
 use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
@@ -91,6 +92,12 @@ pub fn identity_at(path: &CStr) -> Result<Identity> {
     stat(libc::AT_FDCWD, path, flags).map(|stat| Identity::of(&stat))
 }
 
+/// Whether this file stands at `path`.
+#[must_use]
+pub fn is_at(path: &CStr, identity: Identity) -> bool {
+    identity_at(path) == Ok(identity)
+}
+
 /// How to open a file.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
@@ -116,7 +123,7 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
     } | libc::O_CLOEXEC
         | libc::O_NOCTTY;
     // SAFETY: `path` is a C string; open touches no other memory.
-    retry_eintr(|| check(unsafe { libc::open(path.as_ptr(), flags) })).map(Fd::own)
+    retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, 0) })).map(Fd::own)
 }
 
 /// Opens the same file as `fd` anew, as a description that nobody shares.

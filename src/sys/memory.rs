@@ -2,6 +2,7 @@
 
 use super::fd::{Borrowed, Fd};
 use super::{Result, check, last_errno};
+use crate::sys::call;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU64;
@@ -19,8 +20,44 @@ pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
     check(unsafe { libc::ftruncate(fd.number(), size.cast_signed() as libc::off_t) })?;
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: F_ADD_SEALS takes a number and touches no memory.
-    check(unsafe { libc::fcntl(fd.number(), libc::F_ADD_SEALS, seals) })?;
+    check(unsafe { call::fcntl(fd.number(), libc::F_ADD_SEALS, seals as _) })?;
     Ok(fd)
+}
+
+/// A copy of the first `size` bytes of `file` that nobody can change any more.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` when `file` is shorter.
+pub fn snapshot(name: &CStr, file: Borrowed<'_>, size: usize) -> Result<Fd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: `name` is a C string; memfd_create touches no other memory.
+    let copy = check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)?;
+    let mut offset: libc::off_t = 0;
+    let mut left = size;
+    while left > 0 {
+        let place = &raw mut offset;
+        // SAFETY: `place` is writable for the one offset that sendfile moves.
+        let sent = unsafe { libc::sendfile(copy.number(), file.number(), place, left) };
+        match super::check_size(sent)? {
+            0 => return Err(super::Errno(libc::EINVAL)),
+            sent => left -= sent,
+        }
+    }
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: F_ADD_SEALS takes a number and touches no memory.
+    check(unsafe { call::fcntl(copy.number(), libc::F_ADD_SEALS, seals as _) })?;
+    Ok(copy)
+}
+
+/// Whether this is a file in memory that nobody can change any more: reading
+/// it never waits, and twice gives the same.
+#[must_use]
+pub fn is_settled(file: Borrowed<'_>) -> bool {
+    let all = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    // SAFETY: F_GET_SEALS touches no memory; what has no seals says EINVAL.
+    let seals = check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) });
+    seals.is_ok_and(|seals| seals & all == all)
 }
 
 /// Words of shared memory; mapped as long as the process lives.
@@ -42,7 +79,7 @@ impl Shared {
     pub fn map(file: Borrowed<'_>, size: usize) -> Result<Self> {
         let sealed = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
         // SAFETY: F_GET_SEALS touches no memory.
-        let seals = check(unsafe { libc::fcntl(file.number(), libc::F_GET_SEALS) })?;
+        let seals = check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) })?;
         let mut last = [0];
         let whole = super::fd::read_at(file, &mut last, size - 1)? == 1;
         if seals & sealed != sealed || !whole {

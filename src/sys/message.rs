@@ -2,6 +2,7 @@
 
 use super::fd::{Borrowed, Fd};
 use super::{Result, check_size, retry_eintr};
+use crate::sys::call;
 use crate::types::Pid;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, size_of};
@@ -63,7 +64,7 @@ pub fn receive(socket: Borrowed<'_>) -> Result<Message> {
     let mut header = header(&mut place, &mut control, size_of::<Control>());
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the header's buffers are writable for the lengths it gives.
-    let call = || check_size(unsafe { libc::recvmsg(socket.number(), &raw mut header, flags) });
+    let call = || check_size(unsafe { call::recvmsg(socket.number(), &raw mut header, flags) });
     let length = retry_eintr(call)?;
     bytes.truncate(length);
     let cut = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
@@ -113,7 +114,8 @@ pub enum Patience {
     Never,
 }
 
-/// Sends one datagram, with at most one descriptor.
+/// Sends one datagram, or as much of a stream as there is room for, with at
+/// most one descriptor, which goes with the first byte. Says how much.
 ///
 /// # Errors
 ///
@@ -123,7 +125,7 @@ pub fn send(
     bytes: &[u8],
     descriptor: Option<Borrowed<'_>>,
     patience: Patience,
-) -> Result<()> {
+) -> Result<usize> {
     let mut control: Control = [0; 160];
     let mut place =
         libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -140,9 +142,8 @@ pub fn send(
         };
     retry_eintr(|| {
         // SAFETY: the header's buffers are readable for the lengths it gives.
-        check_size(unsafe { libc::sendmsg(socket.number(), &raw const header, flags) })
-    })?;
-    Ok(())
+        check_size(unsafe { call::sendmsg(socket.number(), &raw const header, flags) })
+    })
 }
 
 const ONE: libc::c_uint = size_of::<libc::c_int>() as libc::c_uint;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod alarm;
+mod call;
 pub mod clock;
 pub mod env;
 pub mod exec;
@@ -16,13 +17,16 @@ pub mod file;
 pub mod global;
 pub mod heap;
 pub mod host;
+pub mod lock;
 pub mod memory;
 pub mod message;
 pub mod output;
+pub mod pidfd;
 pub mod poll;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 
 pub use crate::error::Errno;
 pub use crate::types::Signal;

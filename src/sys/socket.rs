@@ -1,7 +1,10 @@
 //! Sockets: socket(2), bind(2), listen(2), accept(2), ip(7), unix(7).
 
+pub mod control;
+
 use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check};
+use crate::sys::call;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -118,7 +121,7 @@ impl Raw {
 
 fn open(family: libc::c_int, kind: libc::c_int) -> Result<Fd> {
     // SAFETY: socket takes three numbers and touches no memory.
-    check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, 0) }).map(Fd::own)
+    check(unsafe { call::socket(family, kind | libc::SOCK_CLOEXEC, 0) }).map(Fd::own)
 }
 
 fn bind(fd: &Fd, address: &Raw) -> Result<()> {

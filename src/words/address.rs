@@ -12,6 +12,7 @@
 
 use super::pieces::cut;
 use super::{decimal, fdname, inet, printable};
+use crate::text;
 use alloc::ffi::CString;
 use alloc::string::String;
 use core::fmt;
@@ -155,6 +156,17 @@ impl Bind {
             }
             Some((_, [])) | None => Ok(Self { name: None, address: parse(text)? }),
         }
+    }
+
+    /// The name by which the socket is handed down, escaped: its own, or else
+    /// its address.
+    #[must_use]
+    pub fn carried(&self) -> String {
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => text::compose(format_args!("{}", self.address)),
+        };
+        fdname::escape(name.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -6,10 +6,14 @@
 //! belongs to COMMAND is never taken for ours. `--help` and `--version` win
 //! over whatever else is asked or wrong before or after them.
 //!
-//! What the values mean is [`options::set`]'s to say. Bytes of COMMAND, ARGS
+//! The command line is laid over the options that are there already, those of
+//! the configuration file: a COMMAND and binds take the place of the file's,
+//! every other value that of its own.
+//!
+//! What the values mean is [`Options::set`]'s to say. Bytes of COMMAND, ARGS
 //! and paths are kept as they are.
 
-use super::options::{self, Options};
+use super::options::{KNOWN, Known, Options, Takes};
 use super::pieces::cut;
 use super::printable::Quoted;
 use crate::error::{Error, Result};
@@ -17,67 +21,19 @@ use alloc::borrow::ToOwned as _;
 use core::ffi::CStr;
 
 /// What a command line asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Run `command`, which is not empty.
-    Run(Options),
+    /// Run `command`.
+    Run,
+    /// Show what would be run with, and leave.
+    Check,
     /// Print the help and leave.
     Help,
     /// Print the version and leave.
     Version,
 }
 
-/// What an option does with the word after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// It takes a value.
-    Value,
-    /// It takes none: it sets itself to true.
-    Nothing,
-    /// It takes none, and asks for the help.
-    Help,
-    /// It takes none, and asks for the version.
-    Version,
-}
-
-/// One option.
-#[derive(Clone, Copy, Debug)]
-pub struct Known {
-    /// Its name after two dashes.
-    pub long: &'static str,
-    /// Its letter after one dash, if it has one.
-    pub short: Option<u8>,
-    /// What it does with the word after it.
-    pub takes: Takes,
-}
-
-/// An option of the table.
-const fn known(long: &'static str, short: Option<u8>, takes: Takes) -> Known {
-    Known { long, short, takes }
-}
-
-/// Every option there is.
-pub const KNOWN: &[Known] = &[
-    known("count", Some(b'n'), Takes::Value),
-    known("bind", Some(b'b'), Takes::Value),
-    known("chdir", Some(b'C'), Takes::Value),
-    known("env-file", Some(b'e'), Takes::Value),
-    known("timeout", Some(b't'), Takes::Value),
-    known("ready", None, Takes::Value),
-    known("ready-timeout", None, Takes::Value),
-    known("probation", None, Takes::Value),
-    known("drain-delay", None, Takes::Value),
-    known("delay", None, Takes::Value),
-    known("max-delay", None, Takes::Value),
-    known("give-up", None, Takes::Value),
-    known("event-fd", None, Takes::Value),
-    known("quiet", Some(b'q'), Takes::Nothing),
-    known("verbose", Some(b'v'), Takes::Nothing),
-    known("help", Some(b'h'), Takes::Help),
-    known("version", Some(b'V'), Takes::Version),
-];
-
-/// Reads a command line without its first word, the program's own name.
+/// Lays a command line, without its first word, over `options`.
 ///
 /// # Errors
 ///
@@ -85,157 +41,158 @@ pub const KNOWN: &[Known] = &[
 // Inlined into its one caller it would make that frame larger, and with it
 // every access to the frame.
 #[inline(never)]
-pub fn parse(args: &[&CStr]) -> Result<Request> {
-    let mut reader = Reader { options: Options::default(), rest: args };
-    let mut wrong = None;
+pub fn parse(args: &[&CStr], options: &mut Options) -> Result<Request> {
+    let mut reader = Reader { options, rest: args, binds: false, request: Request::Run };
+    let mut wrong = Ok(());
     loop {
         match reader.step() {
-            Ok(Step::Took) => {}
-            Ok(Step::Help) => return Ok(Request::Help),
-            Ok(Step::Version) => return Ok(Request::Version),
-            Ok(Step::End) => break,
+            Ok(true) => {}
+            Ok(false) => break,
             // Reads on: help may still be asked for, and wins.
-            Err(error) => wrong = wrong.or(Some(error)),
+            Err(error) => wrong = wrong.and(Err(error)),
         }
     }
-    let mut options = reader.options;
-    options.command.extend(reader.rest.iter().map(|&word| word.to_owned()));
-    match wrong {
-        Some(error) => Err(error),
-        None if options.command.is_empty() => {
-            Err(Error::plain(format_args!("there is no COMMAND to run; see --help")))
-        }
-        None => Ok(Request::Run(options)),
+    if matches!(reader.request, Request::Run | Request::Check) {
+        wrong?;
     }
-}
-
-/// What came of looking at the next word.
-enum Step {
-    /// An option, or several, with what belongs to them.
-    Took,
-    /// A question for the help.
-    Help,
-    /// A question for the version.
-    Version,
-    /// The options are over; what is left is the command.
-    End,
+    if !reader.rest.is_empty() {
+        reader.options.command = reader.rest.iter().map(|&word| word.to_owned()).collect();
+    }
+    Ok(reader.request)
 }
 
 /// Reads options off the front of the words.
-struct Reader<'a> {
-    options: Options,
+struct Reader<'a, 'o> {
+    options: &'o mut Options,
     rest: &'a [&'a CStr],
+    /// Whether a bind of the command line has taken the place of the file's.
+    binds: bool,
+    request: Request,
 }
 
-impl<'a> Reader<'a> {
-    /// Reads one word and what belongs to it.
-    fn step(&mut self) -> Result<Step> {
-        let Some((word, after)) = self.rest.split_first() else { return Ok(Step::End) };
-        match word.to_bytes() {
-            b"--" => {
-                self.rest = after;
-                Ok(Step::End)
-            }
-            [b'-', b'-', text @ ..] => {
-                self.rest = after;
-                self.take_long(text)
-            }
-            text @ [b'-', _, ..] => {
-                self.rest = after;
-                self.take_short(text)
-            }
-            _ => Ok(Step::End),
+impl<'a> Reader<'a, '_> {
+    /// Reads one word and what belongs to it; says whether there may be more.
+    fn step(&mut self) -> Result<bool> {
+        let Some((word, after)) = self.rest.split_first() else { return Ok(false) };
+        let word = word.to_bytes();
+        let [b'-', text @ ..] = word else { return Ok(false) };
+        if text.is_empty() {
+            return Ok(false);
         }
+        self.rest = after;
+        match text {
+            b"-" => return Ok(false),
+            [b'-', text @ ..] => self.take_long(text)?,
+            letters => self.take_short(word, letters)?,
+        }
+        Ok(matches!(self.request, Request::Run | Request::Check))
     }
 
     /// Takes what follows two dashes: a name, and perhaps `=` and a value.
-    fn take_long(&mut self, text: &'a [u8]) -> Result<Step> {
-        let (name, joined) = match cut(text, b'=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (text, None),
+    fn take_long(&mut self, text: &'a [u8]) -> Result<()> {
+        let joined = cut(text, b'=');
+        let name = joined.map_or(text, |(name, _)| name);
+        let is_it = |known: &&Known| {
+            known.long.as_bytes() == name && !matches!(known.takes, Takes::Command)
         };
-        let Some(known) = KNOWN.iter().find(|known| known.long.as_bytes() == name) else {
-            let name = [b"--", name].concat();
-            return Err(Error::plain(format_args!("there is no option {}", Quoted(&name))));
+        let Some(known) = KNOWN.iter().find(is_it) else {
+            return Err(unknown(&[b"--", name].concat()));
         };
-        match (known.takes, joined) {
-            (Takes::Value, Some(value)) => self.set(known, value),
-            (Takes::Value, None) => {
-                let value = self.next_value(known)?;
-                self.set(known, value)
-            }
-            (Takes::Nothing | Takes::Help | Takes::Version, Some(value)) => {
+        match joined {
+            Some((_, value)) if !known.takes.a_value() => {
                 let (name, value) = (known.long, Quoted(value));
                 Err(Error::plain(format_args!("--{name} takes no value, not {value}")))
             }
-            (Takes::Nothing, None) => self.set(known, b"true"),
-            (Takes::Help, None) => Ok(Step::Help),
-            (Takes::Version, None) => Ok(Step::Version),
+            _ => self.take(known, joined.map(|(_, value)| value)),
         }
     }
 
     /// Takes a word of one dash and letters, the last perhaps with its value.
-    fn take_short(&mut self, word: &'a [u8]) -> Result<Step> {
-        let mut letters = word.strip_prefix(b"-").unwrap_or(word);
+    fn take_short(&mut self, word: &[u8], mut letters: &'a [u8]) -> Result<()> {
         while let Some((letter, joined)) = letters.split_first() {
-            let Some(known) = KNOWN.iter().find(|known| known.short == Some(*letter)) else {
-                return Err(Error::plain(format_args!("there is no option {}", Quoted(word))));
+            // Those without a letter have a NUL, which no word holds.
+            let Some(known) = KNOWN.iter().find(|known| known.short == *letter) else {
+                return Err(unknown(word));
             };
-            match known.takes {
-                Takes::Value => {
-                    let value = if joined.is_empty() { self.next_value(known)? } else { joined };
-                    return self.set(known, value);
-                }
-                Takes::Nothing => self.set(known, b"true")?,
-                Takes::Help => return Ok(Step::Help),
-                Takes::Version => return Ok(Step::Version),
-            };
+            if known.takes.a_value() {
+                return self.take(known, Some(joined).filter(|joined| !joined.is_empty()));
+            }
+            self.take(known, None)?;
             letters = joined;
         }
-        Ok(Step::Took)
+        Ok(())
     }
 
-    /// Takes the next word as the value of `known`.
-    fn next_value(&mut self, known: &Known) -> Result<&'a [u8]> {
-        let Some((value, after)) = self.rest.split_first() else {
-            return Err(Error::plain(format_args!("--{} needs a value", known.long)));
+    /// Takes an option with its value, which may be the next word.
+    #[inline(never)]
+    fn take(&mut self, known: &Known, joined: Option<&[u8]>) -> Result<()> {
+        let name = known.long;
+        let value = match (known.takes, joined) {
+            (Takes::Check, _) => return self.ask(Request::Check),
+            (Takes::Help, _) => return self.ask(Request::Help),
+            (Takes::Version, _) => return self.ask(Request::Version),
+            (Takes::Level(_), _) => b"true",
+            (_, Some(value)) => value,
+            (_, None) => match self.rest.split_first() {
+                Some((value, after)) => {
+                    self.rest = after;
+                    value.to_bytes()
+                }
+                None => return Err(Error::plain(format_args!("--{name} needs a value"))),
+            },
         };
-        self.rest = after;
-        Ok(value.to_bytes())
+        if matches!(known.takes, Takes::Bind) && !self.binds {
+            self.binds = true;
+            self.options.bind.clear();
+        }
+        let set = self.options.set(known, value);
+        set.map_err(|why| Error::plain(format_args!("--{name}: {why}")))
     }
 
-    /// Sets an option, or says which one did not like its value.
-    fn set(&mut self, known: &Known, value: &[u8]) -> Result<Step> {
-        options::set(&mut self.options, known.long, value)
-            .map(|()| Step::Took)
-            .map_err(|why| Error::plain(format_args!("--{}: {why}", known.long)))
+    /// Notes a question; of several the first one that ends the reading wins.
+    fn ask(&mut self, request: Request) -> Result<()> {
+        if matches!(self.request, Request::Run | Request::Check) {
+            self.request = request;
+        }
+        Ok(())
     }
+}
+
+/// An objection to an option.
+fn unknown(word: &[u8]) -> Error {
+    Error::plain(format_args!("there is no option {}", Quoted(word)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, KNOWN, Options, Request, Result, Takes, parse};
-    use crate::types::{Level, Millis};
-    use crate::words::options;
+    use super::{KNOWN, Options, Request, Result, parse};
+    use crate::types::Level;
+    use crate::words::options::{Count, Number, Path};
     use alloc::ffi::CString;
     use alloc::string::{String, ToString};
     use alloc::vec::Vec;
 
     /// Reads these words, which are separated by single spaces.
-    fn read(words: &[u8]) -> Result<Request> {
+    fn read(words: &[u8]) -> Result<(Request, Options)> {
         let words: Vec<_> = words
             .split(|&byte| byte == b' ')
             .filter(|word| !word.is_empty())
             .map(|word| CString::new(word).expect("it has no NUL"))
             .collect();
-        parse(&words.iter().map(CString::as_c_str).collect::<Vec<_>>())
+        let mut options = Options::default();
+        let request = parse(&words.iter().map(CString::as_c_str).collect::<Vec<_>>(), &mut options);
+        request.map(|request| (request, options))
     }
 
     fn run(words: &str) -> Options {
         match read(words.as_bytes()) {
-            Ok(Request::Run(options)) => options,
+            Ok((Request::Run, options)) => options,
             other => panic!("{words}: {other:?}"),
         }
+    }
+
+    fn asks(words: &str) -> Request {
+        read(words.as_bytes()).expect(words).0
     }
 
     fn wrong(words: &str) -> String {
@@ -245,9 +202,9 @@ mod tests {
     #[test]
     fn a_value_is_joined_or_the_next_word() {
         for words in ["--count 4 x", "--count=4 x", "-n 4 x", "-n4 x", "-qn4 x", "-qn 4 -- x"] {
-            assert_eq!(run(words).count, Some(4), "{words}");
+            assert_eq!(run(words).count(), Some(Count::Fixed(4)), "{words}");
         }
-        assert_eq!(run("-n 4 --timeout=.5 x").timeout, Some(Millis(500)));
+        assert_eq!(run("-n 4 --timeout=.5 x").number(Number::Timeout), Some(500));
         assert_eq!(run("--bind=a=unix:/b=c x").bind.remove(0).to_string(), "a=unix:/b=c");
     }
 
@@ -266,45 +223,46 @@ mod tests {
         ] {
             let options = run(words);
             assert!(options.command.iter().map(CString::as_c_str).eq(command.iter().copied()));
-            assert_eq!(options.count, None);
+            assert_eq!(options.count(), None);
         }
     }
 
     #[test]
     fn bytes_that_are_no_text_are_kept() {
-        let Ok(Request::Run(options)) = read(b"-C /\xff -eb\xfe a\xfd \xfc") else {
+        let Ok((Request::Run, options)) = read(b"-C /\xff -eb\xfe a\xfd \xfc") else {
             panic!("all of it is right");
         };
-        assert_eq!(options.chdir.as_deref(), Some(c"/\xff"));
-        assert_eq!(options.env_file.as_deref(), Some(c"b\xfe"));
+        assert_eq!(options.path(Path::Chdir), Some(c"/\xff"));
+        assert_eq!(options.path(Path::EnvFile), Some(c"b\xfe"));
         assert_eq!(options.command, [CString::from(c"a\xfd"), CString::from(c"\xfc")]);
     }
 
     #[test]
     fn help_and_version_win_over_everything() {
         for words in ["-h", "--help x", "-n 0 -h", "--what -h", "-q -h -V", "-qh", "-n -n -h"] {
-            assert_eq!(read(words.as_bytes()), Ok(Request::Help), "{words}");
+            assert_eq!(asks(words), Request::Help, "{words}");
         }
-        assert_eq!(read(b"-n x --version --bogus"), Ok(Request::Version));
+        assert_eq!(asks("-n x --version --bogus"), Request::Version);
+        assert_eq!(asks("--check -h"), Request::Help);
+        assert_eq!(asks("-q --check x -h"), Request::Check);
         assert_eq!(run("x -h").command.len(), 2);
     }
 
     #[test]
     fn a_bad_option_or_value_is_named() {
         for (words, why) in [
-            ("", "there is no COMMAND to run; see --help"),
-            ("-q --", "there is no COMMAND to run; see --help"),
             ("-n", "--count needs a value"),
             ("--bind", "--bind needs a value"),
-            ("-n 0 x", "--count: '0' is not a number from 1 to 16383"),
-            ("-n=4 x", "--count: '=4' is not a number from 1 to 16383"),
-            ("--count= x", "--count: '' is not a number from 1 to 16383"),
+            ("-n 0 x", "--count: '0' is neither auto nor a number from 1 to 16383"),
+            ("-n=4 x", "--count: '=4' is neither auto nor a number from 1 to 16383"),
+            ("--count= x", "--count: '' is neither auto nor a number from 1 to 16383"),
             ("--quiet=true x", "--quiet takes no value, not 'true'"),
             ("--help=x", "--help takes no value, not 'x'"),
             ("--coun=4 x", "there is no option '--coun'"),
+            ("--command=x", "there is no option '--command'"),
             ("-qz x", "there is no option '-qz'"),
             ("--\n x", r"there is no option '--\x0a'"),
-            ("-n 0 -t x y", "--count: '0' is not a number from 1 to 16383"),
+            ("-n 0 -t x y", "--count: '0' is neither auto nor a number from 1 to 16383"),
         ] {
             assert_eq!(wrong(words), why);
         }
@@ -312,24 +270,31 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_refused() {
-        for name in ["exec", "hang-timeout", "lifetime", "user", "pid", "config", "check"] {
+        for name in ["exec", "hang-timeout", "lifetime", "user"] {
             let words = "--".to_string() + name + "=1 x";
             assert_eq!(wrong(&words), "there is no option '--".to_string() + name + "'");
         }
-        for word in ["-x", "-u", "-p", "-c"] {
+        for word in ["-x", "-u"] {
             assert!(wrong(word).starts_with("there is no option"));
         }
     }
 
     #[test]
-    fn every_option_of_the_table_is_one_that_can_be_set() {
-        for known in KNOWN {
-            let result = options::set(&mut Options::default(), known.long, b"\0");
-            let unknown = |error: Error| error.to_string() == "there is no such option";
-            let exists = !result.is_err_and(unknown);
-            let is_setting = matches!(known.takes, Takes::Value | Takes::Nothing);
-            assert_eq!(exists, is_setting, "{}", known.long);
+    fn what_stands_there_already_is_kept_or_replaced() {
+        let mut file = Options::default();
+        for (long, value) in [("bind", ":1"), ("bind", ":2"), ("count", "3"), ("timeout", "9")] {
+            let known = KNOWN.iter().find(|known| known.long == long).expect(long);
+            file.set(known, value.as_bytes()).expect("it is right");
         }
+        file.command = alloc::vec![c"./app".into(), c"-v".into()];
+        let mut both = file.clone();
+        assert_eq!(parse(&[c"-b:3", c"--bind=:4", c"--count", c"5"], &mut both), Ok(Request::Run));
+        assert_eq!((both.bind.len(), both.count()), (2, Some(Count::Fixed(5))));
+        assert_eq!(both.number(Number::Timeout), file.number(Number::Timeout));
+        assert_eq!(both.command, file.command);
+        let mut both = file.clone();
+        assert_eq!(parse(&[c"--check", c"x"], &mut both), Ok(Request::Check));
+        assert_eq!((both.bind, both.command.len()), (file.bind, 1));
     }
 
     #[test]
@@ -337,7 +302,7 @@ mod tests {
         for (index, one) in KNOWN.iter().enumerate() {
             for other in &KNOWN[..index] {
                 assert_ne!(one.long, other.long);
-                assert!(one.short.is_none() || one.short != other.short, "{}", one.long);
+                assert!(one.short == 0 || one.short != other.short, "{}", one.long);
             }
         }
     }

@@ -24,7 +24,7 @@ pub fn escape(name: &[u8]) -> Option<String> {
         if is_allowed(byte) && byte != b'\\' {
             carried.push(char::from(byte));
         } else {
-            carried.extend(printable::escape(byte).map(char::from));
+            printable::escape(byte).into_iter().for_each(|byte| carried.push(char::from(byte)));
         }
         if carried.len() > LONGEST {
             return None;

@@ -4,24 +4,44 @@
 //! taken apart here, and refused here with one clear line.
 
 pub mod address;
+pub mod cgroup;
 pub mod cli;
+pub mod config;
+// Main reads one half of it and writes the other; panzerctl the other way round.
+#[allow(dead_code)]
+pub mod control;
+pub mod ctl_cli;
 pub mod death;
 pub mod decimal;
 pub mod env_file;
 pub mod event;
 pub mod fdname;
 pub mod inet;
+pub mod json;
 pub mod line;
+pub mod metrics;
 pub mod notify;
 pub mod options;
+pub mod page;
+pub mod picture;
 pub mod pieces;
 pub mod printable;
 pub mod seconds;
+pub mod shown;
+// Main writes it, panzerctl reads it.
+#[allow(dead_code)]
+pub mod status;
+pub mod tree;
 pub mod usage;
+pub mod yaml;
 
 #[cfg(test)]
 mod tests {
-    use super::{address, cli, decimal, env_file, event, fdname, line, notify, seconds};
+    use super::options::Options;
+    use super::{
+        address, cgroup, cli, config, control, ctl_cli, decimal, env_file, event, fdname, json,
+        line, metrics, notify, picture, seconds, status, tree,
+    };
     use crate::types::Tick;
     use alloc::ffi::CString;
     use alloc::string::String;
@@ -34,10 +54,19 @@ mod tests {
         b"localhost:65535",
         b"n=unix:/run/x=y.sock",
         b"1000000000.0009",
+        b"0::/a/b",
+        b"50000 100000\n",
         b"-qn4 --timeout=1.5 -b :80 -- ./app \xff",
         b"A='x'\n# y\nB=\"\\\"\"\nC=3\n",
         br"a:\x3a\x41\xzz:\\",
+        b"count: 4 # x\nbind:\n- ':80'\ncommand:\n  - \"\\x41\"\nquiet: true\n",
         b"READY=1\nFDSTORE=1\nFDNAME=web\nSTATUS=\xc3\xa9\n",
+        b"panzer/1 scale +7",
+        b"generation number=2 state=current leader=12 since=1 says=a\\x20b board=yes",
+        b"main version=0.1.0 pid=12 now=81203 up=5012 state=running binary=same dropped=0\n\
+          reload generation=3 outcome=failed at=80100 why=it\\x20left\\x0a\xc3\xa9\n\
+          listener name=w\"eb address=127.0.0.1:80 origin=bound queue=0 backlog=4096",
+        b"-px status --json -t .5",
         "a…\u{1b}[2J\"\\🦀".as_bytes(),
     ];
 
@@ -49,7 +78,22 @@ mod tests {
         });
         let _ = address::Bind::parse(bytes).map(format);
         let _ = env_file::parse(bytes).map_err(format);
+        if let Err(why) = config::apply(bytes, &mut Options::default()).map_err(format) {
+            assert!(!why.contains(char::is_control), "{why:?}");
+        }
         let _ = notify::parse(bytes);
+        let _ = cgroup::parse(bytes).map(|(_, path)| cgroup::parent(path));
+        let _ = cgroup::processors(bytes);
+        let _ = control::Request::parse(bytes).map(|request| assert!(request.line().len() <= 64));
+        let _ = control::Answer::parse(bytes);
+        let mut picture = picture::Picture::default();
+        bytes.split(|&byte| byte == b'\n').for_each(|line| picture.take(line));
+        show(&picture);
+        if let Some(record) = status::Record::parse(bytes) {
+            let mut line = String::new();
+            record.write(&mut line);
+            assert!(line.len() <= control::LONGEST_ANSWER);
+        }
         let name = fdname::unescape(bytes);
         if let Some(carried) = fdname::escape(&name) {
             assert!(fdname::is_valid(carried.as_bytes()));
@@ -60,8 +104,9 @@ mod tests {
             .filter_map(|word| CString::new(word).ok())
             .collect();
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        if let Err(usage) = cli::parse(&words).map_err(format) {
-            assert!(!usage.contains(char::is_control), "{usage:?}");
+        let options = cli::parse(&words, &mut Options::default()).map_err(format).err();
+        for usage in [options, ctl_cli::parse(&words).err()] {
+            assert!(!usage.is_some_and(|usage| usage.contains(char::is_control)));
         }
         let text = String::from_utf8_lossy(bytes);
         let mut line = line::Line::new();
@@ -71,6 +116,17 @@ mod tests {
             let text = core::str::from_utf8(line.as_bytes()).expect("a line is text");
             assert_eq!(text.find('\n'), Some(text.len() - 1));
         }
+    }
+
+    /// Shows a picture in every way.
+    fn show(picture: &picture::Picture) {
+        let tree = tree::render(picture, false);
+        assert!(!tree.replace('\n', "").contains(char::is_control), "{tree:?}");
+        assert!(tree.lines().all(|line| line.chars().count() <= 80), "{tree}");
+        let json = json::render(picture);
+        assert_eq!(json.find(char::is_control), Some(json.len() - 1), "{json}");
+        let metrics = metrics::render(picture);
+        assert!(metrics.lines().all(|line| line.starts_with("panzer_") || line.starts_with("# ")));
     }
 
     fn format(value: impl core::fmt::Display) -> String {

@@ -59,12 +59,21 @@ pub enum News<'a> {
         /// The new process.
         pid: Pid,
     },
+    /// `X_PANZER=scaled COUNT`: it has so many workers now, all of them ready.
+    Scaled {
+        /// How many.
+        count: u16,
+    },
 }
 
 impl<'a> News<'a> {
     /// Takes the words behind `X_PANZER=` apart.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let (what, rest) = cut(text, b' ')?;
+        if what == b"scaled" {
+            let count = u16::try_from(decimal::parse(rest, u32::from(Slot::LAST))?).ok()?;
+            return Some(Self::Scaled { count });
+        }
         let (slot, rest) = cut(rest, b' ')?;
         let (pid, why) = cut(rest, b' ').unwrap_or((rest, b""));
         let slot = Slot::new(u16::try_from(decimal::parse(slot, u32::from(Slot::LAST))?).ok()?)?;
@@ -172,6 +181,8 @@ mod tests {
         assert_eq!(lost, Notice { news, ..SILENCE });
         let news = News::Respawned { slot, pid };
         assert_eq!(parse(b"X_PANZER=respawn 3 901"), Notice { news, ..SILENCE });
+        let news = News::Scaled { count: 7 };
+        assert_eq!(parse(b"X_PANZER=scaled 7"), Notice { news, ..SILENCE });
         assert_eq!(parse(b"BARRIER=1"), Notice { barrier: true, ..SILENCE });
         assert_eq!(parse(b"STATUS=a=b \xff"), Notice { status: Some(b"a=b \xff"), ..SILENCE });
     }
@@ -200,6 +211,9 @@ mod tests {
             b"X_PANZER=lost 16384 901",
             b"X_PANZER=lost 3 0",
             b"X_PANZER=respawn 3 2147483648",
+            b"X_PANZER=scaled",
+            b"X_PANZER=scaled 16384",
+            b"X_PANZER=scaled 7 8",
             b"FDNAME=web",
             b"\0\xff=",
             b"STATUS",

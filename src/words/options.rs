@@ -1,11 +1,11 @@
 //! What the operator asked for: the value of every option, and its default.
 //!
-//! [`set`] takes an option by its long name, without the dashes, wherever it
-//! was written. A value that is set twice is what was said last; only `bind`
-//! collects.
+//! [`KNOWN`] is the one table of all options: what the command line and the
+//! configuration file take, what is shown, and where each value is kept. A value
+//! that is set twice is what was said last; only `bind` collects.
 //!
 //! Some values are handed down to the application only where the operator set
-//! them. Those are `Option`s, and a method of the same name knows the default.
+//! them, so each is kept as what was set, and the default stands in the table.
 
 use super::address::Bind;
 use super::printable::Quoted;
@@ -14,131 +14,274 @@ use crate::error::{Error, Result};
 use crate::types::{Backoff, Level, Millis, Slot};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::fmt;
 
-/// How a starting generation becomes ready.
+/// An option that is a number, or a length of time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
-    /// It says so.
-    Notify,
-    /// It has lived this long.
-    After(Millis),
+pub enum Number {
+    /// Workers, as [`Options::count`] says; unset leaves it to the application.
+    Count,
+    /// How long a graceful stop may take before SIGINT follows SIGTERM.
+    Timeout,
+    /// How long a generation lives until it is ready; unset, it has to say so.
+    Ready,
+    /// How long a generation may take to become ready.
+    ReadyTimeout,
+    /// How long a ready generation may still be rolled back.
+    Probation,
+    /// How long to go on serving once a stop was asked for.
+    DrainDelay,
+    /// The wait before the second repair in a row; 0 means no wait.
+    Delay,
+    /// The longest wait before a repair, before jitter.
+    MaxDelay,
+    /// Failed starts in a row before leaving; 0 means never.
+    GiveUp,
+    /// The descriptor for events; perhaps not open.
+    EventFd,
 }
+
+/// How many workers there are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// So many, 1 to [`Slot::LAST`].
+    Fixed(u16),
+    /// As many as there are processors for us, counted anew for each generation.
+    Auto,
+}
+
+/// As which number `auto` is kept: nobody has no workers.
+const AUTO: u16 = 0;
+
+/// What each of them is where it was not set, in their order.
+const DEFAULTS: [Option<u64>; 10] = [
+    None,
+    Some(60_000),
+    None,
+    Some(60_000),
+    Some(1_000),
+    Some(0),
+    Some(Backoff::USUAL.delay.0),
+    Some(Backoff::USUAL.max_delay.0),
+    Some(5),
+    None,
+];
+
+impl Number {
+    /// What it is where it was not set, if that says anything.
+    #[must_use]
+    pub const fn default(self) -> Option<u64> {
+        DEFAULTS[self as usize]
+    }
+}
+
+/// An option that is a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Where generations run; unset, it is where main was started.
+    Chdir,
+    /// What to add to a generation's environment.
+    EnvFile,
+    /// The pid file; unset, it is the default place, if that is there.
+    Pid,
+    /// The file that the rest comes from; unset, it is the usual one.
+    Config,
+}
+
+/// What an option does with the word after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// It takes a number of workers, or `auto`.
+    Count,
+    /// It takes a number up to this.
+    Number(Number, u32),
+    /// It takes seconds.
+    Seconds(Number),
+    /// It takes seconds, or `notify`.
+    Ready,
+    /// It takes a path.
+    Path(Path),
+    /// It takes an address, and may stand several times.
+    Bind,
+    /// It takes none, and sets the least grave level that is logged.
+    Level(Level),
+    /// It is what remains of the command line, or a list of the file.
+    Command,
+    /// It takes none, and asks for the effective values.
+    Check,
+    /// It takes none, and asks for the help.
+    Help,
+    /// It takes none, and asks for the version.
+    Version,
+}
+
+impl Takes {
+    /// Whether there is a value, or none but that it stands there.
+    #[must_use]
+    pub const fn a_value(self) -> bool {
+        !matches!(self, Self::Level(_) | Self::Check | Self::Help | Self::Version)
+    }
+
+    /// Whether the configuration file may set it.
+    #[must_use]
+    pub const fn in_a_file(self) -> bool {
+        !matches!(self, Self::Path(Path::Config) | Self::Check | Self::Help | Self::Version)
+    }
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its name after two dashes, and in the file.
+    pub long: &'static str,
+    /// Its letter after one dash; 0 if it has none.
+    pub short: u8,
+    /// What it does with the word after it.
+    pub takes: Takes,
+}
+
+/// An option of the table.
+const fn known(long: &'static str, short: u8, takes: Takes) -> Known {
+    Known { long, short, takes }
+}
+
+/// Every option there is.
+pub const KNOWN: &[Known] = &[
+    known("count", b'n', Takes::Count),
+    known("bind", b'b', Takes::Bind),
+    known("chdir", b'C', Takes::Path(Path::Chdir)),
+    known("env-file", b'e', Takes::Path(Path::EnvFile)),
+    known("timeout", b't', Takes::Seconds(Number::Timeout)),
+    known("ready", 0, Takes::Ready),
+    known("ready-timeout", 0, Takes::Seconds(Number::ReadyTimeout)),
+    known("probation", 0, Takes::Seconds(Number::Probation)),
+    known("drain-delay", 0, Takes::Seconds(Number::DrainDelay)),
+    known("delay", 0, Takes::Seconds(Number::Delay)),
+    known("max-delay", 0, Takes::Seconds(Number::MaxDelay)),
+    known("give-up", 0, Takes::Number(Number::GiveUp, u32::MAX)),
+    known("pid", b'p', Takes::Path(Path::Pid)),
+    known("config", b'c', Takes::Path(Path::Config)),
+    known("event-fd", 0, Takes::Number(Number::EventFd, i32::MAX.unsigned_abs())),
+    known("quiet", b'q', Takes::Level(Level::Warn)),
+    known("verbose", b'v', Takes::Level(Level::Debug)),
+    known("command", 0, Takes::Command),
+    known("check", 0, Takes::Check),
+    known("help", b'h', Takes::Help),
+    known("version", b'V', Takes::Version),
+];
 
 /// The value of every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// COMMAND and its ARGS; from the command line never empty.
+    /// COMMAND and its ARGS.
     pub command: Vec<CString>,
-    /// `--count`: workers, 1 to [`Slot::LAST`]; `None` leaves it to the application.
-    pub count: Option<u16>,
-    /// `--bind`: the sockets to open, in their order.
+    /// The sockets to open, in their order.
     pub bind: Vec<Bind>,
-    /// `--chdir`: where generations run; `None` is where main was started.
-    pub chdir: Option<CString>,
-    /// `--env-file`: what to add to a generation's environment.
-    pub env_file: Option<CString>,
-    /// `--timeout`, where it was set; see [`Options::timeout`].
-    pub timeout: Option<Millis>,
-    /// `--delay`, where it was set; see [`Options::delay`].
-    pub delay: Option<Millis>,
-    /// `--max-delay`, where it was set; see [`Options::max_delay`].
-    pub max_delay: Option<Millis>,
-    /// `--ready`: how a generation becomes ready.
-    pub ready: Ready,
-    /// `--ready-timeout`: how long a generation may take to become ready.
-    pub ready_timeout: Millis,
-    /// `--probation`: how long a ready generation may still be rolled back.
-    pub probation: Millis,
-    /// `--drain-delay`: how long to go on serving once a stop was asked for.
-    pub drain_delay: Millis,
-    /// `--give-up`: failed starts in a row before leaving; 0 means never.
-    pub give_up: u32,
-    /// `--event-fd`: the descriptor for events, 0 or more; perhaps not open.
-    pub event_fd: Option<i32>,
-    /// `--quiet` and `--verbose`: the least grave level that is logged.
+    /// The least grave level that is logged.
     pub verbosity: Level,
+    numbers: [Option<u64>; DEFAULTS.len()],
+    paths: [Option<CString>; 4],
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             command: Vec::new(),
-            count: None,
             bind: Vec::new(),
-            chdir: None,
-            env_file: None,
-            timeout: None,
-            delay: None,
-            max_delay: None,
-            ready: Ready::Notify,
-            ready_timeout: Millis::from_secs(60),
-            probation: Millis::from_secs(1),
-            drain_delay: Millis(0),
-            give_up: 5,
-            event_fd: None,
             verbosity: Level::Info,
+            numbers: [None; DEFAULTS.len()],
+            paths: [const { None }; 4],
         }
     }
 }
 
 impl Options {
-    /// How long a graceful stop may take before SIGINT follows SIGTERM.
+    /// A number as it was set.
     #[must_use]
-    pub fn timeout(&self) -> Millis {
-        self.timeout.unwrap_or(Millis::from_secs(60))
+    pub const fn number(&self, which: Number) -> Option<u64> {
+        self.numbers[which as usize]
     }
 
-    /// The wait before the second repair in a row; 0 means no wait.
+    /// A number as it was set, or its default; 0 without either.
     #[must_use]
-    pub fn delay(&self) -> Millis {
-        self.delay.unwrap_or(Backoff::default().delay)
+    pub fn effective(&self, which: Number) -> u64 {
+        self.number(which).or(which.default()).unwrap_or(0)
     }
 
-    /// The longest wait before a repair, before jitter.
+    /// A length of time as it was set, or its default.
     #[must_use]
-    pub fn max_delay(&self) -> Millis {
-        self.max_delay.unwrap_or(Backoff::default().max_delay)
+    pub fn span(&self, which: Number) -> Millis {
+        Millis(self.effective(which))
     }
-}
 
-/// Sets the option with the long name `key`; flags take `true` or `false`.
-///
-/// # Errors
-///
-/// One clause that shows the value and says what is wrong with it, or that
-/// there is no such option; nothing is set then.
-pub fn set(options: &mut Options, key: &str, value: &[u8]) -> Result<()> {
-    match key {
-        "count" => options.count = Some(parse_count(value)?),
-        "bind" => options.bind.push(parse_bind(value)?),
-        "chdir" => options.chdir = Some(parse_path(value)?),
-        "env-file" => options.env_file = Some(parse_path(value)?),
-        "timeout" => options.timeout = Some(parse_secs(value)?),
-        "delay" => options.delay = Some(parse_secs(value)?),
-        "max-delay" => options.max_delay = Some(parse_secs(value)?),
-        "ready" => options.ready = parse_ready(value)?,
-        "ready-timeout" => options.ready_timeout = parse_secs(value)?,
-        "probation" => options.probation = parse_secs(value)?,
-        "drain-delay" => options.drain_delay = parse_secs(value)?,
-        "give-up" => options.give_up = parse_number(value, u32::MAX)?,
-        "event-fd" => options.event_fd = Some(parse_fd(value)?),
-        "quiet" => set_verbosity(options, value, Level::Warn)?,
-        "verbose" => set_verbosity(options, value, Level::Debug)?,
-        _ => return Err(Error::plain(format_args!("there is no such option"))),
+    /// The number of workers, where it was set.
+    #[must_use]
+    pub fn count(&self) -> Option<Count> {
+        self.number(Number::Count).map(|count| match count as u16 {
+            AUTO => Count::Auto,
+            count => Count::Fixed(count),
+        })
     }
-    Ok(())
-}
 
-/// Sets the verbosity to `level`, or back to the default if it was that.
-fn set_verbosity(options: &mut Options, value: &[u8], level: Level) -> Result<()> {
-    match value {
-        b"true" => options.verbosity = level,
-        b"false" if options.verbosity == level => options.verbosity = Level::Info,
-        b"false" => {}
-        _ => return Err(wrong(value, format_args!("is neither true nor false"))),
+    /// A path as it was set.
+    #[must_use]
+    pub fn path(&self, which: Path) -> Option<&CStr> {
+        self.paths[which as usize].as_deref()
     }
-    Ok(())
+
+    /// Sets a path.
+    pub fn set_path(&mut self, which: Path, path: CString) {
+        self.paths[which as usize] = Some(path);
+    }
+
+    /// Sets an option; flags take `true` or `false`.
+    ///
+    /// # Errors
+    ///
+    /// One clause that shows the value and says what is wrong with it; nothing
+    /// is set then.
+    #[inline(never)]
+    pub fn set(&mut self, known: &Known, value: &[u8]) -> Result<()> {
+        let (number, read) = match known.takes {
+            Takes::Count if value == b"auto" => (Number::Count, Some(AUTO.into())),
+            Takes::Count => (Number::Count, Some(parse_number(value, 1, Slot::LAST.into())?)),
+            Takes::Number(number, most) => (number, Some(parse_number(value, 0, most)?)),
+            Takes::Ready if value == b"notify" => (Number::Ready, None),
+            Takes::Ready => (Number::Ready, Some(parse_secs(value, "neither notify nor")?)),
+            Takes::Seconds(number) => (number, Some(parse_secs(value, "not")?)),
+            Takes::Path(path) => {
+                self.set_path(path, parse_word(value, 1)?);
+                return Ok(());
+            }
+            Takes::Bind => {
+                self.bind.push(Bind::parse(value).map_err(|why| {
+                    Error::plain(format_args!("{}: {}", Quoted(value), why.words()))
+                })?);
+                return Ok(());
+            }
+            Takes::Command => {
+                self.command.push(parse_word(value, 0)?);
+                return Ok(());
+            }
+            Takes::Level(level) => return self.set_verbosity(level, value),
+            // They have no value.
+            Takes::Check | Takes::Help | Takes::Version => return Ok(()),
+        };
+        self.numbers[number as usize] = read;
+        Ok(())
+    }
+
+    /// Sets the verbosity to `level`, or back to the default if it was that.
+    fn set_verbosity(&mut self, level: Level, value: &[u8]) -> Result<()> {
+        match value {
+            b"true" => self.verbosity = level,
+            b"false" if self.verbosity == level => self.verbosity = Level::Info,
+            b"false" => {}
+            _ => return Err(wrong(value, format_args!("is neither true nor false"))),
+        }
+        Ok(())
+    }
 }
 
 /// An objection to `value`.
@@ -146,60 +289,45 @@ fn wrong(value: &[u8], what: fmt::Arguments<'_>) -> Error {
     Error::plain(format_args!("{} {what}", Quoted(value)))
 }
 
-fn parse_number(value: &[u8], most: u32) -> Result<u32> {
-    decimal::parse(value, most)
-        .ok_or_else(|| wrong(value, format_args!("is not a number from 0 to {most}")))
-}
-
-fn parse_fd(value: &[u8]) -> Result<i32> {
-    parse_number(value, i32::MAX.unsigned_abs()).map(u32::cast_signed)
-}
-
-fn parse_count(value: &[u8]) -> Result<u16> {
-    const LAST: u32 = Slot::LAST as u32;
-    decimal::parse(value, LAST)
-        .and_then(|count| u16::try_from(count).ok())
-        .filter(|&count| count > 0)
-        .ok_or_else(|| wrong(value, format_args!("is not a number from 1 to {LAST}")))
-}
-
-fn parse_secs(value: &[u8]) -> Result<Millis> {
-    seconds::parse(value)
-        .ok_or_else(|| wrong(value, format_args!("is not a number of seconds up to 1000000000")))
-}
-
-fn parse_ready(value: &[u8]) -> Result<Ready> {
-    if value == b"notify" {
-        return Ok(Ready::Notify);
-    }
-    seconds::parse(value).map(Ready::After).ok_or_else(|| {
-        wrong(value, format_args!("is neither notify nor a number of seconds up to 1000000000"))
+/// Takes a number; a least one of 1 is that of workers.
+#[inline(never)]
+fn parse_number(value: &[u8], least: u32, most: u32) -> Result<u64> {
+    let number = decimal::parse(value, most).filter(|&number| number >= least);
+    number.map(u64::from).ok_or_else(|| {
+        let is = if least == 0 { "not" } else { "neither auto nor" };
+        wrong(value, format_args!("is {is} a number from {least} to {most}"))
     })
 }
 
-fn parse_bind(value: &[u8]) -> Result<Bind> {
-    Bind::parse(value)
-        .map_err(|wrong| Error::plain(format_args!("{}: {}", Quoted(value), wrong.words())))
+#[inline(never)]
+fn parse_secs(value: &[u8], is: &str) -> Result<u64> {
+    let secs = seconds::parse(value);
+    let secs = secs.map(|Millis(span)| span);
+    secs.ok_or_else(|| wrong(value, format_args!("is {is} a number of seconds up to 1000000000")))
 }
 
-fn parse_path(value: &[u8]) -> Result<CString> {
+/// Takes a word of at least so many bytes.
+fn parse_word(value: &[u8], least: usize) -> Result<CString> {
     match CString::new(value) {
-        Ok(path) if !path.is_empty() => Ok(path),
-        Ok(_) | Err(_) => Err(wrong(value, format_args!("is not a path"))),
+        Ok(word) if value.len() >= least => Ok(word),
+        Ok(_) => Err(wrong(value, format_args!("is not a path"))),
+        Err(_) => Err(wrong(value, format_args!("contains a NUL"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, Ready, Result, set};
+    use super::{Count, KNOWN, Number, Options, Path, Result};
     use crate::types::{Level, Millis, Slot};
+    use alloc::ffi::CString;
     use alloc::string::ToString;
 
     /// The options after these were set, or the first objection.
     fn after(settings: &[(&str, &str)]) -> Result<Options> {
         let mut options = Options::default();
         for (key, value) in settings {
-            set(&mut options, key, value.as_bytes())?;
+            let known = KNOWN.iter().find(|known| known.long == *key).expect(key);
+            options.set(known, value.as_bytes())?;
         }
         Ok(options)
     }
@@ -207,41 +335,58 @@ mod tests {
     #[test]
     fn what_is_not_set_has_its_default() {
         let options = Options::default();
-        let limits = [options.timeout(), options.delay(), options.max_delay()];
-        assert_eq!(limits, [Millis(60_000), Millis(100), Millis(30_000)]);
-        let limits = [options.ready_timeout, options.probation, options.drain_delay];
-        assert_eq!(limits, [Millis(60_000), Millis(1_000), Millis(0)]);
-        assert_eq!((options.timeout, options.delay, options.max_delay), (None, None, None));
-        assert_eq!((options.count, options.event_fd, options.give_up), (None, None, 5));
-        assert_eq!((options.ready, options.verbosity), (Ready::Notify, Level::Info));
+        let limits = [Number::Timeout, Number::Delay, Number::MaxDelay];
+        assert_eq!(limits.map(|limit| options.effective(limit)), [60_000, 100, 30_000]);
+        assert_eq!(limits.map(|limit| options.number(limit)), [None; 3]);
+        let limits = [Number::ReadyTimeout, Number::Probation, Number::DrainDelay];
+        assert_eq!(limits.map(|limit| options.effective(limit)), [60_000, 1_000, 0]);
+        let unset = [Number::Count, Number::Ready, Number::EventFd];
+        assert_eq!(unset.map(|number| options.number(number)), [None; 3]);
+        assert_eq!((options.effective(Number::GiveUp), options.verbosity), (5, Level::Info));
     }
 
     #[test]
     fn every_option_sets_its_own_value() {
         let set = |key, value| after(&[(key, value)]).expect(key);
-        let default = Options::default;
-        assert_eq!(set("count", "16383"), Options { count: Some(Slot::LAST), ..default() });
-        assert_eq!(set("chdir", "/a"), Options { chdir: Some(c"/a".into()), ..default() });
-        assert_eq!(set("env-file", "b"), Options { env_file: Some(c"b".into()), ..default() });
-        let half = Millis(500);
-        assert_eq!(set("timeout", "0.5"), Options { timeout: Some(half), ..default() });
-        assert_eq!(set("delay", "0.5"), Options { delay: Some(half), ..default() });
-        assert_eq!(set("max-delay", "0.5"), Options { max_delay: Some(half), ..default() });
-        assert_eq!(set("ready", "0.5"), Options { ready: Ready::After(half), ..default() });
-        assert_eq!(set("ready-timeout", "0.5"), Options { ready_timeout: half, ..default() });
-        assert_eq!(set("probation", "0.5"), Options { probation: half, ..default() });
-        assert_eq!(set("drain-delay", "0.5"), Options { drain_delay: half, ..default() });
-        assert_eq!(set("give-up", "0"), Options { give_up: 0, ..default() });
-        assert_eq!(set("event-fd", "3"), Options { event_fd: Some(3), ..default() });
-        assert_eq!(set("quiet", "true"), Options { verbosity: Level::Warn, ..default() });
-        assert_eq!(set("verbose", "true"), Options { verbosity: Level::Debug, ..default() });
+        for (key, value, number, expected) in [
+            ("count", "16383", Number::Count, u64::from(Slot::LAST)),
+            ("timeout", "0.5", Number::Timeout, 500),
+            ("delay", "0.5", Number::Delay, 500),
+            ("max-delay", "0.5", Number::MaxDelay, 500),
+            ("ready", "0.5", Number::Ready, 500),
+            ("ready-timeout", "0.5", Number::ReadyTimeout, 500),
+            ("probation", "0.5", Number::Probation, 500),
+            ("drain-delay", "0.5", Number::DrainDelay, 500),
+            ("give-up", "0", Number::GiveUp, 0),
+            ("event-fd", "3", Number::EventFd, 3),
+        ] {
+            let mut options = set(key, value);
+            assert_eq!(options.number(number), Some(expected), "{key}");
+            options.numbers[number as usize] = None;
+            assert_eq!(options, Options::default(), "{key}");
+        }
+        assert_eq!(set("count", "auto").count(), Some(Count::Auto));
+        for (key, path) in [
+            ("chdir", Path::Chdir),
+            ("env-file", Path::EnvFile),
+            ("pid", Path::Pid),
+            ("config", Path::Config),
+        ] {
+            let mut options = Options::default();
+            options.set_path(path, c"/a".into());
+            assert_eq!(set(key, "/a"), options, "{key}");
+        }
+        assert_eq!(set("quiet", "true").verbosity, Level::Warn);
+        assert_eq!(set("verbose", "true").verbosity, Level::Debug);
+        assert_eq!(set("command", "").command, [CString::default()]);
         assert_eq!(set("bind", "a=:80").bind.remove(0).to_string(), "a=0.0.0.0:80");
     }
 
     #[test]
     fn what_is_set_counts_even_where_it_is_the_default() {
         let options = after(&[("timeout", "60")]).expect("it is right");
-        assert_eq!((options.timeout, options.timeout()), (Some(Millis(60_000)), Millis(60_000)));
+        assert_eq!(options.number(Number::Timeout), Some(60_000));
+        assert_eq!(options.span(Number::Timeout), Millis(60_000));
     }
 
     #[test]
@@ -255,7 +400,8 @@ mod tests {
             ("ready", "notify"),
         ];
         let options = after(&settings).expect("all are right");
-        assert_eq!((options.count, options.bind.len(), options.ready), (Some(2), 2, Ready::Notify));
+        assert_eq!((options.count(), options.bind.len()), (Some(Count::Fixed(2)), 2));
+        assert_eq!(options.number(Number::Ready), None);
     }
 
     #[test]
@@ -268,18 +414,17 @@ mod tests {
     #[test]
     fn a_wrong_value_is_shown_with_what_is_wrong() {
         for (key, value, why) in [
-            ("count", "0", "'0' is not a number from 1 to 16383"),
-            ("count", "16384", "'16384' is not a number from 1 to 16383"),
-            ("count", "auto", "'auto' is not a number from 1 to 16383"),
+            ("count", "0", "'0' is neither auto nor a number from 1 to 16383"),
+            ("count", "16384", "'16384' is neither auto nor a number from 1 to 16383"),
+            ("count", "Auto", "'Auto' is neither auto nor a number from 1 to 16383"),
             ("bind", "80", "'80': the port is missing"),
             ("chdir", "", "'' is not a path"),
-            ("env-file", "a\0b", r"'a\x00b' is not a path"),
+            ("env-file", "a\0b", r"'a\x00b' contains a NUL"),
             ("timeout", "1m", "'1m' is not a number of seconds up to 1000000000"),
             ("ready", "yes", "'yes' is neither notify nor a number of seconds up to 1000000000"),
             ("give-up", "-1", "'-1' is not a number from 0 to 4294967295"),
             ("event-fd", "2147483648", "'2147483648' is not a number from 0 to 2147483647"),
             ("quiet", "yes", "'yes' is neither true nor false"),
-            ("exec", "true", "there is no such option"),
         ] {
             assert_eq!(after(&[(key, value)]).expect_err(key).to_string(), why);
         }

@@ -39,8 +39,13 @@ pub const fn is_control(c: char) -> bool {
 
 /// What to show for `c`: itself, or `\xHH` for a control character.
 pub fn show(c: char, room: &mut [u8; 4]) -> &str {
+    show_without(c, room, b"")
+}
+
+/// The same, with `\xHH` for those in `others` too.
+fn show_without<'a>(c: char, room: &'a mut [u8; 4], others: &[u8]) -> &'a str {
     match u8::try_from(c) {
-        Ok(byte) if is_control(c) => {
+        Ok(byte) if is_control(c) || others.contains(&byte) => {
             *room = escape(byte);
             room.utf8_chunks().next().map_or("", |chunk| chunk.valid())
         }
@@ -83,6 +88,21 @@ impl fmt::Display for Quoted<'_> {
 ///
 /// Only those of `out`.
 pub fn write_text(out: &mut dyn fmt::Write, text: &[u8], most: usize) -> fmt::Result {
+    write_escaped(out, text, most, b"")
+}
+
+/// The same, with the characters of `others` as `\xHH` too.
+///
+/// # Errors
+///
+/// Only those of `out`.
+#[inline(never)]
+pub fn write_escaped(
+    out: &mut dyn fmt::Write,
+    text: &[u8],
+    most: usize,
+    others: &[u8],
+) -> fmt::Result {
     let mut left = most;
     for chunk in text.utf8_chunks() {
         let replacement = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
@@ -91,7 +111,7 @@ pub fn write_text(out: &mut dyn fmt::Write, text: &[u8], most: usize) -> fmt::Re
                 return out.write_str("…");
             }
             left -= 1;
-            out.write_str(show(c, &mut [0; 4]))?;
+            out.write_str(show_without(c, &mut [0; 4], others))?;
         }
     }
     Ok(())

@@ -8,9 +8,8 @@ pub const HELP: &str = "\
 Usage: panzer [OPTIONS] [--] COMMAND [ARGS...]
 Runs COMMAND on all processors and replaces it without losing a connection.
 
-  -n, --count N            workers [what COMMAND says, else one a processor]
+  -n, --count N|auto       workers [what COMMAND says, else one a processor]
   -b, --bind [NAME=]ADDR   listen on HOST:PORT, [V6]:PORT, :PORT or unix:/PATH
-                           and hand the socket down; repeatable
   -C, --chdir DIR          working directory, entered anew at every start
   -e, --env-file FILE      KEY=VALUE lines, read anew at every start
   -t, --timeout SECS       stopping: SIGINT after SECS, SIGKILL 2 s later [60]
@@ -21,10 +20,11 @@ Runs COMMAND on all processors and replaces it without losing a connection.
       --delay SECS         wait before a second repair, then twice that... [0.1]
       --max-delay SECS     ... up to this [30]
       --give-up N          leave after N failed first starts; 0: never [5]
+  -p, --pid FILE           pid file, with the control socket [tmp/panzer.pid]
+  -c, --config FILE        more of these, in YAML [config/panzer.yml]
       --event-fd N         write a line of JSON for every transition to N
-  -q, --quiet              warnings and errors only
-  -v, --verbose            debug too
-  -h, --help, -V, --version
+  -q, --quiet, -v, --verbose, -h, --help, -V, --version
+      --check              show what all of this comes to, and leave
 
 Signals: USR1 or HUP reload, TERM or INT stop, QUIT stops now, TTIN: status.
 ";
@@ -35,10 +35,10 @@ pub const VERSION: &str = concat!("panzer ", env!("CARGO_PKG_VERSION"), "\n");
 #[cfg(test)]
 mod tests {
     use super::{HELP, VERSION};
-    use crate::words::cli::{KNOWN, Takes};
-    use crate::words::options::{Options, Ready};
+    use crate::types::Millis;
+    use crate::words::options::{KNOWN, Number, Takes};
     use crate::words::seconds::Seconds;
-    use alloc::string::{String, ToString as _};
+    use alloc::string::ToString as _;
     use alloc::vec::Vec;
 
     /// What the help shows, word by word, without commas.
@@ -49,12 +49,17 @@ mod tests {
     #[test]
     fn the_help_names_every_option_with_its_letter_and_value() {
         let words = words();
-        for known in KNOWN {
+        for known in KNOWN.iter().filter(|known| known.takes != Takes::Command) {
             let place = words.iter().position(|word| word.strip_prefix("--") == Some(known.long));
             let place = place.unwrap_or_else(|| panic!("--{} is missing", known.long));
             let letter = words[place - 1].strip_prefix('-').filter(|text| text.len() == 1);
-            assert_eq!(letter.map(|text| text.as_bytes()[0]), known.short, "{}", known.long);
-            if known.takes == Takes::Value {
+            assert_eq!(
+                letter.map(|text| text.as_bytes()[0]),
+                Some(known.short).filter(|short| *short != 0),
+                "{}",
+                known.long
+            );
+            if known.takes.a_value() {
                 let value = words[place + 1];
                 assert!(value.contains(|c: char| c.is_ascii_uppercase()), "{}", known.long);
             }
@@ -78,23 +83,15 @@ mod tests {
 
     #[test]
     fn the_help_shows_the_defaults_that_the_options_have() {
-        let options = Options::default();
-        let ready: String = match options.ready {
-            Ready::Notify => "notify".into(),
-            Ready::After(span) => Seconds(span).to_string(),
-        };
-        assert_eq!(shown_default("ready"), ready);
-        assert_eq!(shown_default("give-up"), options.give_up.to_string());
-        for (long, span) in [
-            ("timeout", options.timeout()),
-            ("ready-timeout", options.ready_timeout),
-            ("probation", options.probation),
-            ("drain-delay", options.drain_delay),
-            ("delay", options.delay()),
-            ("max-delay", options.max_delay()),
-        ] {
-            assert_eq!(shown_default(long), Seconds(span).to_string(), "--{long}");
+        assert_eq!(shown_default("ready"), "notify");
+        assert_eq!(shown_default("give-up"), "5");
+        for known in KNOWN {
+            if let Takes::Seconds(number) = known.takes {
+                let span = number.default().map(Millis).expect(known.long);
+                assert_eq!(shown_default(known.long), Seconds(span).to_string(), "{}", known.long);
+            }
         }
+        assert_eq!(Number::GiveUp.default(), Some(5));
     }
 
     #[test]

@@ -13,13 +13,17 @@
 //! * `place`: a directory of the test's own, and the programs in it.
 //! * `client`: who connects.
 //! * `look`: what /proc says.
+//! * `operator`: who asks over the control socket.
 //! * `pipe`: a pipe that is full.
+//! * `ctl`: who asks with panzerctl.
 //! * `strace`: what they asked the kernel for.
 //! * `watch`: what /proc has said meanwhile.
 
 pub mod client;
+pub mod ctl;
 pub mod event;
 pub mod look;
+pub mod operator;
 pub mod panzer;
 pub mod pipe;
 pub mod place;

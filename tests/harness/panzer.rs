@@ -14,7 +14,7 @@ use panzer::Pid;
 use panzer::sys::{Signal, signal};
 
 use super::event::Event;
-use super::told::Told;
+use super::told::{Nothing, Told};
 use super::{PATIENCE, alone, look};
 
 /// Main may leave a question for its status unanswered, but not after this.
@@ -105,6 +105,16 @@ impl Panzer {
         match self.log.find(|line| line.contains(text)) {
             Ok(line) => line.clone(),
             Err(nothing) => self.fail(&format!("no line {text:?}: {nothing:?}")),
+        }
+    }
+
+    /// Waits until a first generation serves; says whether one does before the
+    /// end.
+    pub fn begins(&mut self) -> bool {
+        match self.events.find(|event| event.is("current", 1)) {
+            Ok(_) => true,
+            Err(Nothing::Ended) => false,
+            Err(Nothing::Late) => self.fail("it neither serves nor ends"),
         }
     }
 

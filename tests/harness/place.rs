@@ -105,6 +105,12 @@ pub fn panzer() -> PathBuf {
     std::env::var_os("PANZER_BIN").map_or_else(built, PathBuf::from)
 }
 
+/// The program that asks it: `PANZERCTL_BIN`, or the one that cargo has built.
+pub fn panzerctl() -> PathBuf {
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_panzerctl"));
+    std::env::var_os("PANZERCTL_BIN").map_or_else(built, PathBuf::from)
+}
+
 /// The example `name`: the variable `NAME_BIN`, or what cargo has built
 /// beside this test.
 pub fn example(name: &str) -> PathBuf {

@@ -24,6 +24,8 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 pub struct Setup {
     options: Vec<OsString>,
     command: Vec<OsString>,
+    /// The panzer itself.
+    program: OsString,
     variables: Vec<(OsString, OsString)>,
     directory: Option<OsString>,
     /// Words before panzer: a program that executes the rest of them.
@@ -40,6 +42,7 @@ impl Setup {
         Self {
             options: vec!["--probation=0".into()],
             command: command.chain(words.iter().map(OsString::from)).collect(),
+            program: panzer().into(),
             variables: Vec::new(),
             directory: None,
             before: Vec::new(),
@@ -51,6 +54,12 @@ impl Setup {
     /// Adds options, each word by itself.
     pub fn options(mut self, words: &[&str]) -> Self {
         self.options.extend(words.iter().map(OsString::from));
+        self
+    }
+
+    /// Starts this copy of panzer.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = path.into();
         self
     }
 
@@ -99,7 +108,7 @@ impl Setup {
     pub fn start(self) -> Panzer {
         let become_it = format!(r#"exec "$0" "$@" 3>&1 1>&2 {}"#, self.redirections);
         let mut command = Command::new("sh");
-        command.arg("-c").arg(become_it).args(self.before).arg(panzer());
+        command.arg("-c").arg(become_it).args(self.before).arg(self.program);
         command.arg("--event-fd=3").args(self.options).arg("--").args(self.command);
         let mark = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         command.envs(self.variables).env(MARK, &mark);

@@ -15,7 +15,13 @@
 //! * `claims`: what is said and handed over on a notify socket.
 //! * `clock`: clocks that jump, and pauses in which nobody can run.
 //! * `pool`: what the workers of one monitor do.
+//! * `scale`: their number.
 //! * `sockets`: which sockets are open, and for how long.
+//! * `pidfile`: the pid file, and what is not one.
+//! * `control`: what is asked over the control socket.
+//! * `config`: the configuration file.
+//! * `ctl`: what panzerctl does, and how it ends.
+//! * `ctl_hostile`: panzerctl and who only says that he is main.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
 //! * `surroundings`: started under the worst of circumstances.
@@ -38,7 +44,11 @@ mod audit;
 mod broken;
 mod claims;
 mod clock;
+mod config;
 mod connections;
+mod control;
+mod ctl;
+mod ctl_hostile;
 mod deaths;
 mod examples;
 mod failing;
@@ -51,10 +61,12 @@ mod handover;
 mod keep_alive;
 mod moments;
 mod orphans;
+mod pidfile;
 mod pool;
 mod ready;
 mod reload;
 mod reuse;
+mod scale;
 mod serving;
 mod several;
 mod signals;

@@ -9,7 +9,7 @@
 //! when there is none; deadlines that are past are served before more time goes
 //! by, unless the whole machine stood still.
 
-use super::row::{Place, Row, Stage};
+use super::row::{Place, Row, Stage, Told};
 use super::{Action, Authority, Event, Pool, Report, Rules, Sender};
 use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
 use alloc::collections::VecDeque;
@@ -27,7 +27,14 @@ const TIMEOUT: Millis = Millis(4_000);
 const BACKOFF: Backoff = Backoff { delay: Millis(400), max_delay: Millis(800) };
 /// Where two slots multiply the states: one wait, too short for any jitter.
 const SHORT_BACKOFF: Backoff = Backoff { delay: Millis(3), max_delay: Millis(3) };
+/// Where the number of slots changes too: nobody waits.
+const NO_BACKOFF: Backoff = Backoff { delay: Millis(0), max_delay: Millis(0) };
+/// What passes there between two events: all moments are then few.
+const STEP: Millis = Millis(2_000);
 const OVERSLEPT: Millis = Millis(3_000);
+/// A slot that is new.
+const NOBODY: Truth =
+    Truth { process: None, forking: false, odd: false, deaths: 0, died_at: Tick(NOW.0 - MEMORY.0) };
 
 /// The signals of a stop, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +52,19 @@ struct Process {
     heard: Heard,
     /// When it said that it is ready.
     ready_at: Option<Tick>,
+    /// When it was asked to leave without a stop of all.
+    alone: Option<Tick>,
+}
+
+impl Process {
+    /// When it is to hear the next thing if it leaves alone.
+    const fn pressed_at(self) -> Option<Tick> {
+        match (self.alone, self.heard) {
+            (Some(at), Heard::Nothing | Heard::Term) => Some(at.after(TIMEOUT)),
+            (Some(at), Heard::Int) => Some(at.after(Millis(TIMEOUT.0 + 2_000))),
+            (_, Heard::Kill) | (None, Heard::Nothing | Heard::Term | Heard::Int) => None,
+        }
+    }
 }
 
 /// What is true of a slot, whatever the plan believes.
@@ -85,6 +105,11 @@ struct Order {
 struct World {
     pool: Pool,
     slots: Vec<Truth>,
+    /// How many slots there are to be, and the most that anybody asks for.
+    count: usize,
+    most: u16,
+    /// Whether a new number was asked for and is not reached.
+    scaling: bool,
     above: Above,
     order: Option<Order>,
     announced: bool,
@@ -118,23 +143,23 @@ const fn young_or_old(ready_at: Tick, now: Tick) -> Tick {
 }
 
 impl World {
-    fn new(count: u16, authority: Authority) -> Self {
-        let backoff = if count == 1 { BACKOFF } else { SHORT_BACKOFF };
+    fn new(count: u16, most: u16, authority: Authority) -> Self {
+        let backoff = match (most, count) {
+            (1.., _) => NO_BACKOFF,
+            (0, 1) => BACKOFF,
+            (0, _) => SHORT_BACKOFF,
+        };
         let rules = Rules { count, timeout: TIMEOUT, backoff, seed: 3 };
         let above = match authority {
             Authority::Own => Above::Nobody,
             Authority::Main { timeout } => Above::Main { escalates: TIMEOUT >= timeout },
         };
-        let nobody = Truth {
-            process: None,
-            forking: false,
-            odd: false,
-            deaths: 0,
-            died_at: Tick(NOW.0 - MEMORY.0),
-        };
         Self {
             pool: Pool::new(rules, authority, NOW),
-            slots: vec![nobody; usize::from(count)],
+            slots: vec![NOBODY; usize::from(count)],
+            count: usize::from(count),
+            most,
+            scaling: false,
             above,
             order: None,
             announced: false,
@@ -149,6 +174,11 @@ impl World {
             Above::Nobody | Above::Gone | Above::Main { escalates: false } => true,
             Above::Main { escalates: true } => self.order.is_some_and(|order| order.taken_over),
         }
+    }
+
+    /// Whether the number of slots may change, in place of much else.
+    const fn is_scaled(&self) -> bool {
+        self.most > 0
     }
 
     fn alive(&self) -> impl Iterator<Item = Process> {
@@ -179,6 +209,9 @@ impl World {
             // Gossip about nobody.
             Event::Exited { pid: Pid::new(999).expect("it is positive"), exit: Exit::Status(0) },
         ];
+        if self.is_scaled() {
+            events.extend((1..=self.most).map(|count| Event::Scale { count }));
+        }
         if matches!(self.above, Above::Main { .. }) {
             events.extend([Event::StopNow { by: Sender::Main }, Event::MainGone]);
         }
@@ -197,13 +230,21 @@ impl World {
         }
         let mut choices: Vec<_> =
             events.into_iter().map(|event| Choice::After(Millis(0), event)).collect();
-        choices.push(Choice::After(OVERSLEPT, Event::Overslept { by: OVERSLEPT }));
+        let by = if self.is_scaled() { STEP } else { OVERSLEPT };
+        choices.push(Choice::After(by, Event::Overslept { by }));
         choices.extend(self.waits().into_iter().map(Choice::Pass));
         choices
     }
 
     /// How much time can pass before something else happens.
     fn waits(&self) -> Vec<Millis> {
+        if self.is_scaled() {
+            let left = self.pool.deadline().map(|deadline| deadline.since(NOW));
+            let leaving = self.order.is_some() || self.alive().any(is_alone);
+            let waits = left.into_iter().chain(leaving.then_some(STEP));
+            let fits = |wait: &Millis| wait.0 > 0 && left.is_none_or(|left| *wait <= left);
+            return waits.filter(fits).collect();
+        }
         let Some(deadline) = self.pool.deadline() else {
             let while_stopping = self.order.map(|_| Millis(1_500));
             return [MEMORY].into_iter().chain(while_stopping).collect();
@@ -242,7 +283,7 @@ impl World {
     fn forget_the_time(&mut self, now: Tick) {
         // Nobody is replaced after a stop, and after SIGKILL nothing is due.
         let most_deaths = match self.slots.len() {
-            _ if self.order.is_some() => 0,
+            _ if self.order.is_some() || self.is_scaled() => 0,
             1 => MOST_DEATHS,
             _ => MOST_DEATHS - 1,
         };
@@ -256,7 +297,11 @@ impl World {
                     worker.since = NOW;
                     match &mut worker.stage {
                         Stage::Ready { at } => *at = young_or_old(*at, now),
-                        Stage::Starting | Stage::Leaving { .. } => {}
+                        Stage::Leaving { told: Told::Kill, interrupt_at } => *interrupt_at = None,
+                        Stage::Leaving { interrupt_at, .. } => {
+                            *interrupt_at = interrupt_at.map(|at| kept(at, now));
+                        }
+                        Stage::Starting => {}
                     }
                 }
                 Place::Forking | Place::Closed => {}
@@ -275,11 +320,13 @@ impl World {
         };
         for truth in &mut self.slots {
             truth.deaths = truth.deaths.min(most_deaths);
-            let vacant = truth.is_vacant() && self.order.is_none();
+            let vacant = truth.is_vacant() && self.order.is_none() && self.most == 0;
             truth.died_at = kept(if vacant { truth.died_at } else { Tick(0) }, now);
             if let Some(process) = &mut truth.process {
                 let ready_at = process.ready_at.filter(|_| self.order.is_none());
                 process.ready_at = ready_at.map(|at| young_or_old(at, now));
+                let alone = process.alone.filter(|_| process.heard < Heard::Kill);
+                process.alone = alone.map(|at| kept(at, now));
             }
         }
         let is_over = self.finished || self.pool.course == super::Course::Killed && all_killed;
@@ -308,6 +355,7 @@ impl Check<'_> {
         }
         self.assert_population(world);
         self.assert_stop(world);
+        self.assert_leaving(world);
         self.assert_escalation(world);
         self.assert_deadline(world);
         self.assert_refills(world);
@@ -330,7 +378,8 @@ impl Check<'_> {
                 let truth = &mut world.slots[slot.index()];
                 // Stale numbers are looked for where there are few states.
                 (truth.forking, truth.odd) = (false, alone && !truth.odd);
-                truth.process = Some(Process { pid, heard: Heard::Nothing, ready_at: None });
+                let heard = Heard::Nothing;
+                truth.process = Some(Process { pid, heard, ready_at: None, alone: None });
             }
             Event::ForkFailed { slot } => world.slots[slot.index()].die(now),
             Event::Ready { slot, pid } => {
@@ -340,6 +389,7 @@ impl Check<'_> {
                 }
             }
             Event::Exited { pid, exit } => self.reap(world, pid, exit),
+            Event::Scale { count } => world.scale(usize::from(count)),
             Event::Stop => world.ordered(Heard::Term, now),
             Event::StopNow { by } => self.order_now(world, by),
             Event::MainGone => self.lose_main(world),
@@ -352,8 +402,13 @@ impl Check<'_> {
         let is_it = |truth: &&mut Truth| truth.process.is_some_and(|process| process.pid == pid);
         let Some(truth) = world.slots.iter_mut().find(is_it) else { return };
         let process = truth.process.expect("it was just found");
-        world.killed |= process.heard == Heard::Kill && exit != Exit::Status(0);
+        let stopping = world.order.is_some();
+        world.killed |= stopping && process.heard == Heard::Kill && exit != Exit::Status(0);
         truth.die(self.now);
+        if process.heard > Heard::Nothing && !stopping {
+            // It was asked to, so that is no failure.
+            truth.deaths = 0;
+        }
     }
 
     fn order_now(&self, world: &mut World, by: Sender) {
@@ -389,6 +444,8 @@ impl Check<'_> {
             Action::Fork { slot } => {
                 let stopping = world.order.is_some();
                 self.expect(!stopping, "invariant 6 (no refill outlives the stop)");
+                let wanted = slot.index() < world.count;
+                self.expect(wanted, "invariant (a closed slot is not filled)");
                 let truth = &mut world.slots[slot.index()];
                 let vacant = truth.is_vacant();
                 self.expect(vacant, "invariant (never more processes than slots)");
@@ -406,7 +463,16 @@ impl Check<'_> {
                 self.expect(killed == world.killed, "invariant (Finish tells of a kill)");
                 world.finished = true;
             }
-            Action::Tell(_) => {}
+            Action::Tell(Report::Scaled { count }) => {
+                let reached = world.is_ready() && usize::from(count) == world.count;
+                let is_news = world.scaling;
+                self.expect(
+                    is_news && reached,
+                    "invariant (a new number is told once it is reached)",
+                );
+                world.scaling = false;
+            }
+            Action::Tell(Report::Died { .. } | Report::ForkFailed { .. }) => {}
         }
     }
 
@@ -427,13 +493,22 @@ impl Check<'_> {
             | Signal::Pipe
             | Signal::Io => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
         };
-        let mut alive = world.slots.iter_mut().filter_map(|truth| truth.process.as_mut());
-        let process = alive.find(|process| process.pid == pid);
+        let slots = world.slots.iter_mut().enumerate();
+        let mut alive = slots.filter_map(|(slot, truth)| Some((slot, truth.process.as_mut()?)));
+        let process = alive.find(|(_, process)| process.pid == pid);
         self.expect(process.is_some(), "invariant 7 (only living workers are signalled)");
-        let Some(process) = process else { return };
+        let Some((slot, process)) = process else { return };
         let rises = process.heard < heard;
         self.expect(rises, "invariant (TERM, INT and KILL come once and in order)");
+        let pressed = process.pressed_at().is_some_and(|at| at <= self.now);
         process.heard = heard;
+        if heard == Heard::Term && slot >= world.count && world.order.is_none() {
+            process.alone = Some(self.now);
+            return;
+        }
+        if pressed {
+            return;
+        }
         self.expect(world.order.is_some(), "invariant (nobody is signalled without a stop)");
         let Some(order) = world.order else { return };
         let early = match heard {
@@ -456,10 +531,29 @@ impl Check<'_> {
             truth.process.map(|process| process.pid) == worker.map(|worker| worker.pid)
         });
         self.expect(same, "invariant (the plan knows who is alive)");
-        let processes =
-            world.alive().count() + world.slots.iter().filter(|slot| slot.forking).count();
-        let few = processes <= world.slots.len();
+        let serving = world.alive().filter(|process| process.heard == Heard::Nothing).count();
+        let few = serving <= world.count && world.pool.rows.len() == world.slots.len();
         self.expect(few, "invariant (never more processes than slots)");
+        for truth in world.slots.iter().skip(world.count) {
+            let told = truth.process.is_none_or(|process| process.heard > Heard::Nothing);
+            self.expect(told, "invariant (who is in a slot too many is told to leave)");
+        }
+    }
+
+    /// Whoever leaves alone is pressed by us, whoever is above.
+    fn assert_leaving(&self, world: &World) {
+        let deadline = world.pool.deadline();
+        for latest in world.alive().filter_map(Process::pressed_at) {
+            let kept = deadline.is_some_and(|deadline| deadline <= latest);
+            self.expect(kept, "invariant 6 (who leaves alone is pressed)");
+        }
+        if self.event == Event::Timer {
+            for (before, after) in self.before.alive().zip(world.alive()) {
+                let due = before.pressed_at().is_some_and(|at| at <= self.now);
+                let done = !due || after.heard > before.heard;
+                self.expect(done, "invariant 9 (what is due is done)");
+            }
+        }
     }
 
     fn assert_stop(&self, world: &World) {
@@ -492,8 +586,9 @@ impl Check<'_> {
         };
         self.expect(deadline <= latest, "invariant 9 (nobody is given more time)");
         if self.event == Event::Timer {
-            let served = self.before.pool.deadline().is_none_or(|due| due > self.now)
-                || world.alive().zip(self.before.alive()).all(|(a, b)| a.heard > b.heard);
+            let level = if self.before.has_pressed() { Heard::Kill } else { Heard::Int };
+            let served = self.before.pool.escalates_at().is_none_or(|due| due > self.now)
+                || world.alive().all(|process| process.heard >= level);
             self.expect(served, "invariant 9 (what is due is done)");
         }
     }
@@ -510,7 +605,18 @@ impl Check<'_> {
             Event::Overslept { by } => {
                 self.expect(after == before.map(|due| due.after(by)), name);
             }
+            // Whoever comes into a slot too many has a time of his own.
+            Event::Forked { slot, .. } if slot.index() >= world.count => {
+                let kept = before.is_none_or(|before| after.is_some_and(|now| now <= before));
+                self.expect(kept, name);
+            }
             Event::Forked { .. } | Event::Ready { .. } => self.expect(before == after, name),
+            Event::Scale { .. } if stopping => self.expect(before == after, name),
+            // Whoever leaves alone takes his time with him.
+            Event::Exited { .. } if stopping && self.before.alive().any(is_alone) => {
+                let kept = before.is_none_or(|before| after.is_none_or(|now| now >= before));
+                self.expect(kept, name);
+            }
             Event::ForkFailed { .. } | Event::Exited { .. } if stopping => {
                 self.expect(before == after, name);
             }
@@ -529,6 +635,7 @@ impl Check<'_> {
             Event::Stop
             | Event::StopNow { .. }
             | Event::MainGone
+            | Event::Scale { .. }
             | Event::ForkFailed { .. }
             | Event::Exited { .. }
             | Event::Timer => {}
@@ -545,6 +652,10 @@ impl Check<'_> {
                 continue;
             }
             let due = row.due();
+            if row.slot.index() >= world.count {
+                self.expect(due.is_none(), "invariant (a closed slot is not filled)");
+                continue;
+            }
             self.expect(due.is_some(), "invariant (no deadline is lost)");
             let next = world.pool.deadline();
             self.expect(next.is_some() && next <= due, "invariant (no deadline is lost)");
@@ -553,6 +664,8 @@ impl Check<'_> {
             let held = waited.is_some_and(|ms| (wait * 3 / 4..=wait * 5 / 4).contains(&ms));
             let first = truth.deaths == 0;
             self.expect(first || held, "invariant (the back-off is kept)");
+            let at_once = !first || due <= Some(self.now);
+            self.expect(at_once, "invariant (a new slot is filled at once)");
             let overdue = self.event == Event::Timer && due <= Some(self.now);
             self.expect(!overdue, "invariant 9 (what is due is done)");
         }
@@ -574,7 +687,9 @@ impl Check<'_> {
 
     /// What concerns one slot leaves the others as they were.
     fn assert_neighbours(&self, world: &World) {
+        let stay = self.before.count.min(world.count);
         let concerned = match self.event {
+            Event::Scale { .. } => None,
             Event::Forked { slot, .. } | Event::ForkFailed { slot } | Event::Ready { slot, .. } => {
                 Some(slot)
             }
@@ -590,26 +705,31 @@ impl Check<'_> {
             | Event::Timer => return,
         };
         let rows = self.before.pool.rows.iter().zip(&world.pool.rows);
+        let rows = rows.take(if concerned.is_none() { stay } else { usize::MAX });
         let others = rows.filter(|(row, _)| Some(row.slot) != concerned);
         let untouched = others.into_iter().all(|(before, after)| before == after);
         self.expect(untouched, "invariant (one worker never disturbs another slot)");
     }
 
     fn assert_readiness(&self, world: &World) {
-        let ready = |truth: &Truth| truth.process.is_some_and(|process| process.ready_at.is_some());
-        let all = world.order.is_none() && world.slots.iter().all(ready);
+        let all = world.order.is_none() && world.is_ready();
         let name = "invariant (ready is announced when every slot is)";
         if world.announced && !self.before.announced {
             self.expect(all, name);
         }
         self.expect(world.announced || !all, name);
+        let owed = world.scaling && all;
+        self.expect(!owed, "invariant (a new number is told once it is reached)");
     }
 
     /// Every death and every failed fork is told, truthfully.
     fn assert_reports(&self, world: &World) {
         let told = self.actions.iter().filter_map(|action| match action {
-            Action::Tell(report) => Some(*report),
-            Action::Fork { .. }
+            Action::Tell(report @ (Report::Died { .. } | Report::ForkFailed { .. })) => {
+                Some(*report)
+            }
+            Action::Tell(Report::Scaled { .. })
+            | Action::Fork { .. }
             | Action::Signal { .. }
             | Action::AnnounceReady
             | Action::Finish { .. } => None,
@@ -637,6 +757,11 @@ impl Check<'_> {
         };
         self.expect(truthful, "invariant (every death is told once and truly)");
     }
+}
+
+/// Whether this one leaves without a stop of all.
+const fn is_alone(process: Process) -> bool {
+    process.alone.is_some()
 }
 
 impl Truth {
@@ -675,6 +800,27 @@ impl World {
         order.level = order.level.max(level);
     }
 
+    /// Whether every slot has a worker that is ready and stays.
+    fn is_ready(&self) -> bool {
+        self.slots.iter().take(self.count).all(|truth| {
+            truth.process.is_some_and(|it| it.ready_at.is_some() && it.heard == Heard::Nothing)
+        })
+    }
+
+    /// There are to be so many slots, which a stop does not hear.
+    fn scale(&mut self, count: usize) {
+        if self.order.is_some() {
+            return;
+        }
+        for truth in self.slots.iter_mut().skip(self.count).filter(|truth| truth.is_vacant()) {
+            (truth.deaths, truth.died_at) = (0, NOBODY.died_at);
+        }
+        let length = self.slots.len().max(count);
+        self.slots.resize(length, NOBODY);
+        self.count = count;
+        self.scaling = true;
+    }
+
     fn owe_kill(&mut self, by: Tick) {
         if let Some(order) = &mut self.order {
             order.kill_by = Some(order.kill_by.map_or(by, |before| before.min(by)));
@@ -690,13 +836,16 @@ impl World {
         }
         for truth in &mut self.slots {
             truth.died_at = truth.died_at.after(by);
+            if let Some(process) = &mut truth.process {
+                process.alone = process.alone.map(|at| at.after(by));
+            }
         }
     }
 }
 
 /// Walks from one beginning and returns the number of states.
-fn walk(count: u16, authority: Authority) -> usize {
-    let beginning = World::new(count, authority);
+fn walk(count: u16, most: u16, authority: Authority) -> usize {
+    let beginning = World::new(count, most, authority);
     let mut seen = HashSet::from([beginning.clone()]);
     let mut queue = VecDeque::from([beginning]);
     while let Some(world) = queue.pop_front() {
@@ -718,8 +867,19 @@ fn every_reachable_state_of_a_pool_is_sound() {
     let equal = Authority::Main { timeout: TIMEOUT };
     let authorities = [Authority::Own, equal, longer];
     let states: usize =
-        authorities.map(|authority| walk(1, authority) + walk(2, authority)).iter().sum();
-    let states = states + walk(3, Authority::Own);
+        authorities.map(|authority| walk(1, 0, authority) + walk(2, 0, authority)).iter().sum();
+    let states = states + walk(3, 0, Authority::Own);
     assert!(states > 20_000, "the walk was trivial: {states} states");
     std::println!("pool: walked {states} states");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the number of states is the result")]
+fn every_reachable_state_of_a_pool_that_is_scaled_is_sound() {
+    let longer = Authority::Main { timeout: Millis(TIMEOUT.0 + 1) };
+    let equal = Authority::Main { timeout: TIMEOUT };
+    let authorities = [Authority::Own, equal, longer];
+    let states: usize = authorities.map(|authority| walk(2, 2, authority)).iter().sum();
+    assert!(states > 20_000, "the walk was trivial: {states} states");
+    std::println!("scaled pool: walked {states} states");
 }

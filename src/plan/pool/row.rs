@@ -3,9 +3,9 @@
 //! A row knows what may happen to one worker; what is to happen to all of them
 //! is the pool's business.
 
+use super::{Action, KILL_AFTER_TIMEOUT};
 use crate::plan::backoff::Streak;
-use crate::plan::pool::Action;
-use crate::types::{Backoff, Pid, Signal, Slot, Tick};
+use crate::types::{Backoff, Millis, Pid, Signal, Slot, Tick};
 use alloc::vec::Vec;
 
 /// A slot and its deaths in a row.
@@ -25,7 +25,7 @@ pub(super) enum Place {
     Forking,
     /// A process that was not reaped yet.
     Taken(Worker),
-    /// Nobody, for good.
+    /// Nobody, unless the pool grows again.
     Closed,
 }
 
@@ -44,8 +44,9 @@ pub(super) enum Stage {
     Starting,
     /// It serves.
     Ready { at: Tick },
-    /// It was told to go, last by this.
-    Leaving { told: Told },
+    /// It was told to go, last by this. If it left alone, and the pool did not
+    /// stop, it has a time of its own for SIGINT.
+    Leaving { told: Told, interrupt_at: Option<Tick> },
 }
 
 /// The signals that a worker is sent, in the order of their coming.
@@ -88,6 +89,18 @@ impl Row {
         }
     }
 
+    /// When a worker that leaves alone is to be told the next thing.
+    pub(super) fn pressed_at(&self) -> Option<Tick> {
+        let Stage::Leaving { told, interrupt_at: Some(at) } = self.worker()?.stage else {
+            return None;
+        };
+        match told {
+            Told::Term => Some(at),
+            Told::Int => Some(at.after(KILL_AFTER_TIMEOUT)),
+            Told::Kill => None,
+        }
+    }
+
     /// Whether a worker here has said that it serves, and was not told to go.
     pub(super) fn is_ready(&self) -> bool {
         self.worker().is_some_and(|worker| matches!(worker.stage, Stage::Ready { .. }))
@@ -106,21 +119,62 @@ impl Row {
     /// Sends the worker here `told`, unless it was told that or worse before.
     pub(super) fn tell(&mut self, told: Told, actions: &mut Vec<Action>) {
         let Place::Taken(worker) = &mut self.place else { return };
-        let is_news = match worker.stage {
-            Stage::Starting | Stage::Ready { .. } => true,
-            Stage::Leaving { told: before } => before < told,
+        let (before, interrupt_at) = match worker.stage {
+            Stage::Starting | Stage::Ready { .. } => (None, None),
+            Stage::Leaving { told, interrupt_at } => (Some(told), interrupt_at),
         };
-        if is_news {
-            worker.stage = Stage::Leaving { told };
+        if before < Some(told) {
+            worker.stage = Stage::Leaving { told, interrupt_at };
             actions.push(Action::Signal { pid: worker.pid, signal: told.signal() });
         }
     }
 
-    /// Counts a death or a failed fork and says when the slot is filled again.
-    pub(super) fn vacate(&mut self, now: Tick, ready_at: Option<Tick>, rules: Backoff) -> Tick {
-        let due = self.streak.died(now, ready_at, rules);
+    /// Asks whoever is here to leave alone, with SIGINT at that time, and lets
+    /// nobody else in. Who leaves already keeps the time he has.
+    pub(super) fn remove(&mut self, interrupt_at: Tick, actions: &mut Vec<Action>) {
+        match &mut self.place {
+            Place::Empty { .. } => self.close(),
+            Place::Taken(worker) if !matches!(worker.stage, Stage::Leaving { .. }) => {
+                let interrupt_at = Some(interrupt_at);
+                worker.stage = Stage::Leaving { told: Told::Term, interrupt_at };
+                actions.push(Action::Signal { pid: worker.pid, signal: Signal::Term });
+            }
+            Place::Taken(_) | Place::Forking | Place::Closed => {}
+        }
+    }
+
+    /// Tells whoever leaves alone the next thing, if it is time.
+    pub(super) fn press(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let Place::Taken(Worker { stage: Stage::Leaving { told, .. }, .. }) = self.place else {
+            return;
+        };
+        if self.pressed_at().is_some_and(|at| at <= now) {
+            self.tell(if told == Told::Term { Told::Int } else { Told::Kill }, actions);
+        }
+    }
+
+    /// The slot is to be filled at `due`, as if it were new.
+    pub(super) const fn open(&mut self, due: Tick) {
+        self.streak.reset();
         self.place = Place::Empty { due };
-        due
+    }
+
+    /// Counts a death or a failed fork, which says when the slot is filled again.
+    pub(super) fn vacate(&mut self, now: Tick, ready_at: Option<Tick>, rules: Backoff) {
+        self.place = Place::Empty { due: self.streak.died(now, ready_at, rules) };
+    }
+
+    /// Moves what is due back.
+    pub(super) fn postpone(&mut self, by: Millis) {
+        match &mut self.place {
+            Place::Empty { due: at }
+            | Place::Taken(Worker {
+                stage: Stage::Leaving { interrupt_at: Some(at), .. }, ..
+            }) => {
+                *at = at.after(by);
+            }
+            Place::Taken(_) | Place::Forking | Place::Closed => {}
+        }
     }
 
     /// Lets nobody in any more.

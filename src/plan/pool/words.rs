@@ -5,7 +5,7 @@ use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
 /// What the pool keeps to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// The number of workers, at most [`Slot::LAST`].
+    /// The number of workers, at most [`Slot::LAST`], until it is scaled.
     pub count: u16,
     /// From the SIGTERM of a graceful stop to its SIGINT.
     pub timeout: Millis,
@@ -65,6 +65,12 @@ pub enum Event {
         pid: Pid,
         /// How it ended.
         exit: Exit,
+    },
+    /// There are to be so many workers from now on. Once a stop has begun, this
+    /// changes nothing.
+    Scale {
+        /// The number, 1 to [`Slot::LAST`].
+        count: u16,
     },
     /// Stop gracefully. Once a stop has begun, this changes nothing.
     Stop,
@@ -136,5 +142,10 @@ pub enum Report {
         slot: Slot,
         /// When the next attempt is due; `None`: never.
         next: Option<Tick>,
+    },
+    /// After an [`Event::Scale`] every slot has a ready worker again.
+    Scaled {
+        /// The number of slots.
+        count: u16,
     },
 }

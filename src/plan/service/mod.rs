@@ -16,10 +16,12 @@
 //! leaving has to hurry.
 
 mod death;
+mod look;
 mod member;
 mod stop;
 mod words;
 
+pub use look::Stage;
 pub use words::{Action, Event, Exec, Failure, Left, Readiness, Report, Rules};
 
 use super::backoff::Streak;
@@ -83,6 +85,11 @@ impl Service {
         }
     }
 
+    /// Keeps to other rules from now on. A deadline that is running stays.
+    pub const fn configure(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// Takes note of `event` and orders what follows from it.
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame.
@@ -121,18 +128,6 @@ impl Service {
         };
         let members = self.members.iter().filter_map(Member::deadline);
         members.chain(start).chain(leave).min()
-    }
-
-    /// What a generation is doing, in one word; `None` when nobody is left.
-    #[must_use]
-    pub fn state_of(&self, generation: Generation) -> Option<&'static str> {
-        let member = self.members.iter().find(|member| member.generation == generation)?;
-        Some(match member.life {
-            Life::Spawning | Life::Starting { .. } => "starting",
-            Life::Probation { .. } => "on probation",
-            Life::Current { .. } => "current",
-            Life::Leaving { .. } => "draining",
-        })
     }
 
     /// The generation that is on probation, if one is.

@@ -46,7 +46,7 @@ impl Main {
             self.hear_one(now, generation);
         }
         for run in &mut self.runs {
-            run.learn_fate(&self.options.command[0], &self.directory);
+            run.learn_fate();
         }
     }
 
@@ -133,6 +133,7 @@ impl Main {
     fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
         match notice.news {
             News::None => {}
+            News::Scaled { count } => self.scaled(generation, count),
             News::Lost { slot, pid, why } => {
                 let why = printable::lossy(why);
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
@@ -189,7 +190,7 @@ impl Main {
         self.hear_one(now, generation);
         let mut runs = self.runs.iter_mut();
         let Some(run) = runs.find(|run| run.generation == generation) else { return };
-        run.learn_fate(&self.options.command[0], &self.directory);
+        run.learn_fate();
         let exec = run.exec;
         let forced = run.board.header().is_some_and(|header| header.killed);
         let lived = now.since(run.since);

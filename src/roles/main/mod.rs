@@ -3,12 +3,17 @@
 //! One loop: wait, tell the plan what happened, do what it says. From the
 //! moment the first generation is started nothing but its operator ends main.
 
+mod config;
+mod control;
 mod hear;
+mod operator;
+mod records;
 mod run;
 mod setup;
 mod spawn;
 mod status;
 mod tell;
+mod waiters;
 
 pub use setup::program;
 
@@ -26,6 +31,7 @@ use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
+use operator::Operator;
 use run::Run;
 use setup::has_terminal;
 
@@ -37,6 +43,10 @@ const STATUS: Millis = Millis(100);
 /// The main process.
 struct Main {
     options: Options,
+    /// The command line, for the next reload.
+    words: Vec<CString>,
+    /// Where main was started.
+    start: CString,
     inherited: Inherited,
     directory: CString,
     plan: Service,
@@ -66,6 +76,7 @@ struct Main {
     /// Messages that were refused and not yet told, and when one may be told.
     refused: (u32, Tick),
     finished: Option<u8>,
+    operator: Operator,
 }
 
 impl Main {
@@ -81,7 +92,7 @@ impl Main {
 
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
-        let deadline = self.plan.deadline();
+        let deadline = self.plan.deadline().into_iter().chain(self.operator.deadline()).min();
         self.wait(deadline);
         let now = clock::now();
         let before = mem::replace(&mut self.woke, now);
@@ -114,6 +125,8 @@ impl Main {
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        // The last of all, so that everybody has what he was told before.
+        self.attend(now);
     }
 
     fn wait(&self, deadline: Option<Tick>) {
@@ -125,6 +138,7 @@ impl Main {
                 sources.push(Source::readable(fate.source()));
             }
         }
+        self.add_control(&mut sources);
         if let Err(errno) = poll::wait(&mut sources, deadline) {
             self.breathe("wait for everything", errno);
         }
@@ -167,7 +181,7 @@ impl Main {
         }
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
-            self.step(now, Event::Reload);
+            self.reload(now);
         }
         // Last, so that it shows what has come of all that was asked before.
         if caught.has(Signal::Ttin) && now >= self.status_at {

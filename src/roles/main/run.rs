@@ -9,8 +9,8 @@ use crate::sys::fd::Fd;
 use crate::text;
 use crate::types::{Generation, Level, Pid, Tick};
 use crate::words::printable::Quoted;
+use alloc::ffi::CString;
 use alloc::string::String;
-use core::ffi::CStr;
 
 /// A generation of which anybody is left.
 #[derive(Debug)]
@@ -26,6 +26,9 @@ pub(super) struct Run {
     /// Open until it is known whether the program runs.
     pub fate: Option<Fate>,
     pub exec: Exec,
+    /// What it was to execute, and where.
+    pub command: CString,
+    pub directory: CString,
     /// Why its program does not run.
     pub why: Option<String>,
     /// What it says of itself: `STATUS=`.
@@ -35,10 +38,10 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Reads the fate of the program if it is known by now; `command` and
-    /// `directory` are what it was to be.
-    pub fn learn_fate(&mut self, command: &CStr, directory: &CStr) {
+    /// Reads the fate of the program if it is known by now.
+    pub fn learn_fate(&mut self) {
         let Some(fate) = &self.fate else { return };
+        let (command, directory) = (&self.command, &self.directory);
         match fate.outcome() {
             Outcome::Open => return,
             Outcome::Running => {}

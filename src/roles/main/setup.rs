@@ -3,7 +3,8 @@
 //! Everything that can fail does so here, with one line and an exit status,
 //! before anything is started.
 
-use super::{Main, spawn};
+use super::operator::Operator;
+use super::{Main, config, spawn};
 use crate::error::{Error, Result};
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
@@ -14,12 +15,13 @@ use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
-use crate::types::{Backoff, Generation, Level, Role, Signal, Tick};
+use crate::types::{Backoff, Generation, Level, Millis, Role, Signal, Tick};
 use crate::words::address::Bind;
-use crate::words::cli::{self, Request};
-use crate::words::options::{Options, Ready};
+use crate::words::cli::Request;
+use crate::words::options::{Number, Options, Path};
 use crate::words::printable::Quoted;
-use crate::words::{decimal, fdname, usage};
+use crate::words::{decimal, fdname, shown, usage};
+use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -34,17 +36,20 @@ pub fn program(args: &[&CStr]) -> u8 {
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
-    let options = match cli::parse(args) {
-        Ok(Request::Run(options)) => options,
+    let mut options = Options::default();
+    match config::read(args, &mut options) {
+        Ok(Request::Run) => {}
+        Ok(Request::Check) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
         Ok(Request::Version) => return print(usage::VERSION),
         Err(error) => {
             complain(&error);
             return 2;
         }
-    };
+    }
     log::begin(Role::Main, options.verbosity);
-    match Main::new(options, inherited) {
+    let mut status = 1;
+    match Main::new(options, inherited, args, &mut status) {
         Ok(main) => {
             drop(blocked);
             signal::unblock_all();
@@ -53,7 +58,7 @@ pub fn program(args: &[&CStr]) -> u8 {
         }
         Err(error) => {
             complain(&error);
-            1
+            status
         }
     }
 }
@@ -77,25 +82,35 @@ fn complain(what: &Error) {
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
 }
 
-fn rules(options: &Options) -> Rules {
+/// What the plan keeps to.
+pub(super) fn rules(options: &Options) -> Rules {
     Rules {
-        timeout: options.timeout(),
-        readiness: match options.ready {
-            Ready::Notify => Readiness::Notify,
-            Ready::After(span) => Readiness::After(span),
+        timeout: options.span(Number::Timeout),
+        readiness: match options.number(Number::Ready) {
+            None => Readiness::Notify,
+            Some(span) => Readiness::After(Millis(span)),
         },
-        ready_timeout: options.ready_timeout,
-        probation: options.probation,
-        drain_delay: options.drain_delay,
-        backoff: Backoff { delay: options.delay(), max_delay: options.max_delay() },
-        give_up: options.give_up,
+        ready_timeout: options.span(Number::ReadyTimeout),
+        probation: options.span(Number::Probation),
+        drain_delay: options.span(Number::DrainDelay),
+        backoff: Backoff {
+            delay: options.span(Number::Delay),
+            max_delay: options.span(Number::MaxDelay),
+        },
+        give_up: options.effective(Number::GiveUp) as u32,
         seed: process::id().raw().unsigned_abs(),
     }
 }
 
 impl Main {
-    /// Everything that can fail before anything is started.
-    pub(super) fn new(options: Options, inherited: Inherited) -> Result<Box<Self>> {
+    /// Everything that can fail before anything is started; `status` is what to
+    /// leave with then.
+    pub(super) fn new(
+        mut options: Options,
+        inherited: Inherited,
+        args: &[&CStr],
+        status: &mut u8,
+    ) -> Result<Box<Self>> {
         let cannot =
             |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
         // Before anything of ours is open, which could have the number that the
@@ -108,13 +123,19 @@ impl Main {
         let mut listeners = Listeners::default();
         adopt_sockets(&mut listeners);
         let start = spawn::start_directory()?;
-        bind_sockets(&options, &start, &mut listeners)?;
+        spawn::look_from(&start, &mut options);
+        // Before anything that another main, if one runs, could miss.
+        let mut operator = Operator::default();
+        operator.begin(options.path(Path::Pid), status)?;
+        bind_anew(&options, &mut listeners).inspect_err(|_| operator.leave())?;
         catch_signals(inherited);
         let now = clock::now();
         Ok(Box::new(Self {
             plan: Service::new(rules(&options), now),
-            directory: spawn::from(&start, options.chdir.as_deref()),
-            options: spawn::from_start(options, &start),
+            directory: spawn::from(&start, options.path(Path::Chdir)),
+            options,
+            words: args.iter().map(|&word| word.to_owned()).collect(),
+            start,
             inherited,
             listeners,
             runs: Vec::new(),
@@ -133,18 +154,16 @@ impl Main {
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
+            operator,
         }))
     }
 }
 
 /// The descriptor of `--event-fd`, if there is one.
 fn open_events(options: &Options) -> Result<Events> {
-    let Some(number) = options.event_fd else { return Ok(Events::default()) };
-    let output = Output::named(number).map_err(|errno| {
-        Error::system(
-            format_args!("cannot write events to descriptor {}", number.unsigned_abs()),
-            errno,
-        )
+    let Some(number) = options.number(Number::EventFd) else { return Ok(Events::default()) };
+    let output = Output::named(number as i32).map_err(|errno| {
+        Error::system(format_args!("cannot write events to descriptor {number}"), errno)
     })?;
     Ok(Events::new(Some(output)))
 }
@@ -185,19 +204,25 @@ fn adopt_sockets(listeners: &mut Listeners) {
     }
 }
 
-fn bind_sockets(options: &Options, start: &CStr, listeners: &mut Listeners) -> Result<()> {
+/// Opens the sockets of `--bind` that are not open yet. Those that are not asked
+/// for any more stay until no generation has them. Where one cannot be opened,
+/// none is.
+pub(super) fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
+    let before = listeners.count();
     for bind in &options.bind {
-        // A start that fails leaves no path of a Unix socket behind.
-        bind_socket(bind, start, listeners).inspect_err(|_| listeners.close_all())?;
+        if !listeners.has(bind, before) {
+            // What fails leaves no path of a Unix socket behind.
+            bind_socket(bind, listeners).inspect_err(|_| listeners.close_from(before))?;
+        }
     }
+    listeners.want(&options.bind);
     Ok(())
 }
 
-fn bind_socket(bind: &Bind, start: &CStr, listeners: &mut Listeners) -> Result<()> {
-    let fd = socket::open(&spawn::address_from(start, &bind.address))?;
-    let name = bind.name.clone().unwrap_or_else(|| text::compose(format_args!("{}", bind.address)));
-    let name = fdname::escape(name.as_bytes()).unwrap_or_default();
-    match listeners.keep(fd, name, Origin::Bound).objection() {
+fn bind_socket(bind: &Bind, listeners: &mut Listeners) -> Result<()> {
+    let fd = socket::open(&bind.address)?;
+    let origin = Origin::Bound(bind.clone());
+    match listeners.keep(fd, bind.carried(), origin).objection() {
         Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),
         None => Ok(()),
     }

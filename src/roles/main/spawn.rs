@@ -8,9 +8,9 @@ use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{Errno, env, file, process, signal, socket};
 use crate::text;
-use crate::types::{Generation, Level, Tick};
+use crate::types::{Generation, Level, Millis, Tick};
 use crate::words::address::Address;
-use crate::words::options::Options;
+use crate::words::options::{Number, Options, Path};
 use crate::words::seconds::Seconds;
 use crate::words::{env_file, fdname, printable};
 use alloc::borrow::ToOwned as _;
@@ -55,18 +55,20 @@ fn joined(parts: &[&[u8]]) -> CString {
     }
 }
 
-/// `address` with a relative Unix path as seen from `start`.
-pub(super) fn address_from(start: &CStr, address: &Address) -> Address {
-    match address {
-        Address::Inet(address) => Address::Inet(*address),
-        Address::Unix(path) => Address::Unix(from(start, Some(path))),
+/// Has the options' relative paths be as seen from `start`.
+pub(super) fn look_from(start: &CStr, options: &mut Options) {
+    if let Some(file) = options.path(Path::EnvFile) {
+        let file = from(start, Some(file));
+        options.set_path(Path::EnvFile, file);
     }
-}
-
-/// The options with their relative paths as seen from `start`.
-pub(super) fn from_start(mut options: Options, start: &CStr) -> Options {
-    options.env_file = options.env_file.map(|file| from(start, Some(&file)));
-    options
+    for bind in &mut options.bind {
+        let carried = text::compose(format_args!("{}", bind.address));
+        if let Address::Unix(path) = &mut bind.address {
+            *path = from(start, Some(path));
+            // The application knows it as it was written.
+            bind.name.get_or_insert(carried);
+        }
+    }
 }
 
 /// Adds a variable whose value is of our own making.
@@ -85,6 +87,7 @@ impl Main {
         match self.try_spawn(now, generation) {
             Ok(run) => {
                 let monitor = run.leader;
+                self.listeners.leave_out(generation);
                 self.runs.push(run);
                 Event::Spawned { generation, monitor }
             }
@@ -127,6 +130,8 @@ impl Main {
             board,
             fate: Some(fate),
             exec: Exec::Done,
+            command: self.options.command[0].clone(),
+            directory: self.directory.clone(),
             why: None,
             status: None,
             empty: false,
@@ -143,7 +148,7 @@ impl Main {
         entries.push(joined(&[b"NOTIFY_SOCKET=@", notify]));
         entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
         add(&mut entries, "LISTEN_FDS", &sockets);
-        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(names));
+        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(names.into_iter()));
         add(&mut entries, "PANZER_MAIN", &process::id());
         add(&mut entries, "PANZER_GENERATION", &generation);
         add(&mut entries, "PANZER_BOARD", &(3 + sockets));
@@ -155,16 +160,16 @@ impl Main {
     /// What the operator has set, and nothing that he has not.
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
-        if let Some(count) = options.count {
+        if let Some(count) = self.wanted_count() {
             add(entries, "PANZER_COUNT", &u32::from(count));
         }
-        for (name, span) in [
-            ("PANZER_TIMEOUT", options.timeout),
-            ("PANZER_DELAY", options.delay),
-            ("PANZER_MAX_DELAY", options.max_delay),
+        for (name, number) in [
+            ("PANZER_TIMEOUT", Number::Timeout),
+            ("PANZER_DELAY", Number::Delay),
+            ("PANZER_MAX_DELAY", Number::MaxDelay),
         ] {
-            if let Some(span) = span {
-                add(entries, name, &Seconds(span));
+            if let Some(span) = options.number(number) {
+                add(entries, name, &Seconds(Millis(span)));
             }
         }
         match options.verbosity {
@@ -175,7 +180,7 @@ impl Main {
     }
 
     fn add_env_file(&self, entries: &mut Vec<CString>) -> Result<()> {
-        let Some(path) = &self.options.env_file else { return Ok(()) };
+        let Some(path) = self.options.path(Path::EnvFile) else { return Ok(()) };
         let name = printable::lossy(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;

@@ -3,6 +3,7 @@
 use super::Main;
 use super::run::Run;
 use crate::keep::log::log;
+use crate::plan::service::Stage;
 use crate::sys::{process, signal};
 use crate::types::{Level, Signal, Slot, Tick};
 
@@ -14,7 +15,7 @@ impl Main {
         log(Level::Info, format_args!("status: panzer {version} is {id}, up {up}"));
         for run in &self.runs {
             let (generation, up) = (run.generation, now.since(run.since));
-            let state = self.plan.state_of(generation).unwrap_or("gone");
+            let state = self.plan.stage_of(generation).map_or("gone", Stage::name);
             match run.monitor {
                 Some(monitor) => log(
                     Level::Info,

@@ -9,7 +9,9 @@ use crate::text;
 use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
+use crate::words::options::Number;
 use crate::words::printable::Quoted;
+use crate::words::status::Outcome;
 use alloc::string::String;
 
 impl Main {
@@ -39,21 +41,26 @@ impl Main {
             Report::Started(generation, pid) => {
                 log(Level::Info, format_args!("generation {generation} started as {pid}"));
                 self.event(&Event { pid: Some(pid), ..Event::about(Kind::Started, generation) });
+                self.progress(generation, "is started");
             }
             Report::Ready(generation, took) => {
                 log(Level::Info, format_args!("generation {generation} ready in {took}"));
                 let pid = self.run_of(generation).map(|run| run.leader);
                 self.event(&Event { pid, ..Event::about(Kind::Ready, generation) });
                 self.tell_above(b"READY=1");
+                self.progress(generation, "is ready");
             }
             Report::Probation(generation, span) => {
                 log(Level::Info, format_args!("generation {generation} on probation for {span}"));
                 self.event(&Event::about(Kind::Probation, generation));
+                self.progress(generation, "is on probation");
             }
             Report::Current(generation) => {
                 log(Level::Info, format_args!("generation {generation} is current"));
                 let pid = self.run_of(generation).map(|run| run.leader);
                 self.event(&Event { pid, ..Event::about(Kind::Current, generation) });
+                self.settle(generation, Outcome::Current, "is current", "");
+                self.tell_count();
             }
             Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
             Report::RolledBack(generation, why) => {
@@ -83,9 +90,11 @@ impl Main {
             Report::Stopping => {
                 log(Level::Info, format_args!("stopping"));
                 self.events.tell(&Event::new(Kind::Stopping));
+                self.give_up_waiting();
             }
             Report::Lingering(span) => {
                 log(Level::Info, format_args!("stopping: serving for {span} more"));
+                self.give_up_waiting();
             }
         }
     }
@@ -134,14 +143,19 @@ impl Main {
             Failure::NotSpawned | Failure::Left => self.reason.take(),
             Failure::Late => Some(text::compose(format_args!(
                 "it was not ready within {}",
-                self.options.ready_timeout
+                self.options.span(Number::ReadyTimeout)
             ))),
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
-        let what = if kind == Kind::RolledBack { "is rolled back" } else { "failed" };
-        log(Level::Error, format_args!("generation {generation} {what}: {why}"));
+        let (what, outcome) = if kind == Kind::RolledBack {
+            ("is rolled back: ", Outcome::RolledBack)
+        } else {
+            ("failed: ", Outcome::Failed)
+        };
+        log(Level::Error, format_args!("generation {generation} {what}{why}"));
         self.event(&Event { why: Some(&why), ..Event::about(kind, generation) });
+        self.settle(generation, outcome, what, &why);
     }
 
     /// Every death is one line, with the reason as far as it is known.
@@ -185,5 +199,6 @@ impl Main {
         self.finished = Some(status);
         log(Level::Info, format_args!("stopped with status {}", u32::from(status)));
         self.events.tell(&Event::new(Kind::Stopped));
+        self.say_goodbye(status);
     }
 }

@@ -5,15 +5,18 @@
 
 mod fork;
 mod pool;
+mod reap;
+mod scale;
 mod tell;
 
 use super::listen::given;
 use super::worker::Worker;
 use crate::error::{Error, Result};
 use crate::keep::inherited::Settings;
+use crate::keep::processors;
 use crate::plan::pool::{Authority, Rules};
 use crate::sys::process::{self, Threads, ThreadsAllowed};
-use crate::sys::{clock, host, poll};
+use crate::sys::{clock, poll};
 use crate::types::{Backoff, Millis, Slot};
 use core::time::Duration;
 
@@ -87,7 +90,8 @@ impl<W: Worker> Monitor<W> {
     ///
     /// SIGTERM, or a first SIGINT, stops gracefully: workers finish what they
     /// have in hand. A SIGINT after either stops now. SIGTTIN logs the
-    /// workers. While this runs, SIGTERM, SIGINT, SIGCHLD, SIGTTIN and
+    /// workers. SIGWINCH makes their number the one that `panzer` wants; without
+    /// it nothing happens. While this runs, SIGTERM, SIGINT, SIGCHLD, SIGTTIN and
     /// SIGWINCH are the library's; afterwards they are as they were, but under
     /// `panzer` SIGTTIN is ignored.
     ///
@@ -123,7 +127,7 @@ impl<W: Worker> Monitor<W> {
         let delay = settings.delay.unwrap_or(self.backoff.delay);
         let max_delay = settings.max_delay.unwrap_or(self.backoff.max_delay);
         Rules {
-            count: settings.count.or(self.count).unwrap_or_else(host::processors),
+            count: settings.count.or(self.count).unwrap_or_else(processors::by_default),
             timeout: settings.timeout.unwrap_or(self.timeout),
             backoff: Backoff { delay, max_delay },
             seed: process::id().raw().unsigned_abs(),

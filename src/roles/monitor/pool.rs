@@ -12,22 +12,17 @@ use crate::sys::clock;
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::file::{self, Mode};
 use crate::sys::poll::{self, Source};
-use crate::sys::process::{self, Reaped};
+use crate::sys::process;
 use crate::sys::signal::{self, Caught, Saved, Wake};
-use crate::types::{Exit, Level, Millis, Pid, Signal, Slot, Tick};
+use crate::types::{Level, Millis, Pid, Signal, Slot, Tick};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
-/// The least time between two looks at all workers, where these are many: one
-/// look costs 0.6 µs a worker.
-const SWEEP: Millis = Millis(50);
-/// So many workers are looked at whenever one has died.
-const FEW: u16 = 64;
 /// How long to leave poll(2) alone when it has failed.
-const BREATHER: Millis = Millis(100);
+pub(super) const BREATHER: Millis = Millis(100);
 /// What a worker writes into the ready pipe: its slot and its pid.
 const RECORD: usize = 6;
 
@@ -50,8 +45,10 @@ pub(super) struct Running<'w> {
     /// When the last turn began.
     woke: Tick,
     /// The last look at all workers, and the next one if it is wanted.
-    swept: Tick,
-    sweep: Option<Tick>,
+    pub(super) swept: Tick,
+    pub(super) sweep: Option<Tick>,
+    /// The new number of workers that is reached, until main has been told.
+    pub(super) scaled: Option<u16>,
     pub(super) untold: Vec<Untold>,
     finished: Option<Finished>,
 }
@@ -115,6 +112,7 @@ impl<'w> Running<'w> {
             woke: now,
             swept: now,
             sweep: None,
+            scaled: None,
             untold: Vec::new(),
             finished: None,
         })
@@ -129,6 +127,8 @@ impl<'w> Running<'w> {
             signal::catch(signal);
         }
         self.sheet.begin(self.rules.count);
+        // Main may have asked before there was a handler to ask.
+        self.scale(clock::now());
         blocked.let_through(&OURS);
         let finished = loop {
             match self.finished {
@@ -171,7 +171,8 @@ impl<'w> Running<'w> {
 
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
-        let deadline = [self.plan.deadline(), self.sweep].into_iter().flatten().min();
+        let tell = self.tells_again_at();
+        let deadline = [self.plan.deadline(), self.sweep, tell].into_iter().flatten().min();
         let main_gone = self.wait(deadline);
         let now = clock::now();
         let before = mem::replace(&mut self.woke, now);
@@ -195,6 +196,7 @@ impl<'w> Running<'w> {
             self.step(now, Event::Timer);
         }
         self.tell(now);
+        self.tell_scaled();
     }
 
     /// Blocks until something happens; says whether main is gone.
@@ -246,45 +248,13 @@ impl<'w> Running<'w> {
         }
     }
 
-    /// Reaps our own dead: those that a signal has named at once, and those that
-    /// it may have stood for at once too, or within 50 ms where workers are many.
-    fn reap(&mut self, now: Tick, died: bool) {
-        for pid in signal::noted_deaths() {
-            if self.plan.employs(pid) {
-                self.reap_one(now, pid);
-            }
-        }
-        if died {
-            self.want_sweep(now);
-        }
-        if self.sweep.is_some_and(|due| due <= now) {
-            (self.swept, self.sweep) = (now, None);
-            for pid in self.plan.pids() {
-                self.reap_one(now, pid);
-            }
-        }
-    }
-
-    /// All workers are to be looked at soon.
-    fn want_sweep(&mut self, now: Tick) {
-        let rest = if self.rules.count > FEW { SWEEP } else { Millis(0) };
-        self.sweep = self.sweep.or(Some(now.max(self.swept.after(rest))));
-    }
-
-    fn reap_one(&mut self, now: Tick, pid: Pid) {
-        match process::reap(pid) {
-            Ok(Reaped::Dead(pid, exit)) => self.step(now, Event::Exited { pid, exit }),
-            // Somebody else in this process has waited for it: it is gone all
-            // the same, and how it ended is lost.
-            Ok(Reaped::NoChild) => self.step(now, Event::Exited { pid, exit: Exit::Status(0) }),
-            Ok(Reaped::NoneDead) | Err(_) => {}
-        }
-    }
-
     /// Does what the signals say.
     fn obey(&mut self, now: Tick, caught: &Caught) {
         if caught.has(Signal::Ttin) {
             self.log_status(now);
+        }
+        if caught.has(Signal::Winch) {
+            self.scale(now);
         }
         if caught.has(Signal::Term) {
             self.stop(now);
@@ -324,7 +294,7 @@ impl<'w> Running<'w> {
         });
     }
 
-    fn step(&mut self, now: Tick, event: Event) {
+    pub(super) fn step(&mut self, now: Tick, event: Event) {
         let mut events = alloc::collections::VecDeque::from([event]);
         let mut actions = Vec::new();
         while let Some(event) = events.pop_front() {

@@ -47,7 +47,7 @@ impl Running<'_> {
         }
     }
 
-    fn report(&self, now: Tick, report: Report) {
+    fn report(&mut self, now: Tick, report: Report) {
         match report {
             Report::Died { slot, pid, exit, lived, asked, next } => {
                 let (level, why) =
@@ -68,15 +68,18 @@ impl Running<'_> {
                 let next = Next { next, now };
                 log::log(Level::Warn, format_args!("worker {slot} is missing{next}"));
             }
+            Report::Scaled { count } => {
+                let shown = u32::from(count);
+                log::log(Level::Info, format_args!("{shown} workers are ready"));
+                self.scaled = Some(count);
+            }
         }
     }
 
-    /// Tells main, if it has room; it looks at the board in any case.
-    fn mention(&self, words: fmt::Arguments<'_>) {
-        if self.above.is_some() {
-            let words = alloc::fmt::format(words);
-            given(|given| given.inherited.mention(words.as_bytes()));
-        }
+    /// Tells main, unless it has no room; it looks at the board in any case.
+    pub(super) fn mention(&self, words: fmt::Arguments<'_>) -> bool {
+        let words = alloc::fmt::format(words);
+        self.above.is_none() || given(|given| given.inherited.mention(words.as_bytes()))
     }
 
     pub(super) fn log_status(&self, now: Tick) {

@@ -1,0 +1,12 @@
+//! The `panzerctl` program: see `panzerctl(1)`.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+#[path = "../rt.rs"]
+mod rt;
+
+use panzer::control as program;

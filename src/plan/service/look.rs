@@ -1,0 +1,70 @@
+//! What is seen of main's plan from outside.
+
+use super::member::Life;
+use super::{Past, Service, Stop};
+use crate::types::Generation;
+
+/// What a generation is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It is not ready yet.
+    Starting,
+    /// It is ready, beside the one that is current.
+    Probation,
+    /// It is the one that serves.
+    Current,
+    /// It is on its way out.
+    Draining,
+}
+
+impl Stage {
+    /// Words for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Probation => "on probation",
+            Self::Current => "current",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl Service {
+    /// What a generation is doing; `None` when nobody is left.
+    #[must_use]
+    pub fn stage_of(&self, generation: Generation) -> Option<Stage> {
+        let member = self.members.iter().find(|member| member.generation == generation)?;
+        Some(match member.life {
+            Life::Spawning | Life::Starting { .. } => Stage::Starting,
+            Life::Probation { .. } => Stage::Probation,
+            Life::Current { .. } => Stage::Current,
+            Life::Leaving { .. } => Stage::Draining,
+        })
+    }
+
+    /// The number of the generation that will be started next.
+    #[must_use]
+    pub const fn next(&self) -> Generation {
+        self.next
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop != Stop::No
+    }
+
+    /// Whether a generation is ready, and was not asked to leave.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let ready = |life| matches!(life, Life::Probation { .. } | Life::Current { .. });
+        self.members.iter().any(|member| ready(member.life))
+    }
+
+    /// Whether nothing was ever ready.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        matches!(self.past, Past::NeverReady { .. })
+    }
+}

@@ -1,0 +1,86 @@
+//! Finding main by its pid file.
+//!
+//! The lock says whether there is one: the kernel takes it from the dead. Who
+//! may be signalled is who has the lock by the kernel's word *and* stands in
+//! the file; he is held by a descriptor from then on, so that his number can
+//! become nobody else's.
+
+use super::{Bad, Status};
+use crate::sys::fd::{self, Borrowed, Fd};
+use crate::sys::file::{self, Kind};
+use crate::sys::lock;
+use crate::sys::{Errno, pidfd};
+use crate::types::Pid;
+use crate::words::control::socket_beside;
+use crate::words::decimal;
+use crate::words::printable::Quoted;
+use alloc::ffi::CString;
+use core::ffi::CStr;
+
+/// More bytes than a pid and its newline have.
+const LONGEST: usize = 16;
+/// How often to look again while mains come and go.
+const ROUNDS: u32 = 100;
+
+/// A pid file that somebody has locked.
+pub struct Found {
+    /// Main, if the kernel and the file agree on who that is.
+    pub process: Option<Fd>,
+    /// Where its control socket would be.
+    pub socket: CString,
+}
+
+/// Finds who has the pid file.
+pub fn find(path: &CStr) -> Result<Found, Bad> {
+    for _ in 0..ROUNDS {
+        let file = lock::look(path).map_err(|errno| missing(path, errno))?;
+        let identity = file::identity(file.borrow());
+        let identity = identity.map_err(|errno| missing(path, errno))?;
+        if identity.kind() != Kind::Regular {
+            return Err(not_running(path, "is no pid file"));
+        }
+        let file = file.borrow();
+        let is_held = lock::is_held(file);
+        let process = if is_held { pinned(file) } else { None };
+        // One that is replaced by a main that starts says nothing.
+        if process.is_some() || file::is_at(path, identity) {
+            if !is_held {
+                return Err(not_running(path, "is nobody's"));
+            }
+            let socket = CString::new(socket_beside(path.to_bytes())).unwrap_or_default();
+            return Ok(Found { process, socket });
+        }
+    }
+    Err(not_running(path, "never stays the same"))
+}
+
+/// Who has the lock and stands in the file.
+fn pinned(file: Borrowed<'_>) -> Option<Fd> {
+    let mut text = [0; LONGEST];
+    let length = fd::read_at(file, &mut text, 0).unwrap_or(0);
+    let digits = text[..length].strip_suffix(b"\n")?;
+    let number = decimal::parse(digits, i32::MAX.unsigned_abs())?;
+    let pid = Pid::new(number.cast_signed())?;
+    if lock::holder(file) != Some(pid) {
+        return None;
+    }
+    let process = pidfd::open(pid).ok()?;
+    // The one that we hold now is the one that has the lock, unless it died
+    // in between and its number was given away: then the lock is free.
+    (lock::holder(file) == Some(pid)).then_some(process)
+}
+
+/// What it means that there is no pid file to look at.
+fn missing(path: &CStr, errno: Errno) -> Bad {
+    match errno.0 {
+        libc::ENOENT | libc::ENOTDIR => not_running(path, "is not there"),
+        libc::ELOOP | libc::ENXIO => not_running(path, "is no pid file"),
+        _ => Bad::system("open", path, errno),
+    }
+}
+
+/// There is no main, as the pid file says.
+pub fn not_running(path: &CStr, what: &str) -> Bad {
+    let path = Quoted(path.to_bytes());
+    Bad::new(Status::NotRunning, format_args!("main is not running: {path} {what}"))
+}

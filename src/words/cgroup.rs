@@ -1,0 +1,118 @@
+//! How much of the processors a control group may use: cgroups(7).
+//!
+//! /proc/self/cgroup names the groups of a process, one a line:
+//! `0::/path` in the one hierarchy of version 2, `4:cpu,cpuacct:/path` in one
+//! of version 1. A limit is a quota and the period in which it may be used, both
+//! in microseconds: `50000 100000` in `cpu.max`, or one number in each of
+//! `cpu.cfs_quota_us` and `cpu.cfs_period_us`. Any other word, `max` or `-1`,
+//! means that there is none.
+
+use super::decimal;
+use super::pieces::cut;
+
+/// A hierarchy of groups in which time on processors can be limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `cpu.cfs_quota_us` and `cpu.cfs_period_us`.
+    One,
+    /// `cpu.max`.
+    Two,
+}
+
+/// The group that a line of /proc/self/cgroup names, if time on processors may
+/// be limited there.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<(Version, &[u8])> {
+    let (number, rest) = cut(line, b':')?;
+    let (controllers, path) = cut(rest, b':')?;
+    if number == b"0" && controllers.is_empty() {
+        return Some((Version::Two, path));
+    }
+    controllers
+        .split(|&byte| byte == b',')
+        .any(|name| name == b"cpu")
+        .then_some((Version::One, path))
+}
+
+/// The group that `path` is in; `None` when it is the outermost.
+#[must_use]
+pub fn parent(path: &[u8]) -> Option<&[u8]> {
+    let slash = path.iter().rposition(|&byte| byte == b'/')?;
+    path.get(..slash)
+}
+
+/// The processors that a quota and its period allow together, rounded up and
+/// at least one; `None` when there is no limit.
+#[must_use]
+pub fn processors(limit: &[u8]) -> Option<u64> {
+    let mut words = limit.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut number = || decimal::parse_long(words.next()?, u64::MAX);
+    let (quota, period) = (number()?, number()?);
+    (period > 0).then(|| quota.div_ceil(period).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Version, parent, parse, processors};
+
+    #[test]
+    fn a_line_names_a_group_of_either_version() {
+        assert_eq!(parse(b"0::/user.slice/a b"), Some((Version::Two, &b"/user.slice/a b"[..])));
+        assert_eq!(parse(b"0::/a:b"), Some((Version::Two, &b"/a:b"[..])));
+        for line in [&b"1:cpu:/x"[..], b"4:cpu,cpuacct:/x", b"12:cpuacct,cpu:/x"] {
+            assert_eq!(parse(line), Some((Version::One, &b"/x"[..])));
+        }
+    }
+
+    #[test]
+    fn a_line_of_another_controller_names_none() {
+        for line in [
+            &b""[..],
+            b"0:",
+            b"2:cpuacct:/x",
+            b"3:cpuset:/x",
+            b"9:name=systemd:/x",
+            b"10::/x",
+            b"cpu:/x",
+        ] {
+            assert_eq!(parse(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_group_but_the_outermost_is_in_another() {
+        assert_eq!(parent(b"/a/b"), Some(&b"/a"[..]));
+        assert_eq!(parent(b"/a"), Some(&b""[..]));
+        assert_eq!(parent(b"/"), Some(&b""[..]));
+        assert_eq!(parent(b""), None);
+    }
+
+    #[test]
+    fn a_quota_is_rounded_up_to_whole_processors() {
+        for (limit, expected) in [
+            (&b"100000 100000\n"[..], 1),
+            (b"100001 100000\n", 2),
+            (b"1000 100000", 1),
+            (b"250000\n100000\n", 3),
+            (b"0 100000", 1),
+            (b"18446744073709551615 1", u64::MAX),
+        ] {
+            assert_eq!(processors(limit), Some(expected), "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_quota_is_no_limit() {
+        for limit in [
+            &b"max 100000\n"[..],
+            b"-1\n100000\n",
+            b"",
+            b"100000",
+            b"100000 0",
+            b"100000 x",
+            b"99999999999999999999 1",
+        ] {
+            assert_eq!(processors(limit), None, "{limit:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The configuration file: the options by their long names, and `command`.
+//!
+//! `command` is a list, `bind` a list or one address, and every other option one
+//! scalar; a flag is `true` or `false`. Whatever else stands there is refused.
+
+use super::options::{KNOWN, Known, Options, Takes};
+use super::printable::Quoted;
+use super::yaml::{self, Piece};
+use crate::error::{Error, Result};
+
+/// Sets what `file` says in `options`.
+///
+/// # Errors
+///
+/// One line: `3:14: what is wrong there`.
+pub fn apply(file: &[u8], options: &mut Options) -> Result<()> {
+    let mut settings = Settings { options, known: &KNOWN[0], seen: 0 };
+    yaml::parse(file, &mut |piece, text| settings.take(piece, text))
+}
+
+/// The options, the one that is being set, and which ones were, as bits.
+struct Settings<'o> {
+    options: &'o mut Options,
+    known: &'static Known,
+    seen: u32,
+}
+
+impl Settings<'_> {
+    fn take(&mut self, piece: Piece, text: &[u8]) -> Result<()> {
+        if piece == Piece::Key {
+            return self.take_key(text);
+        }
+        let (key, takes) = (self.known.long, self.known.takes);
+        let why = match piece {
+            Piece::Alone if takes == Takes::Command => {
+                "has to be a list: the program and its words"
+            }
+            Piece::Item if takes != Takes::Command && takes != Takes::Bind => {
+                "takes one value, not a list"
+            }
+            Piece::Key | Piece::Alone | Piece::Item => "",
+        };
+        if !why.is_empty() {
+            return Err(Error::plain(format_args!("{key}: {why}")));
+        }
+        let set = self.options.set(self.known, text);
+        set.map_err(|why| Error::plain(format_args!("{key}: {why}")))
+    }
+
+    fn take_key(&mut self, key: &[u8]) -> Result<()> {
+        let place = KNOWN.iter().position(|known| known.long.as_bytes() == key);
+        let Some(place) = place.filter(|&place| KNOWN[place].takes.in_a_file()) else {
+            return Err(Error::plain(format_args!("there is no option {}", Quoted(key))));
+        };
+        if self.seen & 1 << place != 0 {
+            return Err(Error::plain(format_args!("this key stands here for the second time")));
+        }
+        self.seen |= 1 << place;
+        self.known = &KNOWN[place];
+        Ok(())
+    }
+}
+
+const _: () = assert!(KNOWN.len() <= 32, "there is a bit for every option");
+
+#[cfg(test)]
+mod tests {
+    use super::apply;
+    use crate::types::Level;
+    use crate::words::options::{Count, Number, Options, Path};
+    use alloc::ffi::CString;
+    use alloc::string::{String, ToString as _};
+
+    fn read(file: &str) -> Result<Options, String> {
+        let mut options = Options::default();
+        let done = apply(file.as_bytes(), &mut options);
+        done.map(|()| options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_kind_of_option_is_set() {
+        let file = "count: 3\nbind:\n- web=localhost:0\n- unix:/a\ncommand: # it\n  - ./app\n  \
+                    - '-v'\nquiet: true\nready-timeout: 1.5\nchdir: '/a b'\n";
+        let options = read(file).expect("it is right");
+        assert_eq!((options.count(), options.bind.len()), (Some(Count::Fixed(3)), 2));
+        assert_eq!(options.verbosity, Level::Warn);
+        assert!(options.command.iter().map(CString::as_c_str).eq([c"./app", c"-v"]));
+        assert_eq!(options.number(Number::ReadyTimeout), Some(1_500));
+        assert_eq!(options.path(Path::Chdir), Some(c"/a b"));
+        assert_eq!(read("bind: :80").expect("one address is enough").bind.len(), 1);
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_said_with_its_place() {
+        for (file, why) in [
+            ("count: 0", "1:8: count: '0' is neither auto nor a number from 1 to 16383"),
+            ("\ncount:\n- 1", "3:3: count: takes one value, not a list"),
+            ("bind:\n- :80\n- 80", "3:3: bind: '80': the port is missing"),
+            ("command: app", "1:10: command: has to be a list: the program and its words"),
+            ("command:\n- \"a\\0\"", "2:3: command: 'a\\x00' contains a NUL"),
+            ("config: a", "1:1: there is no option 'config'"),
+            ("help: true", "1:1: there is no option 'help'"),
+            ("check: true", "1:1: there is no option 'check'"),
+            ("count: 1\ncount: 1", "2:1: this key stands here for the second time"),
+            ("colour: red", "1:1: there is no option 'colour'"),
+            ("quiet: 1", "1:8: quiet: '1' is neither true nor false"),
+            ("a b", "1:1: a line is 'key: value', 'key:' before a list, '- item' or '# comment'"),
+        ] {
+            assert_eq!(read(file), Err(why.into()), "{file:?}");
+        }
+    }
+}

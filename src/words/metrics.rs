@@ -1,0 +1,225 @@
+//! `panzerctl status --metrics`: `OpenMetrics` text, version 1.0.
+//!
+//! Counters of a worker begin at 0 with each process, which is what a counter
+//! may do. A slot keeps its number of restarts as long as its generation lives.
+
+use super::picture::{Generation, Picture, Worker};
+use super::printable;
+use super::seconds::Seconds;
+use super::status::{Binary, Listener, Outcome, Phase};
+use crate::types::{Activity, Millis};
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+
+/// What a family of metrics is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Gauge,
+    Counter,
+    Info,
+    StateSet,
+}
+
+/// Everything, from the first family to the end of the text.
+#[must_use]
+pub fn render(picture: &Picture) -> String {
+    let mut text = Text { out: String::new() };
+    text.main(picture);
+    text.reload(picture);
+    text.listeners(&picture.listeners);
+    text.generations(picture);
+    text.workers(picture);
+    text.out.push_str("# EOF\n");
+    text.out
+}
+
+struct Text {
+    out: String,
+}
+
+/// Labels of one sample, in their order.
+type Labels<'a> = [(&'a str, &'a dyn fmt::Display)];
+
+impl Text {
+    /// Begins a family; a name ends in its unit, if it has one.
+    #[inline(never)]
+    fn family(&mut self, kind: Kind, name: &str, help: &str) {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::Info => "info",
+            Kind::StateSet => "stateset",
+        };
+        // A String takes everything.
+        let _ = write!(self.out, "# HELP panzer_{name} {help}.\n# TYPE panzer_{name} {kind}\n");
+        if name.ends_with("_seconds") {
+            let _ = writeln!(self.out, "# UNIT panzer_{name} seconds");
+        }
+    }
+
+    /// One sample; `name` has the ending that its kind wants.
+    #[inline(never)]
+    fn sample(&mut self, name: &str, labels: &Labels<'_>, value: &dyn fmt::Display) {
+        let _ = write!(self.out, "panzer_{name}");
+        for (index, (key, label)) in labels.iter().enumerate() {
+            let _ = write!(self.out, "{}{key}=\"{label}\"", if index == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.out, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    /// A family of one sample without labels.
+    fn single(&mut self, name: &str, help: &str, value: &dyn fmt::Display) {
+        self.family(Kind::Gauge, name, help);
+        self.sample(name, &[], value);
+    }
+
+    /// One sample for each state, of which one is 1.
+    fn state(&mut self, name: &str, states: &mut dyn Iterator<Item = (&'static str, bool)>) {
+        let label = alloc::format!("panzer_{name}");
+        for (state, is_it) in states {
+            self.sample(name, &[(&label, &state)], &u32::from(is_it));
+        }
+    }
+
+    fn main(&mut self, picture: &Picture) {
+        let Some(main) = &picture.main else { return };
+        self.family(Kind::Info, "main", "The version of main");
+        self.sample("main_info", &[("version", &Label(&main.version))], &1_u32);
+        self.single("main_uptime_seconds", "Since main was started", &Seconds(main.up));
+        self.family(Kind::StateSet, "main_state", "What main is at");
+        self.state("main_state", &mut Phase::ALL.iter().map(|at| (at.name(), *at == main.state)));
+        let differs = u32::from(main.binary == Binary::Differs);
+        self.single("main_binary_differs", "Whether another program stands at the path", &differs);
+        let dropped = "Lines of the log that were lost since the last one that was not";
+        self.single("log_lines_dropped", dropped, &main.dropped);
+        if let Some(count) = main.count {
+            self.single("workers_wanted", "Workers that the operator wants", &u32::from(count));
+        }
+    }
+
+    fn reload(&mut self, picture: &Picture) {
+        let Some(reload) = &picture.reload else { return };
+        self.family(Kind::StateSet, "last_reload", "What came of the last reload");
+        let outcome = reload.outcome;
+        self.state("last_reload", &mut Outcome::ALL.iter().map(|at| (at.name(), *at == outcome)));
+        let age = Seconds(picture.age(reload.at));
+        self.single("last_reload_age_seconds", "Since that was known", &age);
+    }
+
+    fn listeners(&mut self, listeners: &[Listener<'_>]) {
+        self.family(Kind::Gauge, "listener_queue", "Connections that wait to be accepted");
+        self.each_listener("listener_queue", listeners, |listener| listener.queue);
+        self.family(Kind::Gauge, "listener_backlog", "Connections that may wait");
+        self.each_listener("listener_backlog", listeners, |listener| listener.backlog);
+    }
+
+    fn each_listener(
+        &mut self,
+        name: &str,
+        listeners: &[Listener<'_>],
+        value: fn(&Listener<'_>) -> Option<u32>,
+    ) {
+        for (index, listener) in listeners.iter().enumerate() {
+            let is_same = |other: &Listener<'_>| {
+                other.name == listener.name && other.address == listener.address
+            };
+            // Two samples with the same labels would be an error.
+            if let Some(value) = value(listener)
+                && !listeners[..index].iter().any(is_same)
+            {
+                let (called, address) = (Label(&listener.name), Label(&listener.address));
+                self.sample(name, &[("name", &called), ("address", &address)], &value);
+            }
+        }
+    }
+
+    fn generations(&mut self, picture: &Picture) {
+        self.family(Kind::Gauge, "generation_uptime_seconds", "Since a generation was started");
+        for generation in distinct(&picture.generations) {
+            let labels: &Labels<'_> = &[
+                ("generation", &generation.life.number),
+                ("state", &generation.life.state.name()),
+            ];
+            let age = Seconds(picture.age(generation.life.since));
+            self.sample("generation_uptime_seconds", labels, &age);
+        }
+        self.family(Kind::Gauge, "workers", "Workers of a generation by what they do");
+        for (generation, workers) in with_boards(picture) {
+            for activity in
+                Activity::ALL.into_iter().filter(|&activity| activity != Activity::Empty)
+            {
+                let is_at =
+                    |worker: &&Worker| worker.pid.is_some() && worker.activity == Some(activity);
+                let count = workers.iter().filter(is_at).count() as u64;
+                let labels: &Labels<'_> =
+                    &[("generation", &generation.life.number), ("state", &activity.name())];
+                self.sample("workers", labels, &count);
+            }
+        }
+    }
+
+    fn workers(&mut self, picture: &Picture) {
+        self.family(Kind::Counter, "worker_restarts", "Workers that a slot has lost");
+        self.each_worker("worker_restarts_total", picture, |worker| Some(worker.restarts.into()));
+        self.family(Kind::Counter, "worker_handled", "What a worker has accepted or done");
+        self.each_worker("worker_handled_total", picture, |worker| {
+            worker.pid.map(|_| worker.handled)
+        });
+        self.family(Kind::Gauge, "worker_uptime_seconds", "Since a worker was forked");
+        for (generation, workers) in with_boards(picture) {
+            for worker in workers.iter().filter(|worker| worker.pid.is_some()) {
+                let labels: &Labels<'_> =
+                    &[("generation", &generation.life.number), ("slot", &worker.slot)];
+                let age: Millis = picture.age(worker.since);
+                self.sample("worker_uptime_seconds", labels, &Seconds(age));
+            }
+        }
+    }
+
+    fn each_worker(&mut self, name: &str, picture: &Picture, value: fn(&Worker) -> Option<u64>) {
+        for (generation, workers) in with_boards(picture) {
+            for worker in workers {
+                let labels: &Labels<'_> =
+                    &[("generation", &generation.life.number), ("slot", &worker.slot)];
+                if let Some(value) = value(worker) {
+                    self.sample(name, labels, &value);
+                }
+            }
+        }
+    }
+}
+
+/// The generations, each number once.
+fn distinct(generations: &[Generation]) -> impl Iterator<Item = &Generation> {
+    generations.iter().enumerate().filter_map(|(index, generation)| {
+        let number = generation.life.number;
+        let is_known = generations[..index].iter().any(|other| other.life.number == number);
+        (!is_known).then_some(generation)
+    })
+}
+
+/// The generations whose workers are known.
+fn with_boards(picture: &Picture) -> impl Iterator<Item = (&Generation, &[Worker])> {
+    distinct(&picture.generations).filter_map(|generation| match &generation.workers {
+        Some(Ok(workers)) => Some((generation, workers.as_slice())),
+        Some(Err(_)) | None => None,
+    })
+}
+
+/// The value of a label: what would end it is escaped.
+struct Label<'a>(&'a [u8]);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in printable::lossy(self.0).chars() {
+            match c {
+                '\\' => out.write_str("\\\\")?,
+                '"' => out.write_str("\\\"")?,
+                // A backslash again, and what it would show.
+                _ if printable::is_control(c) => write!(out, "\\\\x{:02x}", u32::from(c))?,
+                _ => out.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! One scalar of a line.
+//!
+//! The plain ones that are refused are those that any YAML parser may read as a
+//! null, a boolean, a number in another notation, a date, a merge or a time:
+//! `yes`, `~`, `012`, `1_000`, `0x1f`, `1e3`, `.inf`, `1:30`, `2001-12-14`, `<<`.
+//! Whatever is like those is refused with them: quotes are cheap.
+
+use super::Cursor;
+use crate::error::Result;
+use crate::words::printable::nibble;
+use alloc::vec::Vec;
+
+/// Words that some parser reads as no string, in any case of their letters.
+const SPECIAL: &[u8] = b"y n yes no on off true false null ~ << = .inf +.inf -.inf .nan";
+
+/// Reads the scalar that begins here, behind which only a comment may follow on
+/// its line.
+pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
+    match cursor.byte() {
+        quote @ (b'\'' | b'"') => quoted(cursor, quote),
+        _ => plain(cursor),
+    }
+}
+
+/// Takes a plain scalar.
+fn plain(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
+    let start = cursor.at;
+    let first = cursor.byte();
+    let is_meant = match first {
+        b',' | b'?' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>'
+        | b'%' | b'@' | b'`' => true,
+        b'-' | b':' => cursor.is_apart(1),
+        _ => false,
+    };
+    if is_meant {
+        return Err(cursor.wrong("a value that begins so is quoted"));
+    }
+    // Spaces at its end do not belong to it.
+    let mut end = start;
+    loop {
+        match cursor.byte() {
+            b'\n' => break,
+            b' ' if cursor.ahead(1) == b'#' => break,
+            b' ' => cursor.at += 1,
+            b':' if cursor.is_apart(1) => {
+                let why = "a colon before a space or at the end is quoted";
+                return Err(cursor.wrong_at(start, &why));
+            }
+            _ => {
+                cursor.at += 1;
+                end = cursor.at;
+            }
+        }
+    }
+    cursor.at = end;
+    let text = cursor.since(start);
+    if is_ambiguous(text) {
+        let why = "YAML may read this as something else than a string: quote it";
+        return Err(cursor.wrong_at(start, &why));
+    }
+    Ok(text.to_vec())
+}
+
+/// Whether it is neither a string to everybody, nor a number or a boolean to
+/// everybody and the same one.
+#[inline(never)]
+fn is_ambiguous(text: &[u8]) -> bool {
+    let mut specials = SPECIAL.split(|&byte| byte == b' ');
+    if specials.any(|special| is_in_any_case(text, special)) {
+        return text != b"true" && text != b"false";
+    }
+    let digits = match text {
+        [b'-' | b'+', digits @ ..] => digits,
+        digits => digits,
+    };
+    // It has to begin as a number does, and have nothing that no number, time
+    // or date of any version has. Two points are in none.
+    let rest = match digits {
+        [b'0', b'x' | b'X' | b'o' | b'O', rest @ ..] => rest,
+        [b'0'..=b'9', ..] | [b'.', b'0'..=b'9' | b'_', ..] => digits,
+        _ => return false,
+    };
+    let (mut points, mut is_decimal) = (0, true);
+    for byte in rest {
+        match byte {
+            b'0'..=b'9' => {}
+            b'.' => points += 1,
+            b'a'..=b'f'
+            | b'A'..=b'F'
+            | b't'
+            | b'T'
+            | b'z'
+            | b'Z'
+            | b'_'
+            | b':'
+            | b'+'
+            | b'-'
+            | b' ' => is_decimal = false,
+            _ => return false,
+        }
+    }
+    // YAML 1.1 knows no negative number without a digit before the point.
+    let begins_well = matches!(
+        text,
+        [b'0'] | [b'0', b'.', ..] | [b'.' | b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..]
+    );
+    points < 2 && !(is_decimal && begins_well && !text.ends_with(b"."))
+}
+
+/// Whether `text` is this in small letters. The standard library's way is made
+/// for long texts, and a quarter of a kilobyte.
+fn is_in_any_case(text: &[u8], small: &[u8]) -> bool {
+    let mut pairs = text.iter().zip(small);
+    text.len() == small.len() && pairs.all(|(one, other)| one.to_ascii_lowercase() == *other)
+}
+
+/// Takes what stands between two quotes.
+fn quoted(cursor: &mut Cursor<'_>, quote: u8) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    cursor.at += 1;
+    loop {
+        let byte = match (cursor.byte(), cursor.ahead(1)) {
+            (b'\n', _) => return Err(cursor.wrong("the quote is not closed on its line")),
+            (b'\'', b'\'') if quote == b'\'' => {
+                cursor.at += 1;
+                b'\''
+            }
+            (b'\\', escape) if quote == b'"' => {
+                let start = cursor.at;
+                let Some(byte) = unescape(cursor, escape) else {
+                    cursor.at = start;
+                    return Err(cursor.wrong(
+                        r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#,
+                    ));
+                };
+                byte
+            }
+            (byte, _) if byte == quote => break,
+            (byte, _) => byte,
+        };
+        text.push(byte);
+        cursor.at += 1;
+    }
+    cursor.at += 1;
+    let spaces = cursor.skip_spaces();
+    match cursor.byte() {
+        b'\n' => Ok(text),
+        b'#' if spaces > 0 => Ok(text),
+        _ => Err(cursor.wrong("something follows the closing quote")),
+    }
+}
+
+/// Letters of escapes, each before what it stands for.
+const ESCAPES: &[u8] = b"\\\\\"\"//n\nr\rt\t0\0";
+
+/// What an escape stands for; goes to its last byte.
+fn unescape(cursor: &mut Cursor<'_>, escape: u8) -> Option<u8> {
+    if escape == b'x' {
+        let (high, low) = (nibble(cursor.ahead(2))?, nibble(cursor.ahead(3))?);
+        cursor.at += 3;
+        return Some(high << 4 | low).filter(|_| high < 8);
+    }
+    let known = ESCAPES.chunks_exact(2).find(|known| known[0] == escape)?;
+    cursor.at += 1;
+    Some(known[1])
+}
