@@ -173,10 +173,10 @@ pub fn fork(child: impl FnOnce() -> u8) -> Result<Pid> {
 pub fn fork_to_exec(child: impl FnOnce() -> u8) -> Result<Pid> {
     const SIGNAL: libc::c_long = libc::SIGCHLD as libc::c_long;
     let [first, second] = if cfg!(target_arch = "s390x") { [0, SIGNAL] } else { [SIGNAL, 0] };
+    let none = 0_usize;
     // SAFETY: with no flag but the signal of its death, the child is a copy of
     // this process, stack included, as after fork(2); no pointer is passed.
-    let forked =
-        unsafe { libc::syscall(libc::SYS_clone, first, second, 0_usize, 0_usize, 0_usize) };
+    let forked = unsafe { libc::syscall(libc::SYS_clone, first, second, none, none, none) };
     go_on(check(forked as libc::c_int)?, child)
 }
 
