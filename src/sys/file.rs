@@ -194,10 +194,8 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
     loop {
         match super::fd::read(file.borrow(), &mut piece)? {
             0 => return Ok(bytes),
+            read if bytes.len() + read > most => return Err(Errno(libc::EFBIG)),
             read => bytes.extend_from_slice(&piece[..read]),
-        }
-        if bytes.len() > most {
-            return Err(Errno(libc::EFBIG));
         }
     }
 }
