@@ -42,7 +42,8 @@ fn groups(user: &Line<'_>, own: u32, group: &[u8]) -> Vec<u32> {
         groups.push(own);
         for mut line in Lines(group) {
             while !line.rest.is_empty() {
-                if piece(&mut line.rest, b',') == user.name {
+                let is_it = piece(&mut line.rest, b',') == user.name;
+                if is_it && !groups.contains(&line.number) {
                     groups.push(line.number);
                 }
             }
@@ -96,4 +97,60 @@ fn line_of<'f>(file: &'f [u8], word: &[u8]) -> Line<'f> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+    use alloc::string::{String, ToString as _};
+    use alloc::vec::Vec;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\n# www:x:1:1\nwww:x:33:34::/:\n\
+                          33:x:35:36::/:\nhalf:x:37\nodd:x:-1:1::/:\nall:x:4294967295:1::/:\n\
+                          www:x:38:39::/:\n+::::::\n:x:40:40:::";
+    const GROUP: &str = "www:x:34:\nlogs:x:41:root,www\nwwwx:x:42:wwwx,xwww\nlate:x:43:www,\n\
+                         logs:x:44:33\nagain:x:41:www\nown:x:34:www\nempty:x:45:,,";
+
+    fn found(word: &str) -> Result<(u32, u32, Vec<u32>), String> {
+        let account = find(word.as_bytes(), PASSWD.as_bytes(), GROUP.as_bytes());
+        let account = account.map_err(|why| why.to_string())?;
+        Ok((account.user, account.group, account.groups))
+    }
+
+    #[test]
+    fn a_name_is_the_first_of_its_lines_with_all_groups_that_list_it() {
+        assert_eq!(found("www"), Ok((33, 34, [34, 41, 43].into())));
+        assert_eq!(found("root"), Ok((0, 0, [0, 41].into())));
+        assert_eq!(found("www:logs"), Ok((33, 41, [41, 43, 34].into())));
+        assert_eq!(found("www:7"), Ok((33, 7, [7, 41, 43, 34].into())));
+    }
+
+    #[test]
+    fn a_number_is_a_name_first_and_then_whose_it_is_and_then_itself() {
+        assert_eq!(found("33"), Ok((35, 36, [36, 44].into())));
+        assert_eq!(found("0"), found("root"));
+        assert_eq!(found("38"), Ok((38, 39, [39, 41, 43, 34].into())));
+        assert_eq!(found("99:logs"), Ok((99, 41, [].into())));
+        assert_eq!(found("4294967294:4294967294"), Ok((u32::MAX - 1, u32::MAX - 1, [].into())));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let no_user = ["", "Www", "ww", "odd", "all", "-1", "4294967295", "+", ":0", " 0"];
+        for word in no_user {
+            let why = alloc::format!("user '{word}': there is no such user");
+            assert_eq!(found(word), Err(why));
+        }
+        for word in ["99", "40", "half", "www:", "www:x", "www:4294967295", "www:logs:x"] {
+            let why = alloc::format!("user '{word}': its group is not known");
+            assert_eq!(found(word), Err(why));
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_there_know_nobody() {
+        let account = find(b"1:2", b"", b"").expect("both are numbers");
+        assert_eq!((account.user, account.group, account.groups.len()), (1, 2, 0));
+        assert!(find(b"root", b"", b"").is_err());
+    }
 }
