@@ -70,21 +70,25 @@ pub(super) fn become_user(account: &Account) -> Result<()> {
     if !done {
         return Err(last_errno());
     }
-    // What cannot be told stays as it is, and is wrong.
-    let (mut users, mut own, mut seen) = ([!user; 3], [!group; 3], [!group; MOST]);
-    // SAFETY: `seen` is writable for as many numbers as that says.
-    let count = unsafe { libc::getgroups(MOST as libc::c_int, seen.as_mut_ptr()) };
-    let [real, effective, saved] = &mut own;
-    // SAFETY: each of the three is writable for the one number.
-    unsafe { libc::getresgid(real, effective, saved) };
-    let [real, effective, saved] = &mut users;
+    // Each of these fills the beginning, and none can fail.
+    let mut seen = [0; MOST];
+    let [real, effective, saved, ..] = &mut seen;
     // SAFETY: each of the three is writable for the one number.
     unsafe { libc::getresuid(real, effective, saved) };
-    let is_it = count as usize == groups.len()
-        && seen.iter().take(groups.len()).all(|one| groups.contains(one))
-        && own == [group; 3]
-        && users == [user; 3];
+    let mut is_it = are(&seen, 3, &[user]);
+    let [real, effective, saved, ..] = &mut seen;
+    // SAFETY: each of the three is writable for the one number.
+    unsafe { libc::getresgid(real, effective, saved) };
+    is_it = is_it && are(&seen, 3, &[group]);
+    // SAFETY: `seen` is writable for as many numbers as that says.
+    let count = unsafe { libc::getgroups(MOST as libc::c_int, seen.as_mut_ptr()) };
+    is_it = is_it && count as usize == groups.len() && are(&seen, groups.len(), groups);
     if is_it { Ok(()) } else { Err(Errno(libc::EPERM)) }
+}
+
+/// Whether each of the first numbers is one of `those`.
+fn are(numbers: &[u32], first: usize, those: &[u32]) -> bool {
+    numbers.iter().take(first).all(|number| those.contains(number))
 }
 
 /// Whether the calling thread is the one the process began with.

@@ -11,7 +11,7 @@ use crate::types::{Level, Role, Tick};
 use crate::words::cli::{self, Request};
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::options::{Number, Options, Path};
-use crate::words::printable;
+use crate::words::printable::{self, Quoted};
 use crate::words::status::Outcome;
 use crate::words::{account, config};
 use alloc::borrow::ToOwned as _;
@@ -63,8 +63,7 @@ fn text_of(path: &CStr, may_be: bool) -> Result<Vec<u8>> {
     match file::read(path, MOST) {
         Err(Errno(libc::ENOENT | libc::ENOTDIR)) if may_be => Ok(Vec::new()),
         read => read.map_err(|errno| {
-            let shown = printable::lossy(path.to_bytes());
-            Error::system(format_args!("cannot read '{shown}'"), errno)
+            Error::system(format_args!("cannot read {}", Quoted(path.to_bytes())), errno)
         }),
     }
 }

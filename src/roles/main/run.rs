@@ -29,8 +29,9 @@ pub(super) struct Run {
     /// What it was to execute, and where.
     pub command: CString,
     pub directory: CString,
-    /// Whom it was to run as, by the operator's word and the kernel's number.
+    /// Whom it was to run as, by the operator's word.
     pub user: CString,
+    /// Who that is; root, who may always speak, if the operator has not said.
     pub user_id: u32,
     /// Why its program does not run.
     pub why: Option<String>,

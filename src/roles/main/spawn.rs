@@ -133,7 +133,7 @@ impl Main {
             command: self.options.command[0].clone(),
             directory: self.directory.clone(),
             user: self.options.path(Path::User).unwrap_or_default().to_owned(),
-            user_id: self.options.account.as_ref().map_or(process::user(), |account| account.user),
+            user_id: self.options.account.as_ref().map_or(0, |account| account.user),
             why: None,
             status: None,
             empty: false,
