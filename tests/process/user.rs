@@ -15,6 +15,7 @@ use crate::harness::panzer::{End, Panzer, continue_process, send};
 use crate::harness::place::{self, Place, example};
 use crate::harness::setup::Setup;
 use crate::harness::{alone, look};
+use crate::orphans::tampered;
 
 /// As whom most of these run: numbers that no file knows.
 const SOMEBODY: &str = "--user=4242:4343";
@@ -124,10 +125,8 @@ fn what_the_kernel_has_not_done_whatever_it_says_is_noticed() {
         ("setresuid", "retval=0", "operation not permitted (EPERM)"),
         ("setresuid", "error=EAGAIN", "resource temporarily unavailable (EAGAIN)"),
     ] {
-        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{answer}"));
-        let tamper = ["-D", "-f", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-        let setup = users.named(&["say=it runs"]).through(Path::new("strace"), &tamper);
-        let mut panzer = setup.options(&["--user=www", "--give-up=1"]).start();
+        let setup = users.named(&["say=it runs"]).options(&["--user=www", "--give-up=1"]);
+        let mut panzer = tampered(setup, &format!("{call}:{answer}")).start();
         panzer.expect_line(&format!("cannot become user 'www': {why}"));
         assert_eq!(panzer.end(), End::Status(1));
         assert_eq!(panzer.count_lines("it runs"), 0);
@@ -145,11 +144,24 @@ fn nobody_of_another_user_outlives_main() {
         panzer.signal(Signal::Kill);
         assert_eq!(panzer.end(), End::Signal(9));
     }
-    let setup = users.setup(&["listen=127.0.0.1:0", "run=hold"]).options(&[SOMEBODY]);
-    let mut panzer = setup.start();
-    let monitor = panzer.expect_current(1);
-    [panzer.pid(), monitor].into_iter().for_each(|pid| send(pid, Signal::Kill));
-    assert_eq!(panzer.end(), End::Signal(9));
+}
+
+/// RATIONALE 1.55
+#[test]
+fn nobody_of_another_user_outlives_main_and_monitor() {
+    let Some(users) = Users::new("witness") else { return };
+    let accepting = || users.setup(&["listen=127.0.0.1:0", "run=hold"]).options(&[SOMEBODY]);
+    // Without the kernel's word there is the lifeline, also for a monitor.
+    let without = || tampered(accepting(), "prctl:retval=0");
+    for (setup, also_monitor) in [(accepting(), true), (without(), true), (without(), false)] {
+        let mut panzer = setup.start();
+        let monitor = panzer.expect_current(1);
+        panzer.signal(Signal::Kill);
+        if also_monitor {
+            send(monitor, Signal::Kill);
+        }
+        assert_eq!(panzer.end(), End::Signal(9));
+    }
 }
 
 /// RATIONALE 1.55
@@ -196,10 +208,8 @@ fn a_unix_socket_that_cannot_be_given_away_is_not_left_behind() {
     let Some(users) = Users::new("witness") else { return };
     let path = users.place.join("sock");
     let bind = format!("--bind=unix:{}", path.display());
-    let tamper = "-D -f -qqq -o /dev/null -e trace=fchownat -e inject=fchownat:error=EPERM";
-    let words: Vec<_> = tamper.split(' ').collect();
-    let setup = users.setup(&["say=it runs"]).through(Path::new("strace"), &words);
-    let mut panzer = setup.options(&[SOMEBODY, &bind]).start();
+    let setup = users.setup(&["say=it runs"]).options(&[SOMEBODY, &bind]);
+    let mut panzer = tampered(setup, "fchownat:error=EPERM").start();
     panzer.expect_line("cannot listen on unix:/");
     assert_eq!((panzer.end(), path.exists()), (End::Status(1), false));
     assert_eq!(panzer.count_lines("it runs"), 0);
@@ -214,10 +224,8 @@ fn what_somebody_puts_in_the_place_of_a_unix_socket_is_not_given_away() {
     let file = users.place.write("file", "");
     let socket = std::os::unix::net::UnixListener::bind(&other).expect("the place is ours");
     for stranger in [&file, &other] {
-        let stop = "-f -qqq -o /dev/null -e trace=bind -e inject=bind:signal=STOP:when=1";
-        let words: Vec<_> = stop.split(' ').collect();
-        let setup = users.setup(&[]).through(Path::new("strace"), &[&["-D"], &words[..]].concat());
-        let mut panzer = setup.options(&[SOMEBODY, &bind]).start();
+        let setup = users.setup(&[]).options(&[SOMEBODY, &bind]);
+        let mut panzer = tampered(setup, "bind:signal=STOP:when=1").start();
         let main = panzer.pid();
         panzer.eventually("it is bound", || {
             path.exists() && matches!(look::state(main), Some('T' | 't'))
