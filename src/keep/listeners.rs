@@ -48,32 +48,6 @@ impl Entry {
     }
 }
 
-/// What became of a descriptor that was to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// It is in the store now.
-    New,
-    /// It was there already.
-    Known,
-    /// It is neither a listening nor a bound datagram socket; it was closed.
-    NoListener,
-    /// The store is full; it was closed.
-    Full,
-}
-
-impl Kept {
-    /// What is wrong with a descriptor that was closed; `None` for one that is
-    /// in the store.
-    #[must_use]
-    pub const fn objection(self) -> Option<&'static str> {
-        match self {
-            Self::New | Self::Known => None,
-            Self::NoListener => Some("does not listen"),
-            Self::Full => Some("is one too many"),
-        }
-    }
-}
-
 /// The store.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -92,33 +66,31 @@ pub fn dispose_all(descriptors: Vec<Fd>) {
 }
 
 impl Listeners {
-    /// Keeps `fd` under a name that is already escaped, or closes it.
-    pub fn keep(&mut self, fd: Fd, name: String, origin: Origin) -> Kept {
-        let Ok(identity) = file::identity(fd.borrow()) else { return Kept::NoListener };
+    /// Keeps `fd` under a name that is already escaped, and says whether it was
+    /// not there yet.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the end of a sentence; it was closed.
+    pub fn keep(&mut self, fd: Fd, name: String, origin: Origin) -> Result<bool, &'static str> {
+        let Ok(identity) = file::identity(fd.borrow()) else { return Err("does not listen") };
         if let Some(known) = self.entries.iter_mut().find(|entry| entry.identity == identity) {
             known.given_back = None;
             dispose(fd);
-            return Kept::Known;
+            return Ok(false);
         }
-        if kernel::kind(fd.borrow()) == Kind::Other {
-            dispose(fd);
-            return Kept::NoListener;
-        }
-        if self.entries.len() >= MOST {
-            dispose(fd);
-            return Kept::Full;
-        }
-        let path = Path::of(fd.borrow());
-        self.entries.push(Entry {
-            fd,
-            name,
-            identity,
-            origin,
-            path,
-            unwanted: false,
-            given_back: None,
-        });
-        Kept::New
+        let why = if kernel::kind(fd.borrow()) == Kind::Other {
+            "does not listen"
+        } else if self.entries.len() >= MOST {
+            "is one too many"
+        } else {
+            let path = Path::of(fd.borrow());
+            let (unwanted, given_back) = (false, None);
+            self.entries.push(Entry { fd, name, identity, origin, path, unwanted, given_back });
+            return Ok(true);
+        };
+        dispose(fd);
+        Err(why)
     }
 
     /// Whether one of the first `count` was bound for `bind`.

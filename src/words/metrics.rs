@@ -146,7 +146,7 @@ impl Text {
         self.family(Kind::Gauge, "workers", "Workers of a generation by what they do");
         for (generation, workers) in with_boards(picture) {
             for activity in
-                Activity::ALL.into_iter().filter(|&activity| activity != Activity::Empty)
+                Activity::ALL.iter().copied().filter(|&activity| activity != Activity::Empty)
             {
                 let is_at =
                     |worker: &&Worker| worker.pid.is_some() && worker.activity == Some(activity);

@@ -255,9 +255,10 @@ impl Options {
                 return Ok(());
             }
             Takes::Bind => {
-                self.bind.push(Bind::parse(value).map_err(|why| {
-                    Error::plain(format_args!("{}: {}", Quoted(value), why.words()))
-                })?);
+                self.bind.push(
+                    Bind::parse(value)
+                        .map_err(|why| Error::plain(format_args!("{}: {}", Quoted(value), why)))?,
+                );
                 return Ok(());
             }
             Takes::Command => {

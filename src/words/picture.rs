@@ -56,7 +56,7 @@ pub struct Worker {
 impl Worker {
     /// The word for what it does.
     #[must_use]
-    pub const fn state(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         match (self.pid, self.activity) {
             (None, _) => Activity::Empty.name(),
             (Some(_), Some(activity)) => activity.name(),

@@ -16,8 +16,8 @@
 use super::control::LONGEST_ANSWER;
 use super::pieces::cut;
 use super::{decimal, fdname, printable};
-use crate::text;
-use crate::types::{Generation, Millis, Pid, Tick};
+use crate::text::{self, words};
+use crate::types::{Generation, Millis, Pid, Stage, Tick};
 use alloc::borrow::Cow;
 use alloc::string::String;
 
@@ -26,34 +26,6 @@ pub type Text<'a> = Cow<'a, [u8]>;
 
 /// The most bytes of a text that are sent; the rest is left away.
 pub const LONGEST_TEXT: usize = 900;
-
-/// An enumeration whose values have a word each.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$what:meta])* $value:ident = $word:literal,)* }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$what])* $value,)*
-        }
-
-        impl $name {
-            /// All there are.
-            pub const ALL: &[Self] = &[$(Self::$value),*];
-
-            /// The word for it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$value => $word,)*
-                }
-            }
-
-            fn parse(word: &[u8]) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.name().as_bytes() == word)
-            }
-        }
-    };
-}
 
 words! {
     /// What main is at.
@@ -102,20 +74,6 @@ words! {
         Adopted = "adopted",
         /// A generation stored it.
         Stored = "stored",
-    }
-}
-
-words! {
-    /// What a generation does.
-    State {
-        /// It is not ready yet.
-        Starting = "starting",
-        /// It serves beside the current one.
-        Probation = "probation",
-        /// It is the one that serves.
-        Current = "current",
-        /// It is on its way out.
-        Draining = "draining",
     }
 }
 
@@ -187,7 +145,7 @@ pub struct Life<'a> {
     /// Its number.
     pub number: Generation,
     /// What it does.
-    pub state: State,
+    pub state: Stage,
     /// The process that was started, alive or not.
     pub leader: Pid,
     /// The same, until it is gone.
@@ -371,7 +329,7 @@ impl<'a> Fields<'a> {
     fn life(self) -> Option<Life<'static>> {
         Some(Life {
             number: Generation(self.number("number")?),
-            state: State::parse(self.find("state")?)?,
+            state: Stage::parse(self.find("state")?)?,
             leader: self.pid("leader")?,
             monitor: self.pid("monitor"),
             since: Tick(self.long("since")?),
@@ -404,9 +362,9 @@ const _: () = assert!(4 * LONGEST_TEXT + 400 < LONGEST_ANSWER, "a line has room 
 mod tests {
     use super::{
         Binary, Cow, LONGEST_ANSWER, Life, Listener, Main, Origin, Outcome, Phase, Record, Reload,
-        State, Text,
+        Text,
     };
-    use crate::types::{Generation, Millis, Pid, Tick};
+    use crate::types::{Generation, Millis, Pid, Stage, Tick};
     use alloc::string::String;
     use alloc::vec::Vec;
 
@@ -441,7 +399,7 @@ mod tests {
     fn life(says: Option<&[u8]>) -> Record<'_> {
         Record::Generation(Life {
             number: Generation(2),
-            state: State::Current,
+            state: Stage::Current,
             leader: pid(),
             monitor: Some(pid()),
             since: Tick(u64::MAX),
