@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 const MOST: usize = 128;
 
 /// Where a socket came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Origin {
     /// Main bound it to this: `--bind`.
     Bound(Bind),
@@ -43,6 +43,10 @@ struct Entry {
 }
 
 impl Entry {
+    const fn is_adopted(&self) -> bool {
+        matches!(self.origin, Origin::Adopted)
+    }
+
     fn is_for(&self, bind: &Bind) -> bool {
         matches!(&self.origin, Origin::Bound(own) if own == bind)
     }
@@ -126,11 +130,7 @@ impl Listeners {
 
     /// Closes all but the first `count`, which nobody has inherited yet.
     pub fn close_from(&mut self, count: usize) {
-        for entry in self.entries.drain(count..) {
-            if let Some(path) = &entry.path {
-                path.remove();
-            }
-        }
+        self.close(&|place, _| place >= count);
     }
 
     /// `generation` does not want the sockets of this name. What the operator
@@ -146,7 +146,7 @@ impl Listeners {
     /// A generation came to nothing: closes what it alone had stored, and
     /// keeps what it had given back.
     pub fn discard(&mut self, generation: Generation) {
-        self.close(&|entry| entry.origin == Origin::Stored(generation));
+        self.close(&|_, entry| matches!(entry.origin, Origin::Stored(by) if by == generation));
         for entry in &mut self.entries {
             entry.given_back = entry.given_back.filter(|by| *by != generation);
         }
@@ -155,33 +155,33 @@ impl Listeners {
     /// Closes what `generation` has given back. It is current, and no other is
     /// left that could have taken what it does not want.
     pub fn release(&mut self, generation: Generation) {
-        self.close(&|entry| entry.given_back == Some(generation));
+        self.close(&|_, entry| entry.given_back == Some(generation));
     }
 
-    fn close(&mut self, unwanted: &dyn Fn(&Entry) -> bool) {
-        self.entries.retain(|entry| {
-            let keep = !unwanted(entry);
-            if let (false, Some(path)) = (keep, &entry.path) {
+    /// Closes some of them, each chosen with its place.
+    fn close(&mut self, unwanted: &dyn Fn(usize, &Entry) -> bool) {
+        for place in (0..self.entries.len()).rev() {
+            if unwanted(place, &self.entries[place])
+                && let Some(path) = self.entries.remove(place).path
+            {
                 path.remove();
             }
-            keep
-        });
+        }
     }
 
     /// The final stop: no new connection comes into the queues of our own
     /// sockets, and main lets go of all of them.
     pub fn close_all(&mut self) {
-        for entry in self.entries.drain(..) {
-            if entry.origin != Origin::Adopted {
-                socket::refuse_newcomers(entry.fd.borrow(), entry.path.as_ref());
-            }
+        for entry in self.entries.iter().filter(|entry| !entry.is_adopted()) {
+            socket::refuse_newcomers(entry.fd.borrow(), entry.path.as_ref());
         }
+        self.entries.clear();
     }
 
     /// Whether a service manager above main has any of them.
     #[must_use]
     pub fn any_adopted(&self) -> bool {
-        self.entries.iter().any(|entry| entry.origin == Origin::Adopted)
+        self.entries.iter().any(Entry::is_adopted)
     }
 
     /// The sockets, in the order in which they are handed down.

@@ -86,7 +86,7 @@ fn parse_path(path: &[u8]) -> Result<CString, &'static str> {
         [] => Err("the path is missing"),
         [b'@', ..] => Err("a socket needs a path, and @ does not begin one (./@ does)"),
         _ if path.len() > LONGEST_PATH => Err("the path has more than 107 bytes"),
-        _ => CString::new(path).map_err(|_| "the path contains a NUL"),
+        _ => CString::new(path.to_vec()).map_err(|_| "the path contains a NUL"),
     }
 }
 
@@ -97,14 +97,12 @@ impl Bind {
     ///
     /// One clause that says what is wrong with the name or the address.
     pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
-        let equals = text.iter().position(|&byte| byte == b'=');
-        let named = equals.filter(|_| !text.starts_with(b"unix:"));
-        match named.and_then(|end| text.split_at_checked(end)) {
-            Some((name, [_, address @ ..])) => {
-                Ok(Self { name: Some(parse_name(name)?), address: parse(address)? })
-            }
-            Some((_, [])) | None => Ok(Self { name: None, address: parse(text)? }),
-        }
+        let named = cut(text, b'=').filter(|_| !text.starts_with(b"unix:"));
+        let (name, address) = match named {
+            Some((name, address)) => (Some(parse_name(name)?), address),
+            None => (None, text),
+        };
+        Ok(Self { name, address: parse(address)? })
     }
 
     /// The name by which the socket is handed down, escaped: its own, or else

@@ -18,33 +18,32 @@
 //! - A carriage return or a NUL anywhere is an error. Other bytes need not be
 //!   UTF-8. The last line may lack its newline.
 //!
-//! The same KEY may stand twice; both are returned in their order, and the
+//! The same KEY may stand twice; both are told in their order, and the
 //! last is the one to use. Reading bounds the file, not this.
 
 use super::pieces::cut;
 use crate::error::{Error, Result};
 use alloc::vec::Vec;
 
-/// A key and its value, neither with a NUL in it.
-pub type Pair = (Vec<u8>, Vec<u8>);
+/// Who is told every KEY and its VALUE, neither with a NUL in it.
+pub type Visitor<'v> = dyn FnMut(&[u8], &[u8]) + 'v;
 
 /// Reads a whole file.
 ///
 /// # Errors
 ///
 /// The first line that is wrong, and what is wrong with it: `line 3: there is
-/// no =`.
-pub fn parse(file: &[u8]) -> Result<Vec<Pair>> {
-    let mut pairs = Vec::new();
+/// no =`. Of what stands before it `visitor` was told.
+pub fn parse(file: &[u8], visitor: &mut Visitor<'_>) -> Result<()> {
     for (number, line) in (1_u64..).zip(file.split(|&byte| byte == b'\n')) {
-        parse_line(line, &mut pairs)
+        take_line(line, visitor)
             .map_err(|why| Error::plain(format_args!("line {number}: {why}")))?;
     }
-    Ok(pairs)
+    Ok(())
 }
 
-/// Reads one line and adds its pair, unless it is blank or a comment.
-fn parse_line(line: &[u8], pairs: &mut Vec<Pair>) -> core::result::Result<(), &'static str> {
+/// Takes one line, unless it is blank or a comment.
+fn take_line(line: &[u8], visitor: &mut Visitor<'_>) -> core::result::Result<(), &'static str> {
     if line.contains(&b'\r') {
         return Err("there is a carriage return (line ends must be \\n alone)");
     }
@@ -60,7 +59,7 @@ fn parse_line(line: &[u8], pairs: &mut Vec<Pair>) -> core::result::Result<(), &'
     if key.first().is_none_or(u8::is_ascii_digit) || !key.iter().all(is_fit) {
         return Err("the name is not of letters, digits and _ alone");
     }
-    pairs.push((key.to_vec(), parse_value(trim(value))?));
+    visitor(key, &parse_value(trim(value))?);
     Ok(())
 }
 
@@ -102,12 +101,19 @@ fn parse_value(text: &[u8]) -> core::result::Result<Vec<u8>, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::Result;
     use alloc::string::{String, ToString as _};
     use alloc::vec::Vec;
 
+    /// All there is in a file.
+    fn parse(file: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut pairs = Vec::new();
+        super::parse(file, &mut |key, value| pairs.push((key.to_vec(), value.to_vec())))?;
+        Ok(pairs)
+    }
+
     /// The one value in a file of one line.
-    fn value(line: &[u8]) -> Result<Vec<u8>, String> {
+    fn value(line: &[u8]) -> core::result::Result<Vec<u8>, String> {
         let mut pairs = parse(line).map_err(|wrong| wrong.to_string())?;
         assert_eq!(pairs.len(), 1, "{line:?}");
         Ok(pairs.remove(0).1)

@@ -77,7 +77,7 @@ mod tests {
             assert_eq!(seconds::parse(format(seconds::Seconds(length)).as_bytes()), Some(length));
         });
         let _ = address::Bind::parse(bytes).map(format);
-        let _ = env_file::parse(bytes).map_err(format);
+        let _ = env_file::parse(bytes, &mut |_, _| ()).map_err(format);
         if let Err(why) = config::apply(bytes, &mut Options::default()).map_err(format) {
             assert!(!why.contains(char::is_control), "{why:?}");
         }

@@ -309,7 +309,7 @@ fn parse_secs(value: &[u8], is: &str) -> Result<u64> {
 
 /// Takes a word of at least so many bytes.
 fn parse_word(value: &[u8], least: usize) -> Result<CString> {
-    match CString::new(value) {
+    match CString::new(value.to_vec()) {
         Ok(word) if value.len() >= least => Ok(word),
         Ok(_) => Err(wrong(value, format_args!("is not a path"))),
         Err(_) => Err(wrong(value, format_args!("contains a NUL"))),
