@@ -111,28 +111,12 @@ fn put_number(line: &mut Line, key: &str, value: Option<u32>) {
 fn put_why(line: &mut Line, why: &str) {
     line.put(",\"why\":\"", CUT.len());
     for c in why.chars() {
-        if !put_character(line, c) {
+        if !line.put(printable::json(c, &mut [0; 6]), CUT.len()) {
             line.put(CUT, 0);
             return;
         }
     }
     line.put("\"}", 0);
-}
-
-/// Adds one character of a JSON string (RFC 8259, 7); says whether it fit.
-fn put_character(line: &mut Line, c: char) -> bool {
-    match c {
-        '"' => line.put("\\\"", CUT.len()),
-        '\\' => line.put("\\\\", CUT.len()),
-        '\n' => line.put("\\n", CUT.len()),
-        // JSON knows no \x1b; its \u001b has the same two digits at the end.
-        _ if printable::is_control(c) => {
-            let mut room = [0; 4];
-            let digits = printable::show(c, &mut room).get(2..).unwrap_or_default();
-            line.put("\\u00", digits.len() + CUT.len()) && line.put(digits, CUT.len())
-        }
-        _ => line.put(c.encode_utf8(&mut [0; 4]), CUT.len()),
-    }
 }
 
 #[cfg(test)]

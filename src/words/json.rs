@@ -78,11 +78,7 @@ impl Json<'_> {
         let Some(value) = value else { return self.out.push_str("null") };
         self.out.push('"');
         for c in printable::lossy(value).chars() {
-            let _ = match c {
-                '"' | '\\' => write!(self.out, "\\{c}"),
-                _ if printable::is_control(c) => write!(self.out, "\\u{:04x}", u32::from(c)),
-                _ => self.out.write_char(c),
-            };
+            self.out.push_str(printable::json(c, &mut [0; 6]));
         }
         self.out.push('"');
     }

@@ -212,13 +212,10 @@ struct Label<'a>(&'a [u8]);
 impl fmt::Display for Label<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in printable::lossy(self.0).chars() {
-            match c {
-                '\\' => out.write_str("\\\\")?,
-                '"' => out.write_str("\\\"")?,
-                // A backslash again, and what it would show.
-                _ if printable::is_control(c) => write!(out, "\\\\x{:02x}", u32::from(c))?,
-                _ => out.write_char(c)?,
-            }
+            // Before a control character a backslash too, of what it is shown as.
+            let is_escaped = matches!(c, '\\' | '"') || printable::is_control(c);
+            out.write_str(if is_escaped { "\\" } else { "" })?;
+            out.write_str(printable::show(c, &mut [0; 4]))?;
         }
         Ok(())
     }

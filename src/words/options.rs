@@ -171,6 +171,12 @@ pub const KNOWN: &[Known] = &[
     known("version", b'V', Takes::Version),
 ];
 
+/// Where the option with this long name stands in the table.
+#[must_use]
+pub fn place_of(long: &[u8]) -> Option<usize> {
+    KNOWN.iter().position(|known| known.long.as_bytes() == long)
+}
+
 /// The value of every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {

@@ -164,13 +164,8 @@ fn words(out: &mut String, key: &str, value: &[u8]) {
     out.push(' ');
     out.push_str(key);
     out.push('=');
-    for &byte in value.iter().take(LONGEST_TEXT) {
-        if byte.is_ascii_graphic() && byte != b'\\' {
-            out.push(char::from(byte));
-        } else {
-            printable::escape(byte).into_iter().for_each(|byte| out.push(char::from(byte)));
-        }
-    }
+    let value = value.get(..LONGEST_TEXT).unwrap_or(value);
+    printable::push_escaped(out, value, |byte| byte.is_ascii_graphic() && byte != b'\\');
 }
 
 /// Adds ` key=value`.
