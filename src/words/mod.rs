@@ -89,11 +89,7 @@ mod tests {
         let mut picture = picture::Picture::default();
         bytes.split(|&byte| byte == b'\n').for_each(|line| picture.take(line));
         show(&picture);
-        if let Some(record) = status::Record::parse(bytes) {
-            let mut line = String::new();
-            record.write(&mut line);
-            assert!(line.len() <= control::LONGEST_ANSWER);
-        }
+        let _ = status::Record::parse(bytes);
         let name = fdname::unescape(bytes);
         if let Some(carried) = fdname::escape(&name) {
             assert!(fdname::is_valid(carried.as_bytes()));

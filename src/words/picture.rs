@@ -75,10 +75,10 @@ impl Picture {
             Some(Record::Listener(listener)) if self.listeners.len() < MOST => {
                 self.listeners.push(listener);
             }
-            Some(Record::Generation(life)) if self.generations.len() < MOST => {
+            Some(Record::Life(life)) if self.generations.len() < MOST => {
                 self.generations.push(Generation { life, workers: None });
             }
-            Some(Record::Listener(_) | Record::Generation(_)) | None => {}
+            Some(Record::Listener(_) | Record::Life(_)) | None => {}
         }
     }
 
