@@ -14,7 +14,7 @@
 use super::decimal;
 use super::line::Line;
 use super::pieces::take;
-use crate::text::words;
+use crate::text::{self, words};
 use crate::types::Slot;
 use alloc::format;
 use alloc::string::String;
@@ -102,20 +102,8 @@ impl Request {
     /// Those that take no word.
     const PLAIN: [Self; 6] =
         [Self::Status, Self::Reload, Self::Restart, Self::Shutdown, Self::Exit, Self::Ready];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Reload => "reload",
-            Self::Restart => "restart",
-            Self::Shutdown => "shutdown",
-            Self::Exit => "exit",
-            Self::Ready => "ready",
-            Self::Scale(_) => "scale",
-        }
-    }
+    /// The words for them, in the same order.
+    const NAMES: &str = "status\nreload\nrestart\nshutdown\nexit\nready\n";
 
     /// Reads a line without its newline.
     ///
@@ -135,21 +123,19 @@ impl Request {
     /// The one with this name that takes no word.
     #[must_use]
     pub fn plain(name: &[u8]) -> Option<Self> {
-        Self::PLAIN.into_iter().find(|known| known.name().as_bytes() == name)
+        let mut plain = Self::PLAIN.into_iter().enumerate();
+        let known = plain.find(|(place, _)| text::line(Self::NAMES, *place).as_bytes() == name);
+        known.map(|(_, request)| request)
     }
 
     /// The whole line, with its newline.
     #[must_use]
     pub fn line(self) -> String {
-        match self {
-            Self::Scale(scale) => format!("panzer/1 scale {scale}\n"),
-            Self::Status
-            | Self::Reload
-            | Self::Restart
-            | Self::Shutdown
-            | Self::Exit
-            | Self::Ready => format!("panzer/1 {}\n", self.name()),
+        if let Self::Scale(scale) = self {
+            return format!("panzer/1 scale {scale}\n");
         }
+        let place = Self::PLAIN.into_iter().position(|request| request == self);
+        format!("panzer/1 {}\n", text::line(Self::NAMES, place.unwrap_or_default()))
     }
 }
 
