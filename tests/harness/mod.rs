@@ -33,8 +33,10 @@ pub mod told;
 pub mod watch;
 
 use std::io::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
+
+use ::panzer::sys::{Signal, signal};
 
 /// Long enough for any machine; only a failing test ever waits it out.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,7 +56,14 @@ static SPAWNING: Mutex<()> = Mutex::new(());
 /// Whoever starts a process, or writes a file that is to be executed, holds
 /// this: between its fork and its exec a child has all descriptors of all
 /// tests, which would keep pipes from ending and programs from running.
+///
+/// What is ignored here, under nohup(1) or in the background of a shell, would
+/// be handed down to it; a test that wants that has it done.
 pub fn alone() -> MutexGuard<'static, ()> {
+    static USUAL: Once = Once::new();
+    USUAL.call_once(|| {
+        [Signal::Hup, Signal::Int, Signal::Quit].into_iter().for_each(signal::reset);
+    });
     SPAWNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
