@@ -302,7 +302,7 @@ mod tests {
     /// What some parser reads as no string.
     const AMBIGUOUS: &str = "\
         yes|No|ON|off|True|FALSE|null|Null|~|y|N|<<|=|.inf|-.Inf|+.INF|.NaN|012|\
-        0o14|0x1F|-0b1|1_000|1e3|1.5E+3|1.|+1|-0|-.5|00.5|1:30|190:20:30.15|\
+        0o14|0x1F|-0b1|1_000|-_|+_1|1e3|1.5E+3|1.|+1|-0|-.5|00.5|1:30|190:20:30.15|\
         2001-12-14|2001-12-14t21:59:43.10-05:00|2001-1-1 1:1:1|._1|.5_";
 
     /// What every parser reads as it stands.

@@ -73,6 +73,7 @@ fn is_ambiguous(text: &[u8]) -> bool {
     let rest = match digits {
         [b'0', b'x' | b'X' | b'o' | b'O', rest @ ..] => rest,
         [b'0'..=b'9', ..] | [b'.', b'0'..=b'9' | b'_', ..] => digits,
+        [b'_', ..] if digits.len() < text.len() => digits,
         _ => return false,
     };
     let (mut points, mut is_decimal) = (0, true);
