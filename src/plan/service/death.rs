@@ -59,8 +59,8 @@ impl Service {
         let interrupt = self.interrupt_at(now);
         let Some(member) = self.member(generation) else { return };
         let Some(monitor) = member.monitor() else { return };
-        let before = member.life;
-        if let Life::Current { .. } = before {
+        let (before, since) = (member.life, member.since);
+        if before == Life::Current {
             actions.push(Action::Tell(Report::Crashed(generation)));
         }
         match left {
@@ -68,13 +68,13 @@ impl Service {
             Left::Nobody => self.forget(generation, actions),
         }
         match before {
-            Life::Starting { .. } => self.never_ran(now, generation, exec, actions),
-            Life::Probation { .. } => {
+            Life::Starting | Life::Living => self.never_ran(now, generation, exec, actions),
+            Life::Probation => {
                 actions.push(Action::Tell(Report::RolledBack(generation, Failure::Left)));
                 actions.push(Action::Discard { generation });
             }
-            Life::Current { since, .. } => self.crashed(now, since, actions),
-            Life::Spawning | Life::Leaving { .. } => {}
+            Life::Current => self.crashed(now, since, actions),
+            Life::Spawning | Life::Leaving(_) => {}
         }
     }
 
@@ -110,7 +110,7 @@ impl Service {
     fn crashed(&mut self, now: Tick, since: Tick, actions: &mut Vec<Action>) {
         let attempt = self.members.iter().find(|member| member.is_attempt());
         match attempt.map(|attempt| (attempt.generation, attempt.life)) {
-            Some((next, Life::Probation { .. })) => self.promote(now, next, actions),
+            Some((next, Life::Probation)) => self.promote(now, next, actions),
             Some(_) => {
                 self.streak.died(now, Some(since), self.rules.backoff);
             }

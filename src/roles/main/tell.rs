@@ -3,7 +3,7 @@
 
 use super::Main;
 use crate::keep::log::{self, log};
-use crate::plan::service::{Failure, Report};
+use crate::plan::service::{Failure, Report, Stage};
 use crate::sys::message::{self, Patience};
 use crate::text;
 use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
@@ -167,7 +167,7 @@ impl Main {
         lived: Millis,
         known: Option<&str>,
     ) {
-        let (level, reason) = match (known, self.plan.has_asked(generation)) {
+        let (level, reason) = match (known, self.plan.stage_of(generation) == Some(Stage::Draining)) {
             (Some(reason), _) => (Level::Warn, reason),
             (None, true) => (Level::Info, "asked"),
             (None, false) => (Level::Warn, "unknown"),
