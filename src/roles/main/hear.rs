@@ -7,7 +7,6 @@
 //! dropped.
 
 use super::Main;
-use super::run::Run;
 use crate::keep::listeners::{self, Kept, Origin};
 use crate::keep::log;
 use crate::plan::service::{Event, Left};
@@ -30,31 +29,26 @@ const MOST: usize = 256;
 /// The least time between two lines about messages that were refused.
 const REFUSED: Millis = Millis(1_000);
 
-/// A monitor that was reaped.
-pub(super) struct Bereavement {
-    generation: Generation,
-    pid: Pid,
-    exit: Exit,
-    left: Left,
-}
-
 impl Main {
     /// Reads what every generation has said.
     pub(super) fn hear(&mut self, now: Tick) {
-        let generations: Vec<_> = self.runs.iter().map(|run| run.generation).collect();
-        for generation in generations {
-            self.hear_one(now, generation);
+        // What is heard removes nobody, and whoever is started comes last.
+        for place in 0..self.runs.len() {
+            self.hear_one(now, place);
         }
         for run in &mut self.runs {
             run.learn_fate();
         }
     }
 
-    fn hear_one(&mut self, now: Tick, generation: Generation) {
+    fn hear_one(&mut self, now: Tick, place: usize) {
         for _ in 0..MOST {
-            let Some(run) = self.run_of(generation) else { return };
+            let Some(run) = self.runs.get(place) else { return };
             match message::receive(run.notify.borrow()) {
-                Ok(message) => self.understand(now, generation, message),
+                Ok(message) => {
+                    let generation = run.generation;
+                    self.understand(now, generation, message);
+                }
                 Err(Errno(libc::EAGAIN)) => return,
                 Err(errno) => return self.breathe("hear a generation", errno),
             }
@@ -170,28 +164,38 @@ impl Main {
     }
 
     /// Reaps all that are dead: our monitors, and whatever orphans there are.
-    pub(super) fn reap(&mut self) -> Vec<Bereavement> {
-        let mut dead = Vec::new();
+    /// Finds out whose group is empty before anything is started, which could
+    /// have the number of such a group.
+    pub(super) fn reap(&mut self) {
         while let Ok(Reaped::Dead(pid, exit)) = process::reap_any() {
-            let Some(run) = self.runs.iter_mut().find(|run| run.monitor == Some(pid)) else {
-                continue;
-            };
-            run.monitor = None;
-            let left = left_in(run);
-            run.empty = left == Left::Nobody;
-            dead.push(Bereavement { generation: run.generation, pid, exit, left });
+            if let Some(run) = self.runs.iter_mut().find(|run| run.monitor == Some(pid)) {
+                (run.monitor, run.exit) = (None, Some(exit));
+            }
         }
-        dead
+        for run in self.runs.iter_mut().filter(|run| run.monitor.is_none()) {
+            run.empty = process::has_child_in_group(run.leader) != Ok(true);
+        }
     }
 
-    /// Tells the plan of a monitor's death, after all that it had said before.
-    pub(super) fn bury(&mut self, now: Tick, death: Bereavement) {
-        let Bereavement { generation, pid, exit, left } = death;
-        self.hear_one(now, generation);
-        let mut runs = self.runs.iter_mut();
-        let Some(run) = runs.find(|run| run.generation == generation) else { return };
-        run.learn_fate();
-        let exec = run.exec;
+    /// Tells the plan who is dead, after all that they had said before. The
+    /// newest first, so that nobody takes a place who is dead himself.
+    pub(super) fn bury(&mut self, now: Tick) {
+        // Nobody but the one that is told is removed.
+        for place in (0..self.runs.len()).rev() {
+            let Some(run) = self.runs.get_mut(place) else { continue };
+            let generation = run.generation;
+            if let Some(exit) = run.exit.take() {
+                self.bury_monitor(now, generation, exit);
+            } else if run.empty {
+                self.step(now, Event::Empty { generation });
+            }
+        }
+    }
+
+    fn bury_monitor(&mut self, now: Tick, generation: Generation, exit: Exit) {
+        let Some(run) = self.run_of(generation) else { return };
+        let (pid, exec) = (run.leader, run.exec);
+        let left = if run.empty { Left::Nobody } else { Left::Members };
         let forced = run.board.header().is_some_and(|header| header.killed);
         let lived = now.since(run.since);
         let why = run.why.take();
@@ -202,25 +206,5 @@ impl Main {
             self.step(now, Event::Forced);
         }
         self.step(now, Event::Gone { generation, exec, left });
-    }
-
-    /// The generations whose monitor was gone and whose group is empty now.
-    pub(super) fn emptied(&mut self) -> Vec<Generation> {
-        let mut empty = Vec::new();
-        for run in self.runs.iter_mut().filter(|run| run.monitor.is_none() && !run.empty) {
-            run.empty = left_in(run) == Left::Nobody;
-            if run.empty {
-                empty.push(run.generation);
-            }
-        }
-        empty
-    }
-}
-
-/// Whether the kernel knows of anybody in the group of `run`.
-fn left_in(run: &Run) -> Left {
-    match process::has_child_in_group(run.leader) {
-        Ok(true) => Left::Members,
-        Ok(false) | Err(_) => Left::Nobody,
     }
 }

@@ -24,7 +24,7 @@ use crate::plan::service::{Action, Event, Service};
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Hangup, Inherited, Wake};
-use crate::sys::{Errno, clock, process};
+use crate::sys::{self, Errno, clock, process};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::words::options::Options;
 use alloc::ffi::CString;
@@ -92,7 +92,10 @@ impl Main {
 
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
-        let deadline = self.plan.deadline().into_iter().chain(self.operator.deadline()).min();
+        let deadline = match (self.plan.deadline(), self.operator.deadline()) {
+            (Some(plan), Some(operator)) => Some(plan.min(operator)),
+            (plan, operator) => plan.or(operator),
+        };
         self.wait(deadline);
         let now = clock::now();
         let before = mem::replace(&mut self.woke, now);
@@ -102,10 +105,7 @@ impl Main {
         self.wake.empty();
         // The dead first, so that nobody is signalled who is not pinned any
         // more; but what they had said before counts before their death.
-        let dead = self.reap();
-        // Found out before anything is started, whose number could be that of
-        // a group which has just become empty.
-        let empty = self.emptied();
+        self.reap();
         let caught = signal::take();
         // A stop before all that could start a generation: who has died of the
         // same signal to the whole tree was asked to.
@@ -114,12 +114,7 @@ impl Main {
         if let Some(leader) = caught.ready {
             self.ready_by_signal(now, leader);
         }
-        for death in dead {
-            self.bury(now, death);
-        }
-        for generation in empty {
-            self.step(now, Event::Empty { generation });
-        }
+        self.bury(now);
         self.check_losses(now);
         self.obey(now, &caught);
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
@@ -158,16 +153,15 @@ impl Main {
             || caught.hung_up(Hangup::Session) && self.terminal && !has_terminal()
     }
 
-    /// Does what the signals say about the end.
+    /// Does what the signals say about the end: the first SIGINT stops
+    /// gracefully, the second one at once.
     fn obey_stop(&mut self, now: Tick, caught: &signal::Caught) {
-        if caught.has(Signal::Term) || self.terminal_gone(caught) {
-            self.step(now, Event::Stop);
-        }
-        for _ in 0..caught.interrupts.min(2) {
-            self.interrupted(now);
-        }
-        if caught.has(Signal::Quit) {
+        self.interrupts = self.interrupts.saturating_add(caught.interrupts);
+        let again = caught.interrupts > 0 && self.interrupts > 1;
+        if caught.has(Signal::Quit) || again {
             self.step(now, Event::StopNow);
+        } else if caught.interrupts > 0 || caught.has(Signal::Term) || self.terminal_gone(caught) {
+            self.step(now, Event::Stop);
         }
     }
 
@@ -190,13 +184,6 @@ impl Main {
         }
     }
 
-    /// The first SIGINT stops gracefully, the second one at once.
-    fn interrupted(&mut self, now: Tick) {
-        let event = if self.interrupts == 0 { Event::Stop } else { Event::StopNow };
-        self.interrupts += 1;
-        self.step(now, event);
-    }
-
     /// Tells the plan, and does what it orders until it orders nothing more.
     fn step(&mut self, now: Tick, event: Event) {
         let mut next = Some(event);
@@ -217,13 +204,18 @@ impl Main {
     fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
         match action {
             Action::Spawn { generation } => return Some(self.spawn(now, generation)),
-            Action::Signal { generation, monitor, signal } => {
-                // One that was reaped in this turn is not pinned any more.
-                if self.run_of(generation).is_some_and(|run| run.monitor == Some(monitor)) {
-                    self.press(monitor, signal);
+            // One that was reaped in this turn is not pinned any more.
+            Action::Signal { monitor, signal, .. } => {
+                if self.runs.iter().any(|run| run.monitor == Some(monitor)) {
+                    complain("monitor", monitor, signal::send(monitor, signal));
                 }
             }
-            Action::SignalGroup { leader, signal, .. } => self.press_group(leader, signal),
+            // A group is pinned while a child of ours is in it.
+            Action::SignalGroup { leader, signal, .. } => {
+                if process::has_child_in_group(leader) == Ok(true) {
+                    complain("the group of", leader, signal::send_group(leader, signal));
+                }
+            }
             Action::Promote { generation } => {
                 self.current = generation;
                 self.release();
@@ -251,22 +243,6 @@ impl Main {
         }
     }
 
-    fn press(&self, monitor: Pid, signal: Signal) {
-        if let Err(errno) = signal::send(monitor, signal) {
-            log::log(Level::Error, format_args!("cannot signal monitor {monitor}: {errno}"));
-        }
-    }
-
-    /// Signals a group only while a child of ours is in it, which pins its number.
-    fn press_group(&self, leader: Pid, signal: Signal) {
-        if process::has_child_in_group(leader) != Ok(true) {
-            return;
-        }
-        if let Err(errno) = signal::send_group(leader, signal) {
-            log::log(Level::Error, format_args!("cannot signal the group of {leader}: {errno}"));
-        }
-    }
-
     /// The final stop, before anybody is told: nobody new comes into a queue
     /// of ours, and every generation knows that it serves the last of it.
     fn close_listeners(&mut self) {
@@ -278,5 +254,11 @@ impl Main {
         self.listeners.close_all();
         self.closed = true;
         self.tell_above(b"STOPPING=1");
+    }
+}
+
+fn complain(whom: &str, pid: Pid, sent: sys::Result<()>) {
+    if let Err(errno) = sent {
+        log::log(Level::Error, format_args!("cannot signal {whom} {pid}: {errno}"));
     }
 }

@@ -134,6 +134,7 @@ impl Main {
             directory: self.directory.clone(),
             why: None,
             status: None,
+            exit: None,
             empty: false,
         })
     }

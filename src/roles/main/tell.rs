@@ -40,37 +40,41 @@ impl Main {
         match report {
             Report::Started(generation, pid) => {
                 log(Level::Info, format_args!("generation {generation} started as {pid}"));
-                self.event(&Event { pid: Some(pid), ..Event::about(Kind::Started, generation) });
-                self.progress(generation, "is started");
+                self.reached(Kind::Started, generation, "is started");
             }
             Report::Ready(generation, took) => {
                 log(Level::Info, format_args!("generation {generation} ready in {took}"));
-                let pid = self.run_of(generation).map(|run| run.leader);
-                self.event(&Event { pid, ..Event::about(Kind::Ready, generation) });
+                self.reached(Kind::Ready, generation, "is ready");
                 self.tell_above(b"READY=1");
-                self.progress(generation, "is ready");
             }
             Report::Probation(generation, span) => {
                 log(Level::Info, format_args!("generation {generation} on probation for {span}"));
-                self.event(&Event::about(Kind::Probation, generation));
-                self.progress(generation, "is on probation");
+                self.reached(Kind::Probation, generation, "is on probation");
             }
             Report::Current(generation) => {
-                log(Level::Info, format_args!("generation {generation} is current"));
-                let pid = self.run_of(generation).map(|run| run.leader);
-                self.event(&Event { pid, ..Event::about(Kind::Current, generation) });
-                self.settle(generation, Outcome::Current, "is current", "");
+                line(Level::Info, generation, "is current");
+                self.reached(Kind::Current, generation, "is current");
                 self.tell_count();
             }
             Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
             Report::RolledBack(generation, why) => {
-                self.tell_failed(Kind::RolledBack, generation, why)
+                self.tell_failed(Kind::RolledBack, generation, why);
             }
-            Report::Crashed(generation) => {
-                log(
-                    Level::Error,
-                    format_args!("generation {generation} has lost its monitor unasked"),
-                );
+            Report::Draining(generation) => {
+                line(Level::Info, generation, "is draining");
+                self.event(&Event::about(Kind::Draining, generation));
+            }
+            Report::Crashed(it) => line(Level::Error, it, "has lost its monitor unasked"),
+            Report::Crowded(it) => {
+                line(Level::Warn, it, "has to hurry: three generations are alive");
+            }
+            Report::Interrupted(it) => line(Level::Warn, it, "is sent SIGINT"),
+            Report::Killed(it) => line(Level::Warn, it, "is sent SIGKILL"),
+            Report::Abandoned(it) => {
+                line(Level::Error, it, "does not end, not even by SIGKILL: left behind");
+            }
+            Report::Ended(it) => {
+                log(Level::Debug, format_args!("nobody of generation {it} is left"));
             }
             Report::GaveUp(starts) => {
                 log(
@@ -80,12 +84,6 @@ impl Main {
             }
             Report::Waiting(due) => {
                 log(Level::Warn, format_args!("the next start waits {}", due.since(now)));
-            }
-            Report::Draining(_) | Report::Crowded(_) | Report::Interrupted(_) => {
-                self.tell_leaving(report)
-            }
-            Report::Killed(_) | Report::Abandoned(_) | Report::Ended(_) => {
-                self.tell_leaving(report)
             }
             Report::Stopping => {
                 log(Level::Info, format_args!("stopping"));
@@ -99,43 +97,13 @@ impl Main {
         }
     }
 
-    fn tell_leaving(&mut self, report: Report) {
-        match report {
-            Report::Draining(generation) => {
-                log(Level::Info, format_args!("generation {generation} is draining"));
-                self.event(&Event::about(Kind::Draining, generation));
-            }
-            Report::Crowded(generation) => log(
-                Level::Warn,
-                format_args!("three generations are alive: generation {generation} has to hurry"),
-            ),
-            Report::Interrupted(generation) => {
-                log(Level::Warn, format_args!("generation {generation} is sent SIGINT"));
-            }
-            Report::Killed(generation) => {
-                log(Level::Warn, format_args!("generation {generation} is sent SIGKILL"));
-            }
-            Report::Abandoned(generation) => log(
-                Level::Error,
-                format_args!(
-                    "generation {generation} does not end, not even by SIGKILL: left behind"
-                ),
-            ),
-            Report::Ended(generation) => {
-                log(Level::Debug, format_args!("nobody of generation {generation} is left"));
-            }
-            Report::Started(..)
-            | Report::Ready(..)
-            | Report::Probation(..)
-            | Report::Current(_)
-            | Report::Failed(..)
-            | Report::RolledBack(..)
-            | Report::Crashed(_)
-            | Report::Waiting(_)
-            | Report::GaveUp(_)
-            | Report::Stopping
-            | Report::Lingering(_) => unreachable!("these are told elsewhere"),
-        }
+    /// A generation has come so far.
+    fn reached(&mut self, kind: Kind, generation: Generation, how: &str) {
+        let pid = self.run_of(generation).map(|run| run.leader);
+        self.event(&Event { pid, ..Event::about(kind, generation) });
+        let is_over = kind == Kind::Current;
+        let outcome = if is_over { Outcome::Current } else { Outcome::Running };
+        self.settle(generation, outcome, how, "");
     }
 
     fn tell_failed(&mut self, kind: Kind, generation: Generation, failure: Failure) {
@@ -201,4 +169,9 @@ impl Main {
         self.events.tell(&Event::new(Kind::Stopped));
         self.say_goodbye(status);
     }
+}
+
+/// One line about a generation.
+fn line(level: Level, generation: Generation, what: &str) {
+    log(level, format_args!("generation {generation} {what}"));
 }

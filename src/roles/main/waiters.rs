@@ -27,11 +27,6 @@ impl Main {
         }
     }
 
-    /// How far a generation is.
-    pub(super) fn progress(&mut self, generation: Generation, how: &str) {
-        self.settle(generation, Outcome::Running, how, "");
-    }
-
     /// What has become of a generation, and why if it came to nothing.
     #[inline(never)]
     pub(super) fn settle(
