@@ -14,7 +14,7 @@ pub extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     #[cfg(not(feature = "std"))]
     without_std::prepare();
     let count = usize::try_from(count).unwrap_or(0);
-    let args: Vec<&CStr> = (1..count)
+    let args: Vec<&'static CStr> = (1..count)
         .map(|index| {
             // SAFETY: the C library gives `count` pointers, and `index` is below.
             let place = unsafe { words.add(index) };
@@ -24,7 +24,7 @@ pub extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
             unsafe { CStr::from_ptr(word) }
         })
         .collect();
-    c_int::from(super::program(&args))
+    c_int::from(super::program(args.leak()))
 }
 
 #[cfg(not(feature = "std"))]

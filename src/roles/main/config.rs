@@ -2,12 +2,12 @@
 //! start and again at every reload.
 
 use super::operator::LastReload;
-use super::{Main, setup, spawn};
+use super::Main;
 use crate::error::{Error, Result};
-use crate::keep::log::{self, log};
+use crate::keep::log::log;
 use crate::sys::{Errno, file};
 use crate::text;
-use crate::types::{Level, Role, Tick};
+use crate::types::{Level, Tick};
 use crate::words::cli::{self, Request};
 use crate::words::config;
 use crate::words::event::{Event as Tidings, Kind};
@@ -15,8 +15,6 @@ use crate::words::options::{Number, Options, Path};
 use crate::words::printable;
 use crate::words::status::Outcome;
 use alloc::borrow::ToOwned as _;
-use alloc::ffi::CString;
-use alloc::vec::Vec;
 use core::ffi::CStr;
 
 /// The file that is read when none is named, if it is there.
@@ -81,25 +79,20 @@ impl Main {
     }
 
     fn read_again(&mut self) -> Result<()> {
-        let words: Vec<_> = self.words.iter().map(CString::as_c_str).collect();
         let mut options = Options::default();
-        read(&words, &mut options)?;
-        spawn::look_from(&self.start, &mut options);
-        setup::bind_anew(&options, &mut self.listeners)?;
+        read(self.words, &mut options)?;
         let fixed = [
             ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
             ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),
         ];
+        let is_counted_anew = options.count() != self.options.count();
+        self.keep_to(options)?;
         for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {
             log(Level::Warn, format_args!("{name} stays as it is until main is started anew"));
         }
-        if options.count() != self.options.count() {
+        if is_counted_anew {
             self.forget_scale();
         }
-        self.directory = spawn::from(&self.start, options.path(Path::Chdir));
-        self.plan.configure(setup::rules(&options));
-        log::begin(Role::Main, options.verbosity);
-        self.options = options;
         Ok(())
     }
 }

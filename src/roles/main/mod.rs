@@ -30,6 +30,7 @@ use crate::words::options::Options;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::mem;
 use operator::Operator;
 use run::Run;
@@ -44,7 +45,7 @@ const STATUS: Millis = Millis(100);
 struct Main {
     options: Options,
     /// The command line, for the next reload.
-    words: Vec<CString>,
+    words: &'static [&'static CStr],
     /// Where main was started.
     start: CString,
     inherited: Inherited,

@@ -3,7 +3,6 @@
 use super::Main;
 use super::run::Run;
 use crate::keep::log::log;
-use crate::plan::service::Stage;
 use crate::sys::{process, signal};
 use crate::types::{Level, Signal, Slot, Tick};
 
@@ -14,20 +13,14 @@ impl Main {
         let (id, up) = (process::id(), now.since(self.since));
         log(Level::Info, format_args!("status: panzer {version} is {id}, up {up}"));
         for run in &self.runs {
-            let (generation, up) = (run.generation, now.since(run.since));
-            let state = self.plan.stage_of(generation).map_or("gone", Stage::name);
-            match run.monitor {
-                Some(monitor) => log(
-                    Level::Info,
-                    format_args!(
-                        "status: generation {generation} {state}, monitor {monitor}, up {up}"
-                    ),
-                ),
-                None => log(
-                    Level::Info,
-                    format_args!("status: generation {generation} {state}, without its monitor"),
-                ),
-            }
+            let Some(stage) = self.plan.stage_of(run.generation) else { continue };
+            let (generation, leader, up) = (run.generation, run.leader, now.since(run.since));
+            let whose = if run.monitor.is_some() { "monitor" } else { "left by monitor" };
+            let state = stage.name();
+            log(
+                Level::Info,
+                format_args!("status: generation {generation} {state}, {whose} {leader}, up {up}"),
+            );
             if let Some(status) = &run.status {
                 log(Level::Info, format_args!("status: generation {generation} says: {status}"));
             }
