@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::keep::log::log;
 use crate::sys::{Errno, file};
 use crate::text;
-use crate::types::{Level, Tick};
+use crate::types::Level;
 use crate::words::cli::{self, Request};
 use crate::words::config;
 use crate::words::event::{Event as Tidings, Kind};
@@ -67,14 +67,14 @@ impl Main {
     ///
     /// Why nothing can be reloaded.
     #[inline(never)]
-    pub(super) fn renew(&mut self, now: Tick) -> Result<()> {
+    pub(super) fn renew(&mut self) -> Result<()> {
         self.read_again().inspect_err(|why| {
             log(Level::Error, format_args!("nothing is reloaded: {why}"));
             let why = text::compose(format_args!("{why}"));
             self.event(&Tidings { why: Some(&why), ..Tidings::new(Kind::Failed) });
             let (generation, outcome) = (None, Outcome::Failed);
             self.operator.reload =
-                Some(LastReload { generation, outcome, at: now, why: Some(why) });
+                Some(LastReload { generation, outcome, at: self.now, why: Some(why) });
         })
     }
 

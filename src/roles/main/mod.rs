@@ -63,8 +63,8 @@ struct Main {
     /// Whether there was a terminal that SIGHUP could tell the end of.
     terminal: bool,
     since: Tick,
-    /// When the last turn began.
-    woke: Tick,
+    /// When this turn began.
+    now: Tick,
     status_at: Tick,
     /// Whether the final stop has begun: nothing is stored any more.
     closed: bool,
@@ -98,10 +98,9 @@ impl Main {
             (plan, operator) => plan.or(operator),
         };
         self.wait(deadline);
-        let now = clock::now();
-        let before = mem::replace(&mut self.woke, now);
-        if let Some(by) = pause::lost(before, deadline, now) {
-            self.step(now, Event::Overslept { by });
+        let before = mem::replace(&mut self.now, clock::now());
+        if let Some(by) = pause::lost(before, deadline, self.now) {
+            self.step(Event::Overslept { by });
         }
         self.wake.empty();
         // The dead first, so that nobody is signalled who is not pinned any
@@ -110,19 +109,19 @@ impl Main {
         let caught = signal::take();
         // A stop before all that could start a generation: who has died of the
         // same signal to the whole tree was asked to.
-        self.obey_stop(now, &caught);
-        self.hear(now);
+        self.obey_stop(&caught);
+        self.hear();
         if let Some(leader) = caught.ready {
-            self.ready_by_signal(now, leader);
+            self.ready_by_signal(leader);
         }
-        self.bury(now);
-        self.check_losses(now);
-        self.obey(now, &caught);
-        if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
-            self.step(now, Event::Timer);
+        self.bury();
+        self.check_losses();
+        self.obey(&caught);
+        if self.plan.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.step(Event::Timer);
         }
         // The last of all, so that everybody has what he was told before.
-        self.attend(now);
+        self.attend();
     }
 
     fn wait(&self, deadline: Option<Tick>) {
@@ -156,18 +155,18 @@ impl Main {
 
     /// Does what the signals say about the end: the first SIGINT stops
     /// gracefully, the second one at once.
-    fn obey_stop(&mut self, now: Tick, caught: &signal::Caught) {
+    fn obey_stop(&mut self, caught: &signal::Caught) {
         self.interrupts = self.interrupts.saturating_add(caught.interrupts);
         let again = caught.interrupts > 0 && self.interrupts > 1;
         if caught.has(Signal::Quit) || again {
-            self.step(now, Event::StopNow);
+            self.step(Event::StopNow);
         } else if caught.interrupts > 0 || caught.has(Signal::Term) || self.terminal_gone(caught) {
-            self.step(now, Event::Stop);
+            self.step(Event::Stop);
         }
     }
 
     /// Does what the other signals say. After a stop a reload is nothing more.
-    fn obey(&mut self, now: Tick, caught: &signal::Caught) {
+    fn obey(&mut self, caught: &signal::Caught) {
         if caught.has(Signal::Usr2) {
             log::log(
                 Level::Warn,
@@ -176,24 +175,24 @@ impl Main {
         }
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
-            self.reload(now);
+            self.reload();
         }
         // Last, so that it shows what has come of all that was asked before.
-        if caught.has(Signal::Ttin) && now >= self.status_at {
-            self.status_at = now.after(STATUS);
-            self.log_status(now);
+        if caught.has(Signal::Ttin) && self.now >= self.status_at {
+            self.status_at = self.now.after(STATUS);
+            self.log_status();
         }
     }
 
     /// Tells the plan, and does what it orders until it orders nothing more.
-    fn step(&mut self, now: Tick, event: Event) {
+    fn step(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let mut actions = Vec::new();
-            self.plan.step(now, event, &mut actions);
+            self.plan.step(self.now, event, &mut actions);
             for action in actions {
                 // Only a spawn has an answer, and a plan orders one at a time.
-                next = self.act(now, action).or(next);
+                next = self.act(action).or(next);
             }
         }
     }
@@ -202,9 +201,9 @@ impl Main {
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame.
     #[inline(never)]
-    fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
+    fn act(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Spawn { generation } => return Some(self.spawn(now, generation)),
+            Action::Spawn { generation } => return Some(self.spawn(generation)),
             // One that was reaped in this turn is not pinned any more.
             Action::Signal { monitor, signal, .. } => {
                 if self.runs.iter().any(|run| run.monitor == Some(monitor)) {
@@ -228,7 +227,7 @@ impl Main {
             }
             Action::CloseListeners => self.close_listeners(),
             Action::Finish { status } => self.finish(status),
-            Action::Tell(report) => self.tell(now, report),
+            Action::Tell(report) => self.tell(report),
         }
         None
     }

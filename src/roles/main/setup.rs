@@ -135,7 +135,7 @@ impl Main {
             above: None,
             terminal: has_terminal(),
             since: now,
-            woke: now,
+            now,
             status_at: Tick(0),
             closed: false,
             interrupts: 0,

@@ -8,7 +8,7 @@ use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
 use crate::sys::{env, file, process, signal, socket};
 use crate::text;
-use crate::types::{Generation, Level, Millis, Pid, Tick};
+use crate::types::{Generation, Level, Millis, Pid};
 use crate::words::address::Address;
 use crate::words::options::{Number, Options, Path};
 use crate::words::seconds::Seconds;
@@ -82,8 +82,8 @@ fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
 
 impl Main {
     /// Makes the process of a generation, and says what came of it.
-    pub(super) fn spawn(&mut self, now: Tick, generation: Generation) -> Event {
-        match self.try_spawn(now, generation) {
+    pub(super) fn spawn(&mut self, generation: Generation) -> Event {
+        match self.try_spawn(generation) {
             Ok(monitor) => Event::Spawned { generation, monitor },
             Err(error) => {
                 self.reason = Some(text::compose(format_args!("{error}")));
@@ -92,7 +92,7 @@ impl Main {
         }
     }
 
-    fn try_spawn(&mut self, now: Tick, generation: Generation) -> Result<Pid> {
+    fn try_spawn(&mut self, generation: Generation) -> Result<Pid> {
         let (notify, notify_name) =
             socket::notify_socket().map_err(cannot("make a notify socket"))?;
         let board = Board::create().map_err(cannot("make a board"))?;
@@ -116,7 +116,7 @@ impl Main {
             generation,
             leader,
             monitor: Some(leader),
-            since: now,
+            since: self.now,
             notify,
             board,
             fate: Some(fate),

@@ -6,7 +6,7 @@ use crate::keep::log::{self, log};
 use crate::plan::service::{Failure, Report, Stage};
 use crate::sys::message::{self, Patience};
 use crate::text;
-use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
+use crate::types::{Exit, Generation, Level, Millis, Pid};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
 use crate::words::options::Number;
@@ -36,7 +36,7 @@ impl Main {
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame.
     #[inline(never)]
-    pub(super) fn tell(&mut self, now: Tick, report: Report) {
+    pub(super) fn tell(&mut self, report: Report) {
         match report {
             Report::Started(generation, pid) => {
                 log(Level::Info, format_args!("generation {generation} started as {pid}"));
@@ -83,7 +83,7 @@ impl Main {
                 );
             }
             Report::Waiting(due) => {
-                log(Level::Warn, format_args!("the next start waits {}", due.since(now)));
+                log(Level::Warn, format_args!("the next start waits {}", due.since(self.now)));
             }
             Report::Stopping => {
                 log(Level::Info, format_args!("stopping"));

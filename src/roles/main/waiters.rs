@@ -7,7 +7,6 @@
 
 use super::Main;
 use crate::keep::control::Waits;
-use crate::sys::clock;
 use crate::types::Generation;
 use crate::words::control::Word;
 use crate::words::status::Outcome;
@@ -56,7 +55,7 @@ impl Main {
             && last.outcome == Outcome::Running
             && outcome != Outcome::Running
         {
-            (last.outcome, last.at) = (outcome, clock::now());
+            (last.outcome, last.at) = (outcome, self.now);
             last.why = (!why.is_empty()).then(|| String::from(why));
         }
     }
