@@ -71,15 +71,11 @@ fn candidates(command: &CStr, path: Option<&[u8]>) -> Vec<CString> {
 impl<'a> Program<'a> {
     /// A program from its words (the first one names the file), its whole
     /// environment (`LISTEN_PID` is added) and the directory it starts in.
-    ///
-    /// # Panics
-    ///
-    /// When `words` is empty, which the options have refused.
     #[must_use]
     pub fn new(words: &'a [CString], environment: &'a [CString], directory: &'a CStr) -> Self {
         let path =
             environment.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
-        let files = candidates(words.first().expect("a command has a first word"), path);
+        let files = words.first().map(|command| candidates(command, path)).unwrap_or_default();
         let (argv, envp) = (pointers(words, 1), pointers(environment, 2));
         let listen_pid = [LISTEN_PID, &[0; DIGITS]].concat();
         Self { files, directory, _words: [words, environment], argv, envp, listen_pid }
@@ -146,15 +142,18 @@ impl<'a> Program<'a> {
 
     /// Writes our pid behind `LISTEN_PID=` and puts it into the environment.
     fn sign(&mut self) {
-        let digits = &mut self.listen_pid[LISTEN_PID.len()..];
-        let mut rest = process::id().raw();
-        let length = rest.ilog10() as usize + 1;
-        for place in digits[..length].iter_mut().rev() {
-            *place = b'0' + (rest % 10).to_le_bytes()[0];
-            rest /= 10;
+        let pid = process::id().raw();
+        let mut places = self.listen_pid.iter_mut().skip(LISTEN_PID.len());
+        let mut unit = 1_000_000_000;
+        while unit > 0 {
+            if unit <= pid && let Some(place) = places.next() {
+                *place = b'0' + (pid / unit % 10) as u8;
+            }
+            unit /= 10;
         }
-        let last = self.envp.len() - 2;
-        self.envp[last] = self.listen_pid.as_ptr().cast();
+        if let [.., place, _] = &mut self.envp[..] {
+            *place = self.listen_pid.as_ptr().cast();
+        }
     }
 
     /// Tries each file, as execvp(3) does; returns the reason that counts.

@@ -71,7 +71,7 @@ fn print(text: &str) -> u8 {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match fd::write(out, rest) {
-            Ok(written) => rest = &rest[written..],
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(_) => return 1,
         }
     }

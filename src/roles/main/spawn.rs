@@ -48,10 +48,7 @@ pub(super) fn from(start: &CStr, path: Option<&CStr>) -> CString {
 
 /// Parts of which none holds a NUL, one after the other.
 fn joined(parts: &[&[u8]]) -> CString {
-    match CString::new(parts.concat()) {
-        Ok(whole) => whole,
-        Err(_) => unreachable!("none of the parts holds a NUL"),
-    }
+    CString::new(parts.concat()).unwrap_or_default()
 }
 
 /// Has the options' relative paths be as seen from `start`.
