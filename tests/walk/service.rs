@@ -265,7 +265,7 @@ impl World {
                 );
                 truth.promoted = true;
             }
-            Action::Discard { generation } => {
+            Action::Discard { generation, .. } => {
                 for truth in self.members.iter_mut().filter(|truth| truth.number == generation.0) {
                     assert!(!truth.promoted, "invariant 4 (what was promoted is not discarded)");
                     truth.failed = true;
@@ -449,11 +449,10 @@ impl World {
     /// how long ago it began, or on how many there were before.
     fn canonical(&self) -> Self {
         let mut world = self.clone();
-        let shift =
-            |tick: Tick| match tick {
-                Tick::NEVER => tick,
-                Tick(tick) => Tick((tick + NOW.0).saturating_sub(self.now.0).max(NOW.0 - PAST)),
-            };
+        let shift = |tick: Tick| match tick {
+            Tick::NEVER => tick,
+            Tick(tick) => Tick((tick + NOW.0).saturating_sub(self.now.0).max(NOW.0 - PAST)),
+        };
         let mut numbers: Vec<_> =
             self.plan.members.iter().map(|member| member.generation.0).collect();
         numbers.sort_unstable();

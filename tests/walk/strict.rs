@@ -567,7 +567,8 @@ impl Check<'_> {
                 self.signal(world, generation, signal);
             }
             Action::Promote { generation } => self.promote(world, generation),
-            Action::Discard { generation } => {
+            Action::Discard { generation, why, .. } => {
+                self.hear_failure(world, generation, why);
                 let current = world.current == Some(generation);
                 self.expect(!current, "invariant 2 (what the current generation uses is kept)");
             }
@@ -714,6 +715,17 @@ impl Check<'_> {
         world.finished = true;
     }
 
+    /// Nobody is late before it is time.
+    fn hear_failure(&self, world: &mut World, generation: Generation, why: Failure) {
+        if why == Failure::Late {
+            let since = world.truth(generation).map(|truth| truth.since);
+            let limit = world.plan.rules.ready_timeout;
+            let late = since.is_some_and(|since| self.now >= since.after(limit));
+            self.expect(late, "invariant 9 (nobody fails before the ready timeout)");
+            self.fail(world, None);
+        }
+    }
+
     /// Reports that say what only the plan decides.
     fn hear_report(&self, world: &mut World, report: Report) {
         match report {
@@ -730,18 +742,8 @@ impl Check<'_> {
                 self.expect(assumed, "invariant (ready is who says so, or has lived long enough)");
                 self.hear_ready(world, generation);
             }
-            Report::Failed(generation, Failure::Late) => {
-                let since = world.truth(generation).map(|truth| truth.since);
-                let limit = world.plan.rules.ready_timeout;
-                let late = since.is_some_and(|since| self.now >= since.after(limit));
-                self.expect(late, "invariant 9 (nobody fails before the ready timeout)");
-                self.fail(world, None);
-            }
             Report::Started(..)
             | Report::Probation(..)
-            | Report::Current(_)
-            | Report::Failed(_, Failure::NotSpawned | Failure::Left | Failure::Losing)
-            | Report::RolledBack(..)
             | Report::Draining(_)
             | Report::Crashed(_)
             | Report::Waiting(_)
@@ -749,9 +751,7 @@ impl Check<'_> {
             | Report::Interrupted(_)
             | Report::Killed(_)
             | Report::Abandoned(_)
-            | Report::Ended(_)
             | Report::GaveUp(_)
-            | Report::Stopping
             | Report::Lingering(_) => {}
         }
     }

@@ -17,8 +17,7 @@ impl Service {
         why: Failure,
         actions: &mut Vec<Action>,
     ) {
-        actions.push(Action::Tell(Report::Failed(generation, why)));
-        actions.push(Action::Discard { generation });
+        actions.push(Action::Discard { generation, was_ready: false, why });
         if let Past::NeverReady { failed } = &mut self.past {
             *failed = failed.saturating_add(1);
         }
@@ -70,8 +69,8 @@ impl Service {
         match before {
             Life::Starting | Life::Living => self.never_ran(now, generation, exec, actions),
             Life::Probation => {
-                actions.push(Action::Tell(Report::RolledBack(generation, Failure::Left)));
-                actions.push(Action::Discard { generation });
+                let why = Failure::Left;
+                actions.push(Action::Discard { generation, was_ready: true, why });
             }
             Life::Current => self.crashed(now, since, actions),
             Life::Spawning | Life::Leaving(_) => {}
@@ -95,8 +94,7 @@ impl Service {
         };
         match (status, self.past) {
             (Some(status), Past::NeverReady { .. }) => {
-                actions.push(Action::Tell(Report::Failed(generation, why)));
-                actions.push(Action::Discard { generation });
+                actions.push(Action::Discard { generation, was_ready: false, why });
                 self.begin_stop(now, status, actions);
             }
             (Some(_) | None, Past::NeverReady { .. } | Past::Ready) => {
@@ -125,7 +123,6 @@ impl Service {
         let before = self.members.len();
         self.members.retain(|member| member.generation != generation);
         if self.members.len() != before {
-            actions.push(Action::Tell(Report::Ended(generation)));
             actions.push(Action::Forget { generation });
         }
     }

@@ -221,7 +221,6 @@ impl Service {
             return;
         }
         (member.life, member.due) = (Life::Current, Tick::NEVER);
-        actions.push(Action::Tell(Report::Current(generation)));
         actions.push(Action::Promote { generation });
         if let Some(old) = old.and_then(|old| self.member(old)) {
             old.ask(interrupt, actions);
@@ -235,8 +234,7 @@ impl Service {
         if member.life != Life::Probation {
             return;
         }
-        actions.push(Action::Tell(Report::RolledBack(generation, Failure::Losing)));
-        actions.push(Action::Discard { generation });
+        actions.push(Action::Discard { generation, was_ready: true, why: Failure::Losing });
         member.ask(interrupt, actions);
     }
 

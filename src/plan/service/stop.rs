@@ -47,7 +47,6 @@ impl Service {
         let interrupt = now.after(self.rules.timeout);
         self.wanted = Tick::NEVER;
         self.stop = Stop::Asked { interrupt, status };
-        actions.push(Action::Tell(Report::Stopping));
         actions.push(Action::CloseListeners);
         for member in &mut self.members {
             member.ask(interrupt, actions);
@@ -58,7 +57,6 @@ impl Service {
     pub(super) fn stop_now(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let status = match self.stop {
             Stop::No | Stop::Lingering { .. } => {
-                actions.push(Action::Tell(Report::Stopping));
                 actions.push(Action::CloseListeners);
                 0
             }

@@ -1,8 +1,8 @@
 //! What main is to do: its command line over its configuration file, at the
 //! start and again at every reload.
 
-use super::operator::LastReload;
 use super::Main;
+use super::operator::LastReload;
 use crate::error::{Error, Result};
 use crate::keep::log::log;
 use crate::sys::{Errno, file};

@@ -26,6 +26,7 @@ use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Hangup, Inherited, Wake};
 use crate::sys::{self, Errno, clock, process};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
+use crate::words::event::{Event as Tidings, Kind};
 use crate::words::options::Options;
 use alloc::ffi::CString;
 use alloc::string::String;
@@ -217,11 +218,16 @@ impl Main {
                 }
             }
             Action::Promote { generation } => {
+                self.tell_current(generation);
                 self.current = generation;
                 self.release();
             }
-            Action::Discard { generation } => self.listeners.discard(generation),
+            Action::Discard { generation, was_ready, why } => {
+                self.tell_failed(generation, was_ready, why);
+                self.listeners.discard(generation);
+            }
             Action::Forget { generation } => {
+                log::log(Level::Debug, format_args!("nobody of generation {generation} is left"));
                 self.runs.retain(|run| run.generation != generation);
                 self.release();
             }
@@ -246,6 +252,9 @@ impl Main {
     /// The final stop, before anybody is told: nobody new comes into a queue
     /// of ours, and every generation knows that it serves the last of it.
     fn close_listeners(&mut self) {
+        log::log(Level::Info, format_args!("stopping"));
+        self.events.tell(&Tidings::new(Kind::Stopping));
+        self.give_up_waiting();
         if !self.listeners.any_adopted() {
             for run in &self.runs {
                 run.wish_final();

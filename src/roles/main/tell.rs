@@ -51,15 +51,6 @@ impl Main {
                 log(Level::Info, format_args!("generation {generation} on probation for {span}"));
                 self.reached(Kind::Probation, generation, "is on probation");
             }
-            Report::Current(generation) => {
-                line(Level::Info, generation, "is current");
-                self.reached(Kind::Current, generation, "is current");
-                self.tell_count();
-            }
-            Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
-            Report::RolledBack(generation, why) => {
-                self.tell_failed(Kind::RolledBack, generation, why);
-            }
             Report::Draining(generation) => {
                 line(Level::Info, generation, "is draining");
                 self.event(&Event::about(Kind::Draining, generation));
@@ -73,9 +64,6 @@ impl Main {
             Report::Abandoned(it) => {
                 line(Level::Error, it, "does not end, not even by SIGKILL: left behind");
             }
-            Report::Ended(it) => {
-                log(Level::Debug, format_args!("nobody of generation {it} is left"));
-            }
             Report::GaveUp(starts) => {
                 log(
                     Level::Error,
@@ -84,11 +72,6 @@ impl Main {
             }
             Report::Waiting(due) => {
                 log(Level::Warn, format_args!("the next start waits {}", due.since(self.now)));
-            }
-            Report::Stopping => {
-                log(Level::Info, format_args!("stopping"));
-                self.events.tell(&Event::new(Kind::Stopping));
-                self.give_up_waiting();
             }
             Report::Lingering(span) => {
                 log(Level::Info, format_args!("stopping: serving for {span} more"));
@@ -106,7 +89,20 @@ impl Main {
         self.settle(generation, outcome, how, "");
     }
 
-    fn tell_failed(&mut self, kind: Kind, generation: Generation, failure: Failure) {
+    /// A generation is the one that serves.
+    pub(super) fn tell_current(&mut self, generation: Generation) {
+        line(Level::Info, generation, "is current");
+        self.reached(Kind::Current, generation, "is current");
+        self.tell_count();
+    }
+
+    /// A generation came to nothing.
+    pub(super) fn tell_failed(
+        &mut self,
+        generation: Generation,
+        was_ready: bool,
+        failure: Failure,
+    ) {
         let why = match failure {
             Failure::NotSpawned | Failure::Left => self.reason.take(),
             Failure::Late => Some(text::compose(format_args!(
@@ -116,10 +112,10 @@ impl Main {
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
-        let (what, outcome) = if kind == Kind::RolledBack {
-            ("is rolled back: ", Outcome::RolledBack)
+        let (kind, what, outcome) = if was_ready {
+            (Kind::RolledBack, "is rolled back: ", Outcome::RolledBack)
         } else {
-            ("failed: ", Outcome::Failed)
+            (Kind::Failed, "failed: ", Outcome::Failed)
         };
         log(Level::Error, format_args!("generation {generation} {what}{why}"));
         self.event(&Event { why: Some(&why), ..Event::about(kind, generation) });
@@ -135,7 +131,8 @@ impl Main {
         lived: Millis,
         known: Option<&str>,
     ) {
-        let (level, reason) = match (known, self.plan.stage_of(generation) == Some(Stage::Draining)) {
+        let (level, reason) = match (known, self.plan.stage_of(generation) == Some(Stage::Draining))
+        {
             (Some(reason), _) => (Level::Warn, reason),
             (None, true) => (Level::Info, "asked"),
             (None, false) => (Level::Warn, "unknown"),
