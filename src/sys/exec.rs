@@ -48,8 +48,10 @@ pub struct Program<'a> {
 }
 
 fn pointers(words: &[CString], spare: usize) -> Vec<*const c_char> {
-    let mut list: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
-    list.resize(words.len() + spare, ptr::null());
+    let mut list = alloc::vec![ptr::null(); words.len() + spare];
+    for (place, word) in list.iter_mut().zip(words) {
+        *place = word.as_ptr();
+    }
     list
 }
 
@@ -146,7 +148,9 @@ impl<'a> Program<'a> {
         let mut places = self.listen_pid.iter_mut().skip(LISTEN_PID.len());
         let mut unit = 1_000_000_000;
         while unit > 0 {
-            if unit <= pid && let Some(place) = places.next() {
+            if unit <= pid
+                && let Some(place) = places.next()
+            {
                 *place = b'0' + (pid / unit % 10) as u8;
             }
             unit /= 10;

@@ -134,12 +134,11 @@ impl Main {
         let mut entries = env::all();
         self.add_env_file(&mut entries)?;
         remove(&mut entries, &OURS);
-        let names = self.listeners.names();
-        let sockets = names.len();
+        let sockets = self.listeners.names().count();
         entries.push(joined(&[b"NOTIFY_SOCKET=@", notify]));
         entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
         add(&mut entries, "LISTEN_FDS", &sockets);
-        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(names.into_iter()));
+        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(self.listeners.names()));
         add(&mut entries, "PANZER_MAIN", &process::id());
         add(&mut entries, "PANZER_GENERATION", &generation);
         add(&mut entries, "PANZER_BOARD", &(3 + sockets));
