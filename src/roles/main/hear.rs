@@ -7,7 +7,7 @@
 //! dropped.
 
 use super::Main;
-use crate::keep::listeners::{self, Kept, Origin};
+use crate::keep::listeners::{self, Origin};
 use crate::keep::log;
 use crate::plan::service::{Event, Left};
 use crate::sys::Errno;
@@ -46,8 +46,8 @@ impl Main {
             let Some(run) = self.runs.get(place) else { return };
             match message::receive(run.notify.borrow()) {
                 Ok(message) => {
-                    let generation = run.generation;
-                    self.understand(generation, message);
+                    let (generation, user) = (run.generation, run.user_id);
+                    self.understand(generation, user, message);
                 }
                 Err(Errno(libc::EAGAIN)) => return,
                 Err(errno) => return self.breathe("hear a generation", errno),
@@ -55,9 +55,11 @@ impl Main {
         }
     }
 
-    fn understand(&mut self, generation: Generation, message: Message) {
+    /// Takes in a message to a generation that runs as `user`.
+    fn understand(&mut self, generation: Generation, user: u32, message: Message) {
         let Message { bytes, sender, descriptors, cut } = message;
-        let trusted = sender.is_some_and(|sender| [0, process::user()].contains(&sender.user));
+        let trusted =
+            sender.is_some_and(|sender| [0, process::user(), user].contains(&sender.user));
         if cut || !trusted {
             let why = if cut { "is too large" } else { "comes from another user" };
             self.refuse(generation, why);
@@ -93,11 +95,11 @@ impl Main {
     fn keep(&mut self, generation: Generation, notice: &Notice<'_>, descriptors: Vec<Fd>) {
         match notice.store {
             Store::Nothing => listeners::dispose_all(descriptors),
-            Store::Remove { name } => {
+            Store::Remove(name) => {
                 self.listeners.give_back(name, generation);
                 listeners::dispose_all(descriptors);
             }
-            Store::Keep { name } => {
+            Store::Keep(name) => {
                 let name = printable::lossy(name);
                 for fd in descriptors {
                     self.keep_one(generation, &name, fd);
@@ -110,16 +112,17 @@ impl Main {
         if self.closed {
             return listeners::dispose(fd);
         }
-        let kept = self.listeners.keep(fd, String::from(name), Origin::Stored(generation));
-        if kept == Kept::New {
-            log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
-            self.event(&Tidings { why: Some(name), ..Tidings::about(Kind::Stored, generation) });
-        }
-        if let Some(what) = kept.objection() {
-            log::log(
+        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
+            Ok(true) => {
+                log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
+                let stored = Tidings::about(Kind::Stored, generation);
+                self.event(&Tidings { why: Some(name), ..stored });
+            }
+            Ok(false) => {}
+            Err(what) => log::log(
                 Level::Warn,
                 format_args!("generation {generation} stored {name}, which {what}: closed"),
-            );
+            ),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
-use crate::types::{Backoff, Generation, Level, Millis, Role, Signal, Tick};
+use crate::types::{Account, Backoff, Generation, Level, Millis, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::Request;
 use crate::words::options::{Number, Options, Path};
@@ -211,7 +211,7 @@ fn adopt_sockets(listeners: &mut Listeners) {
         let name = names.next().unwrap_or_default();
         let Some(fd) = fd::adopt(number) else { continue };
         let name = fdname::escape(&fdname::unescape(name)).unwrap_or_default();
-        if let Some(what) = listeners.keep(fd, name, Origin::Adopted).objection() {
+        if let Err(what) = listeners.keep(fd, name, Origin::Adopted) {
             log::log(
                 Level::Warn,
                 format_args!("descriptor {number} of the service manager {what}: closed"),
@@ -228,20 +228,19 @@ fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
     for bind in &options.bind {
         if !listeners.has(bind, before) {
             // What fails leaves no path of a Unix socket behind.
-            bind_socket(bind, listeners).inspect_err(|_| listeners.close_from(before))?;
+            bind_socket(bind, options.account.as_ref(), listeners)
+                .inspect_err(|_| listeners.close_from(before))?;
         }
     }
     listeners.want(&options.bind);
     Ok(())
 }
 
-fn bind_socket(bind: &Bind, listeners: &mut Listeners) -> Result<()> {
-    let fd = socket::open(&bind.address)?;
+fn bind_socket(bind: &Bind, owner: Option<&Account>, listeners: &mut Listeners) -> Result<()> {
+    let fd = socket::open(&bind.address, owner)?;
     let origin = Origin::Bound(bind.clone());
-    match listeners.keep(fd, bind.carried(), origin).objection() {
-        Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),
-        None => Ok(()),
-    }
+    let kept = listeners.keep(fd, bind.carried(), origin);
+    kept.map(drop).map_err(|what| Error::plain(format_args!("cannot listen on {bind}: it {what}")))
 }
 
 /// Whether this session has a terminal: /dev/tty opens.

@@ -104,7 +104,7 @@ impl Main {
         let mut program = Program::new(command, &environment, &self.directory);
         let blocked = signal::block_all();
         let (leader, fate) = program
-            .spawn(&descriptors, self.inherited, &blocked)
+            .spawn(&descriptors, self.inherited, self.options.account.as_ref(), &blocked)
             .map_err(cannot("make a process"))?;
         // Before any signal can come: whose SIGVTALRM counts.
         signal::expect_ready(Some(leader));
@@ -120,6 +120,8 @@ impl Main {
             exec: Exec::Done,
             command: command[0].clone(),
             directory: self.directory.clone(),
+            user: self.options.path(Path::User).unwrap_or_default().to_owned(),
+            user_id: self.options.account.as_ref().map_or(0, |account| account.user),
             why: None,
             status: None,
             exit: None,
@@ -174,13 +176,12 @@ impl Main {
         let name = printable::lossy(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
-        let pairs = env_file::parse(&bytes)
-            .map_err(|wrong| Error::plain(format_args!("cannot read {name}: {wrong}")))?;
-        for (name, value) in pairs {
-            let start = [&name[..], b"="].concat();
+        let mut add = |key: &[u8], value: &[u8]| {
+            let start = [key, b"="].concat();
             remove(entries, &[&start]);
-            entries.push(joined(&[&start, &value]));
-        }
-        Ok(())
+            entries.push(joined(&[&start, value]));
+        };
+        env_file::parse(&bytes, &mut add)
+            .map_err(|wrong| Error::plain(format_args!("cannot read {name}: {wrong}")))
     }
 }

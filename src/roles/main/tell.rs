@@ -3,10 +3,10 @@
 
 use super::Main;
 use crate::keep::log::{self, log};
-use crate::plan::service::{Failure, Report, Stage};
+use crate::plan::service::{Failure, Report};
 use crate::sys::message::{self, Patience};
 use crate::text;
-use crate::types::{Exit, Generation, Level, Millis, Pid};
+use crate::types::{Exit, Generation, Level, Millis, Pid, Stage};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
 use crate::words::options::Number;
