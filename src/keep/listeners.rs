@@ -187,7 +187,11 @@ impl Listeners {
     /// The sockets, in the order in which they are handed down.
     #[must_use]
     pub fn descriptors(&self) -> Vec<Borrowed<'_>> {
-        self.handed_down().map(|entry| entry.fd.borrow()).collect()
+        let mut all = Vec::new();
+        for entry in self.handed_down() {
+            all.push(entry.fd.borrow());
+        }
+        all
     }
 
     /// Each socket with its name as it is carried, and where it came from.
@@ -196,9 +200,8 @@ impl Listeners {
     }
 
     /// Their names, in the same order, as they are carried.
-    #[must_use]
-    pub fn names(&self) -> Vec<&str> {
-        self.handed_down().map(|entry| entry.name.as_str()).collect()
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.handed_down().map(|entry| entry.name.as_str())
     }
 
     fn handed_down(&self) -> impl Iterator<Item = &Entry> {

@@ -10,10 +10,10 @@ impl Service {
     pub fn stage_of(&self, generation: Generation) -> Option<Stage> {
         let member = self.members.iter().find(|member| member.generation == generation)?;
         Some(match member.life {
-            Life::Spawning | Life::Starting { .. } => Stage::Starting,
-            Life::Probation { .. } => Stage::Probation,
-            Life::Current { .. } => Stage::Current,
-            Life::Leaving { .. } => Stage::Draining,
+            Life::Spawning | Life::Starting | Life::Living => Stage::Starting,
+            Life::Probation => Stage::Probation,
+            Life::Current => Stage::Current,
+            Life::Leaving(_) => Stage::Draining,
         })
     }
 
@@ -32,8 +32,7 @@ impl Service {
     /// Whether a generation is ready, and was not asked to leave.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let ready = |life| matches!(life, Life::Probation { .. } | Life::Current { .. });
-        self.members.iter().any(|member| ready(member.life))
+        self.members.iter().any(|it| matches!(it.life, Life::Probation | Life::Current))
     }
 
     /// Whether nothing was ever ready.
