@@ -55,7 +55,6 @@ impl Service {
         left: Left,
         actions: &mut Vec<Action>,
     ) {
-        let interrupt = self.interrupt_at(now);
         let Some(member) = self.member(generation) else { return };
         let Some(monitor) = member.monitor() else { return };
         let (before, since) = (member.life, member.since);
@@ -63,7 +62,7 @@ impl Service {
             actions.push(Action::Tell(Report::Crashed(generation)));
         }
         match left {
-            Left::Members => member.orphan(monitor, interrupt, actions),
+            Left::Members => member.orphan(now, monitor, actions),
             Left::Nobody => self.forget(generation, actions),
         }
         match before {

@@ -1,6 +1,6 @@
 //! One generation, from its start to the last of its processes.
 
-use super::words::{Action, Report};
+use super::words::{Action, Report, Rules};
 use crate::types::{Generation, Millis, Pid, Signal, Tick};
 use alloc::vec::Vec;
 
@@ -24,6 +24,8 @@ pub(super) struct Member {
     pub since: Tick,
     /// When it next needs a look.
     pub due: Tick,
+    /// What it was started with, whatever has been configured since.
+    pub rules: Rules,
 }
 
 /// What a generation is doing.
@@ -67,8 +69,9 @@ pub(super) enum Step {
 
 impl Member {
     /// One that was ordered and is not there yet.
-    pub const fn new(generation: Generation, now: Tick) -> Self {
-        Self { generation, life: Life::Spawning, leader: None, since: now, due: Tick::NEVER }
+    pub const fn new(generation: Generation, rules: Rules, now: Tick) -> Self {
+        let (life, leader, since, due) = (Life::Spawning, None, now, Tick::NEVER);
+        Self { generation, life, leader, since, due, rules }
     }
 
     /// Whether it is on its way to being current.
@@ -162,12 +165,12 @@ impl Member {
 
     /// The monitor is gone and has left members behind: the signals go to them
     /// from now on, beginning with the last one that it was sent.
-    pub fn orphan(&mut self, monitor: Pid, interrupt: Tick, actions: &mut Vec<Action>) {
+    pub fn orphan(&mut self, now: Tick, monitor: Pid, actions: &mut Vec<Action>) {
         self.leader = Some(Leader::Group(monitor));
         match self.life {
             Life::Leaving(step) => self.signal(step, actions),
             Life::Spawning | Life::Starting | Life::Living | Life::Probation | Life::Current => {
-                self.ask(interrupt, actions);
+                self.ask(now.after(self.rules.timeout), actions);
             }
         }
     }

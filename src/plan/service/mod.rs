@@ -83,7 +83,8 @@ impl Service {
         }
     }
 
-    /// Keeps to other rules from now on. A deadline that is running stays.
+    /// Keeps to other rules from the next generation on; those that there are
+    /// keep to what they were started with.
     pub const fn configure(&mut self, rules: Rules) {
         self.rules = rules;
     }
@@ -163,12 +164,12 @@ impl Service {
         monitor: Pid,
         actions: &mut Vec<Action>,
     ) {
-        let rules = self.rules;
         let stop = self.stop;
         let Some(member) = self.member(generation) else { return };
         if member.life != Life::Spawning {
             return;
         }
+        let rules = &member.rules;
         let (life, span) = match rules.readiness {
             Readiness::After(span) if span <= rules.ready_timeout => (Life::Living, span),
             Readiness::Notify | Readiness::After(_) => (Life::Starting, rules.ready_timeout),
@@ -178,7 +179,7 @@ impl Service {
         actions.push(Action::Tell(Report::Started(generation, monitor)));
         match stop {
             Stop::No => {}
-            Stop::Lingering { .. } => member.ask(now.after(rules.timeout), actions),
+            Stop::Lingering { .. } => member.ask(now.after(member.rules.timeout), actions),
             Stop::Asked { interrupt, .. } => member.ask(interrupt, actions),
             Stop::Now { .. } | Stop::Finished => member.press(now, actions),
         }
@@ -192,12 +193,12 @@ impl Service {
     }
 
     fn ready(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
-        let probation = self.rules.probation;
         let beside = self.current().is_some();
         let Some(member) = self.member(generation) else { return };
         if !member.is_starting() {
             return;
         }
+        let probation = member.rules.probation;
         actions.push(Action::Tell(Report::Ready(generation, now.since(member.since))));
         (member.life, member.since, member.due) = (Life::Probation, now, now.after(probation));
         self.past = Past::Ready;
@@ -210,7 +211,6 @@ impl Service {
 
     /// Makes the one on probation current, and asks the old one to leave.
     fn promote(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
-        let interrupt = now.after(self.rules.timeout);
         let old = self.current().map(|old| old.generation);
         let Some(member) = self.member(generation) else { return };
         if member.life != Life::Probation {
@@ -219,19 +219,18 @@ impl Service {
         (member.life, member.due) = (Life::Current, Tick::NEVER);
         actions.push(Action::Promote { generation });
         if let Some(old) = old.and_then(|old| self.member(old)) {
-            old.ask(interrupt, actions);
+            old.ask(now.after(old.rules.timeout), actions);
         }
     }
 
     /// Ends an attempt on probation; the current generation goes on.
     fn roll_back(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
-        let interrupt = now.after(self.rules.timeout);
         let Some(member) = self.member(generation) else { return };
         if member.life != Life::Probation {
             return;
         }
         actions.push(Action::Discard { generation, was_ready: true, why: Failure::Losing });
-        member.ask(interrupt, actions);
+        member.ask(now.after(member.rules.timeout), actions);
     }
 
     fn postpone(&mut self, by: Millis) {
@@ -249,7 +248,6 @@ impl Service {
 
     /// Everything whose time has come.
     fn expire(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let interrupt = self.interrupt_at(now);
         let mut next = 0;
         while let Some(member) = self.members.get_mut(next) {
             next += 1;
@@ -261,7 +259,7 @@ impl Service {
                 Life::Spawning | Life::Current => {}
                 Life::Living => self.ready(now, generation, actions),
                 Life::Starting => {
-                    member.ask(interrupt, actions);
+                    member.ask(now.after(member.rules.timeout), actions);
                     self.failed(now, generation, Failure::Late, actions);
                 }
                 Life::Probation => self.promote(now, generation, actions),
@@ -285,7 +283,7 @@ impl Service {
             let generation = self.next;
             self.next = generation.next();
             self.wanted = Tick::NEVER;
-            self.members.push(Member::new(generation, now));
+            self.members.push(Member::new(generation, self.rules, now));
             actions.push(Action::Spawn { generation });
         } else if due && self.stop == Stop::No && !self.members.iter().any(Member::is_attempt) {
             self.make_room(now, actions);

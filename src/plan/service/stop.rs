@@ -1,21 +1,17 @@
 //! How main's plan ends: everyone has one deadline, and main leaves last.
 
 use super::member::{Life, Step};
-use super::words::{Action, Report};
+use super::words::{Action, Report, Rules};
 use super::{Service, Stop};
 use crate::types::{Millis, Tick};
 use alloc::vec::Vec;
 
 impl Service {
-    /// When whoever is asked to leave now gets SIGINT: in a final stop, all at
-    /// the same moment.
-    pub(super) const fn interrupt_at(&self, now: Tick) -> Tick {
-        match self.stop {
-            Stop::Asked { interrupt, .. } => interrupt,
-            Stop::No | Stop::Lingering { .. } | Stop::Now { .. } | Stop::Finished => {
-                now.after(self.rules.timeout)
-            }
-        }
+    /// The rules of the generation that serves, which are those of a stop; where
+    /// none does, of the next one.
+    fn kept(&mut self) -> Rules {
+        let rules = self.rules;
+        self.current().map_or(rules, |current| current.rules)
     }
 
     /// Asks for the final stop. A second one moves no deadline.
@@ -24,16 +20,15 @@ impl Service {
             return;
         }
         self.wanted = Tick::NEVER;
-        let delay = self.rules.drain_delay;
+        let delay = self.kept().drain_delay;
         if delay == Millis(0) || self.current().is_none() {
             return self.begin_stop(now, 0, actions);
         }
         self.stop = Stop::Lingering { until: now.after(delay) };
         actions.push(Action::Tell(Report::Lingering(delay)));
-        let interrupt = now.after(self.rules.timeout);
         for member in &mut self.members {
             if member.is_starting() {
-                member.ask(interrupt, actions);
+                member.ask(now.after(member.rules.timeout), actions);
             }
         }
     }
@@ -44,7 +39,7 @@ impl Service {
             Stop::No | Stop::Lingering { .. } => {}
             Stop::Asked { .. } | Stop::Now { .. } | Stop::Finished => return,
         }
-        let interrupt = now.after(self.rules.timeout);
+        let interrupt = now.after(self.kept().timeout);
         self.wanted = Tick::NEVER;
         self.stop = Stop::Asked { interrupt, status };
         actions.push(Action::CloseListeners);

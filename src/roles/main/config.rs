@@ -1,8 +1,8 @@
 //! What main is to do: its command line over its configuration file, at the
 //! start and again at every reload.
 
-use super::Main;
 use super::operator::LastReload;
+use super::{Main, spawn};
 use crate::error::{Error, Result};
 use crate::keep::log::log;
 use crate::sys::{Errno, file};
@@ -23,22 +23,24 @@ const USUAL: &CStr = c"config/panzer.yml";
 /// The largest file that is read.
 const MOST: usize = 1 << 20;
 
-/// What the words of the command line ask for, with what the file adds.
+/// What the words of the command line ask for, with what the file adds. Main was
+/// started in `start`. The options have the file that was read before, if one
+/// was, and are given the one that is read now.
 ///
 /// # Errors
 ///
 /// One line: what is wrong, and where.
 #[inline(never)]
-pub(super) fn read(args: &[&CStr], options: &mut Options) -> Result<Request> {
+pub(super) fn read(args: &[&CStr], start: &CStr, options: &mut Options) -> Result<Request> {
     let mut request = cli::parse(args, options)?;
     if !matches!(request, Request::Run | Request::Check) {
         return Ok(request);
     }
-    read_file(options)?;
+    read_file(start, options)?;
     request = cli::parse(args, options)?;
     if let Some(user) = options.path(Path::User) {
-        let passwd = text_of(c"/etc/passwd", true)?;
-        let group = text_of(c"/etc/group", true)?;
+        let passwd = text_of(c"/etc/passwd", true)?.unwrap_or_default();
+        let group = text_of(c"/etc/group", true)?.unwrap_or_default();
         options.account = Some(account::find(user.to_bytes(), &passwd, &group)?);
     }
     if options.command.is_empty() {
@@ -47,21 +49,25 @@ pub(super) fn read(args: &[&CStr], options: &mut Options) -> Result<Request> {
     Ok(request)
 }
 
-/// Has the options be what the file says, and nothing where there is none.
-fn read_file(options: &mut Options) -> Result<()> {
+/// Has the options be what the file says, and nothing where there is none. One
+/// that was read before has to be there again.
+fn read_file(start: &CStr, options: &mut Options) -> Result<()> {
     let named = options.path(Path::Config).map(CStr::to_owned);
-    let path = named.as_deref().unwrap_or(USUAL);
-    let text = text_of(path, named.is_none())?;
+    let path = spawn::from(start, Some(named.as_deref().unwrap_or(USUAL)));
+    let text = text_of(&path, named.is_none())?;
     *options = Options::default();
-    let shown = printable::lossy(path.to_bytes());
-    config::apply(&text, options).map_err(|why| Error::plain(format_args!("{shown}:{why}")))
+    let Some(text) = text else { return Ok(()) };
+    let name = printable::lossy(path.to_bytes());
+    config::apply(&text, options).map_err(|why| Error::plain(format_args!("{name}:{why}")))?;
+    options.set_path(Path::Config, path);
+    Ok(())
 }
 
-/// What stands in a file; nothing where there is none, and that `may_be`.
-fn text_of(path: &CStr, may_be: bool) -> Result<Vec<u8>> {
+/// What stands in a file; `None` where there is none, and that `may_be`.
+fn text_of(path: &CStr, may_be: bool) -> Result<Option<Vec<u8>>> {
     match file::read(path, MOST) {
-        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if may_be => Ok(Vec::new()),
-        read => read.map_err(|errno| {
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if may_be => Ok(None),
+        read => read.map(Some).map_err(|errno| {
             Error::system(format_args!("cannot read {}", Quoted(path.to_bytes())), errno)
         }),
     }
@@ -88,7 +94,10 @@ impl Main {
 
     fn read_again(&mut self) -> Result<()> {
         let mut options = Options::default();
-        read(self.words, &mut options)?;
+        if let Some(file) = self.options.path(Path::Config) {
+            options.set_path(Path::Config, file.to_owned());
+        }
+        read(self.words, &self.start, &mut options)?;
         let fixed = [
             ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
             ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),

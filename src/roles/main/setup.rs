@@ -36,7 +36,14 @@ pub fn program(args: &'static [&'static CStr]) -> u8 {
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
     let mut options = Options::default();
-    match config::read(args, &mut options) {
+    let start = match spawn::start_directory() {
+        Ok(start) => start,
+        Err(error) => {
+            complain(&error);
+            return 1;
+        }
+    };
+    match config::read(args, &start, &mut options) {
         Ok(Request::Run) => {}
         Ok(Request::Check) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
@@ -48,7 +55,7 @@ pub fn program(args: &'static [&'static CStr]) -> u8 {
     }
     log::begin(Role::Main, options.verbosity);
     let mut status = 1;
-    let begun = Main::new(&options, inherited, args).and_then(|main| {
+    let begun = Main::new(&options, inherited, start, args).and_then(|main| {
         main.begin(options, &mut status)?;
         Ok(main)
     });
@@ -110,6 +117,7 @@ impl Main {
     fn new(
         options: &Options,
         inherited: Inherited,
+        start: CString,
         words: &'static [&'static CStr],
     ) -> Result<&'static mut Self> {
         // Before anything of ours is open, which could have the number that the
@@ -117,7 +125,6 @@ impl Main {
         let events = open_events(options)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
-        let start = spawn::start_directory()?;
         let now = clock::now();
         Ok(Box::leak(Box::new(Self {
             options: Options::default(),
