@@ -86,7 +86,7 @@ impl Listeners {
         let why = if kernel::kind(fd.borrow()) == Kind::Other {
             "does not listen"
         } else if self.entries.len() >= MOST {
-            "is one too many"
+            "exceeds the limit of 128 sockets"
         } else {
             let path = Path::of(fd.borrow());
             let (unwanted, given_back) = (false, None);
@@ -98,7 +98,6 @@ impl Listeners {
     }
 
     /// Whether one of the first `count` was bound for `bind`.
-    #[must_use]
     pub fn has(&self, bind: &Bind, count: usize) -> bool {
         self.entries.iter().take(count).any(|entry| entry.is_for(bind))
     }
@@ -123,7 +122,6 @@ impl Listeners {
     }
 
     /// How many are kept.
-    #[must_use]
     pub const fn count(&self) -> usize {
         self.entries.len()
     }
@@ -179,13 +177,11 @@ impl Listeners {
     }
 
     /// Whether a service manager above main has any of them.
-    #[must_use]
     pub fn any_adopted(&self) -> bool {
         self.entries.iter().any(Entry::is_adopted)
     }
 
     /// The sockets, in the order in which they are handed down.
-    #[must_use]
     pub fn descriptors(&self) -> Vec<Borrowed<'_>> {
         let mut all = Vec::new();
         for entry in self.handed_down() {

@@ -75,7 +75,6 @@ fn candidates(command: &CStr, path: Option<&[u8]>) -> Vec<CString> {
 impl<'a> Program<'a> {
     /// A program from its words (the first one names the file), its whole
     /// environment (`LISTEN_PID` is added) and the directory it starts in.
-    #[must_use]
     pub fn new(words: &'a [CString], environment: &'a [CString], directory: &'a CStr) -> Self {
         let path =
             environment.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
@@ -281,13 +280,11 @@ pub enum Outcome {
 
 impl Fate {
     /// Readable when the answer is there.
-    #[must_use]
     pub const fn source(&self) -> Borrowed<'_> {
         self.pipe.borrow()
     }
 
     /// Reads the answer without waiting.
-    #[must_use]
     pub fn outcome(&self) -> Outcome {
         let mut report = [0; 5];
         match fd::read(self.pipe.borrow(), &mut report) {

@@ -47,13 +47,11 @@ impl Identity {
     }
 
     /// What it is.
-    #[must_use]
     pub const fn kind(self) -> Kind {
         self.kind
     }
 
     /// Whether `JOURNAL_STREAM`'s `device:inode` names this one.
-    #[must_use]
     pub const fn matches(self, device: u64, inode: u64) -> bool {
         self.device == device && self.inode == inode
     }
@@ -93,7 +91,6 @@ pub fn identity_at(path: &CStr) -> Result<Identity> {
 }
 
 /// Whether this file stands at `path`.
-#[must_use]
 pub fn is_at(path: &CStr, identity: Identity) -> bool {
     identity_at(path) == Ok(identity)
 }
@@ -173,7 +170,6 @@ pub fn give_socket(path: &CStr, owner: &Account) -> Result<()> {
 }
 
 /// How many links the file at `path` has; 0 when it cannot be told.
-#[must_use]
 pub fn links(path: &CStr) -> u64 {
     stat(libc::AT_FDCWD, path, 0).map_or(0, |stat| stat.stx_nlink.into())
 }
@@ -198,7 +194,6 @@ pub fn current_directory() -> Result<CString> {
 }
 
 /// Whether both paths lead to the same file, links followed.
-#[must_use]
 pub fn same(one: &CStr, other: &CStr) -> bool {
     let identity = |path| stat(libc::AT_FDCWD, path, 0).map(|stat| Identity::of(&stat));
     identity(one).is_ok_and(|one| identity(other) == Ok(one))

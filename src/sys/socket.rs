@@ -295,7 +295,6 @@ pub enum Kind {
 }
 
 /// What `fd` is.
-#[must_use]
 pub fn kind(fd: Borrowed<'_>) -> Kind {
     if ask(fd, libc::SO_ACCEPTCONN) == Ok(1) {
         return Kind::Listening;

@@ -6,7 +6,6 @@ use crate::types::{Generation, Stage};
 
 impl Service {
     /// What a generation is doing; `None` when nobody is left.
-    #[must_use]
     pub fn stage_of(&self, generation: Generation) -> Option<Stage> {
         let member = self.members.iter().find(|member| member.generation == generation)?;
         Some(match member.life {
@@ -18,25 +17,21 @@ impl Service {
     }
 
     /// The number of the generation that will be started next.
-    #[must_use]
     pub const fn next(&self) -> Generation {
         self.next
     }
 
     /// Whether a stop was asked for.
-    #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stop != Stop::No
     }
 
     /// Whether a generation is ready, and was not asked to leave.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.members.iter().any(|it| matches!(it.life, Life::Probation | Life::Current))
     }
 
     /// Whether nothing was ever ready.
-    #[must_use]
     pub const fn is_new(&self) -> bool {
         matches!(self.past, Past::NeverReady { .. })
     }

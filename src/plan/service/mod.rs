@@ -71,7 +71,6 @@ enum Stop {
 
 impl Service {
     /// A plan that wants its first generation now.
-    #[must_use]
     pub fn new(rules: Rules, now: Tick) -> Self {
         Self {
             rules,
@@ -118,7 +117,6 @@ impl Service {
 
     /// When to come back with [`Event::Timer`] at the latest; `None` when only
     /// something that happens can change anything.
-    #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         let first = match self.stop {
             Stop::Lingering { until } => until,
@@ -130,7 +128,6 @@ impl Service {
     }
 
     /// The generation that is on probation, if one is.
-    #[must_use]
     pub fn probationer(&self) -> Option<Generation> {
         self.members.iter().find(|member| member.life == Life::Probation).map(|it| it.generation)
     }

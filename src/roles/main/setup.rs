@@ -30,7 +30,6 @@ use core::ffi::CStr;
 ///
 /// `args` are the words behind the program's name. Blocks until main is told
 /// to stop. Call it before anything else has changed a signal.
-#[must_use]
 pub fn program(args: &'static [&'static CStr]) -> u8 {
     let blocked = signal::block_all();
     let inherited = Inherited::capture();

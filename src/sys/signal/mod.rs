@@ -26,7 +26,6 @@ use crate::types::{Pid, Signal};
 
 impl Signal {
     /// The kernel's number.
-    #[must_use]
     pub const fn number(self) -> libc::c_int {
         match self {
             Self::Hup => libc::SIGHUP,
