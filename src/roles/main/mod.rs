@@ -227,9 +227,9 @@ impl Main {
                 self.listeners.discard(generation);
             }
             Action::Forget { generation } => {
-                log::log(Level::Debug, format_args!("nobody of generation {generation} is left"));
                 self.runs.retain(|run| run.generation != generation);
                 self.release();
+                log::log(Level::Debug, format_args!("nobody of generation {generation} is left"));
             }
             Action::CloseListeners => self.close_listeners(),
             Action::Finish { status } => self.finish(status),
