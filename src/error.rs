@@ -28,6 +28,7 @@ const KNOWN: &[(i32, &str)] = &[
     (libc::ECONNREFUSED, "connection refused (ECONNREFUSED)"),
     (libc::ECONNRESET, "connection reset by peer (ECONNRESET)"),
     (libc::EEXIST, "file exists (EEXIST)"),
+    (libc::EFBIG, "file too large (EFBIG)"),
     (libc::EINVAL, "invalid argument (EINVAL)"),
     (libc::EIO, "input/output error (EIO)"),
     (libc::EISDIR, "is a directory (EISDIR)"),
