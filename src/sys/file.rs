@@ -1,11 +1,10 @@
 //! Files by their path: open(2), statx(2), unlink(2).
 
 use super::fd::{Borrowed, Fd};
-use super::{Errno, Result, check, retry_eintr};
+use super::{Errno, Result, check, check_size, retry_eintr};
 use crate::sys::call;
 use crate::text;
 use crate::types::Account;
-use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -189,9 +188,11 @@ pub fn current_directory() -> Result<CString> {
     let mut path = alloc::vec![0_u8; libc::PATH_MAX as usize];
     // The system call, for the C library's getcwd(3) may call malloc(3).
     // SAFETY: `path` is writable for as many bytes as its length says.
-    check(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) } as _)?;
-    match CStr::from_bytes_until_nul(&path) {
-        Ok(path) if path.to_bytes().starts_with(b"/") => Ok(path.to_owned()),
+    let result = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    // The closing NUL counts.
+    path.truncate(check_size(result as _)?.saturating_sub(1));
+    match CString::new(path) {
+        Ok(path) if path.to_bytes().starts_with(b"/") => Ok(path),
         Ok(_) | Err(_) => Err(Errno(libc::ENOENT)),
     }
 }
@@ -219,7 +220,7 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
         match super::fd::read(file.borrow(), &mut piece)? {
             0 => return Ok(bytes),
             read if bytes.len() + read > most => return Err(Errno(libc::EFBIG)),
-            read => bytes.extend_from_slice(&piece[..read]),
+            read => bytes.extend_from_slice(piece.get(..read).unwrap_or_default()),
         }
     }
 }

@@ -51,7 +51,7 @@ pub enum Count {
     Auto,
 }
 
-/// As which number `auto` is kept: nobody has no workers.
+/// The number that stands for `auto`: a pool has at least one worker.
 const AUTO: u16 = 0;
 
 /// What each of them is where it was not set, in their order.
@@ -119,7 +119,7 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// Whether there is a value, or none but that it stands there.
+    /// Whether a value follows the option.
     #[must_use]
     pub const fn a_value(self) -> bool {
         !matches!(self, Self::Level(_) | Self::Check | Self::Help | Self::Version)
@@ -173,6 +173,12 @@ pub const KNOWN: &[Known] = &[
     known("help", b'h', Takes::Help),
     known("version", b'V', Takes::Version),
 ];
+
+/// Where the option with this long name stands in the table.
+#[must_use]
+pub fn place_of(long: &[u8]) -> Option<usize> {
+    KNOWN.iter().position(|known| known.long.as_bytes() == long)
+}
 
 /// The value of every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,9 +267,10 @@ impl Options {
                 return Ok(());
             }
             Takes::Bind => {
-                self.bind.push(Bind::parse(value).map_err(|why| {
-                    Error::plain(format_args!("{}: {}", Quoted(value), why.words()))
-                })?);
+                self.bind.push(
+                    Bind::parse(value)
+                        .map_err(|why| Error::plain(format_args!("{}: {}", Quoted(value), why)))?,
+                );
                 return Ok(());
             }
             Takes::Command => {
@@ -295,7 +302,7 @@ fn wrong(value: &[u8], what: fmt::Arguments<'_>) -> Error {
     Error::plain(format_args!("{} {what}", Quoted(value)))
 }
 
-/// Takes a number; a least one of 1 is that of workers.
+/// Takes a number; a `least` of 1 means `--count`, whose objection names `auto`.
 #[inline(never)]
 fn parse_number(value: &[u8], least: u32, most: u32) -> Result<u64> {
     let number = decimal::parse(value, most).filter(|&number| number >= least);
@@ -314,7 +321,7 @@ fn parse_secs(value: &[u8], is: &str) -> Result<u64> {
 
 /// Takes a word of at least so many bytes.
 fn parse_word(value: &[u8], least: usize) -> Result<CString> {
-    match CString::new(value) {
+    match CString::new(value.to_vec()) {
         Ok(word) if value.len() >= least => Ok(word),
         Ok(_) => Err(wrong(value, format_args!("names nothing"))),
         Err(_) => Err(wrong(value, format_args!("contains a NUL"))),

@@ -2,33 +2,7 @@
 
 use super::member::Life;
 use super::{Past, Service, Stop};
-use crate::types::Generation;
-
-/// What a generation is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It is not ready yet.
-    Starting,
-    /// It is ready, beside the one that is current.
-    Probation,
-    /// It is the one that serves.
-    Current,
-    /// It is on its way out.
-    Draining,
-}
-
-impl Stage {
-    /// Words for people.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Probation => "on probation",
-            Self::Current => "current",
-            Self::Draining => "draining",
-        }
-    }
-}
+use crate::types::{Generation, Stage};
 
 impl Service {
     /// What a generation is doing; `None` when nobody is left.
@@ -36,10 +10,10 @@ impl Service {
     pub fn stage_of(&self, generation: Generation) -> Option<Stage> {
         let member = self.members.iter().find(|member| member.generation == generation)?;
         Some(match member.life {
-            Life::Spawning | Life::Starting { .. } => Stage::Starting,
-            Life::Probation { .. } => Stage::Probation,
-            Life::Current { .. } => Stage::Current,
-            Life::Leaving { .. } => Stage::Draining,
+            Life::Spawning | Life::Starting | Life::Living => Stage::Starting,
+            Life::Probation => Stage::Probation,
+            Life::Current => Stage::Current,
+            Life::Leaving(_) => Stage::Draining,
         })
     }
 
@@ -58,8 +32,7 @@ impl Service {
     /// Whether a generation is ready, and was not asked to leave.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let ready = |life| matches!(life, Life::Probation { .. } | Life::Current { .. });
-        self.members.iter().any(|member| ready(member.life))
+        self.members.iter().any(|it| matches!(it.life, Life::Probation | Life::Current))
     }
 
     /// Whether nothing was ever ready.

@@ -1,6 +1,6 @@
 //! How main's plan ends: everyone has one deadline, and main leaves last.
 
-use super::member::{Life, Member, Step};
+use super::member::{Life, Step};
 use super::words::{Action, Report};
 use super::{Service, Stop};
 use crate::types::{Millis, Tick};
@@ -23,7 +23,7 @@ impl Service {
         if self.stop != Stop::No {
             return;
         }
-        self.wanted = None;
+        self.wanted = Tick::NEVER;
         let delay = self.rules.drain_delay;
         if delay == Millis(0) || self.current().is_none() {
             return self.begin_stop(now, 0, actions);
@@ -32,7 +32,7 @@ impl Service {
         actions.push(Action::Tell(Report::Lingering(delay)));
         let interrupt = now.after(self.rules.timeout);
         for member in &mut self.members {
-            if matches!(member.life, Life::Starting { .. }) {
+            if member.is_starting() {
                 member.ask(interrupt, actions);
             }
         }
@@ -45,9 +45,8 @@ impl Service {
             Stop::Asked { .. } | Stop::Now { .. } | Stop::Finished => return,
         }
         let interrupt = now.after(self.rules.timeout);
-        self.wanted = None;
+        self.wanted = Tick::NEVER;
         self.stop = Stop::Asked { interrupt, status };
-        actions.push(Action::Tell(Report::Stopping));
         actions.push(Action::CloseListeners);
         for member in &mut self.members {
             member.ask(interrupt, actions);
@@ -58,14 +57,13 @@ impl Service {
     pub(super) fn stop_now(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let status = match self.stop {
             Stop::No | Stop::Lingering { .. } => {
-                actions.push(Action::Tell(Report::Stopping));
                 actions.push(Action::CloseListeners);
                 0
             }
             Stop::Asked { status, .. } => status,
             Stop::Now { .. } | Stop::Finished => return,
         };
-        self.wanted = None;
+        self.wanted = Tick::NEVER;
         self.stop = Stop::Now { status };
         for member in &mut self.members {
             member.press(now, actions);
@@ -84,15 +82,9 @@ impl Service {
     /// Leaves once nobody is left, or nobody for whom anything can be done.
     pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
         let (Stop::Asked { status, .. } | Stop::Now { status }) = self.stop else { return };
-        if self.members.iter().all(Member::is_abandoned) {
+        if self.members.iter().all(|it| it.life == Life::Leaving(Step::Abandoned)) {
             self.stop = Stop::Finished;
             actions.push(Action::Finish { status });
         }
-    }
-}
-
-impl Member {
-    const fn is_abandoned(&self) -> bool {
-        matches!(self.life, Life::Leaving { step: Step::Abandoned, .. })
     }
 }

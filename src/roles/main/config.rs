@@ -1,13 +1,13 @@
 //! What main is to do: its command line over its configuration file, at the
 //! start and again at every reload.
 
+use super::Main;
 use super::operator::LastReload;
-use super::{Main, setup, spawn};
 use crate::error::{Error, Result};
-use crate::keep::log::{self, log};
+use crate::keep::log::log;
 use crate::sys::{Errno, file};
 use crate::text;
-use crate::types::{Level, Role, Tick};
+use crate::types::Level;
 use crate::words::cli::{self, Request};
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::options::{Number, Options, Path};
@@ -15,7 +15,6 @@ use crate::words::printable::{self, Quoted};
 use crate::words::status::Outcome;
 use crate::words::{account, config};
 use alloc::borrow::ToOwned as _;
-use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -76,37 +75,32 @@ impl Main {
     ///
     /// Why nothing can be reloaded.
     #[inline(never)]
-    pub(super) fn renew(&mut self, now: Tick) -> Result<()> {
+    pub(super) fn renew(&mut self) -> Result<()> {
         self.read_again().inspect_err(|why| {
             log(Level::Error, format_args!("nothing is reloaded: {why}"));
             let why = text::compose(format_args!("{why}"));
             self.event(&Tidings { why: Some(&why), ..Tidings::new(Kind::Failed) });
             let (generation, outcome) = (None, Outcome::Failed);
             self.operator.reload =
-                Some(LastReload { generation, outcome, at: now, why: Some(why) });
+                Some(LastReload { generation, outcome, at: self.now, why: Some(why) });
         })
     }
 
     fn read_again(&mut self) -> Result<()> {
-        let words: Vec<_> = self.words.iter().map(CString::as_c_str).collect();
         let mut options = Options::default();
-        read(&words, &mut options)?;
-        spawn::look_from(&self.start, &mut options);
-        setup::bind_anew(&options, &mut self.listeners)?;
+        read(self.words, &mut options)?;
         let fixed = [
             ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
             ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),
         ];
+        let is_counted_anew = options.count() != self.options.count();
+        self.keep_to(options)?;
         for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {
             log(Level::Warn, format_args!("{name} stays as it is until main is started anew"));
         }
-        if options.count() != self.options.count() {
+        if is_counted_anew {
             self.forget_scale();
         }
-        self.directory = spawn::from(&self.start, options.path(Path::Chdir));
-        self.plan.configure(setup::rules(&options));
-        log::begin(Role::Main, options.verbosity);
-        self.options = options;
         Ok(())
     }
 }

@@ -8,15 +8,14 @@ use super::run::Run;
 use crate::keep::control::Place;
 use crate::keep::listeners::Origin as Source;
 use crate::keep::log;
-use crate::plan::service::Stage;
 use crate::sys::socket::{self, Name, control as kernel};
 use crate::sys::{env, fd::Borrowed, file, process};
 use crate::text;
-use crate::types::Tick;
+use crate::types::Stage;
 use crate::words::address::Address;
 use crate::words::control::Word;
 use crate::words::fdname;
-use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, State, Text};
+use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, Text};
 use alloc::string::String;
 
 /// How much is gathered before it is sent.
@@ -25,9 +24,9 @@ const ENOUGH: usize = 4_096;
 impl Main {
     /// Answers `status`.
     #[inline(never)]
-    pub(super) fn show_status(&mut self, now: Tick, client: Place) {
+    pub(super) fn show_status(&mut self, client: Place) {
         let mut out = String::new();
-        self.add_main(now, &mut out);
+        self.add_main(&mut out);
         self.add_reload(&mut out);
         let Some(control) = &mut self.operator.control else { return };
         for (fd, name, origin) in self.listeners.each() {
@@ -58,12 +57,12 @@ impl Main {
     // Each by itself: together they would make one large frame, and with it
     // every access to the frame.
     #[inline(never)]
-    fn add_main(&self, now: Tick, out: &mut String) {
+    fn add_main(&self, out: &mut String) {
         let main = status::Main {
             version: Text::Borrowed(env!("CARGO_PKG_VERSION").as_bytes()),
             pid: process::id(),
-            now,
-            up: now.since(self.since),
+            now: self.now,
+            up: self.now.since(self.since),
             state: match (self.plan.is_stopping(), self.plan.is_new()) {
                 (true, _) => Phase::Stopping,
                 (false, true) => Phase::Starting,
@@ -116,12 +115,7 @@ fn add_listener(fd: Borrowed<'_>, name: &str, origin: &Source, out: &mut String)
 fn add_life(run: &Run, stage: Stage, board: bool, out: &mut String) {
     let life = Life {
         number: run.generation,
-        state: match stage {
-            Stage::Starting => State::Starting,
-            Stage::Probation => State::Probation,
-            Stage::Current => State::Current,
-            Stage::Draining => State::Draining,
-        },
+        state: stage,
         leader: run.leader,
         monitor: run.monitor,
         since: run.since,
