@@ -3,6 +3,7 @@
 //! Deadlines come from the monotonic clock alone. The wall clock is for the
 //! eyes of whoever reads the log.
 
+use super::call;
 use crate::types::Tick;
 
 /// A time of day for the log, in UTC.
@@ -18,7 +19,7 @@ fn read(clock: libc::clockid_t) -> libc::timespec {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is writable for the one timespec that is stored. It fails
     // for an unknown clock only, and both of ours are known since Linux 2.6.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    unsafe { call::clock_gettime(clock, &raw mut time) };
     time
 }
 

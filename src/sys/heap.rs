@@ -11,6 +11,7 @@
 //! A heap may have blocks in reserve for the time when the kernel has none: they
 //! are mapped, but nobody touches them before.
 
+use super::call;
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
@@ -56,7 +57,7 @@ fn map(size: usize) -> Option<NonNull<u8>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: the kernel chooses the place, so nothing mapped is replaced.
-    let start = unsafe { libc::mmap(ptr::null_mut(), size, access, flags, -1, 0) };
+    let start = unsafe { call::mmap(ptr::null_mut(), size, access, flags, -1, 0) };
     if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
 }
 
@@ -131,7 +132,7 @@ impl Heap {
             // SAFETY: `take` gave a block of this class for an equal layout.
             class @ ..CLASSES => unsafe { self.keep(class, block) },
             // SAFETY: `take` gave a mapping of that size, which ends here.
-            CLASSES.. => drop(unsafe { libc::munmap(block.as_ptr().cast(), layout.size()) }),
+            CLASSES.. => drop(unsafe { call::munmap(block.as_ptr().cast(), layout.size()) }),
         }
     }
 
@@ -153,12 +154,6 @@ impl Heap {
         let (old, new) = (class_of(layout), class_of(wanted));
         if old < CLASSES && old == new {
             return Some(block);
-        }
-        if old >= CLASSES && new >= CLASSES {
-            let start = block.as_ptr().cast();
-            // SAFETY: the mapping is the caller's alone, so it may move.
-            let start = unsafe { libc::mremap(start, layout.size(), size, libc::MREMAP_MAYMOVE) };
-            return if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) };
         }
         let place = self.take(wanted)?;
         // SAFETY: both are at least that long, and `place` is new.
