@@ -28,6 +28,8 @@ use core::fmt;
 
 /// The most clients there are at the same time.
 const MOST: usize = 32;
+/// The most who wait for something else than the end.
+const MOST_WAITING: usize = 24;
 /// How long a client may take to send his line, and to take what he is told.
 const SLOWEST: Millis = Millis(5_000);
 /// How long nobody has to make room for others: long enough to send a line.
@@ -228,9 +230,27 @@ impl Control {
         }
     }
 
-    /// Notes what a client waits for.
+    /// Notes what a client waits for. Of too many who wait the first one waits no
+    /// longer, so that others may ask; but for those who wait for the end.
     pub fn wait(&mut self, place: Place, waits: Waits) {
         self.clients[place].waits = Some(waits);
+        let is_patient = |client: &&mut Client| client.waits.is_some_and(|it| it != Waits::End);
+        if self.clients.iter_mut().filter(is_patient).count() > MOST_WAITING
+            && let Some(first) = self.clients.iter_mut().find(is_patient)
+        {
+            let why = answer(Word::Failed, format_args!("too many wait; it goes on all the same"));
+            first.tell(Some(Word::Failed), why.as_bytes(), None);
+        }
+    }
+
+    /// Logs who asks for what changes anything.
+    pub fn note(&self, place: Place, request: Request) {
+        if matches!(request, Request::Status | Request::Ready) {
+            return;
+        }
+        let (pid, user) = kernel::peer(self.clients[place].fd.borrow()).unwrap_or_default();
+        let pid = pid.map_or(0, |pid| pid.raw().unsigned_abs());
+        log(Level::Info, format_args!("process {pid} of user {user} asks: {request}"));
     }
 
     /// Tells all who wait for this.

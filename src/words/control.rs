@@ -127,11 +127,17 @@ impl Request {
 
     /// The whole line, with its newline.
     pub fn line(self) -> String {
+        format!("panzer/1 {self}\n")
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Scale(scale) = self {
-            return format!("panzer/1 scale {scale}\n");
+            return write!(out, "scale {scale}");
         }
-        let place = Self::PLAIN.into_iter().position(|request| request == self);
-        format!("panzer/1 {}\n", text::line(Self::NAMES, place.unwrap_or_default()))
+        let place = Self::PLAIN.iter().position(|request| request == self);
+        out.write_str(text::line(Self::NAMES, place.unwrap_or_default()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration file, at the start and at every reload.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -7,7 +8,7 @@ use panzer::sys::Signal;
 
 use crate::harness::alone;
 use crate::harness::client::ask_unix;
-use crate::harness::panzer::{End, Panzer};
+use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
 use crate::harness::place::{self, Place, example};
 use crate::harness::setup::Setup;
 
@@ -163,4 +164,79 @@ fn check_shows_what_it_all_comes_to_and_starts_nothing() {
     let why = "panzer: config/panzer.yml:1:10: command: has to be a list";
     assert!(status == Some(2) && said.starts_with(why), "{said}");
     assert_eq!(said.lines().count(), 1);
+}
+
+/// RATIONALE 12.2
+#[test]
+fn a_file_that_was_read_has_to_be_there_again() {
+    let place = Place::new();
+    std::fs::create_dir(place.join("config")).expect("it is ours");
+    let file = place.write("config/panzer.yml", "count: 2\nbind: unix:socket\n");
+    let setup = Setup::new(&example("witness"), &["run=idle"]).directory(place.path());
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    std::fs::remove_file(&file).expect("it is ours");
+    panzer.signal(Signal::Usr1);
+    panzer.expect_line("nothing is reloaded: cannot read 'config/panzer.yml': no such file");
+    assert_eq!(panzer.workers(monitor).len(), 2);
+    place.write("config/panzer.yml", "count: 1\n");
+    let monitor = panzer.reload(2);
+    panzer.expect_line("unix:");
+    assert_eq!(panzer.count_lines("is not handed down any more"), 1);
+    assert_eq!(panzer.workers(monitor).len(), 1);
+    panzer.stop();
+}
+
+/// RATIONALE 12.1
+#[test]
+fn the_file_is_found_by_the_name_of_the_directory_that_main_was_started_in() {
+    let place = Place::new();
+    for (release, count) in [("1", "1"), ("2", "3")] {
+        std::fs::create_dir(place.join(release)).expect("it is ours");
+        place.write(&format!("{release}/panzer.yml"), &format!("count: {count}\n"));
+    }
+    let current = place.join("current");
+    std::os::unix::fs::symlink("1", &current).expect("it is ours");
+    let setup = Setup::new(&example("witness"), &["run=idle"]).directory(&current);
+    let mut panzer = setup.options(&["--config=panzer.yml"]).start();
+    let monitor = panzer.expect_current(1);
+    assert_eq!(panzer.workers(monitor).len(), 1);
+    std::fs::remove_file(&current).expect("it is ours");
+    std::os::unix::fs::symlink("2", &current).expect("it is ours");
+    let monitor = panzer.reload(2);
+    assert_eq!(panzer.workers(monitor).len(), 3);
+    panzer.stop();
+}
+
+/// RATIONALE 12.2
+#[test]
+fn a_generation_keeps_the_times_that_it_was_started_with() {
+    let place = Place::new();
+    let mut panzer = start(&place, "timeout: 60\n");
+    let monitor = panzer.expect_current(1);
+    // A reload that comes to nothing, with other times.
+    place.write("panzer.yml", "timeout: 0\nchdir: nowhere\n");
+    panzer.signal(Signal::Usr1);
+    panzer.expect("failed", 2);
+    let worker = panzer.workers(monitor)[0];
+    stop_process(worker);
+    panzer.signal(Signal::Term);
+    panzer.expect_line("generation 1 is draining");
+    panzer.settle();
+    assert_eq!(panzer.count_lines("is sent SIGINT"), 0);
+    continue_process(worker);
+    assert_eq!(panzer.end(), End::Status(0));
+}
+
+/// RATIONALE 12.2
+#[test]
+fn a_socket_may_be_given_another_name() {
+    let place = Place::new();
+    let mut panzer = start(&place, "bind: one=unix:socket\n");
+    panzer.expect_current(1);
+    let inode = std::fs::metadata(place.join("socket")).expect("it is bound").ino();
+    place.write("panzer.yml", "bind: two=unix:socket\n");
+    replace(&mut panzer, Signal::Usr1, 2);
+    assert_eq!(std::fs::metadata(place.join("socket")).expect("it is bound").ino(), inode);
+    panzer.stop();
 }

@@ -39,8 +39,8 @@ pub(super) fn read(args: &[&CStr], start: &CStr, options: &mut Options) -> Resul
     read_file(start, options)?;
     request = cli::parse(args, options)?;
     if let Some(user) = options.path(Path::User) {
-        let passwd = text_of(c"/etc/passwd", true)?.unwrap_or_default();
-        let group = text_of(c"/etc/group", true)?.unwrap_or_default();
+        let passwd = text_of(start, c"/etc/passwd", true)?.unwrap_or_default();
+        let group = text_of(start, c"/etc/group", true)?.unwrap_or_default();
         options.account = Some(account::find(user.to_bytes(), &passwd, &group)?);
     }
     if options.command.is_empty() {
@@ -53,8 +53,8 @@ pub(super) fn read(args: &[&CStr], start: &CStr, options: &mut Options) -> Resul
 /// that was read before has to be there again.
 fn read_file(start: &CStr, options: &mut Options) -> Result<()> {
     let named = options.path(Path::Config).map(CStr::to_owned);
-    let path = spawn::from(start, Some(named.as_deref().unwrap_or(USUAL)));
-    let text = text_of(&path, named.is_none())?;
+    let path = named.as_deref().unwrap_or(USUAL).to_owned();
+    let text = text_of(start, &path, named.is_none())?;
     *options = Options::default();
     let Some(text) = text else { return Ok(()) };
     let name = printable::lossy(path.to_bytes());
@@ -63,9 +63,10 @@ fn read_file(start: &CStr, options: &mut Options) -> Result<()> {
     Ok(())
 }
 
-/// What stands in a file; `None` where there is none, and that `may_be`.
-fn text_of(path: &CStr, may_be: bool) -> Result<Option<Vec<u8>>> {
-    match file::read(path, MOST) {
+/// What stands in a file as seen from `start`; `None` where there is none, and
+/// that `may_be`.
+fn text_of(start: &CStr, path: &CStr, may_be: bool) -> Result<Option<Vec<u8>>> {
+    match file::read(&spawn::from(start, Some(path)), MOST) {
         Err(Errno(libc::ENOENT | libc::ENOTDIR)) if may_be => Ok(None),
         read => read.map(Some).map_err(|errno| {
             Error::system(format_args!("cannot read {}", Quoted(path.to_bytes())), errno)

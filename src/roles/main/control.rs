@@ -32,6 +32,7 @@ impl Main {
         for _ in 0..MOST {
             let Some(control) = &mut self.operator.control else { return };
             let Some((client, request)) = control.attend(self.now) else { break };
+            control.note(client, request);
             self.grant(client, request);
         }
         if let Some(control) = &mut self.operator.control {
