@@ -31,6 +31,7 @@
 //! * `serving`: a server whose next version may be a bad one.
 //! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
+//! * `order`: in which order they ask for it.
 //! * `failing`: what a process is made with fails.
 //! * `first`: main as process 1.
 //! * `growth`: nothing grows.
@@ -60,6 +61,7 @@ mod growth;
 mod handover;
 mod keep_alive;
 mod moments;
+mod order;
 mod orphans;
 mod pidfile;
 mod pool;
