@@ -27,6 +27,7 @@
 //! * `surroundings`: started under the worst of circumstances.
 //! * `connections`: every way in which accept4(2) can disappoint.
 //! * `several`: a worker with several listeners.
+//! * `above`: with a service manager above, or nobody.
 //! * `handover`: what one generation leaves to the next.
 //! * `serving`: a server whose next version may be a bad one.
 //! * `keep_alive`: how the HTTP example drains.
@@ -41,6 +42,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod above;
 mod audit;
 mod broken;
 mod claims;
