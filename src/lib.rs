@@ -35,9 +35,9 @@
 //! # The source, in reading order
 //!
 //! ```text
-//!    bin/panzer           examples/            entry points
-//!        │                     │
-//!    roles/   main · monitor · worker          one blocking loop each: wait, tell the plan, do what it says
+//!    bin/panzer  bin/panzerctl  examples/      entry points
+//!        │           │             │
+//!    roles/   main · monitor · worker · ctl    one blocking loop each: wait, tell the plan, do what it says
 //!        │           │                 │
 //!    plan/ (pure)    words/ (pure)     keep/          plan: what to do about what happened
 //!    decisions       formats           things held    words: parse and print; keep: sockets, board, log

@@ -71,8 +71,8 @@ mod without_std {
     #[global_allocator]
     static MEMORY: Memory = Memory(Global::new(Heap::new()));
 
-    /// More than main ever has at once in blocks of a page and less.
-    const RESERVE: usize = 64;
+    /// More blocks of 64 KiB than main ever fills at once.
+    const RESERVE: usize = 8;
 
     /// Memory for the time when the kernel has none: main must not die of that.
     pub fn prepare() {

@@ -9,6 +9,7 @@
 //!
 //! Pure: knows no layer of this crate.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::num::{NonZeroI32, NonZeroU16};
 
@@ -282,6 +283,17 @@ impl Role {
             Self::Worker => "panzer:worker",
         }
     }
+}
+
+/// Who a process is to the kernel, by number: credentials(7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub user: u32,
+    /// The user's group.
+    pub group: u32,
+    /// All groups that it is in, in no order.
+    pub groups: Vec<u32>,
 }
 
 /// When to try again what failed: `--delay` and `--max-delay`.

@@ -6,18 +6,18 @@
 //! nobody else notices.
 //!
 //! The socket stands beside the pid file, and is made while that file's lock
-//! is held: whatever socket stands there is a dead main's, and is replaced. It
-//! is born with mode 0600 under another name, so there is no moment in which
+//! is held. One at which nobody listens is a dead main's, and is replaced. It is
+//! born with mode 0600 under another name, so there is no moment in which
 //! anybody else could connect. All the same the kernel is asked who it is.
 
 use super::log::log;
-use super::pidfile::{beside, name};
+use super::pidfile::{beside, name, remove};
 use super::socket::Path;
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::file::{self, Kind};
 use crate::sys::message::{self, Patience};
 use crate::sys::poll::Source;
-use crate::sys::socket::control as kernel;
+use crate::sys::socket::{self, control as kernel};
 use crate::sys::{self, Errno, process, would_block};
 use crate::types::{Generation, Level, Millis, Tick};
 use crate::words::control::{LONGEST_REQUEST, Request, Word, answer};
@@ -85,16 +85,20 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// `EEXIST` when no socket stands at `path`, `ENAMETOOLONG`, and those of
-    /// bind(2) and rename(2).
+    /// `EEXIST` when something else than a socket stands at `path`, `EADDRINUSE`
+    /// when somebody listens there, `ENAMETOOLONG`, and those of bind(2) and
+    /// rename(2).
     #[inline(never)]
     pub fn open(path: &CStr) -> sys::Result<Self> {
         if file::identity_at(path).is_ok_and(|there| there.kind() != Kind::Socket) {
             return Err(Errno(libc::EEXIST));
         }
+        if socket::answers(path)? {
+            return Err(Errno(libc::EADDRINUSE));
+        }
         let beside = beside(path);
         let listener = kernel::listen_private(&beside)?;
-        let path = name(&beside, path)?;
+        let path = name(&beside, path).inspect_err(|_| remove(&beside))?;
         let (clients, strangers) = (Vec::new(), Tick(0));
         Ok(Self { listener, path, clients, pause: None, strangers })
     }
@@ -169,7 +173,7 @@ impl Control {
     }
 
     fn admit(&mut self, now: Tick, fd: Fd) {
-        let user = kernel::peer_user(fd.borrow()).unwrap_or(u32::MAX);
+        let user = kernel::peer(fd.borrow()).map_or(u32::MAX, |(_, user)| user);
         if user != 0 && user != process::user() {
             if now >= self.strangers {
                 self.strangers = now.after(PAUSE);

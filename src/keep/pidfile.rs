@@ -86,7 +86,8 @@ fn take_over(path: &CStr, old: Borrowed<'_>) -> sys::Result<Option<Taken>> {
         return Ok(Some(Taken::Strange));
     }
     if !lock::lock(old)? {
-        return Ok(Some(Taken::Held(lock::holder(old))));
+        // One that has gone meanwhile holds nothing any more: look again.
+        return Ok(lock::is_held(old).then(|| Taken::Held(lock::holder(old))));
     }
     if !file::is_at(path, there) {
         return Ok(None);
@@ -114,11 +115,9 @@ fn is_pid_file(text: &[u8]) -> bool {
 fn replace(path: &CStr) -> sys::Result<PidFile> {
     let beside = beside(path);
     let new = lock::open(&beside, Which::New)?;
-    let named = fill(new.borrow()).and_then(|()| name(&beside, path));
-    if named.is_err() {
-        let _ = file::unlink(&beside);
-    }
-    Ok(PidFile { path: named?, _file: new })
+    let filled = fill(new.borrow());
+    let named = filled.and_then(|()| name(&beside, path));
+    Ok(PidFile { path: named.inspect_err(|_| remove(&beside))?, _file: new })
 }
 
 fn fill(file: Borrowed<'_>) -> sys::Result<()> {
@@ -128,6 +127,12 @@ fn fill(file: Borrowed<'_>) -> sys::Result<()> {
     }
     // Nobody else can have opened it to write: it is ours, and a moment old.
     lock::lock(file).map(drop)
+}
+
+/// Takes away what did not come to be the file it was made for.
+pub(super) fn remove(beside: &CStr) {
+    // Nobody is harmed by it but who looks into the directory.
+    let _ = file::unlink(beside);
 }
 
 /// Gives a file beside `path` that name.
@@ -141,6 +146,6 @@ pub(super) fn name(beside: &CStr, path: &CStr) -> sys::Result<Path> {
 /// something there is dead, for we have the lock that it takes.
 pub(super) fn beside(path: &CStr) -> CString {
     let beside = CString::new([path.to_bytes(), b".new"].concat()).unwrap_or_default();
-    let _ = file::unlink(&beside);
+    remove(&beside);
     beside
 }

@@ -7,12 +7,14 @@ use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity, Kind};
 use crate::sys::socket::{self, Name};
 use crate::sys::{self, Errno};
+use crate::types::Account;
 use crate::words::address::Address;
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use core::ffi::CStr;
 
-/// Opens a listening socket at `address`.
+/// Opens a listening socket at `address`; a Unix path is given to `owner`, if
+/// that is not who we are.
 ///
 /// A Unix path at which nobody listens any more is taken over; one at which
 /// somebody does is refused.
@@ -20,23 +22,23 @@ use core::ffi::CStr;
 /// # Errors
 ///
 /// `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `ENOENT` and the like.
-pub fn open(address: &Address) -> Result<Fd> {
+pub fn open(address: &Address, owner: Option<&Account>) -> Result<Fd> {
     let opened = match address {
         Address::Inet(address) => socket::listen_inet(address),
-        Address::Unix(path) => open_unix(path),
+        Address::Unix(path) => open_unix(path, owner),
     };
     opened.map_err(|errno| Error::system(format_args!("cannot listen on {address}"), errno))
 }
 
-fn open_unix(path: &CStr) -> sys::Result<Fd> {
-    match socket::listen_unix(path) {
+fn open_unix(path: &CStr, owner: Option<&Account>) -> sys::Result<Fd> {
+    match socket::listen_unix(path, owner) {
         Err(in_use @ Errno(libc::EADDRINUSE)) => {
             let stale = file::identity_at(path).is_ok_and(|there| there.kind() == Kind::Socket);
             if !stale || socket::answers(path)? {
                 return Err(in_use);
             }
             file::unlink(path)?;
-            socket::listen_unix(path)
+            socket::listen_unix(path, owner)
         }
         opened => opened,
     }

@@ -123,7 +123,7 @@ impl Given {
                 (socket.fd, socket.name, None, Holder::Above)
             }
             None => {
-                let fd = socket::open(address)?;
+                let fd = socket::open(address, None)?;
                 let holder = if self.inherited.keeps { Holder::Above } else { Holder::Nobody };
                 if let (Holder::Above, Some(words)) = (holder, notify::keep(name.as_bytes())) {
                     self.inherited.say(&words, Some(fd.borrow()));

@@ -10,7 +10,7 @@ use super::process::{self, Alive};
 use super::signal::{self, Blocked, Inherited};
 use super::{Errno, Result, check, last_errno};
 use crate::sys::call;
-use crate::types::Pid;
+use crate::types::{Account, Pid};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -22,6 +22,8 @@ use core::ptr;
 pub enum Stage {
     /// Putting the descriptors in place.
     Descriptors,
+    /// Becoming the user that was asked for.
+    User,
     /// Tying our life to main's.
     Parent,
     /// Entering the working directory.
@@ -88,7 +90,8 @@ impl Program {
     }
 
     /// Starts the program in a process group of its own, with `descriptors` as
-    /// 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null.
+    /// 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null, as
+    /// `account`, if that is not who we are.
     ///
     /// Returns the child and the pipe to read its fate from. Does not wait for
     /// the exec: the directory may be on a file server that is away.
@@ -100,6 +103,7 @@ impl Program {
         &mut self,
         descriptors: &[Borrowed<'_>],
         inherited: Inherited,
+        account: Option<&Account>,
         _blocked: &Blocked,
     ) -> Result<(Pid, Fate)> {
         let (read, write) = fd::pipe(Blocking::No)?;
@@ -109,7 +113,8 @@ impl Program {
         let pid = process::fork_to_exec(|| {
             let mut place =
                 Place { report: write.borrow(), nowhere: nowhere.borrow(), descriptors };
-            let (stage, errno) = self.become_it(&mut place, &mut places, inherited, parent);
+            let (stage, errno) =
+                self.become_it(&mut place, &mut places, inherited, account, parent);
             place.tell(stage, errno)
         })?;
         process::lead_group(Some(pid));
@@ -122,6 +127,7 @@ impl Program {
         place: &mut Place<'_>,
         moved: &mut Vec<Fd>,
         inherited: Inherited,
+        account: Option<&Account>,
         parent: Pid,
     ) -> (Stage, Errno) {
         process::lead_group(None);
@@ -131,6 +137,13 @@ impl Program {
         if let Err(errno) = place.arrange(moved) {
             return (Stage::Descriptors, errno);
         }
+        if let Some(account) = account
+            && let Err(errno) = process::become_user(account)
+        {
+            return (Stage::User, errno);
+        }
+        // After that, which would undo it; and whoever enters the directory and
+        // executes the file is who is to use them.
         match process::follow_parent(parent) {
             Ok(Alive::Yes) => {}
             Ok(Alive::No) => return (Stage::Parent, Errno(libc::ESRCH)),
@@ -282,7 +295,7 @@ impl Fate {
             Ok(_) | Err(_) => return Outcome::Running,
         }
         let [stage, a, b, c, d] = report;
-        let stage = [Stage::Descriptors, Stage::Parent, Stage::Directory, Stage::Execute]
+        let stage = [Stage::Descriptors, Stage::User, Stage::Parent, Stage::Directory]
             .into_iter()
             .find(|known| *known as u8 == stage)
             .unwrap_or(Stage::Execute);

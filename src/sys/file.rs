@@ -4,6 +4,7 @@ use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check, retry_eintr};
 use crate::sys::call;
 use crate::text;
+use crate::types::Account;
 use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -108,6 +109,8 @@ pub enum Mode {
     ReadWrite,
     /// To write, never waiting: neither for a FIFO's reader nor for room.
     WriteNonblocking,
+    /// For nothing but to have hold of it, links not followed.
+    Hold,
 }
 
 /// Opens `path`, close-on-exec and never as the controlling terminal.
@@ -120,6 +123,7 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
         Mode::Read => libc::O_RDONLY | libc::O_NONBLOCK,
         Mode::ReadWrite => libc::O_RDWR,
         Mode::WriteNonblocking => libc::O_WRONLY | libc::O_NONBLOCK,
+        Mode::Hold => libc::O_PATH | libc::O_NOFOLLOW,
     } | libc::O_CLOEXEC
         | libc::O_NOCTTY;
     // SAFETY: `path` is a C string; open touches no other memory.
@@ -146,6 +150,26 @@ pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
 pub fn unlink(path: &CStr) -> Result<()> {
     // SAFETY: `path` is a C string; unlink touches no other memory.
     check(unsafe { libc::unlink(path.as_ptr()) })?;
+    Ok(())
+}
+
+/// Gives the socket at `path` to another owner: fchownat(2).
+///
+/// Whoever may write in that directory may have put something else there; no
+/// other file, under whichever name, is ever given away.
+///
+/// # Errors
+///
+/// `EPERM` when it is no socket, or has another name too, or when we may not.
+pub fn give_socket(path: &CStr, owner: &Account) -> Result<()> {
+    let fd = open(path, Mode::Hold)?;
+    let stat = stat(fd.number(), c"", libc::AT_EMPTY_PATH)?;
+    if Identity::of(&stat).kind != Kind::Socket || stat.stx_nlink != 1 {
+        return Err(Errno(libc::EPERM));
+    }
+    let (flags, this) = (libc::AT_EMPTY_PATH, c"".as_ptr());
+    // SAFETY: `this` is a C string; fchownat touches no other memory.
+    check(unsafe { libc::fchownat(fd.number(), this, owner.user, owner.group, flags) })?;
     Ok(())
 }
 
@@ -194,10 +218,8 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
     loop {
         match super::fd::read(file.borrow(), &mut piece)? {
             0 => return Ok(bytes),
+            read if bytes.len() + read > most => return Err(Errno(libc::EFBIG)),
             read => bytes.extend_from_slice(&piece[..read]),
-        }
-        if bytes.len() > most {
-            return Err(Errno(libc::EFBIG));
         }
     }
 }

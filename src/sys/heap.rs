@@ -1,14 +1,14 @@
-//! The heap of the programs without std: pages of mmap(2), split in halves.
+//! The heap of the programs without std: mappings of 64 KiB, split in halves.
 //!
-//! A block has 16 bytes to 4 KiB, in powers of two. One that is not there is
+//! A block has 16 bytes to 64 KiB, in powers of two. One that is not there is
 //! half of one twice as large, and one that is given back waits for the next
 //! of its size: a process that does the same things again needs no more
-//! memory than before. Whatever is larger than a page is a mapping of its own
-//! and goes back to the kernel at once.
+//! memory than before. What nobody has touched yet takes up none. Whatever is
+//! larger is a mapping of its own and goes back to the kernel at once.
 //!
 //! Nothing stands beside a block, for its layout comes back with it.
 //!
-//! A heap may have pages in reserve for the time when the kernel has none: they
+//! A heap may have blocks in reserve for the time when the kernel has none: they
 //! are mapped, but nobody touches them before.
 
 use core::alloc::Layout;
@@ -16,16 +16,18 @@ use core::ptr::{self, NonNull};
 
 /// The least size of a block, which has room for a [`Free`].
 const LEAST: usize = 16;
-/// The greatest size of a block: what mmap(2) gives at least.
+/// The greatest size of a block.
+const MOST: usize = 1 << 16;
+/// To what mmap(2) aligns at least, and so the greatest alignment.
 const PAGE: usize = 4_096;
 /// How many sizes there are.
-const CLASSES: usize = class(PAGE) + 1;
+const CLASSES: usize = class(MOST) + 1;
 
 /// Blocks that nobody has, by their sizes.
 #[derive(Debug)]
 pub struct Heap {
     free: [Option<NonNull<Free>>; CLASSES],
-    /// Where the reserve begins, and how many pages of it are left.
+    /// Where the reserve begins, and how many blocks of the greatest size are left.
     reserve: (Option<NonNull<u8>>, usize),
 }
 
@@ -44,7 +46,7 @@ const fn class(size: usize) -> usize {
     (size - 1).ilog2() as usize + 1 - LEAST.ilog2() as usize
 }
 
-/// The class for `layout`; a block is aligned to its own size.
+/// The class for `layout`; a block is aligned to its own size, up to a page.
 fn class_of(layout: Layout) -> usize {
     class(layout.size().max(layout.align()))
 }
@@ -65,18 +67,18 @@ impl Heap {
         Self { free: [None; CLASSES], reserve: (None, 0) }
     }
 
-    /// Has so many pages in reserve, unless the kernel has none now.
-    pub fn reserve(&mut self, pages: usize) {
-        self.reserve = (map(pages * PAGE), pages);
+    /// Has so many blocks of 64 KiB in reserve, unless the kernel has none now.
+    pub fn reserve(&mut self, blocks: usize) {
+        self.reserve = (map(blocks * MOST), blocks);
     }
 
-    fn page(&mut self) -> Option<NonNull<u8>> {
-        map(PAGE).or_else(|| {
+    fn greatest(&mut self) -> Option<NonNull<u8>> {
+        map(MOST).or_else(|| {
             let (start, left) = self.reserve;
             let last = left.checked_sub(1)?;
             self.reserve = (start, last);
-            // SAFETY: the reserve is one mapping of more than `last` pages.
-            Some(unsafe { start?.add(last * PAGE) })
+            // SAFETY: the reserve is one mapping of more than `last` blocks.
+            Some(unsafe { start?.add(last * MOST) })
         })
     }
 
@@ -84,9 +86,9 @@ impl Heap {
     /// a page's alignment is asked for.
     pub fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         match class_of(layout) {
+            _ if layout.align() > PAGE => None,
             class @ ..CLASSES => self.block(class),
-            CLASSES.. if layout.align() <= PAGE => map(layout.size()),
-            CLASSES.. => None,
+            CLASSES.. => map(layout.size()),
         }
     }
 
@@ -97,7 +99,7 @@ impl Heap {
             return Some(block.cast());
         }
         if class + 1 == CLASSES {
-            return self.page();
+            return self.greatest();
         }
         let block = self.block(class + 1)?;
         // SAFETY: the block has twice the size of `class`.
@@ -114,8 +116,8 @@ impl Heap {
     /// `block` is a block of `class`, and nobody uses it any more.
     unsafe fn keep(&mut self, class: usize, block: NonNull<u8>) {
         let block = block.cast::<Free>();
-        // SAFETY: a block is large enough for a Free, aligned to its own size,
-        // and the caller gives it up.
+        // SAFETY: a block is large enough and aligned for a Free, and the caller
+        // gives it up.
         unsafe { block.write(Free { next: self.free[class] }) };
         self.free[class] = Some(block);
     }
@@ -176,7 +178,7 @@ impl Default for Heap {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heap, LEAST, PAGE, class};
+    use super::{Heap, LEAST, MOST, PAGE, class};
     use alloc::vec::Vec;
     use core::alloc::Layout;
     use core::ptr::NonNull;
@@ -208,9 +210,9 @@ mod tests {
 
         fn check(&self, length: usize) {
             for index in 0..length {
-                // SAFETY: `index` is below the size, and `fill` has written it.
+                // SAFETY: `index` is below the size of the block.
                 let place = unsafe { self.block.add(index) };
-                // SAFETY: as above.
+                // SAFETY: `fill` has written it.
                 assert_eq!(unsafe { place.read() }, self.mark, "{:?}", self.layout);
             }
         }
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_class_of_a_size_is_the_least_block_that_holds_it() {
-        for size in 1..=PAGE {
+        for size in 1..=MOST {
             let block = LEAST << class(size);
             assert!(block >= size && (block == LEAST || block / 2 < size), "{size}");
         }
@@ -250,8 +252,8 @@ mod tests {
             usize::try_from(state >> 33).expect("31 bits fit") % below
         };
         let (mut heap, mut held) = (Heap::new(), Vec::<Held>::new());
-        for round in 0..40_000_usize {
-            let most = [40, 300, 5_000, 40_000][random(4)];
+        for round in 0..10_000_usize {
+            let most = [40, 300, 5_000, 100_000][random(4)];
             let size = 1 + random(most);
             let mark = round.to_le_bytes()[0];
             match random(4) {
@@ -274,7 +276,7 @@ mod tests {
     fn the_same_things_done_again_need_no_more_memory() {
         let mut heap = Heap::new();
         let mut once = || {
-            let sizes = (0..500).map(|index| 1 + index * 37 % PAGE);
+            let sizes = (0..500).map(|index| 1 + index * 37 % 5_000);
             let held: Vec<_> =
                 sizes.map(|size| Held::take(&mut heap, layout(size, 1), 1)).collect();
             let mut places: Vec<_> = held.iter().map(|held| held.block.addr()).collect();
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_a_page_goes_back_at_once() {
+    fn what_is_larger_than_a_block_goes_back_at_once() {
         // All of these together are more than a process can have.
         let (mut heap, large) = (Heap::new(), layout(1 << 30, 1));
         for _ in 0..150_000 {
@@ -301,7 +303,7 @@ mod tests {
         let mut heap = Heap::new();
         assert_eq!(heap.take(layout(1 << 60, 1)), None);
         assert_eq!(heap.take(layout(1, 2 * PAGE)), None);
-        let held = Held::take(&mut heap, layout(PAGE + 1, 1), 7);
+        let held = Held::take(&mut heap, layout(MOST + 1, 1), 7);
         // SAFETY: the block came from this heap for this layout.
         assert_eq!(unsafe { heap.resize(held.block, held.layout, 1 << 60) }, None);
         held.give(&mut heap);

@@ -1,9 +1,16 @@
 //! Processes: fork(2), waitid(2), prctl(2), getpid(2).
 
-use super::{Errno, Result, check, file, retry_eintr};
-use crate::types::{Exit, Pid};
+use super::{Errno, Result, check, file, last_errno, retry_eintr};
+use crate::types::{Account, Exit, Pid};
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
+// The calls for numbers of 32 bits have other names where those for 16 came first.
+#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+use libc::{SYS_setgroups as SET_GROUPS, SYS_setresgid as SET_GROUP, SYS_setresuid as SET_USER};
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+use libc::{
+    SYS_setgroups32 as SET_GROUPS, SYS_setresgid32 as SET_GROUP, SYS_setresuid32 as SET_USER,
+};
 
 /// This process.
 #[must_use]
@@ -38,6 +45,50 @@ pub fn session_of(pid: Option<Pid>) -> Option<Pid> {
 pub fn user() -> u32 {
     // SAFETY: geteuid always succeeds and touches no memory.
     unsafe { libc::geteuid() }
+}
+
+/// Becomes `account` for good and makes sure of it: setgroups(2), setresgid(2),
+/// setresuid(2).
+///
+/// Makes system calls alone: the C library's functions of these names take a
+/// lock, to have every thread do it.
+///
+/// # Errors
+///
+/// `EPERM` when we may not, or have not become it all the same; `EINVAL` for a
+/// number that our user namespace does not have.
+pub(super) fn become_user(account: &Account) -> Result<()> {
+    /// More groups than anybody has, and few enough for the stack.
+    const MOST: usize = 1_024;
+    let Account { user, group, ref groups } = *account;
+    // SAFETY: `groups` is readable for as many numbers as its length says.
+    let mut done = unsafe { libc::syscall(SET_GROUPS, groups.len(), groups.as_ptr()) } == 0;
+    // SAFETY: setresgid takes three numbers and touches no memory.
+    done = done && unsafe { libc::syscall(SET_GROUP, group, group, group) } == 0;
+    // SAFETY: setresuid takes three numbers and touches no memory.
+    done = done && unsafe { libc::syscall(SET_USER, user, user, user) } == 0;
+    if !done {
+        return Err(last_errno());
+    }
+    // Each of these fills the beginning, and none can fail.
+    let mut seen = [0; MOST];
+    let [real, effective, saved, ..] = &mut seen;
+    // SAFETY: each of the three is writable for the one number.
+    unsafe { libc::getresuid(real, effective, saved) };
+    let mut is_it = are(&seen, 3, &[user]);
+    let [real, effective, saved, ..] = &mut seen;
+    // SAFETY: each of the three is writable for the one number.
+    unsafe { libc::getresgid(real, effective, saved) };
+    is_it = is_it && are(&seen, 3, &[group]);
+    // SAFETY: `seen` is writable for as many numbers as that says.
+    let count = unsafe { libc::getgroups(MOST as libc::c_int, seen.as_mut_ptr()) };
+    is_it = is_it && count as usize == groups.len() && are(&seen, groups.len(), groups);
+    if is_it { Ok(()) } else { Err(Errno(libc::EPERM)) }
+}
+
+/// Whether each of the first numbers is one of `those`.
+fn are(numbers: &[u32], first: usize, those: &[u32]) -> bool {
+    numbers.iter().take(first).all(|number| those.contains(number))
 }
 
 /// Whether the calling thread is the one the process began with.

@@ -3,8 +3,9 @@
 pub mod control;
 
 use super::fd::{Borrowed, Fd};
-use super::{Errno, Result, check};
+use super::{Errno, Result, check, file};
 use crate::sys::call;
+use crate::types::Account;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -178,15 +179,21 @@ pub fn listen_inet(address: &SocketAddr) -> Result<Fd> {
     listen(fd)
 }
 
-/// A listening stream socket at `path`, made under the process's umask.
+/// A listening stream socket at `path`, made under the process's umask, and of
+/// this owner, if it is to be another one: nobody can connect before it is.
 ///
 /// # Errors
 ///
 /// `EADDRINUSE` when something stands there, `ENOENT` and `EACCES` for the way
-/// there, `ENAMETOOLONG` past 107 bytes.
-pub fn listen_unix(path: &CStr) -> Result<Fd> {
+/// there, `ENAMETOOLONG` past 107 bytes, `EPERM` when it may not be given away.
+pub fn listen_unix(path: &CStr, owner: Option<&Account>) -> Result<Fd> {
     let fd = open(libc::AF_UNIX, libc::SOCK_STREAM)?;
     bind(&fd, &Raw::unix(path.to_bytes())?)?;
+    if let Some(owner) = owner {
+        file::give_socket(path, owner).inspect_err(|_| {
+            let _ = file::unlink(path);
+        })?;
+    }
     listen(fd)
 }
 

@@ -270,13 +270,11 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_refused() {
-        for name in ["exec", "hang-timeout", "lifetime", "user"] {
+        for name in ["exec", "hang-timeout", "lifetime"] {
             let words = "--".to_string() + name + "=1 x";
             assert_eq!(wrong(&words), "there is no option '--".to_string() + name + "'");
         }
-        for word in ["-x", "-u"] {
-            assert!(wrong(word).starts_with("there is no option"));
-        }
+        assert_eq!(wrong("-x"), "there is no option '-x'");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Pure: no system call, no clock, no log. Whatever comes from outside is
 //! taken apart here, and refused here with one clear line.
 
+pub mod account;
 pub mod address;
 pub mod cgroup;
 pub mod cli;

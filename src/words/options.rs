@@ -11,7 +11,7 @@ use super::address::Bind;
 use super::printable::Quoted;
 use super::{decimal, seconds};
 use crate::error::{Error, Result};
-use crate::types::{Backoff, Level, Millis, Slot};
+use crate::types::{Account, Backoff, Level, Millis, Slot};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -76,7 +76,7 @@ impl Number {
     }
 }
 
-/// An option that is a path.
+/// An option that is a path, or another word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// Where generations run; unset, it is where main was started.
@@ -87,6 +87,8 @@ pub enum Path {
     Pid,
     /// The file that the rest comes from; unset, it is the usual one.
     Config,
+    /// No path but `USER[:GROUP]`: whom generations run as; unset, as main.
+    User,
 }
 
 /// What an option does with the word after it.
@@ -160,6 +162,7 @@ pub const KNOWN: &[Known] = &[
     known("delay", 0, Takes::Seconds(Number::Delay)),
     known("max-delay", 0, Takes::Seconds(Number::MaxDelay)),
     known("give-up", 0, Takes::Number(Number::GiveUp, u32::MAX)),
+    known("user", b'u', Takes::Path(Path::User)),
     known("pid", b'p', Takes::Path(Path::Pid)),
     known("config", b'c', Takes::Path(Path::Config)),
     known("event-fd", 0, Takes::Number(Number::EventFd, i32::MAX.unsigned_abs())),
@@ -180,8 +183,10 @@ pub struct Options {
     pub bind: Vec<Bind>,
     /// The least grave level that is logged.
     pub verbosity: Level,
+    /// Who [`Path::User`] is, once that was looked up.
+    pub account: Option<Account>,
     numbers: [Option<u64>; DEFAULTS.len()],
-    paths: [Option<CString>; 4],
+    paths: [Option<CString>; 5],
 }
 
 impl Default for Options {
@@ -191,7 +196,8 @@ impl Default for Options {
             bind: Vec::new(),
             verbosity: Level::Info,
             numbers: [None; DEFAULTS.len()],
-            paths: [const { None }; 4],
+            account: None,
+            paths: [const { None }; 5],
         }
     }
 }
@@ -310,7 +316,7 @@ fn parse_secs(value: &[u8], is: &str) -> Result<u64> {
 fn parse_word(value: &[u8], least: usize) -> Result<CString> {
     match CString::new(value) {
         Ok(word) if value.len() >= least => Ok(word),
-        Ok(_) => Err(wrong(value, format_args!("is not a path"))),
+        Ok(_) => Err(wrong(value, format_args!("names nothing"))),
         Err(_) => Err(wrong(value, format_args!("contains a NUL"))),
     }
 }
@@ -371,6 +377,7 @@ mod tests {
             ("env-file", Path::EnvFile),
             ("pid", Path::Pid),
             ("config", Path::Config),
+            ("user", Path::User),
         ] {
             let mut options = Options::default();
             options.set_path(path, c"/a".into());
@@ -418,7 +425,7 @@ mod tests {
             ("count", "16384", "'16384' is neither auto nor a number from 1 to 16383"),
             ("count", "Auto", "'Auto' is neither auto nor a number from 1 to 16383"),
             ("bind", "80", "'80': the port is missing"),
-            ("chdir", "", "'' is not a path"),
+            ("chdir", "", "'' names nothing"),
             ("env-file", "a\0b", r"'a\x00b' contains a NUL"),
             ("timeout", "1m", "'1m' is not a number of seconds up to 1000000000"),
             ("ready", "yes", "'yes' is neither notify nor a number of seconds up to 1000000000"),

@@ -10,9 +10,24 @@ pub fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((text.get(..place)?, text.get(place + 1..)?))
 }
 
+/// Takes off the front of `text` what stands before the first `at`, and that;
+/// all of it if there is none.
+pub fn piece<'t>(text: &mut &'t [u8], at: u8) -> &'t [u8] {
+    let (piece, rest) = cut(text, at).unwrap_or((text, b""));
+    *text = rest;
+    piece
+}
+
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{cut, piece};
+
+    #[test]
+    fn a_text_is_taken_apart_piece_by_piece() {
+        let mut text = b"a::b".as_slice();
+        let pieces = [(); 4].map(|()| piece(&mut text, b':'));
+        assert_eq!(pieces, [&b"a"[..], b"", b"b", b""]);
+    }
 
     #[test]
     fn a_text_is_cut_at_the_first_place() {

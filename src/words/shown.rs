@@ -101,6 +101,7 @@ mod tests {
             ("max-delay", "30"),
             ("ready", "2"),
             ("event-fd", "3"),
+            ("user", "1:30"),
             ("verbose", "true"),
         ] {
             let known = KNOWN.iter().find(|known| known.long == key).expect(key);

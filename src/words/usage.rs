@@ -20,6 +20,7 @@ Runs COMMAND on all processors and replaces it without losing a connection.
       --delay SECS         wait before a second repair, then twice that... [0.1]
       --max-delay SECS     ... up to this [30]
       --give-up N          leave after N failed first starts; 0: never [5]
+  -u, --user USER[:GROUP]  run COMMAND as that user; sockets are opened before
   -p, --pid FILE           pid file, with the control socket [tmp/panzer.pid]
   -c, --config FILE        more of these, in YAML [config/panzer.yml]
       --event-fd N         write a line of JSON for every transition to N

@@ -4,13 +4,15 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::process::Command;
 
 use panzer::sys::Signal;
 
 use crate::harness::ctl::python;
+use crate::harness::operator::{ask, ask_briefly};
 use crate::harness::panzer::{Panzer, continue_process, stop_process};
-use crate::harness::place::example;
+use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
 use crate::harness::{PATIENCE, alone, look};
 
@@ -183,7 +185,16 @@ fn what_stands_on_a_board_is_bounded_and_checked_and_never_mapped_by_main() {
 /// RATIONALE 1.5, 10.15
 #[test]
 fn main_goes_on_while_the_kernel_gives_it_no_memory() {
-    let (mut panzer, name) = idle(&[], &["run=idle"]);
+    let place = Place::new();
+    let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
+    // More than a page each: the file, and the answer to whoever asks.
+    let file = place.write("panzer.yml", &"# nothing\n".repeat(3_000));
+    let pid_file = place.join("panzer.pid");
+    let mut options = vec![option("config", &file), option("pid", &pid_file)];
+    let path = |number| format!("-bunix:{}", place.join(&format!("{number:050}")).display());
+    options.extend((0..60).map(path));
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let (mut panzer, name) = idle(&options, &["run=idle"]);
     let limit = |pid: u32, bytes: &str| {
         let _alone = alone();
         let mut limit = Command::new("prlimit");
@@ -195,7 +206,9 @@ fn main_goes_on_while_the_kernel_gives_it_no_memory() {
         say(&name, &format!("STATUS={}\n", letter.repeat(4_000)));
         panzer.settle();
     }
+    assert_eq!(ask(&pid_file, "status").len(), 63);
+    assert!(ask_briefly(&pid_file, "reload").starts_with("failed generation 2 failed: "));
     limit(panzer.pid(), "unlimited");
-    panzer.reload(2);
+    panzer.reload(3);
     panzer.stop();
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -367,6 +367,21 @@ fn a_control_socket_that_cannot_be_made_is_one_warning() {
         assert_eq!(panzer.count_lines("WARN"), 1, "{:?}", panzer.lines());
     }
     assert_eq!(fs::read_to_string(in_the_way).expect("it is left alone"), "mine");
+}
+
+/// RATIONALE 11.5
+#[test]
+fn a_socket_at_which_somebody_listens_is_left_to_him() {
+    let place = Place::new();
+    let path = socket_of(&place.join("panzer.pid"));
+    let _listens = UnixListener::bind(path).expect("the place is ours");
+    let app = place.app(&example("witness"), &IDLE);
+    let (_place, pid_file, mut panzer) = start_in(place, &app, &["-n1"]);
+    panzer.expect_line("panzer.sock': address already in use");
+    panzer.expect_current(1);
+    connect(&pid_file).expect("it is still there");
+    panzer.stop();
+    connect(&pid_file).expect("it is still there");
 }
 
 /// RATIONALE 11.5

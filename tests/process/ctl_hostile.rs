@@ -2,10 +2,13 @@
 //! not, and nothing that is answered does any harm.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use crate::harness::ctl::{Outcome, Pretender, begin, ctl, finish, python};
+use crate::harness::operator::socket_of;
 use crate::harness::panzer::send;
 use crate::harness::place::Place;
 use panzer::sys::Signal;
@@ -103,6 +106,39 @@ fn panzerctl_shutdown_ends_no_sooner_than_main() {
     send(pid.expect("a number"), Signal::Hup);
     main.expect("SIGHUP");
     assert_eq!(main.end(), ["SIGHUP"]);
+}
+
+/// RATIONALE 11.32
+#[test]
+fn a_shutdown_that_main_does_not_answer_any_more_is_done_when_main_is_gone() {
+    let (_place, path) = pid_file();
+    for (command, status) in [("shutdown", 0), ("reload", 1)] {
+        let main = Pretender::start(&path, "own", "progress soon\\n", &[]);
+        let mut asked = begin(&path, &[command]);
+        let mut told = BufReader::new(asked.stderr.take().expect("it was asked for"));
+        told.read_line(&mut String::new()).expect("it has been let in");
+        assert_eq!(main.end(), [""; 0]);
+        assert_eq!(finish(asked).status, status, "{command}");
+        fs::remove_file(socket_of(&path)).expect("nobody has taken it away");
+    }
+}
+
+/// RATIONALE 11.30
+#[test]
+fn whoever_listens_in_the_place_of_main_is_asked_nothing() {
+    let (_place, path) = pid_file();
+    let listener = UnixListener::bind(socket_of(&path)).expect("the place is ours");
+    let mut main = Pretender::start(&path, "own", "none", &[]);
+    assert_eq!(ctl(&path, &["ready"]).status, 1);
+    assert_eq!(ctl(&path, &["reload"]).status, 0);
+    main.expect("SIGUSR1");
+    for _ in 0..2 {
+        let mut said = Vec::new();
+        let (mut stream, _) = listener.accept().expect("both have looked who is there");
+        stream.read_to_end(&mut said).expect("they are gone");
+        assert!(said.is_empty());
+    }
+    assert_eq!(main.end(), ["SIGUSR1"]);
 }
 
 const MAIN: &str = "main version=9.9 pid=7 now=100 up=50 state=running binary=same dropped=0\\n";

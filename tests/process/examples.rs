@@ -125,7 +125,7 @@ fn the_deploy_of_the_readme_runs_the_new_release() {
     let mut panzer = Setup::new(Path::new("./server"), &[]).options(&["-n1", &chdir]).start();
     panzer.expect_line("release 41");
     panzer.expect_current(1);
-    let deploy = block("panzer -C /srv/app/current ./server &");
+    let deploy = block("panzer -p /run/app/panzer.pid -C /srv/app/current ./server &");
     let deploy = deploy.lines().find(|line| line.starts_with("ln -s ")).expect("it is there");
     let done = {
         let _alone = alone();

@@ -24,6 +24,7 @@
 //! * `ctl_hostile`: panzerctl and who only says that he is main.
 //! * `given`: what a monitor, and what a worker's child, finds.
 //! * `told`: the log, and how much of it.
+//! * `user`: monitors and workers of another user.
 //! * `surroundings`: started under the worst of circumstances.
 //! * `connections`: every way in which accept4(2) can disappoint.
 //! * `several`: a worker with several listeners.
@@ -79,4 +80,5 @@ mod start;
 mod stop;
 mod surroundings;
 mod told;
+mod user;
 mod windows;

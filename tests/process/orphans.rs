@@ -21,7 +21,7 @@ fn accepting() -> Setup {
 }
 
 /// Everybody is traced like this, and the trace is of no interest.
-fn tampered(setup: Setup, tampering: &str) -> Setup {
+pub fn tampered(setup: Setup, tampering: &str) -> Setup {
     let call = tampering.split([':', '=']).next().unwrap_or_default();
     let (trace, inject) = (format!("trace={call}"), format!("inject={tampering}"));
     let words = ["-D", "-f", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject];

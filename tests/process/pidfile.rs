@@ -104,6 +104,11 @@ fn a_second_main_is_refused_and_leaves_the_first_ones_files_alone() {
         let who = format!("panzer: process {} runs already: it has locked '", first.pid());
         assert!(line.starts_with(&who), "{line}");
     }
+    // One that knows no number of the first has the same from the kernel.
+    let apart = setup(&path).through("unshare".as_ref(), &["-rpf"]);
+    let (end, line) = refused(apart.start());
+    assert_eq!(end, End::Status(3));
+    assert!(line.starts_with("panzer: another process has locked '"), "{line}");
     assert_eq!(content(&path), format!("{}\n", first.pid()));
     assert_eq!(names(&place), ["panzer.pid", "panzer.sock"]);
     assert_eq!(ask_briefly(&path, "ready"), "done ready");

@@ -13,8 +13,9 @@ use crate::types::Millis;
 use crate::words::control::{Answer, LONGEST_ANSWER, Request, Word};
 use crate::words::ctl_cli::Asking;
 use crate::words::pieces::cut;
+use crate::words::printable;
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::ffi::CStr;
 
 /// How many boards are taken: main has no more than a few generations.
 const MOST_BOARDS: usize = 16;
@@ -31,10 +32,12 @@ pub struct Connection {
     has_ended: bool,
 }
 
-/// Connects; `None` when nobody listens.
-pub fn connect(path: &CStr, patience: &Patience<'_>) -> Result<Option<Connection>, Bad> {
+/// Connects; `None` when nobody listens, or somebody who is not main.
+pub fn connect(found: &Found, patience: &Patience<'_>) -> Result<Option<Connection>, Bad> {
+    let path = &found.socket;
     loop {
         match kernel::connect(path) {
+            Ok(fd) if !found.is_main(fd.borrow()) => return Ok(None),
             Ok(fd) => {
                 let (bytes, boards) = (Vec::new(), Vec::new());
                 return Ok(Some(Connection { fd, bytes, boards, has_ended: false }));
@@ -84,7 +87,8 @@ impl Connection {
     fn receive(&mut self) {
         match message::receive(self.fd.borrow()) {
             Ok(message) => {
-                self.has_ended = message.bytes.is_empty();
+                // Without one of its boards the others belong to wrong lines.
+                self.has_ended = message.bytes.is_empty() || message.cut;
                 self.bytes.extend_from_slice(&message.bytes);
                 let room = MOST_BOARDS.saturating_sub(self.boards.len());
                 self.boards.extend(message.descriptors.into_iter().take(room));
@@ -118,7 +122,15 @@ pub fn ask(
         while connection.line(patience)?.is_some() {}
         found.wait_for_end(patience)?;
     }
-    outcome.map_err(|refused| refused.bad).and_then(|done| print(&done))
+    match outcome.map_err(|refused| refused.bad)? {
+        Some(done) => print(&done),
+        // Main left before it let us in: that is what was asked for.
+        None if is_end && found.process.is_some() => Ok(()),
+        None => {
+            let why = format_args!("main has closed the connection without an answer");
+            Err(Bad::new(Status::Failed, why))
+        }
+    }
 }
 
 /// An answer that is not `done`.
@@ -128,27 +140,25 @@ struct Refused {
     is_answer: bool,
 }
 
-/// Shows the progress, and waits for the last line.
+/// Shows the progress, and waits for the last line; `None` when the connection
+/// ends without one.
 fn last_line(
     connection: &mut Connection,
     patience: &Patience<'_>,
-) -> Result<alloc::string::String, Refused> {
+) -> Result<Option<String>, Refused> {
     let refused = |bad, is_answer| Refused { bad, is_answer };
     loop {
         let line = connection.line(patience).map_err(|bad| refused(bad, false))?;
-        let Some(line) = line else {
-            let why = format_args!("main has closed the connection without an answer");
-            return Err(refused(Bad::new(Status::Failed, why), true));
-        };
+        let Some(line) = line else { return Ok(None) };
         match Answer::parse(&line) {
             Answer::Says(Word::Progress, text) => tell(text),
             Answer::Says(Word::Done, text) => {
-                let mut shown = crate::words::printable::lossy(text);
+                let mut shown = printable::lossy(text);
                 shown.push('\n');
-                return Ok(shown);
+                return Ok(Some(shown));
             }
             Answer::Says(word @ (Word::Failed | Word::Refused), text) => {
-                let why = crate::words::printable::lossy(text);
+                let why = printable::lossy(text);
                 let bad = Bad { status: Status::Failed, why };
                 return Err(refused(bad, word == Word::Failed));
             }
@@ -158,10 +168,16 @@ fn last_line(
 }
 
 impl Found {
+    /// Whether it is main that listens at the other end, as far as is known.
+    fn is_main(&self, connection: Borrowed<'_>) -> bool {
+        let listens = kernel::peer(connection).ok().and_then(|(pid, _)| pid);
+        self.process.as_ref().is_none_or(|process| listens == Some(process.pid))
+    }
+
     /// Waits until main is gone, if it is known who that is.
     pub fn wait_for_end(&self, patience: &Patience<'_>) -> Result<(), Bad> {
         match &self.process {
-            Some(process) => patience.wait(Some(process.borrow()), None),
+            Some(process) => patience.wait(Some(process.fd.borrow()), None),
             None => Ok(()),
         }
     }

@@ -30,7 +30,7 @@ pub fn ask(asking: &Asking, found: &Found, patience: &Patience<'_>) -> Result<()
         ));
     };
     for &signal in signals {
-        match pidfd::send(process.borrow(), signal) {
+        match pidfd::send(process.fd.borrow(), signal) {
             Ok(()) | Err(Errno(libc::ESRCH)) => {}
             Err(errno) => {
                 let why = format_args!("cannot signal main: {errno}");

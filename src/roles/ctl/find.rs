@@ -25,9 +25,15 @@ const ROUNDS: u32 = 100;
 /// A pid file that somebody has locked.
 pub struct Found {
     /// Main, if the kernel and the file agree on who that is.
-    pub process: Option<Fd>,
+    pub process: Option<Process>,
     /// Where its control socket would be.
     pub socket: CString,
+}
+
+/// A process that no other one can take the place of.
+pub struct Process {
+    pub pid: Pid,
+    pub fd: Fd,
 }
 
 /// Finds who has the pid file.
@@ -55,7 +61,7 @@ pub fn find(path: &CStr) -> Result<Found, Bad> {
 }
 
 /// Who has the lock and stands in the file.
-fn pinned(file: Borrowed<'_>) -> Option<Fd> {
+fn pinned(file: Borrowed<'_>) -> Option<Process> {
     let mut text = [0; LONGEST];
     let length = fd::read_at(file, &mut text, 0).unwrap_or(0);
     let digits = text[..length].strip_suffix(b"\n")?;
@@ -64,10 +70,10 @@ fn pinned(file: Borrowed<'_>) -> Option<Fd> {
     if lock::holder(file) != Some(pid) {
         return None;
     }
-    let process = pidfd::open(pid).ok()?;
+    let fd = pidfd::open(pid).ok()?;
     // The one that we hold now is the one that has the lock, unless it died
     // in between and its number was given away: then the lock is free.
-    (lock::holder(file) == Some(pid)).then_some(process)
+    (lock::holder(file) == Some(pid)).then_some(Process { pid, fd })
 }
 
 /// What it means that there is no pid file to look at.

@@ -124,7 +124,7 @@ fn run(mut asking: Asking) -> Result<(), Bad> {
     }
     let patience = Patience::begin(asking.timeout, None);
     let found = find::find(&pid_file)?;
-    let Some(connection) = ask::connect(&found.socket, &patience)? else {
+    let Some(connection) = ask::connect(&found, &patience)? else {
         return by_signal::ask(&asking, &found, &patience);
     };
     if asking.request == Request::Status {

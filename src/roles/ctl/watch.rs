@@ -53,7 +53,7 @@ pub fn watch(asking: &Asking, pid_file: &CStr) -> Result<(), Bad> {
         let next = clock::now().after(PACE);
         let patience = Patience::begin(asking.timeout, Some(&wake));
         let found = find::find(pid_file)?;
-        let Some(connection) = ask::connect(&found.socket, &patience)? else {
+        let Some(connection) = ask::connect(&found, &patience)? else {
             let why = format_args!("there is no control socket to watch main by");
             return Err(Bad::new(Status::Failed, why));
         };

@@ -9,11 +9,11 @@ use crate::sys::{Errno, file};
 use crate::text;
 use crate::types::{Level, Role, Tick};
 use crate::words::cli::{self, Request};
-use crate::words::config;
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::options::{Number, Options, Path};
-use crate::words::printable;
+use crate::words::printable::{self, Quoted};
 use crate::words::status::Outcome;
+use crate::words::{account, config};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -22,7 +22,7 @@ use core::ffi::CStr;
 /// The file that is read when none is named, if it is there.
 const USUAL: &CStr = c"config/panzer.yml";
 /// The largest file that is read.
-const MOST: usize = 1 << 16;
+const MOST: usize = 1 << 20;
 
 /// What the words of the command line ask for, with what the file adds.
 ///
@@ -35,9 +35,12 @@ pub(super) fn read(args: &[&CStr], options: &mut Options) -> Result<Request> {
     if !matches!(request, Request::Run | Request::Check) {
         return Ok(request);
     }
-    let named = options.path(Path::Config).map(CStr::to_owned);
-    if read_file(named.as_deref(), options)? {
-        request = cli::parse(args, options)?;
+    read_file(options)?;
+    request = cli::parse(args, options)?;
+    if let Some(user) = options.path(Path::User) {
+        let passwd = text_of(c"/etc/passwd", true)?;
+        let group = text_of(c"/etc/group", true)?;
+        options.account = Some(account::find(user.to_bytes(), &passwd, &group)?);
     }
     if options.command.is_empty() {
         return Err(Error::plain(format_args!("there is no COMMAND to run; see --help")));
@@ -45,20 +48,24 @@ pub(super) fn read(args: &[&CStr], options: &mut Options) -> Result<Request> {
     Ok(request)
 }
 
-/// Has the options be what the file says; says whether there is one, which
-/// there is not when none is named and the usual one is not there.
-fn read_file(named: Option<&CStr>, options: &mut Options) -> Result<bool> {
-    let path = named.unwrap_or(USUAL);
-    let shown = printable::lossy(path.to_bytes());
-    let text = match file::read(path, MOST) {
-        Ok(text) => text,
-        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if named.is_none() => return Ok(false),
-        Err(errno) => return Err(Error::system(format_args!("cannot read '{shown}'"), errno)),
-    };
+/// Has the options be what the file says, and nothing where there is none.
+fn read_file(options: &mut Options) -> Result<()> {
+    let named = options.path(Path::Config).map(CStr::to_owned);
+    let path = named.as_deref().unwrap_or(USUAL);
+    let text = text_of(path, named.is_none())?;
     *options = Options::default();
-    let applied = config::apply(&text, options);
-    applied.map_err(|why| Error::plain(format_args!("{shown}:{why}")))?;
-    Ok(true)
+    let shown = printable::lossy(path.to_bytes());
+    config::apply(&text, options).map_err(|why| Error::plain(format_args!("{shown}:{why}")))
+}
+
+/// What stands in a file; nothing where there is none, and that `may_be`.
+fn text_of(path: &CStr, may_be: bool) -> Result<Vec<u8>> {
+    match file::read(path, MOST) {
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if may_be => Ok(Vec::new()),
+        read => read.map_err(|errno| {
+            Error::system(format_args!("cannot read {}", Quoted(path.to_bytes())), errno)
+        }),
+    }
 }
 
 impl Main {

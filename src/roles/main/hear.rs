@@ -54,16 +54,21 @@ impl Main {
         for _ in 0..MOST {
             let Some(run) = self.run_of(generation) else { return };
             match message::receive(run.notify.borrow()) {
-                Ok(message) => self.understand(now, generation, message),
+                Ok(message) => {
+                    let user = run.user_id;
+                    self.understand(now, generation, user, message);
+                }
                 Err(Errno(libc::EAGAIN)) => return,
                 Err(errno) => return self.breathe("hear a generation", errno),
             }
         }
     }
 
-    fn understand(&mut self, now: Tick, generation: Generation, message: Message) {
+    /// Takes in a message to a generation that runs as `user`.
+    fn understand(&mut self, now: Tick, generation: Generation, user: u32, message: Message) {
         let Message { bytes, sender, descriptors, cut } = message;
-        let trusted = sender.is_some_and(|sender| [0, process::user()].contains(&sender.user));
+        let trusted =
+            sender.is_some_and(|sender| [0, process::user(), user].contains(&sender.user));
         if cut || !trusted {
             let why = if cut { "is too large" } else { "comes from another user" };
             self.refuse(now, generation, why);

@@ -59,10 +59,13 @@ impl Operator {
             }
             Ok(Taken::Held(holder)) => {
                 *status = RUNS_ALREADY;
-                let holder = holder.map_or(0, |pid| pid.raw().unsigned_abs());
-                return Err(Error::plain(format_args!(
-                    "process {holder} runs already: it has locked {name}"
-                )));
+                return Err(match holder {
+                    Some(pid) => Error::plain(format_args!(
+                        "process {pid} runs already: it has locked {name}"
+                    )),
+                    // In another pid namespace.
+                    None => Error::plain(format_args!("another process has locked {name}")),
+                });
             }
             Ok(Taken::Strange) => {
                 Error::plain(format_args!("{name} is no pid file: it is left alone"))

@@ -29,6 +29,10 @@ pub(super) struct Run {
     /// What it was to execute, and where.
     pub command: CString,
     pub directory: CString,
+    /// Whom it was to run as, by the operator's word.
+    pub user: CString,
+    /// Who that is; root, who may always speak, if the operator has not said.
+    pub user_id: u32,
     /// Why its program does not run.
     pub why: Option<String>,
     /// What it says of itself: `STATUS=`.
@@ -47,6 +51,7 @@ impl Run {
             Outcome::Running => {}
             Outcome::Failed(stage, errno) => {
                 let (what, which) = match stage {
+                    Stage::User => ("become user", &self.user),
                     Stage::Descriptors => ("hand the descriptors to", command),
                     Stage::Parent => ("tie to main", command),
                     Stage::Directory => ("enter", directory),
@@ -84,7 +89,9 @@ const fn class(stage: Stage, errno: Errno) -> Exec {
             Stage::Execute,
             libc::EAGAIN | libc::ENOMEM | libc::ETXTBSY | libc::EMFILE | libc::ENFILE | libc::EIO,
         )
-        | (Stage::Descriptors | Stage::Parent | Stage::Directory, _) => Exec::Hindered,
+        | (Stage::Descriptors | Stage::User | Stage::Parent | Stage::Directory, _) => {
+            Exec::Hindered
+        }
         (Stage::Execute, _) => Exec::Unusable,
     }
 }

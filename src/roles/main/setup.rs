@@ -15,7 +15,7 @@ use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
-use crate::types::{Backoff, Generation, Level, Millis, Role, Signal, Tick};
+use crate::types::{Account, Backoff, Generation, Level, Millis, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::Request;
 use crate::words::options::{Number, Options, Path};
@@ -212,15 +212,16 @@ pub(super) fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<
     for bind in &options.bind {
         if !listeners.has(bind, before) {
             // What fails leaves no path of a Unix socket behind.
-            bind_socket(bind, listeners).inspect_err(|_| listeners.close_from(before))?;
+            bind_socket(bind, options.account.as_ref(), listeners)
+                .inspect_err(|_| listeners.close_from(before))?;
         }
     }
     listeners.want(&options.bind);
     Ok(())
 }
 
-fn bind_socket(bind: &Bind, listeners: &mut Listeners) -> Result<()> {
-    let fd = socket::open(&bind.address)?;
+fn bind_socket(bind: &Bind, owner: Option<&Account>, listeners: &mut Listeners) -> Result<()> {
+    let fd = socket::open(&bind.address, owner)?;
     let origin = Origin::Bound(bind.clone());
     match listeners.keep(fd, bind.carried(), origin).objection() {
         Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),

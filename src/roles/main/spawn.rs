@@ -116,7 +116,7 @@ impl Main {
             Program::new(self.options.command.clone(), environment, self.directory.clone());
         let blocked = signal::block_all();
         let (leader, fate) = program
-            .spawn(&descriptors, self.inherited, &blocked)
+            .spawn(&descriptors, self.inherited, self.options.account.as_ref(), &blocked)
             .map_err(cannot("make a process"))?;
         // Before any signal can come: whose SIGVTALRM counts.
         signal::expect_ready(Some(leader));
@@ -132,6 +132,8 @@ impl Main {
             exec: Exec::Done,
             command: self.options.command[0].clone(),
             directory: self.directory.clone(),
+            user: self.options.path(Path::User).unwrap_or_default().to_owned(),
+            user_id: self.options.account.as_ref().map_or(0, |account| account.user),
             why: None,
             status: None,
             empty: false,

@@ -3,8 +3,9 @@
 use super::{Raw, bind, listen, open};
 use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::{Result, check};
+use crate::types::Pid;
 use core::ffi::CStr;
-use core::mem::{MaybeUninit, size_of_val};
+use core::mem::size_of_val;
 use core::ptr;
 
 /// A non-blocking listening stream socket at `path` that none but its owner
@@ -20,7 +21,7 @@ pub fn listen_private(path: &CStr) -> Result<Fd> {
     // SAFETY: umask takes a number, always succeeds and touches no memory.
     let before = unsafe { libc::umask(0o177) };
     let bound = bind(&fd, &address);
-    // SAFETY: as above.
+    // SAFETY: umask takes a number, always succeeds and touches no memory.
     unsafe { libc::umask(before) };
     bound?;
     listen(fd)
@@ -54,26 +55,31 @@ pub fn accept(listener: Borrowed<'_>) -> Result<Fd> {
         .map(Fd::own)
 }
 
-/// Reads an option of a fixed size into `value`.
-fn ask<T: Copy>(fd: Borrowed<'_>, level: libc::c_int, option: libc::c_int) -> Result<T> {
-    let mut value = MaybeUninit::<T>::zeroed();
-    let mut size = size_of_val(&value) as libc::socklen_t;
-    let place = value.as_mut_ptr().cast();
-    // SAFETY: `place` is writable for as many bytes as `size` says.
+/// Reads an option that is so many words of 32 bits, or begins with them.
+fn ask<const N: usize>(
+    fd: Borrowed<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> Result<[u32; N]> {
+    let mut words = [0; N];
+    let mut size = size_of_val(&words) as libc::socklen_t;
+    let place = words.as_mut_ptr().cast();
+    // SAFETY: `words` are writable for as many bytes as `size` says.
     check(unsafe { libc::getsockopt(fd.number(), level, option, place, &raw mut size) })?;
-    // SAFETY: it was zeroed, the kernel wrote a part of it or all, and the
-    // callers ask for plain numbers, of which every pattern of bits is one.
-    Ok(unsafe { value.assume_init() })
+    Ok(words)
 }
 
-/// The user at the other end of a Unix connection, as of its connect: `SO_PEERCRED`.
+/// The process at the other end of a Unix connection, and its user: who has
+/// called connect(2), or listen(2). `SO_PEERCRED`.
+///
+/// No process when this pid namespace does not know it.
 ///
 /// # Errors
 ///
 /// `ENOTSOCK`.
-pub fn peer_user(fd: Borrowed<'_>) -> Result<u32> {
-    let [_pid, user, _group] = ask::<[u32; 3]>(fd, libc::SOL_SOCKET, libc::SO_PEERCRED)?;
-    Ok(user)
+pub fn peer(fd: Borrowed<'_>) -> Result<(Option<Pid>, u32)> {
+    let [pid, user, _group] = ask::<3>(fd, libc::SOL_SOCKET, libc::SO_PEERCRED)?;
+    Ok((Pid::new(pid.cast_signed()), user))
 }
 
 /// How many connections wait in the queue of a listening TCP socket, and how
@@ -84,6 +90,6 @@ pub fn peer_user(fd: Borrowed<'_>) -> Result<u32> {
 /// `EOPNOTSUPP` or `ENOPROTOOPT` for a socket that is not TCP's.
 pub fn queue(fd: Borrowed<'_>) -> Result<(u32, u32)> {
     // Behind the first eight bytes of the kernel's struct come 32-bit words.
-    let [.., queue, backlog] = ask::<[u32; 8]>(fd, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+    let [.., queue, backlog] = ask::<8>(fd, libc::IPPROTO_TCP, libc::TCP_INFO)?;
     Ok((queue, backlog))
 }
