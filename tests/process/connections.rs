@@ -64,8 +64,8 @@ impl Traced {
         let (setup, trace) = setup.traced(place.path(), "calls", &options);
         let mut panzer = setup.start();
         let address = panzer.expect_address();
-        panzer.expect_line("run in worker 1");
         let monitor = panzer.expect_monitor(1);
+        panzer.eventually("it has a worker", || !look::children(monitor).is_empty());
         let worker = panzer.workers(monitor)[0];
         Self { _place: place, panzer, trace, address, worker }
     }
@@ -240,6 +240,7 @@ fn short_from_the_beginning() -> (Place, Traced, Held) {
     // It waits for the gate to open, for which the kernel keeps a number; that
     // one is too large once it is free.
     let worker = server.worker;
+    server.panzer.expect_line("run in worker 1");
     server.panzer.eventually("it waits at the gate", || look::state(worker) == Some('S'));
     server.take_descriptors();
     open_gate(&gate);
