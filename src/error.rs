@@ -14,93 +14,59 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
-/// The errors that a server meets, with the words of the manual pages.
-const KNOWN: &[(i32, &str)] = &[
-    (libc::EACCES, "permission denied (EACCES)"),
-    (libc::EADDRINUSE, "address already in use (EADDRINUSE)"),
-    (libc::EADDRNOTAVAIL, "address not available on this machine (EADDRNOTAVAIL)"),
-    (libc::EAFNOSUPPORT, "address family not supported (EAFNOSUPPORT)"),
-    (libc::EAGAIN, "resource temporarily unavailable (EAGAIN)"),
-    (libc::EBADF, "bad file descriptor (EBADF)"),
-    (libc::EBUSY, "device or resource busy (EBUSY)"),
-    (libc::ECHILD, "no child processes (ECHILD)"),
-    (libc::ECONNABORTED, "connection aborted (ECONNABORTED)"),
-    (libc::ECONNREFUSED, "connection refused (ECONNREFUSED)"),
-    (libc::ECONNRESET, "connection reset by peer (ECONNRESET)"),
-    (libc::EEXIST, "file exists (EEXIST)"),
-    (libc::EINVAL, "invalid argument (EINVAL)"),
-    (libc::EIO, "input/output error (EIO)"),
-    (libc::EISDIR, "is a directory (EISDIR)"),
-    (libc::ELOOP, "too many levels of symbolic links (ELOOP)"),
-    (libc::EMFILE, "too many open files in this process (EMFILE)"),
-    (libc::ENAMETOOLONG, "name too long (ENAMETOOLONG)"),
-    (libc::ENFILE, "too many open files on this machine (ENFILE)"),
-    (libc::ENOBUFS, "no buffer space available (ENOBUFS)"),
-    (libc::ENOENT, "no such file or directory (ENOENT)"),
-    (libc::ENOEXEC, "not an executable format (ENOEXEC)"),
-    (libc::ENOMEM, "out of memory (ENOMEM)"),
-    (libc::ENOSPC, "no space left on device (ENOSPC)"),
-    (libc::ENOSYS, "not known to this kernel (ENOSYS)"),
-    (libc::ENOTDIR, "not a directory (ENOTDIR)"),
-    (libc::ENOTSOCK, "not a socket (ENOTSOCK)"),
-    (libc::EPERM, "operation not permitted (EPERM)"),
-    (libc::EPIPE, "broken pipe (EPIPE)"),
-    (libc::EROFS, "read-only file system (EROFS)"),
-    (libc::ESRCH, "no such process (ESRCH)"),
-    (libc::ETIMEDOUT, "timed out (ETIMEDOUT)"),
-    (libc::ETXTBSY, "file is being written (ETXTBSY)"),
-    (libc::E2BIG, "arguments too long (E2BIG)"),
-];
-
-/// The words of all of them in one text, and where each one's end: without a
-/// pointer for each, the table is 700 bytes smaller.
-const LENGTH: usize = {
-    let (mut length, mut next) = (0, 0);
-    while next < KNOWN.len() {
-        (length, next) = (length + KNOWN[next].1.len(), next + 1);
-    }
-    length
-};
-
-const WORDS: &str = {
-    const BYTES: [u8; LENGTH] = {
-        let mut bytes = [0; LENGTH];
-        let (mut at, mut next) = (0, 0);
-        while next < KNOWN.len() {
-            let words = KNOWN[next].1.as_bytes();
-            bytes.split_at_mut(at).1.split_at_mut(words.len()).0.copy_from_slice(words);
-            (at, next) = (at + words.len(), next + 1);
-        }
-        bytes
+/// The numbers of errors, and their words in the same order, in one text:
+/// without a pointer for each, the table is 700 bytes smaller.
+macro_rules! known {
+    ($($name:ident $words:literal,)*) => {
+        const NUMBERS: &[u8] = &[$(libc::$name as u8),*];
+        const WORDS: &str = concat!($($words, " (", stringify!($name), ")\n"),*);
     };
-    match core::str::from_utf8(&BYTES) {
-        Ok(words) => words,
-        Err(_) => unreachable!(),
-    }
-};
+}
 
-static ENDS: [(u16, u16); KNOWN.len()] = {
-    let mut ends = [(0, 0); KNOWN.len()];
-    let (mut at, mut next) = (0, 0);
-    while next < KNOWN.len() {
-        at += KNOWN[next].1.len();
-        ends[next] = (KNOWN[next].0 as u16, at as u16);
-        next += 1;
-    }
-    ends
-};
+// The errors that a server meets, with the words of the manual pages.
+known! {
+    EACCES "permission denied",
+    EADDRINUSE "address already in use",
+    EADDRNOTAVAIL "address not available on this machine",
+    EAFNOSUPPORT "address family not supported",
+    EAGAIN "resource temporarily unavailable",
+    EBADF "bad file descriptor",
+    EBUSY "device or resource busy",
+    ECHILD "no child processes",
+    ECONNABORTED "connection aborted",
+    ECONNREFUSED "connection refused",
+    ECONNRESET "connection reset by peer",
+    EEXIST "file exists",
+    EINVAL "invalid argument",
+    EIO "input/output error",
+    EISDIR "is a directory",
+    ELOOP "too many levels of symbolic links",
+    EMFILE "too many open files in this process",
+    ENAMETOOLONG "name too long",
+    ENFILE "too many open files on this machine",
+    ENOBUFS "no buffer space available",
+    ENOENT "no such file or directory",
+    ENOEXEC "not an executable format",
+    ENOMEM "out of memory",
+    ENOSPC "no space left on device",
+    ENOSYS "not known to this kernel",
+    ENOTDIR "not a directory",
+    ENOTSOCK "not a socket",
+    EPERM "operation not permitted",
+    EPIPE "broken pipe",
+    EROFS "read-only file system",
+    ESRCH "no such process",
+    ETIMEDOUT "timed out",
+    ETXTBSY "file is being written",
+    E2BIG "arguments too long",
+}
 
 impl fmt::Display for Errno {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut start = 0;
-        for (number, end) in &ENDS {
-            let end = usize::from(*end);
-            if i32::from(*number) == self.0 {
-                return out.write_str(WORDS.get(start..end).unwrap_or_default());
-            }
-            start = end;
+        match NUMBERS.iter().position(|number| i32::from(*number) == self.0) {
+            Some(place) => out.write_str(text::line(WORDS, place)),
+            None => write!(out, "error {} of errno(3)", self.0.unsigned_abs()),
         }
-        write!(out, "error {} of errno(3)", self.0.unsigned_abs())
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Pure: knows no layer of this crate.
 
+use crate::text::words;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::{NonZeroI32, NonZeroU16};
@@ -194,36 +195,33 @@ pub enum Signal {
     Kill,
 }
 
-/// What a worker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activity {
-    /// Nobody is there.
-    Empty = 0,
-    /// Forked, not yet ready.
-    Starting = 1,
-    /// Ready, and waits for work.
-    Idle = 2,
-    /// At work.
-    Busy = 3,
-    /// Told to stop.
-    Draining = 4,
+words! {
+    /// What a generation does.
+    Stage {
+        /// It is not ready yet.
+        Starting = "starting",
+        /// It serves beside the current one.
+        Probation = "probation",
+        /// It is the one that serves.
+        Current = "current",
+        /// It is on its way out.
+        Draining = "draining",
+    }
 }
 
-impl Activity {
-    /// All there are.
-    pub const ALL: [Self; 5] =
-        [Self::Empty, Self::Starting, Self::Idle, Self::Busy, Self::Draining];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Starting => "starting",
-            Self::Idle => "idle",
-            Self::Busy => "busy",
-            Self::Draining => "draining",
-        }
+words! {
+    /// What a worker does, in the order of the numbers that stand on a board.
+    Activity {
+        /// Nobody is there.
+        Empty = "empty",
+        /// Forked, not yet ready.
+        Starting = "starting",
+        /// Ready, and waits for work.
+        Idle = "idle",
+        /// At work.
+        Busy = "busy",
+        /// Told to stop.
+        Draining = "draining",
     }
 }
 
@@ -249,39 +247,29 @@ impl Exit {
     }
 }
 
-/// How much a line of the log matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Something failed that should not.
-    Error,
-    /// Something is not as it should be, and Panzer goes on.
-    Warn,
-    /// What an operator wants to know.
-    Info,
-    /// What somebody who looks for a fault wants to know.
-    Debug,
+words! {
+    /// How much a line of the log matters.
+    Level {
+        /// Something failed that should not.
+        Error = "ERROR",
+        /// Something is not as it should be, and Panzer goes on.
+        Warn = "WARN",
+        /// What an operator wants to know.
+        Info = "INFO",
+        /// What somebody who looks for a fault wants to know.
+        Debug = "DEBUG",
+    }
 }
 
-/// Which part of Panzer a process plays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Keeps the sockets and the generations.
-    Main,
-    /// Loads the application and keeps its workers.
-    Monitor,
-    /// Serves.
-    Worker,
-}
-
-impl Role {
-    /// The name that ps(1) and the log show.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Main => "panzer:main",
-            Self::Monitor => "panzer:monitor",
-            Self::Worker => "panzer:worker",
-        }
+words! {
+    /// Which part of Panzer a process plays.
+    Role {
+        /// Keeps the sockets and the generations.
+        Main = "panzer:main",
+        /// Loads the application and keeps its workers.
+        Monitor = "panzer:monitor",
+        /// Serves.
+        Worker = "panzer:worker",
     }
 }
 

@@ -24,6 +24,7 @@ use crate::sys::memory::{self, Shared};
 use crate::sys::{self};
 pub use crate::types::Activity as State;
 use crate::types::{Exit, Pid, Slot, Tick};
+use crate::words::picture::Worker;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What stands in the header's first word: "PNZR" and the version.
@@ -33,7 +34,7 @@ pub(super) const ROW: usize = 8;
 /// The size of every board: sparse, so only what is used takes up memory.
 const SIZE: usize = (Slot::LAST as usize + 1) * ROW * size_of::<u64>();
 /// Where the state stands in the row's word 3.
-pub(super) const STATE_SHIFT: u32 = 56;
+const STATE_SHIFT: u32 = 56;
 
 /// What main wants of a generation: bits of the header's word 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,21 +58,6 @@ pub struct Header {
     pub handlers: bool,
     /// Whether the monitor had to kill a worker.
     pub killed: bool,
-}
-
-/// What main has read from a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The worker.
-    pub pid: Pid,
-    /// How many were in this slot before.
-    pub restarts: u32,
-    /// When it was forked.
-    pub since: Tick,
-    /// What it does.
-    pub state: State,
-    /// How much it has done.
-    pub handled: u64,
 }
 
 /// Main's end of a board.
@@ -102,7 +88,7 @@ impl Board {
     ///
     /// Those of [`fd::write_at`]; none for a board of our own making.
     pub fn wish(&self, wish: Wish) -> sys::Result<()> {
-        let old = self.words(0).map_or(0, |words| words[3]);
+        let old = words(self.file.borrow(), 0).map_or(0, |words| words[3]);
         let new = old | wish as u64;
         fd::write_at(self.file.borrow(), &new.to_ne_bytes(), 3 * size_of::<u64>()).map(drop)
     }
@@ -132,12 +118,12 @@ impl Board {
     /// Reads the header; `None` when it is not one of this version.
     #[must_use]
     pub fn header(&self) -> Option<Header> {
-        let words = self.words(0)?;
+        let words = words(self.file.borrow(), 0)?;
         if words[0] != VERSION {
             return None;
         }
         Some(Header {
-            count: u16::try_from(words[1]).unwrap_or(Slot::LAST).min(Slot::LAST),
+            count: count(&words),
             deaths: low(words[2]),
             slots_hit: high(words[2]),
             handlers: words[4] == 1,
@@ -145,30 +131,58 @@ impl Board {
         })
     }
 
-    /// Reads the row of `slot`; `None` when nobody is there.
+    /// The worker of `slot`; `None` when nobody was ever there.
     #[must_use]
-    pub fn row(&self, slot: Slot) -> Option<Row> {
-        let words = self.words(usize::from(slot.number()) * ROW)?;
-        let pid = Pid::new(low(words[0]).cast_signed())?;
-        let state =
-            State::ALL.into_iter().find(|state| *state as u64 == words[3] >> STATE_SHIFT)?;
-        let (restarts, since) = (high(words[0]), Tick(words[1]));
-        Some(Row { pid, restarts, since, state, handled: words[4] })
-    }
-
-    /// The eight words from `first` on, in one read.
-    fn words(&self, first: usize) -> Option<[u64; ROW]> {
-        let mut bytes = [0; ROW * size_of::<u64>()];
-        let read = fd::read_at(self.file.borrow(), &mut bytes, first * size_of::<u64>());
-        let mut words = [0; ROW];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
-        (read == Ok(bytes.len())).then_some(words)
+    pub fn worker(&self, slot: Slot) -> Option<Worker> {
+        worker(self.file.borrow(), slot)
     }
 }
 
-pub(super) const fn low(word: u64) -> u32 {
+/// A row of a board, or its header, which is the first one; in one read.
+pub(super) fn words(file: Borrowed<'_>, row: u16) -> Option<[u64; ROW]> {
+    let mut bytes = [0; ROW * size_of::<u64>()];
+    let place = usize::from(row) * bytes.len();
+    let read = fd::read_at(file, &mut bytes, place);
+    let mut words = [0; ROW];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
+    (read == Ok(bytes.len())).then_some(words)
+}
+
+/// What stands in a row; `None` when nobody was ever there.
+pub(super) fn worker(file: Borrowed<'_>, slot: Slot) -> Option<Worker> {
+    let words = words(file, slot.number())?;
+    let pid = Pid::new(low(words[0]).cast_signed());
+    let restarts = high(words[0]);
+    if pid.is_none() && restarts == 0 {
+        return None;
+    }
+    let (activity, active_since) = state(words[3]);
+    Some(Worker {
+        slot,
+        pid,
+        restarts,
+        since: Tick(words[1]),
+        activity,
+        active_since,
+        exit: decode(words[2]),
+        handled: words[4],
+    })
+}
+
+/// The number of slots that a header speaks of.
+pub(super) fn count(header: &[u64; ROW]) -> u16 {
+    u16::try_from(header[1]).unwrap_or(Slot::LAST).min(Slot::LAST)
+}
+
+/// A state, and since when, out of one word.
+fn state(word: u64) -> (Option<State>, Tick) {
+    let state = State::ALL.get((word >> STATE_SHIFT) as usize).copied();
+    (state, Tick(word & ((1 << STATE_SHIFT) - 1)))
+}
+
+const fn low(word: u64) -> u32 {
     (word & u32::MAX as u64) as u32
 }
 
@@ -302,9 +316,8 @@ impl Sheet {
     /// The state of a slot, and since when.
     #[must_use]
     pub fn state(self, slot: Slot) -> (State, Tick) {
-        let word = self.row(slot, 3).load(Ordering::SeqCst);
-        let state = State::ALL.into_iter().find(|state| *state as u64 == word >> STATE_SHIFT);
-        (state.unwrap_or(State::Empty), Tick(word & ((1 << STATE_SHIFT) - 1)))
+        let (state, since) = state(self.row(slot, 3).load(Ordering::SeqCst));
+        (state.unwrap_or(State::Empty), since)
     }
 }
 
@@ -313,6 +326,16 @@ const fn encode(exit: Exit) -> u64 {
     match exit {
         Exit::Status(status) => pack(status as u32, 1),
         Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8, 2),
+    }
+}
+
+/// The exit that a word stands for, if it stands for one.
+const fn decode(word: u64) -> Option<Exit> {
+    let [first, second, ..] = low(word).to_le_bytes();
+    match high(word) {
+        1 => Some(Exit::Status(first)),
+        2 => Some(Exit::Signal { number: first, core: second & 1 != 0 }),
+        _ => None,
     }
 }
 

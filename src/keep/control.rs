@@ -152,8 +152,12 @@ impl Control {
     /// Lets go of those who are done or gone.
     #[inline(never)]
     pub fn sweep(&mut self) {
-        self.clients
-            .retain(|client| !(client.is_gone || client.is_answered && client.owed.is_empty()));
+        for place in (0..self.clients.len()).rev() {
+            let client = &self.clients[place];
+            if client.is_gone || client.is_answered && client.owed.is_empty() {
+                self.clients.remove(place);
+            }
+        }
     }
 
     #[inline(never)]

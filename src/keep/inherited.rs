@@ -11,7 +11,6 @@ use crate::sys::message::{self, Patience};
 use crate::sys::{env, process, socket, would_block};
 use crate::types::{Level, Millis, Pid, Role, Slot};
 use crate::words::{decimal, fdname, notify, seconds};
-use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -74,12 +73,8 @@ pub struct Inherited {
     pub settings: Settings,
 }
 
-fn text(name: &CStr) -> Option<CString> {
-    env::take(name)
-}
-
 fn number(name: &CStr, most: u32) -> Option<u32> {
-    decimal::parse(text(name)?.to_bytes(), most)
+    decimal::parse(env::take(name)?.to_bytes(), most)
 }
 
 fn descriptor(name: &CStr) -> Option<Fd> {
@@ -87,14 +82,14 @@ fn descriptor(name: &CStr) -> Option<Fd> {
 }
 
 fn span(name: &CStr) -> Option<Millis> {
-    seconds::parse(text(name)?.to_bytes())
+    seconds::parse(env::take(name)?.to_bytes())
 }
 
 impl Inherited {
     /// Reads and takes out all of it.
     #[must_use]
     pub fn take() -> Self {
-        let level = match (text(c"PANZER_QUIET"), text(c"PANZER_VERBOSE")) {
+        let level = match (env::take(c"PANZER_QUIET"), env::take(c"PANZER_VERBOSE")) {
             (Some(_), _) => Level::Warn,
             (None, Some(_)) => Level::Debug,
             (None, None) => Level::Info,
@@ -108,8 +103,8 @@ impl Inherited {
             max_delay: span(c"PANZER_MAX_DELAY"),
         };
         let sockets = take_sockets();
-        let notify =
-            text(c"NOTIFY_SOCKET").and_then(|name| socket::connect_notify(name.to_bytes()).ok());
+        let notify = env::take(c"NOTIFY_SOCKET")
+            .and_then(|name| socket::connect_notify(name.to_bytes()).ok());
         let under_main = env::var(c"PANZER_MAIN").is_some();
         let main = take_main();
         let keeps = notify.is_some() && main.is_some() == under_main;
@@ -157,7 +152,7 @@ impl Inherited {
 fn take_sockets() -> Vec<Socket> {
     let count = number(c"LISTEN_FDS", MOST);
     let pid = number(c"LISTEN_PID", i32::MAX.unsigned_abs());
-    let names = text(c"LISTEN_FDNAMES").unwrap_or_default();
+    let names = env::take(c"LISTEN_FDNAMES").unwrap_or_default();
     if pid != Some(process::id().raw().unsigned_abs()) {
         return Vec::new();
     }

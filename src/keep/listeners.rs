@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 const MOST: usize = 128;
 
 /// Where a socket came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Origin {
     /// Main bound it to this: `--bind`.
     Bound(Bind),
@@ -43,34 +43,12 @@ struct Entry {
 }
 
 impl Entry {
+    const fn is_adopted(&self) -> bool {
+        matches!(self.origin, Origin::Adopted)
+    }
+
     fn is_for(&self, bind: &Bind) -> bool {
         matches!(&self.origin, Origin::Bound(own) if own == bind)
-    }
-}
-
-/// What became of a descriptor that was to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// It is in the store now.
-    New,
-    /// It was there already.
-    Known,
-    /// It is neither a listening nor a bound datagram socket; it was closed.
-    NoListener,
-    /// The store is full; it was closed.
-    Full,
-}
-
-impl Kept {
-    /// What is wrong with a descriptor that was closed; `None` for one that is
-    /// in the store.
-    #[must_use]
-    pub const fn objection(self) -> Option<&'static str> {
-        match self {
-            Self::New | Self::Known => None,
-            Self::NoListener => Some("does not listen"),
-            Self::Full => Some("is one too many"),
-        }
     }
 }
 
@@ -92,33 +70,31 @@ pub fn dispose_all(descriptors: Vec<Fd>) {
 }
 
 impl Listeners {
-    /// Keeps `fd` under a name that is already escaped, or closes it.
-    pub fn keep(&mut self, fd: Fd, name: String, origin: Origin) -> Kept {
-        let Ok(identity) = file::identity(fd.borrow()) else { return Kept::NoListener };
+    /// Keeps `fd` under a name that is already escaped, and says whether it was
+    /// not there yet.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the end of a sentence; it was closed.
+    pub fn keep(&mut self, fd: Fd, name: String, origin: Origin) -> Result<bool, &'static str> {
+        let Ok(identity) = file::identity(fd.borrow()) else { return Err("does not listen") };
         if let Some(known) = self.entries.iter_mut().find(|entry| entry.identity == identity) {
             known.given_back = None;
             dispose(fd);
-            return Kept::Known;
+            return Ok(false);
         }
-        if kernel::kind(fd.borrow()) == Kind::Other {
-            dispose(fd);
-            return Kept::NoListener;
-        }
-        if self.entries.len() >= MOST {
-            dispose(fd);
-            return Kept::Full;
-        }
-        let path = Path::of(fd.borrow());
-        self.entries.push(Entry {
-            fd,
-            name,
-            identity,
-            origin,
-            path,
-            unwanted: false,
-            given_back: None,
-        });
-        Kept::New
+        let why = if kernel::kind(fd.borrow()) == Kind::Other {
+            "does not listen"
+        } else if self.entries.len() >= MOST {
+            "is one too many"
+        } else {
+            let path = Path::of(fd.borrow());
+            let (unwanted, given_back) = (false, None);
+            self.entries.push(Entry { fd, name, identity, origin, path, unwanted, given_back });
+            return Ok(true);
+        };
+        dispose(fd);
+        Err(why)
     }
 
     /// Whether one of the first `count` was bound for `bind`.
@@ -154,11 +130,7 @@ impl Listeners {
 
     /// Closes all but the first `count`, which nobody has inherited yet.
     pub fn close_from(&mut self, count: usize) {
-        for entry in self.entries.drain(count..) {
-            if let Some(path) = &entry.path {
-                path.remove();
-            }
-        }
+        self.close(&|place, _| place >= count);
     }
 
     /// `generation` does not want the sockets of this name. What the operator
@@ -174,7 +146,7 @@ impl Listeners {
     /// A generation came to nothing: closes what it alone had stored, and
     /// keeps what it had given back.
     pub fn discard(&mut self, generation: Generation) {
-        self.close(&|entry| entry.origin == Origin::Stored(generation));
+        self.close(&|_, entry| matches!(entry.origin, Origin::Stored(by) if by == generation));
         for entry in &mut self.entries {
             entry.given_back = entry.given_back.filter(|by| *by != generation);
         }
@@ -183,33 +155,33 @@ impl Listeners {
     /// Closes what `generation` has given back. It is current, and no other is
     /// left that could have taken what it does not want.
     pub fn release(&mut self, generation: Generation) {
-        self.close(&|entry| entry.given_back == Some(generation));
+        self.close(&|_, entry| entry.given_back == Some(generation));
     }
 
-    fn close(&mut self, unwanted: &dyn Fn(&Entry) -> bool) {
-        self.entries.retain(|entry| {
-            let keep = !unwanted(entry);
-            if let (false, Some(path)) = (keep, &entry.path) {
+    /// Closes some of them, each chosen with its place.
+    fn close(&mut self, unwanted: &dyn Fn(usize, &Entry) -> bool) {
+        for place in (0..self.entries.len()).rev() {
+            if unwanted(place, &self.entries[place])
+                && let Some(path) = self.entries.remove(place).path
+            {
                 path.remove();
             }
-            keep
-        });
+        }
     }
 
     /// The final stop: no new connection comes into the queues of our own
     /// sockets, and main lets go of all of them.
     pub fn close_all(&mut self) {
-        for entry in self.entries.drain(..) {
-            if entry.origin != Origin::Adopted {
-                socket::refuse_newcomers(entry.fd.borrow(), entry.path.as_ref());
-            }
+        for entry in self.entries.iter().filter(|entry| !entry.is_adopted()) {
+            socket::refuse_newcomers(entry.fd.borrow(), entry.path.as_ref());
         }
+        self.entries.clear();
     }
 
     /// Whether a service manager above main has any of them.
     #[must_use]
     pub fn any_adopted(&self) -> bool {
-        self.entries.iter().any(|entry| entry.origin == Origin::Adopted)
+        self.entries.iter().any(Entry::is_adopted)
     }
 
     /// The sockets, in the order in which they are handed down.

@@ -49,10 +49,7 @@ fn is_journal() -> bool {
 
 fn role() -> Role {
     let role = ROLE.load(ORDER);
-    [Role::Main, Role::Monitor, Role::Worker]
-        .into_iter()
-        .find(|known| *known as u8 == role)
-        .unwrap_or(Role::Monitor)
+    Role::ALL.get(usize::from(role)).copied().unwrap_or(Role::Monitor)
 }
 
 /// Writes one line to standard error, in the form of all of Panzer's lines:

@@ -8,8 +8,8 @@ use super::log;
 use crate::sys::{file, host};
 use crate::types::{Level, Slot};
 use crate::words::cgroup::{self, Version};
+use alloc::ffi::CString;
 use alloc::vec::Vec;
-use core::ffi::CStr;
 
 /// The largest file about control groups that is read.
 const MOST: usize = 1 << 16;
@@ -67,15 +67,14 @@ fn quota() -> Option<u16> {
 /// The quota and the period of a group, as far as they can be read.
 fn limit_of(version: Version, group: &[u8]) -> Vec<u8> {
     let (directory, files): (&[u8], &[&[u8]]) = match version {
-        Version::One => (b"/sys/fs/cgroup/cpu", &[b"/cpu.cfs_quota_us\0", b"/cpu.cfs_period_us\0"]),
-        Version::Two => (b"/sys/fs/cgroup", &[b"/cpu.max\0"]),
+        Version::One => (b"/sys/fs/cgroup/cpu", &[b"/cpu.cfs_quota_us", b"/cpu.cfs_period_us"]),
+        Version::Two => (b"/sys/fs/cgroup", &[b"/cpu.max"]),
     };
     let mut limit = Vec::new();
     for name in files {
-        let path = [directory, group, name].concat();
         // A group that is not there, as the outermost, limits nothing.
-        if let Ok(path) = CStr::from_bytes_with_nul(&path)
-            && let Ok(text) = file::read(path, MOST)
+        if let Ok(path) = CString::new([directory, group, name].concat())
+            && let Ok(text) = file::read(&path, MOST)
         {
             limit.extend_from_slice(&text);
         }

@@ -27,16 +27,9 @@ struct Open {
     name: Vec<u8>,
     /// Where it stands, if this process bound it.
     path: Option<Path>,
-    holder: Holder,
-}
-
-/// Who else keeps the socket open when this generation is gone.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Holder {
-    /// Nobody: the port goes away with us.
-    Nobody,
-    /// Main, or a service manager.
-    Above,
+    /// Whether main, or a service manager, keeps it open when this generation
+    /// is gone; else the port goes away with us.
+    is_held: bool,
 }
 
 static GIVEN: Global<Option<Given>> = Global::new(None);
@@ -117,22 +110,22 @@ impl Given {
             .iter()
             .position(|socket| socket.name == name.as_bytes())
             .or_else(|| sockets.iter().position(|socket| is_at(socket.fd.borrow(), address)));
-        let (fd, name, path, holder) = match found {
+        let (fd, name, path, is_held) = match found {
             Some(index) => {
                 let socket = sockets.remove(index);
-                (socket.fd, socket.name, None, Holder::Above)
+                (socket.fd, socket.name, None, true)
             }
             None => {
                 let fd = socket::open(address, None)?;
-                let holder = if self.inherited.keeps { Holder::Above } else { Holder::Nobody };
-                if let (Holder::Above, Some(words)) = (holder, notify::keep(name.as_bytes())) {
+                let is_held = self.inherited.keeps;
+                if let (true, Some(words)) = (is_held, notify::keep(name.as_bytes())) {
                     self.inherited.say(&words, Some(fd.borrow()));
                 }
                 let path = Path::of(fd.borrow());
-                (fd, name.into_bytes(), path, holder)
+                (fd, name.into_bytes(), path, is_held)
             }
         };
-        self.open.push(Open { number: fd.number(), name, path, holder });
+        self.open.push(Open { number: fd.number(), name, path, is_held });
         let blocking = fd::blocking(fd.borrow()).unwrap_or(Blocking::Yes);
         Ok(Listener { fd, blocking })
     }
@@ -161,7 +154,7 @@ impl Given {
 
     /// Whether somebody above keeps a socket open when we are gone.
     pub fn any_held(&self) -> bool {
-        self.inherited.main.is_none() && self.open.iter().any(|open| open.holder == Holder::Above)
+        self.inherited.main.is_none() && self.open.iter().any(|open| open.is_held)
     }
 }
 

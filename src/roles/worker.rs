@@ -89,19 +89,15 @@ struct Queue {
     second: Fd,
 }
 
-/// What a monitor gives to the worker it has forked.
-pub(super) struct Start {
-    pub slot: Slot,
-    pub generation: u32,
-    pub timeout: Millis,
-    pub sheet: Sheet,
-    pub stop: Fd,
-    pub ready: Fd,
-}
-
 impl Context {
-    pub(super) fn new(start: Start) -> Self {
-        let Start { slot, generation, timeout, sheet, stop, ready } = start;
+    pub(super) fn new(
+        slot: Slot,
+        generation: u32,
+        timeout: Millis,
+        sheet: Sheet,
+        stop: Fd,
+        ready: Fd,
+    ) -> Self {
         Self {
             slot,
             generation,

@@ -4,7 +4,7 @@
 //! libraries that it loads (nsswitch.conf(5)), of which a static program has none.
 
 use super::decimal;
-use super::pieces::{cut, piece};
+use super::pieces::{cut, take};
 use super::printable::Quoted;
 use crate::error::{Error, Result};
 use crate::types::Account;
@@ -42,7 +42,7 @@ fn groups(user: &Line<'_>, own: u32, group: &[u8]) -> Vec<u32> {
         groups.push(own);
         for mut line in Lines(group) {
             while !line.rest.is_empty() {
-                let is_it = piece(&mut line.rest, b',') == user.name;
+                let is_it = take(&mut line.rest, b',') == user.name;
                 if is_it && !groups.contains(&line.number) {
                     groups.push(line.number);
                 }
@@ -73,8 +73,8 @@ impl<'f> Iterator for Lines<'f> {
     #[inline(never)]
     fn next(&mut self) -> Option<Line<'f>> {
         while !self.0.is_empty() {
-            let mut line = piece(&mut self.0, b'\n');
-            let [name, _, number, rest] = [(); 4].map(|()| piece(&mut line, b':'));
+            let mut line = take(&mut self.0, b'\n');
+            let [name, _, number, rest] = [(); 4].map(|()| take(&mut line, b':'));
             let number = id(number);
             if number != NONE && !name.is_empty() {
                 return Some(Line { name, number, rest });

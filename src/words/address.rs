@@ -16,10 +16,12 @@ use crate::text;
 use alloc::ffi::CString;
 use alloc::string::String;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The most bytes of a path that fit into an address of unix(7).
 const LONGEST_PATH: usize = 107;
+
+const NOT_INET6: &str = "what is in brackets is not an IPv6 address";
 
 /// Where a socket listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,105 +41,52 @@ pub struct Bind {
     pub address: Address,
 }
 
-/// What is wrong with an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
-    /// There is no `:PORT`.
-    NoPort,
-    /// What follows the last colon is no port.
-    Port,
-    /// The host is a name, or an address with a slip in it.
-    Host,
-    /// An IPv6 address without its brackets.
-    NoBrackets,
-    /// What is in brackets is no IPv6 address.
-    Inet6,
-    /// `unix:` alone.
-    NoPath,
-    /// A path that no socket address can hold.
-    LongPath,
-    /// A path with a NUL in it.
-    NulInPath,
-    /// `unix:@NAME`, which elsewhere means a socket without a path.
-    Abstract,
-    /// A name that cannot be carried.
-    Name,
-}
-
-impl Wrong {
-    /// One clause that says what is wrong.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::NoPort => "the port is missing",
-            Self::Port => "the port is not a number from 0 to 65535",
-            Self::Host => "the host is neither a numeric address nor localhost",
-            Self::NoBrackets => "an IPv6 address needs brackets, as in [::1]:80",
-            Self::Inet6 => "what is in brackets is not an IPv6 address",
-            Self::NoPath => "the path is missing",
-            Self::LongPath => "the path has more than 107 bytes",
-            Self::NulInPath => "the path contains a NUL",
-            Self::Abstract => "a socket needs a path, and @ does not begin one (./@ does)",
-            Self::Name => "the name is empty, longer than 255 bytes (escaped), or not UTF-8",
-        }
-    }
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.words())
-    }
-}
-
 /// Reads an address without a name.
 ///
 /// # Errors
 ///
-/// [`Wrong`] says what is wrong with it; nothing is guessed.
-pub fn parse(text: &[u8]) -> Result<Address, Wrong> {
+/// One clause that says what is wrong with it; nothing is guessed.
+pub fn parse(text: &[u8]) -> Result<Address, &'static str> {
     if let Some(path) = text.strip_prefix(b"unix:") {
         return parse_path(path).map(Address::Unix);
     }
-    if let [b'[', text @ ..] = text {
-        return parse_inet6(text).map(Address::Inet);
+    let inside = text.strip_prefix(b"[");
+    let (host, port) = match inside.map(|text| cut(text, b']')) {
+        Some(None) => return Err(NOT_INET6),
+        Some(Some((host, after))) => (host, after.strip_prefix(b":")),
+        None => cut(text, b':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.ok_or("the port is missing")?;
+    if inside.is_none() && port.contains(&b':') {
+        return Err("an IPv6 address needs brackets, as in [::1]:80");
     }
-    let (host, port) = cut(text, b':').ok_or(Wrong::NoPort)?;
-    let ip = match host {
-        _ if port.contains(&b':') => return Err(Wrong::NoBrackets),
-        b"" => Ipv4Addr::UNSPECIFIED,
-        b"localhost" => Ipv4Addr::LOCALHOST,
-        _ => inet::parse4(host).ok_or(Wrong::Host)?,
+    let port = decimal::parse_short(port, u16::MAX);
+    let port = port.ok_or("the port is not a number from 0 to 65535")?;
+    let address = if inside.is_some() {
+        let (ip, interface) = cut(host, b'%').unwrap_or((host, b"0"));
+        let (ip, interface) = (inet::parse6(ip), decimal::parse(interface, u32::MAX));
+        let (Some(ip), Some(interface)) = (ip, interface) else { return Err(NOT_INET6) };
+        SocketAddr::V6(SocketAddrV6::new(ip, port, 0, interface))
+    } else {
+        let numeric: &[u8] = match host {
+            [] => b"0.0.0.0",
+            _ if host == b"localhost" => b"127.0.0.1",
+            _ => host,
+        };
+        let ip =
+            inet::parse4(numeric).ok_or("the host is neither a numeric address nor localhost")?;
+        SocketAddr::V4(SocketAddrV4::new(ip, port))
     };
-    Ok(Address::Inet(SocketAddr::new(IpAddr::V4(ip), parse_port(port)?)))
-}
-
-/// Reads what follows the opening bracket.
-fn parse_inet6(text: &[u8]) -> Result<SocketAddr, Wrong> {
-    let (inside, after) = cut(text, b']').ok_or(Wrong::Inet6)?;
-    let [b':', port @ ..] = after else { return Err(Wrong::NoPort) };
-    let port = parse_port(port)?;
-    let (ip, interface) = match cut(inside, b'%') {
-        Some((ip, index)) => (ip, decimal::parse(index, u32::MAX).ok_or(Wrong::Inet6)?),
-        None => (inside, 0),
-    };
-    let ip = inet::parse6(ip).ok_or(Wrong::Inet6)?;
-    Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, interface)))
-}
-
-/// Reads a port: 0 to 65535, digits alone.
-fn parse_port(text: &[u8]) -> Result<u16, Wrong> {
-    decimal::parse(text, u32::from(u16::MAX))
-        .and_then(|port| u16::try_from(port).ok())
-        .ok_or(Wrong::Port)
+    Ok(Address::Inet(address))
 }
 
 /// Reads what follows `unix:`.
-fn parse_path(path: &[u8]) -> Result<CString, Wrong> {
+fn parse_path(path: &[u8]) -> Result<CString, &'static str> {
     match path {
-        [] => Err(Wrong::NoPath),
-        [b'@', ..] => Err(Wrong::Abstract),
-        _ if path.len() > LONGEST_PATH => Err(Wrong::LongPath),
-        _ => CString::new(path).map_err(|_| Wrong::NulInPath),
+        [] => Err("the path is missing"),
+        [b'@', ..] => Err("a socket needs a path, and @ does not begin one (./@ does)"),
+        _ if path.len() > LONGEST_PATH => Err("the path has more than 107 bytes"),
+        _ => CString::new(path.to_vec()).map_err(|_| "the path contains a NUL"),
     }
 }
 
@@ -146,16 +95,14 @@ impl Bind {
     ///
     /// # Errors
     ///
-    /// [`Wrong`] says what is wrong with the name or the address.
-    pub fn parse(text: &[u8]) -> Result<Self, Wrong> {
-        let equals = text.iter().position(|&byte| byte == b'=');
-        let named = equals.filter(|_| !text.starts_with(b"unix:"));
-        match named.and_then(|end| text.split_at_checked(end)) {
-            Some((name, [_, address @ ..])) => {
-                Ok(Self { name: Some(parse_name(name)?), address: parse(address)? })
-            }
-            Some((_, [])) | None => Ok(Self { name: None, address: parse(text)? }),
-        }
+    /// One clause that says what is wrong with the name or the address.
+    pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
+        let named = cut(text, b'=').filter(|_| !text.starts_with(b"unix:"));
+        let (name, address) = match named {
+            Some((name, address)) => (Some(parse_name(name)?), address),
+            None => (None, text),
+        };
+        Ok(Self { name, address: parse(address)? })
     }
 
     /// The name by which the socket is handed down, escaped: its own, or else
@@ -171,11 +118,11 @@ impl Bind {
 }
 
 /// Reads a name, which must fit where names are carried.
-fn parse_name(name: &[u8]) -> Result<String, Wrong> {
+fn parse_name(name: &[u8]) -> Result<String, &'static str> {
     let text = printable::lossy(name);
     match fdname::escape(name) {
         Some(carried) if !carried.is_empty() && text.as_bytes() == name => Ok(text),
-        Some(_) | None => Err(Wrong::Name),
+        Some(_) | None => Err("the name is empty, longer than 255 bytes (escaped), or not UTF-8"),
     }
 }
 
@@ -206,7 +153,7 @@ impl fmt::Display for Bind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bind, Wrong, parse};
+    use super::{Bind, parse};
     use alloc::string::{String, ToString};
     use alloc::vec;
 
@@ -237,26 +184,26 @@ mod tests {
     #[test]
     fn every_wrong_address_is_refused_for_its_reason() {
         for (text, why) in [
-            (&b""[..], Wrong::NoPort),
-            (b"8080", Wrong::NoPort),
-            (b"[::1]", Wrong::NoPort),
-            (b"[::1]80", Wrong::NoPort),
-            (b"1.2.3.4:", Wrong::Port),
-            (b":+80", Wrong::Port),
-            (b":65536", Wrong::Port),
-            (b":80 ", Wrong::Port),
-            (b"[::1]:x", Wrong::Port),
-            (b"example.com:80", Wrong::Host),
-            (b"1.2.3:80", Wrong::Host),
-            (b"1.2.3.04:80", Wrong::Host),
-            (b"\xff:80", Wrong::Host),
-            (b"::1:80", Wrong::NoBrackets),
-            (b"[::1:80", Wrong::Inet6),
-            (b"[1.2.3.4]:80", Wrong::Inet6),
-            (b"[::1%eth0]:80", Wrong::Inet6),
-            (b"unix:", Wrong::NoPath),
-            (b"unix:@x", Wrong::Abstract),
-            (b"unix:/a\0b", Wrong::NulInPath),
+            (&b""[..], "the port is missing"),
+            (b"8080", "the port is missing"),
+            (b"[::1]", "the port is missing"),
+            (b"[::1]80", "the port is missing"),
+            (b"1.2.3.4:", "the port is not a number from 0 to 65535"),
+            (b":+80", "the port is not a number from 0 to 65535"),
+            (b":65536", "the port is not a number from 0 to 65535"),
+            (b":80 ", "the port is not a number from 0 to 65535"),
+            (b"[::1]:x", "the port is not a number from 0 to 65535"),
+            (b"example.com:80", "the host is neither a numeric address nor localhost"),
+            (b"1.2.3:80", "the host is neither a numeric address nor localhost"),
+            (b"1.2.3.04:80", "the host is neither a numeric address nor localhost"),
+            (b"\xff:80", "the host is neither a numeric address nor localhost"),
+            (b"::1:80", "an IPv6 address needs brackets, as in [::1]:80"),
+            (b"[::1:80", "what is in brackets is not an IPv6 address"),
+            (b"[1.2.3.4]:80", "what is in brackets is not an IPv6 address"),
+            (b"[::1%eth0]:80", "what is in brackets is not an IPv6 address"),
+            (b"unix:", "the path is missing"),
+            (b"unix:@x", "a socket needs a path, and @ does not begin one (./@ does)"),
+            (b"unix:/a\0b", "the path contains a NUL"),
         ] {
             assert_eq!(parse(text), Err(why), "{text:?}");
         }
@@ -268,7 +215,7 @@ mod tests {
         text.extend(vec![b'x'; 107]);
         assert!(parse(&text).is_ok());
         text.push(b'x');
-        assert_eq!(parse(&text), Err(Wrong::LongPath));
+        assert_eq!(parse(&text), Err("the path has more than 107 bytes"));
     }
 
     #[test]
@@ -294,11 +241,23 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_carried_is_refused() {
-        assert_eq!(Bind::parse(b"=:80"), Err(Wrong::Name));
-        assert_eq!(Bind::parse(b"\xff=:80"), Err(Wrong::Name));
+        assert_eq!(
+            Bind::parse(b"=:80"),
+            Err("the name is empty, longer than 255 bytes (escaped), or not UTF-8")
+        );
+        assert_eq!(
+            Bind::parse(b"\xff=:80"),
+            Err("the name is empty, longer than 255 bytes (escaped), or not UTF-8")
+        );
         let mut text = vec![b'n'; 256];
         text.extend(b"=:80");
-        assert_eq!(Bind::parse(&text), Err(Wrong::Name));
-        assert_eq!(Bind::parse(b"a=b=:80"), Err(Wrong::Host));
+        assert_eq!(
+            Bind::parse(&text),
+            Err("the name is empty, longer than 255 bytes (escaped), or not UTF-8")
+        );
+        assert_eq!(
+            Bind::parse(b"a=b=:80"),
+            Err("the host is neither a numeric address nor localhost")
+        );
     }
 }

@@ -8,7 +8,7 @@
 //! means that there is none.
 
 use super::decimal;
-use super::pieces::cut;
+use super::pieces::take;
 
 /// A hierarchy of groups in which time on processors can be limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,11 @@ pub enum Version {
 /// be limited there.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<(Version, &[u8])> {
-    let (number, rest) = cut(line, b':')?;
-    let (controllers, path) = cut(rest, b':')?;
+    let mut path = line;
+    let (number, controllers) = (take(&mut path, b':'), take(&mut path, b':'));
+    if path.is_empty() {
+        return None;
+    }
     if number == b"0" && controllers.is_empty() {
         return Some((Version::Two, path));
     }

@@ -13,7 +13,7 @@
 //! What the values mean is [`Options::set`]'s to say. Bytes of COMMAND, ARGS
 //! and paths are kept as they are.
 
-use super::options::{KNOWN, Known, Options, Takes};
+use super::options::{self, KNOWN, Known, Options, Takes};
 use super::pieces::cut;
 use super::printable::Quoted;
 use crate::error::{Error, Result};
@@ -82,21 +82,19 @@ impl<'a> Reader<'a, '_> {
         self.rest = after;
         match text {
             b"-" => return Ok(false),
-            [b'-', text @ ..] => self.take_long(text)?,
+            [b'-', ..] => self.take_long(word)?,
             letters => self.take_short(word, letters)?,
         }
         Ok(matches!(self.request, Request::Run | Request::Check))
     }
 
-    /// Takes what follows two dashes: a name, and perhaps `=` and a value.
-    fn take_long(&mut self, text: &'a [u8]) -> Result<()> {
-        let joined = cut(text, b'=');
-        let name = joined.map_or(text, |(name, _)| name);
-        let is_it = |known: &&Known| {
-            known.long.as_bytes() == name && !matches!(known.takes, Takes::Command)
-        };
-        let Some(known) = KNOWN.iter().find(is_it) else {
-            return Err(unknown(&[b"--", name].concat()));
+    /// Takes a word of two dashes and a name, and perhaps `=` and a value.
+    fn take_long(&mut self, word: &'a [u8]) -> Result<()> {
+        let joined = cut(word, b'=');
+        let name = joined.map_or(word, |(name, _)| name);
+        let known = name.get(2..).and_then(options::place_of).map(|place| &KNOWN[place]);
+        let Some(known) = known.filter(|known| !matches!(known.takes, Takes::Command)) else {
+            return Err(unknown(name));
         };
         match joined {
             Some((_, value)) if !known.takes.a_value() => {

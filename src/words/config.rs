@@ -3,7 +3,7 @@
 //! `command` is a list, `bind` a list or one address, and every other option one
 //! scalar; a flag is `true` or `false`. Whatever else stands there is refused.
 
-use super::options::{KNOWN, Known, Options, Takes};
+use super::options::{self, KNOWN, Known, Options, Takes};
 use super::printable::Quoted;
 use super::yaml::{self, Piece};
 use crate::error::{Error, Result};
@@ -31,25 +31,21 @@ impl Settings<'_> {
             return self.take_key(text);
         }
         let (key, takes) = (self.known.long, self.known.takes);
-        let why = match piece {
-            Piece::Alone if takes == Takes::Command => {
-                "has to be a list: the program and its words"
+        let set = match piece {
+            Piece::Alone if matches!(takes, Takes::Command) => {
+                Err(Error::plain(format_args!("has to be a list: the program and its words")))
             }
-            Piece::Item if takes != Takes::Command && takes != Takes::Bind => {
-                "takes one value, not a list"
+            Piece::Item if !matches!(takes, Takes::Command | Takes::Bind) => {
+                Err(Error::plain(format_args!("takes one value, not a list")))
             }
-            Piece::Key | Piece::Alone | Piece::Item => "",
+            Piece::Key | Piece::Alone | Piece::Item => self.options.set(self.known, text),
         };
-        if !why.is_empty() {
-            return Err(Error::plain(format_args!("{key}: {why}")));
-        }
-        let set = self.options.set(self.known, text);
         set.map_err(|why| Error::plain(format_args!("{key}: {why}")))
     }
 
     fn take_key(&mut self, key: &[u8]) -> Result<()> {
-        let place = KNOWN.iter().position(|known| known.long.as_bytes() == key);
-        let Some(place) = place.filter(|&place| KNOWN[place].takes.in_a_file()) else {
+        let place = options::place_of(key).filter(|&place| KNOWN[place].takes.in_a_file());
+        let Some(place) = place else {
             return Err(Error::plain(format_args!("there is no option {}", Quoted(key))));
         };
         if self.seen & 1 << place != 0 {

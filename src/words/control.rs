@@ -13,7 +13,8 @@
 
 use super::decimal;
 use super::line::Line;
-use super::pieces::cut;
+use super::pieces::take;
+use crate::text::{self, words};
 use crate::types::Slot;
 use alloc::format;
 use alloc::string::String;
@@ -63,8 +64,7 @@ impl Scale {
             [b'+' | b'-', digits @ ..] => digits,
             digits => digits,
         };
-        let number = decimal::parse(digits, u32::from(Slot::LAST)).filter(|&number| number > 0)?;
-        let number = u16::try_from(number).ok()?;
+        let number = decimal::parse_short(digits, Slot::LAST).filter(|&number| number > 0)?;
         Some(match word[0] {
             b'+' => Self::More(number),
             b'-' => Self::Less(number),
@@ -102,20 +102,8 @@ impl Request {
     /// Those that take no word.
     const PLAIN: [Self; 6] =
         [Self::Status, Self::Reload, Self::Restart, Self::Shutdown, Self::Exit, Self::Ready];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Reload => "reload",
-            Self::Restart => "restart",
-            Self::Shutdown => "shutdown",
-            Self::Exit => "exit",
-            Self::Ready => "ready",
-            Self::Scale(_) => "scale",
-        }
-    }
+    /// The words for them, in the same order.
+    const NAMES: &str = "status\nreload\nrestart\nshutdown\nexit\nready\n";
 
     /// Reads a line without its newline.
     ///
@@ -135,21 +123,19 @@ impl Request {
     /// The one with this name that takes no word.
     #[must_use]
     pub fn plain(name: &[u8]) -> Option<Self> {
-        Self::PLAIN.into_iter().find(|known| known.name().as_bytes() == name)
+        let mut plain = Self::PLAIN.into_iter().enumerate();
+        let known = plain.find(|(place, _)| text::line(Self::NAMES, *place).as_bytes() == name);
+        known.map(|(_, request)| request)
     }
 
     /// The whole line, with its newline.
     #[must_use]
     pub fn line(self) -> String {
-        match self {
-            Self::Scale(scale) => format!("panzer/1 scale {scale}\n"),
-            Self::Status
-            | Self::Reload
-            | Self::Restart
-            | Self::Shutdown
-            | Self::Exit
-            | Self::Ready => format!("panzer/1 {}\n", self.name()),
+        if let Self::Scale(scale) = self {
+            return format!("panzer/1 scale {scale}\n");
         }
+        let place = Self::PLAIN.into_iter().position(|request| request == self);
+        format!("panzer/1 {}\n", text::line(Self::NAMES, place.unwrap_or_default()))
     }
 }
 
@@ -160,33 +146,21 @@ pub fn socket_beside(pid_file: &[u8]) -> Vec<u8> {
     [name, b".sock"].concat()
 }
 
-/// How a line of an answer begins that is no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// It takes time, and this is how far it is.
-    Progress,
-    /// The last line: it was done.
-    Done,
-    /// The last line: it was rightly asked for, and did not come about.
-    Failed,
-    /// The last line: it was not even tried.
-    Refused,
+words! {
+    /// How a line of an answer begins that is no record.
+    Word {
+        /// It takes time, and this is how far it is.
+        Progress = "progress",
+        /// The last line: it was done.
+        Done = "done",
+        /// The last line: it was rightly asked for, and did not come about.
+        Failed = "failed",
+        /// The last line: it was not even tried.
+        Refused = "refused",
+    }
 }
 
 impl Word {
-    const ALL: [Self; 4] = [Self::Progress, Self::Done, Self::Failed, Self::Refused];
-
-    /// The word as it is sent.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Progress => "progress",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Refused => "refused",
-        }
-    }
-
     /// Whether main closes after it.
     #[must_use]
     pub const fn is_last(self) -> bool {
@@ -207,9 +181,8 @@ impl<'a> Answer<'a> {
     /// Reads a line without its newline.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Self {
-        let (first, text) = cut(line, b' ').unwrap_or((line, b""));
-        let mut words = Word::ALL.into_iter();
-        match words.find(|word| word.name().as_bytes() == first) {
+        let mut text = line;
+        match Word::parse(take(&mut text, b' ')) {
             Some(word) => Self::Says(word, text),
             None => Self::Record(line),
         }
@@ -281,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_is_understood() {
-        for word in Word::ALL {
+        for &word in Word::ALL {
             let line = answer(word, format_args!("generation 8 failed: it left"));
             let line = line.as_bytes().strip_suffix(b"\n").expect("an answer is a line");
             assert_eq!(Answer::parse(line), Answer::Says(word, b"generation 8 failed: it left"));

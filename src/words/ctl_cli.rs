@@ -47,10 +47,8 @@ pub const VERSION: &str = concat!("panzerctl ", env!("CARGO_PKG_VERSION"), "\n")
 pub enum Wanted {
     /// Ask main.
     Ask(Asking),
-    /// Print the help and leave.
-    Help,
-    /// Print the version and leave.
-    Version,
+    /// Print this and leave.
+    Show(&'static str),
 }
 
 /// How to ask main, and what.
@@ -86,12 +84,8 @@ struct Reader<'a> {
     words: core::slice::Iter<'a, &'a CStr>,
     /// COMMAND, and what stands behind it without a dash.
     plain: [Option<&'a [u8]>; 2],
-    pid_file: Option<CString>,
-    timeout: Option<Millis>,
-    wait: bool,
-    form: Form,
-    watch: bool,
-    asks: Option<Wanted>,
+    asking: Asking,
+    show: Option<&'static str>,
 }
 
 /// Reads a command line without its first word, the program's own name.
@@ -100,35 +94,34 @@ struct Reader<'a> {
 ///
 /// The first thing that is wrong with it, in one line.
 pub fn parse(args: &[&CStr]) -> Result<Wanted, String> {
-    let mut reader = Reader {
-        words: args.iter(),
-        plain: [None; 2],
+    let asking = Asking {
+        request: Request::Status,
         pid_file: None,
         timeout: None,
         wait: true,
         form: Form::Tree,
         watch: false,
-        asks: None,
     };
+    let mut reader = Reader { words: args.iter(), plain: [None; 2], asking, show: None };
     let mut wrong = Ok(());
     while let Some(word) = reader.words.next() {
         wrong = wrong.and(reader.take(word.to_bytes()));
     }
-    match reader.asks {
-        Some(wanted) => Ok(wanted),
-        None => wrong.and_then(|()| reader.finish()),
+    match reader.show {
+        Some(text) => Ok(Wanted::Show(text)),
+        None => wrong.and_then(|()| reader.finish()).map(Wanted::Ask),
     }
 }
 
 impl<'a> Reader<'a> {
     fn take(&mut self, word: &'a [u8]) -> Result<(), String> {
         match word {
-            b"--" | b"-" => Err(format!("there is no option {}", Quoted(word))),
-            [b'-', b'-', name @ ..] => match cut(name, b'=') {
-                Some((name, value)) => self.set(word, name, Some(value)),
-                None => self.set(word, name, None),
-            },
             [b'-', digit, ..] if digit.is_ascii_digit() => self.take_plain(word),
+            [b'-', b'-', name @ ..] => {
+                let joined = cut(name, b'=');
+                let name = joined.map_or(name, |(name, _)| name);
+                self.set(word, name, joined.map(|(_, value)| value))
+            }
             [b'-', letter, joined @ ..] => {
                 let name: &[u8] = match letter {
                     b'p' => b"pid",
@@ -139,39 +132,38 @@ impl<'a> Reader<'a> {
                 };
                 self.set(word, name, Some(joined).filter(|joined| !joined.is_empty()))
             }
+            b"-" => self.set(word, b"", None),
             _ => self.take_plain(word),
         }
     }
 
     fn take_plain(&mut self, word: &'a [u8]) -> Result<(), String> {
-        match self.plain.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(word),
-            None => return Err(format!("what is {} for?", Quoted(word))),
-        }
+        let free = self.plain.iter_mut().find(|place| place.is_none());
+        *free.ok_or_else(|| format!("what is {} for?", Quoted(word)))? = Some(word);
         Ok(())
     }
 
     fn set(&mut self, word: &[u8], name: &[u8], joined: Option<&'a [u8]>) -> Result<(), String> {
+        let asking = &mut self.asking;
         match name {
             b"pid" => {
-                let value = self.value("pid", joined)?;
-                let path = CString::new(value).ok().filter(|path| !path.is_empty());
-                self.pid_file = Some(path.ok_or("--pid: '' is no path")?);
+                let path = CString::new(self.value("pid", joined)?).ok();
+                let path = path.filter(|path| !path.is_empty()).ok_or("--pid: '' is no path")?;
+                self.asking.pid_file = Some(path);
                 return Ok(());
             }
             b"timeout" => {
                 let value = self.value("timeout", joined)?;
-                let length = seconds::parse(value);
                 let wrong = || format!("--timeout: {} is not a number of seconds", Quoted(value));
-                self.timeout = Some(length.ok_or_else(wrong)?);
+                self.asking.timeout = Some(seconds::parse(value).ok_or_else(wrong)?);
                 return Ok(());
             }
-            b"no-wait" => self.wait = false,
-            b"json" => self.form = Form::Json,
-            b"metrics" => self.form = Form::Metrics,
-            b"watch" => self.watch = true,
-            b"help" => self.asks = Some(Wanted::Help),
-            b"version" => self.asks = self.asks.take().or(Some(Wanted::Version)),
+            b"no-wait" => asking.wait = false,
+            b"json" => asking.form = Form::Json,
+            b"metrics" => asking.form = Form::Metrics,
+            b"watch" => asking.watch = true,
+            b"help" => self.show = Some(HELP),
+            b"version" => self.show = self.show.or(Some(VERSION)),
             _ => return Err(format!("there is no option {}", Quoted(word))),
         }
         match joined {
@@ -185,30 +177,22 @@ impl<'a> Reader<'a> {
         next.ok_or_else(|| format!("--{name} needs a value"))
     }
 
-    fn finish(self) -> Result<Wanted, String> {
+    fn finish(self) -> Result<Asking, String> {
         let [command, word] = self.plain;
         let command = command.ok_or("there is no COMMAND; see --help")?;
-        let mut request = None;
-        if command == b"scale" {
-            let scale = word.and_then(Scale::parse);
-            request = Some(Request::Scale(scale.ok_or("scale takes N, +N or -N, of 1 to 16383")?));
-        } else if let Some(word) = word {
-            return Err(format!("what is {} for?", Quoted(word)));
-        }
-        let request = request.or_else(|| Request::plain(command));
-        let unknown = || format!("there is no command {}", Quoted(command));
-        let request = request.ok_or_else(unknown)?;
-        if request != Request::Status && (self.form != Form::Tree || self.watch) {
+        let request = match word {
+            _ if command == b"scale" => Some(Request::Scale(
+                word.and_then(Scale::parse).ok_or("scale takes N, +N or -N, of 1 to 16383")?,
+            )),
+            Some(word) => return Err(format!("what is {} for?", Quoted(word))),
+            None => Request::plain(command),
+        };
+        let request = request.ok_or_else(|| format!("there is no command {}", Quoted(command)))?;
+        let asking = Asking { request, ..self.asking };
+        if request != Request::Status && (asking.form != Form::Tree || asking.watch) {
             return Err("--json, --metrics and --watch belong to status".to_owned());
         }
-        Ok(Wanted::Ask(Asking {
-            request,
-            pid_file: self.pid_file,
-            timeout: self.timeout,
-            wait: self.wait,
-            form: self.form,
-            watch: self.watch,
-        }))
+        Ok(asking)
     }
 }
 
@@ -295,9 +279,9 @@ mod tests {
     #[test]
     fn help_and_version_win() {
         for words in ["-h", "what --help", "--bogus -h", "-V -h"] {
-            assert_eq!(read(words), Ok(Wanted::Help), "{words}");
+            assert_eq!(read(words), Ok(Wanted::Show(HELP)), "{words}");
         }
-        assert_eq!(read("reload -V --bogus"), Ok(Wanted::Version));
+        assert_eq!(read("reload -V --bogus"), Ok(Wanted::Show(VERSION)));
         assert_eq!(VERSION, "panzerctl 0.1.0\n");
     }
 

@@ -3,6 +3,7 @@
 //! `exited with status 3`, `killed by SIGSEGV (core dumped)`; a signal without
 //! a name of its own is `signal 37`.
 
+use crate::text;
 use crate::types::Exit;
 use core::fmt;
 
@@ -16,8 +17,8 @@ impl fmt::Display for Death {
             Exit::Status(status) => write!(out, "exited with status {}", u32::from(status)),
             Exit::Signal { number, core } => {
                 match signal_name(number) {
-                    Some(name) => write!(out, "killed by {name}")?,
-                    None => write!(out, "killed by signal {}", u32::from(number))?,
+                    "" => write!(out, "killed by signal {}", u32::from(number))?,
+                    name => write!(out, "killed by SIG{name}")?,
                 }
                 out.write_str(if core { " (core dumped)" } else { "" })
             }
@@ -25,44 +26,20 @@ impl fmt::Display for Death {
     }
 }
 
-/// The name that signal(7) gives to `number` on this machine; `None` for the
-/// real-time signals and for what is no signal.
-#[must_use]
-pub const fn signal_name(number: u8) -> Option<&'static str> {
-    Some(match number as i32 {
-        libc::SIGHUP => "SIGHUP",
-        libc::SIGINT => "SIGINT",
-        libc::SIGQUIT => "SIGQUIT",
-        libc::SIGILL => "SIGILL",
-        libc::SIGTRAP => "SIGTRAP",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGUSR1 => "SIGUSR1",
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGUSR2 => "SIGUSR2",
-        libc::SIGPIPE => "SIGPIPE",
-        libc::SIGALRM => "SIGALRM",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGSTKFLT => "SIGSTKFLT",
-        libc::SIGCHLD => "SIGCHLD",
-        libc::SIGCONT => "SIGCONT",
-        libc::SIGSTOP => "SIGSTOP",
-        libc::SIGTSTP => "SIGTSTP",
-        libc::SIGTTIN => "SIGTTIN",
-        libc::SIGTTOU => "SIGTTOU",
-        libc::SIGURG => "SIGURG",
-        libc::SIGXCPU => "SIGXCPU",
-        libc::SIGXFSZ => "SIGXFSZ",
-        libc::SIGVTALRM => "SIGVTALRM",
-        libc::SIGPROF => "SIGPROF",
-        libc::SIGWINCH => "SIGWINCH",
-        libc::SIGIO => "SIGIO",
-        libc::SIGPWR => "SIGPWR",
-        libc::SIGSYS => "SIGSYS",
-        _ => return None,
-    })
+/// The standard signals, as signal(7) has them, from 1 on.
+const NAMES: &str = "\nHUP\nINT\nQUIT\nILL\nTRAP\nABRT\nBUS\nFPE\nKILL\nUSR1\nSEGV\nUSR2\nPIPE\n\
+                     ALRM\nTERM\nSTKFLT\nCHLD\nCONT\nSTOP\nTSTP\nTTIN\nTTOU\nURG\nXCPU\nXFSZ\n\
+                     VTALRM\nPROF\nWINCH\nIO\nPWR\nSYS\n";
+
+const _: () = assert!(
+    libc::SIGBUS == 7 && libc::SIGUSR1 == 10 && libc::SIGSTKFLT == 16 && libc::SIGSYS == 31,
+    "this machine numbers its signals in another way"
+);
+
+/// The name of a signal without its SIG; nothing for the real-time signals and
+/// for what is no signal.
+fn signal_name(number: u8) -> &'static str {
+    text::line(NAMES, number.into())
 }
 
 #[cfg(test)]
@@ -96,9 +73,9 @@ mod tests {
     #[test]
     fn every_standard_signal_has_a_name_of_its_own() {
         for number in 1..=31 {
-            let name = signal_name(number).expect("all up to 31 are standard");
-            assert!((1..number).all(|other| signal_name(other) != Some(name)), "{name}");
+            let name = signal_name(number);
+            assert!((0..number).all(|other| signal_name(other) != name), "{name}");
         }
-        assert!((32..=u8::MAX).all(|number| signal_name(number).is_none()));
+        assert!((32..=u8::MAX).all(|number| signal_name(number).is_empty()));
     }
 }

@@ -8,7 +8,7 @@
 /// Leading zeros change nothing, and never mean octal.
 #[must_use]
 pub fn parse(text: &[u8], most: u32) -> Option<u32> {
-    parse_long(text, u64::from(most)).and_then(|number| u32::try_from(number).ok())
+    parse_long(text, most.into()).map(|number| number as u32)
 }
 
 /// The same for numbers that may be larger.
@@ -20,6 +20,12 @@ pub fn parse_long(text: &[u8], most: u64) -> Option<u64> {
         number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(u64::from(digit))?);
     }
     number.filter(|&number| number <= most)
+}
+
+/// The same for numbers that are small.
+#[must_use]
+pub fn parse_short(text: &[u8], most: u16) -> Option<u16> {
+    parse_long(text, most.into()).map(|number| number as u16)
 }
 
 #[cfg(test)]

@@ -18,97 +18,48 @@
 //! - A carriage return or a NUL anywhere is an error. Other bytes need not be
 //!   UTF-8. The last line may lack its newline.
 //!
-//! The same KEY may stand twice; both are returned in their order, and the
+//! The same KEY may stand twice; both are told in their order, and the
 //! last is the one to use. Reading bounds the file, not this.
 
 use super::pieces::cut;
+use crate::error::{Error, Result};
 use alloc::vec::Vec;
-use core::fmt;
 
-/// A key and its value, neither with a NUL in it.
-pub type Pair = (Vec<u8>, Vec<u8>);
-
-/// What is wrong with a file, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// The number of the line, from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub why: Why,
-}
-
-/// What is wrong with a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It has no `=`.
-    NoEquals,
-    /// What is before `=` is no KEY.
-    Key,
-    /// A quote that is never closed.
-    Unterminated,
-    /// Something behind the closing quote.
-    AfterQuote,
-    /// A backslash outside of quotes.
-    Backslash,
-    /// A carriage return: the file has the line ends of another system.
-    CarriageReturn,
-    /// A NUL, which no environment can hold.
-    Nul,
-}
-
-impl Why {
-    /// One clause that says what is wrong.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::NoEquals => "there is no =",
-            Self::Key => "the name is not of letters, digits and _ alone",
-            Self::Unterminated => "the quote is not closed on its line",
-            Self::AfterQuote => "something follows the closing quote",
-            Self::Backslash => "a backslash needs single quotes around the value",
-            Self::CarriageReturn => "there is a carriage return (line ends must be \\n alone)",
-            Self::Nul => "there is a NUL",
-        }
-    }
-}
-
-/// Reads as `line 3: there is no =`.
-impl fmt::Display for Wrong {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "line {}: {}", self.line, self.why.words())
-    }
-}
+/// Who is told every KEY and its VALUE, neither with a NUL in it.
+pub type Visitor<'v> = dyn FnMut(&[u8], &[u8]) + 'v;
 
 /// Reads a whole file.
 ///
 /// # Errors
 ///
-/// The first line that is wrong, and what is wrong with it.
-pub fn parse(file: &[u8]) -> Result<Vec<Pair>, Wrong> {
-    let mut pairs = Vec::new();
-    for (before, line) in file.split(|&byte| byte == b'\n').enumerate() {
-        parse_line(line, &mut pairs).map_err(|why| Wrong { line: before + 1, why })?;
+/// The first line that is wrong, and what is wrong with it: `line 3: there is
+/// no =`. Of what stands before it `visitor` was told.
+pub fn parse(file: &[u8], visitor: &mut Visitor<'_>) -> Result<()> {
+    for (number, line) in (1_u64..).zip(file.split(|&byte| byte == b'\n')) {
+        take_line(line, visitor)
+            .map_err(|why| Error::plain(format_args!("line {number}: {why}")))?;
     }
-    Ok(pairs)
+    Ok(())
 }
 
-/// Reads one line and adds its pair, unless it is blank or a comment.
-fn parse_line(line: &[u8], pairs: &mut Vec<Pair>) -> Result<(), Why> {
+/// Takes one line, unless it is blank or a comment.
+fn take_line(line: &[u8], visitor: &mut Visitor<'_>) -> core::result::Result<(), &'static str> {
     if line.contains(&b'\r') {
-        return Err(Why::CarriageReturn);
+        return Err("there is a carriage return (line ends must be \\n alone)");
     }
     if line.contains(&0) {
-        return Err(Why::Nul);
+        return Err("there is a NUL");
     }
     let line = trim(line);
     if line.is_empty() || line.starts_with(b"#") {
         return Ok(());
     }
-    let (key, value) = cut(line, b'=').ok_or(Why::NoEquals)?;
-    if !is_key(key) {
-        return Err(Why::Key);
+    let (key, value) = cut(line, b'=').ok_or("there is no =")?;
+    let is_fit = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if key.first().is_none_or(u8::is_ascii_digit) || !key.iter().all(is_fit) {
+        return Err("the name is not of letters, digits and _ alone");
     }
-    pairs.push((key.to_vec(), parse_value(trim(value))?));
+    visitor(key, &parse_value(trim(value))?);
     Ok(())
 }
 
@@ -120,65 +71,59 @@ fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Whether `key` may name a variable.
-fn is_key(key: &[u8]) -> bool {
-    key.first().is_some_and(|first| !first.is_ascii_digit())
-        && key.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
 /// Reads a value without the space around it.
-fn parse_value(text: &[u8]) -> Result<Vec<u8>, Why> {
-    match text {
-        [b'\'', rest @ ..] => parse_single_quoted(rest),
-        [b'"', rest @ ..] => parse_double_quoted(rest),
-        _ if text.contains(&b'\\') => Err(Why::Backslash),
-        _ => Ok(text.to_vec()),
-    }
-}
-
-/// Reads what follows an opening single quote.
-fn parse_single_quoted(text: &[u8]) -> Result<Vec<u8>, Why> {
-    match cut(text, b'\'') {
-        None => Err(Why::Unterminated),
-        Some((value, [])) => Ok(value.to_vec()),
-        Some(_) => Err(Why::AfterQuote),
-    }
-}
-
-/// Reads what follows an opening double quote.
-fn parse_double_quoted(text: &[u8]) -> Result<Vec<u8>, Why> {
+fn parse_value(text: &[u8]) -> core::result::Result<Vec<u8>, &'static str> {
+    // No value has a NUL, which stands for no quote.
+    let (quote, mut rest) = match text {
+        [quote @ (b'\'' | b'"'), rest @ ..] => (*quote, rest),
+        _ => (0, text),
+    };
     let mut value = Vec::new();
-    let mut rest = text;
-    loop {
-        let (byte, after) = match rest {
-            [] => return Err(Why::Unterminated),
-            [b'"'] => return Ok(value),
-            [b'"', ..] => return Err(Why::AfterQuote),
-            [b'\\', escaped @ (b'"' | b'\\' | b'$' | b'`'), after @ ..] => (*escaped, after),
-            [byte, after @ ..] => (*byte, after),
+    while let [byte, after @ ..] = rest {
+        let (byte, after) = match after {
+            [] if *byte == quote => return Ok(value),
+            _ if *byte == quote => return Err("something follows the closing quote"),
+            _ if *byte == b'\\' && quote == 0 => {
+                return Err("a backslash needs single quotes around the value");
+            }
+            [escaped @ (b'"' | b'\\' | b'$' | b'`'), after @ ..]
+                if *byte == b'\\' && quote == b'"' =>
+            {
+                (*escaped, after)
+            }
+            _ => (*byte, after),
         };
         value.push(byte);
         rest = after;
     }
+    if quote == 0 { Ok(value) } else { Err("the quote is not closed on its line") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Why, Wrong, parse};
-    use alloc::string::ToString;
+    use super::Result;
+    use alloc::string::{String, ToString as _};
     use alloc::vec::Vec;
 
+    /// All there is in a file.
+    fn parse(file: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut pairs = Vec::new();
+        super::parse(file, &mut |key, value| pairs.push((key.to_vec(), value.to_vec())))?;
+        Ok(pairs)
+    }
+
     /// The one value in a file of one line.
-    fn value(line: &[u8]) -> Result<Vec<u8>, Why> {
-        let mut pairs = parse(line).map_err(|wrong| wrong.why)?;
+    fn value(line: &[u8]) -> core::result::Result<Vec<u8>, String> {
+        let mut pairs = parse(line).map_err(|wrong| wrong.to_string())?;
         assert_eq!(pairs.len(), 1, "{line:?}");
         Ok(pairs.remove(0).1)
     }
 
     #[test]
     fn every_line_is_a_pair_in_its_order() {
-        let pairs = parse(b"A=1\n_b2=x=y z\nA=\n  C\t=3").map_err(|wrong| wrong.line);
-        assert_eq!(pairs, Err(4));
+        let pairs = parse(b"A=1\n_b2=x=y z\nA=\n  C\t=3").map_err(|wrong| wrong.to_string());
+        let why = "line 4: the name is not of letters, digits and _ alone";
+        assert_eq!(pairs, Err(why.into()));
         let pairs = parse(b"A=1\n_b2=x=y z\nA=\n  C= 3 \n").expect("it is right");
         let expected: [(&[u8], &[u8]); 4] =
             [(b"A", b"1"), (b"_b2", b"x=y z"), (b"A", b""), (b"C", b"3")];
@@ -215,36 +160,35 @@ mod tests {
     #[test]
     fn every_wrong_line_is_refused_for_its_reason() {
         for (line, why) in [
-            (&b"A"[..], Why::NoEquals),
-            (b"=1", Why::Key),
-            (b"1A=1", Why::Key),
-            (b"export A=1", Why::Key),
-            (b"A =1", Why::Key),
-            (b"A-B=1", Why::Key),
-            (b"\xc3\xa9=1", Why::Key),
-            (b"\xef\xbb\xbfA=1", Why::Key),
-            (b"A='x", Why::Unterminated),
-            (b"A=\"x", Why::Unterminated),
-            (b"A=\"x\\\"", Why::Unterminated),
-            (b"A='", Why::Unterminated),
-            (b"A='x'y", Why::AfterQuote),
-            (b"A=\"x\"y", Why::AfterQuote),
-            (b"A='x' # one", Why::AfterQuote),
-            (b"A=C:\\x", Why::Backslash),
-            (b"A=x\\", Why::Backslash),
-            (b"A=1\r", Why::CarriageReturn),
-            (b"# one\r", Why::CarriageReturn),
-            (b"A='\r'", Why::CarriageReturn),
-            (b"A=\0", Why::Nul),
+            (&b"A"[..], "there is no ="),
+            (b"=1", "the name is not of letters, digits and _ alone"),
+            (b"1A=1", "the name is not of letters, digits and _ alone"),
+            (b"export A=1", "the name is not of letters, digits and _ alone"),
+            (b"A =1", "the name is not of letters, digits and _ alone"),
+            (b"A-B=1", "the name is not of letters, digits and _ alone"),
+            (b"\xc3\xa9=1", "the name is not of letters, digits and _ alone"),
+            (b"\xef\xbb\xbfA=1", "the name is not of letters, digits and _ alone"),
+            (b"A='x", "the quote is not closed on its line"),
+            (b"A=\"x", "the quote is not closed on its line"),
+            (b"A=\"x\\\"", "the quote is not closed on its line"),
+            (b"A='", "the quote is not closed on its line"),
+            (b"A='x'y", "something follows the closing quote"),
+            (b"A=\"x\"y", "something follows the closing quote"),
+            (b"A='x' # one", "something follows the closing quote"),
+            (b"A=C:\\x", "a backslash needs single quotes around the value"),
+            (b"A=x\\", "a backslash needs single quotes around the value"),
+            (b"A=1\r", "there is a carriage return (line ends must be \\n alone)"),
+            (b"# one\r", "there is a carriage return (line ends must be \\n alone)"),
+            (b"A='\r'", "there is a carriage return (line ends must be \\n alone)"),
+            (b"A=\0", "there is a NUL"),
         ] {
-            assert_eq!(value(line), Err(why), "{line:?}");
+            assert_eq!(value(line), Err("line 1: ".to_string() + why), "{line:?}");
         }
     }
 
     #[test]
     fn the_line_that_is_wrong_is_named() {
         let wrong = parse(b"A=1\n\n# x\nB\nC").expect_err("B has no value");
-        assert_eq!(wrong, Wrong { line: 4, why: Why::NoEquals });
         assert_eq!(wrong.to_string(), "line 4: there is no =");
     }
 }

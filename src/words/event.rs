@@ -8,62 +8,42 @@
 
 use super::line::Line;
 use super::printable;
+use crate::text::words;
 use crate::types::{Generation, Pid, Slot, Tick};
 use core::fmt::Write as _;
 
 /// What ends an object whose `why` was cut.
 const CUT: &str = "…\"}";
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A generation's monitor was started.
-    Started,
-    /// A generation stored a socket.
-    Stored,
-    /// A generation is ready.
-    Ready,
-    /// A generation's probation began.
-    Probation,
-    /// A generation is the current one.
-    Current,
-    /// A generation was told to stop.
-    Draining,
-    /// A process ended.
-    Died,
-    /// A process is to be started in another's place.
-    Respawn,
-    /// A generation could not be started, or did not get ready.
-    Failed,
-    /// A generation failed in its probation.
-    RolledBack,
-    /// Main was told to stop.
-    Stopping,
-    /// Lines before this one were lost.
-    Dropped,
-    /// Main is about to leave; the last line.
-    Stopped,
-}
-
-impl Kind {
-    /// The value of `event`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Stored => "stored",
-            Self::Ready => "ready",
-            Self::Probation => "probation",
-            Self::Current => "current",
-            Self::Draining => "draining",
-            Self::Died => "died",
-            Self::Respawn => "respawn",
-            Self::Failed => "failed",
-            Self::RolledBack => "rolled_back",
-            Self::Stopping => "stopping",
-            Self::Dropped => "dropped",
-            Self::Stopped => "stopped",
-        }
+words! {
+    /// What happened.
+    Kind {
+        /// A generation's monitor was started.
+        Started = "started",
+        /// A generation stored a socket.
+        Stored = "stored",
+        /// A generation is ready.
+        Ready = "ready",
+        /// A generation's probation began.
+        Probation = "probation",
+        /// A generation is the current one.
+        Current = "current",
+        /// A generation was told to stop.
+        Draining = "draining",
+        /// A process ended.
+        Died = "died",
+        /// A process is to be started in another's place.
+        Respawn = "respawn",
+        /// A generation could not be started, or did not get ready.
+        Failed = "failed",
+        /// A generation failed in its probation.
+        RolledBack = "rolled_back",
+        /// Main was told to stop.
+        Stopping = "stopping",
+        /// Lines before this one were lost.
+        Dropped = "dropped",
+        /// Main is about to leave; the last line.
+        Stopped = "stopped",
     }
 }
 
@@ -131,28 +111,12 @@ fn put_number(line: &mut Line, key: &str, value: Option<u32>) {
 fn put_why(line: &mut Line, why: &str) {
     line.put(",\"why\":\"", CUT.len());
     for c in why.chars() {
-        if !put_character(line, c) {
+        if !line.put(printable::json(c, &mut [0; 6]), CUT.len()) {
             line.put(CUT, 0);
             return;
         }
     }
     line.put("\"}", 0);
-}
-
-/// Adds one character of a JSON string (RFC 8259, 7); says whether it fit.
-fn put_character(line: &mut Line, c: char) -> bool {
-    match c {
-        '"' => line.put("\\\"", CUT.len()),
-        '\\' => line.put("\\\\", CUT.len()),
-        '\n' => line.put("\\n", CUT.len()),
-        // JSON knows no \x1b; its \u001b has the same two digits at the end.
-        _ if printable::is_control(c) => {
-            let mut room = [0; 4];
-            let digits = printable::show(c, &mut room).get(2..).unwrap_or_default();
-            line.put("\\u00", digits.len() + CUT.len()) && line.put(digits, CUT.len())
-        }
-        _ => line.put(c.encode_utf8(&mut [0; 4]), CUT.len()),
-    }
 }
 
 #[cfg(test)]

@@ -20,17 +20,8 @@ pub const LONGEST: usize = 255;
 #[must_use]
 pub fn escape(name: &[u8]) -> Option<String> {
     let mut carried = String::new();
-    for &byte in name {
-        if is_allowed(byte) && byte != b'\\' {
-            carried.push(char::from(byte));
-        } else {
-            printable::escape(byte).into_iter().for_each(|byte| carried.push(char::from(byte)));
-        }
-        if carried.len() > LONGEST {
-            return None;
-        }
-    }
-    Some(carried)
+    printable::push_escaped(&mut carried, name, |byte| is_allowed(byte) && byte != b'\\');
+    (carried.len() <= LONGEST).then_some(carried)
 }
 
 /// The name behind a carried form.

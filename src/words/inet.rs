@@ -5,7 +5,7 @@
 //! would be a twentieth of the whole program, for they pad, and take sockets'
 //! addresses in forms that nobody asks for here.
 
-use super::pieces::cut;
+use super::pieces::{cut, take};
 use super::{decimal, printable};
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,11 +13,9 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Reads `192.0.2.1`: four numbers without leading zeros.
 #[must_use]
 pub fn parse4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut rest = text;
-    let mut bytes = [0; 4];
+    let (mut rest, mut bytes) = (text, [0; 4]);
     for byte in &mut bytes[..3] {
-        let (part, after) = cut(rest, b'.')?;
-        (*byte, rest) = (parse_byte(part)?, after);
+        *byte = parse_byte(take(&mut rest, b'.'))?;
     }
     bytes[3] = parse_byte(rest)?;
     Some(Ipv4Addr::from(bytes))
@@ -26,46 +24,49 @@ pub fn parse4(text: &[u8]) -> Option<Ipv4Addr> {
 /// Reads 0 to 255.
 fn parse_byte(text: &[u8]) -> Option<u8> {
     let is_octal = text.len() > 1 && text.starts_with(b"0");
-    let byte = decimal::parse(text, u32::from(u8::MAX)).filter(|_| !is_octal)?;
-    u8::try_from(byte).ok()
+    let byte = decimal::parse_short(text, u8::MAX.into()).filter(|_| !is_octal)?;
+    Some(byte as u8)
 }
 
 /// Reads `2001:db8::1` or `::ffff:192.0.2.1`, without brackets.
 #[must_use]
 pub fn parse6(text: &[u8]) -> Option<Ipv6Addr> {
-    let (mut groups, mut tail) = ([0; 8], [0; 8]);
+    let (mut bytes, mut tail) = ([0; 16], [0; 16]);
     let Some(gap) = text.windows(2).position(|two| two == b"::") else {
-        return (parse_groups(text, &mut groups)? == 8).then(|| groups.into());
+        return (parse_groups(text, &mut bytes)? == 16).then(|| bytes.into());
     };
-    let (front, back) = (&text[..gap], &text[gap + 2..]);
-    let before = if front.is_empty() { 0 } else { parse_groups(front, &mut groups)? };
+    let (front, back) = (text.get(..gap)?, text.get(gap + 2..)?);
+    let before = if front.is_empty() { 0 } else { parse_groups(front, &mut bytes)? };
     let after = if back.is_empty() { 0 } else { parse_groups(back, &mut tail)? };
     // The gap is at least one group long, and what is in front of it is
     // groups alone.
-    if before + after > 7 || front.contains(&b'.') {
+    if before + after > 14 || front.contains(&b'.') {
         return None;
     }
-    groups[8 - after..].copy_from_slice(&tail[..after]);
-    Some(groups.into())
+    bytes.get_mut(16 - after..)?.iter_mut().zip(tail).for_each(|(byte, last)| *byte = last);
+    Some(bytes.into())
 }
 
 /// Reads groups with colons between them, the last two perhaps as an IPv4
-/// address; says how many there were.
-fn parse_groups(text: &[u8], groups: &mut [u16; 8]) -> Option<usize> {
-    let mut rest = text;
-    let mut count = 0;
+/// address; says how many bytes that were.
+fn parse_groups(text: &[u8], bytes: &mut [u8; 16]) -> Option<usize> {
+    let (mut rest, mut count) = (text, 0);
+    let mut put = |group: &[u8]| {
+        for byte in group {
+            *bytes.get_mut(count)? = *byte;
+            count += 1;
+        }
+        Some(())
+    };
     while let Some((part, after)) = cut(rest, b':') {
-        *groups.get_mut(count)? = parse_group(part)?;
-        (count, rest) = (count + 1, after);
+        put(&parse_group(part)?.to_be_bytes())?;
+        rest = after;
     }
-    if let Some(address) = parse4(rest) {
-        let [a, b, c, d] = address.octets();
-        let two = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
-        groups.get_mut(count..count + 2)?.copy_from_slice(&two);
-        return Some(count + 2);
+    match parse4(rest) {
+        Some(address) => put(&address.octets())?,
+        None => put(&parse_group(rest)?.to_be_bytes())?,
     }
-    *groups.get_mut(count)? = parse_group(rest)?;
-    Some(count + 1)
+    Some(count)
 }
 
 /// Reads one to four hexadecimal digits.
@@ -99,8 +100,11 @@ impl fmt::Display for Shown<'_> {
 }
 
 fn write4(out: &mut fmt::Formatter<'_>, address: &Ipv4Addr) -> fmt::Result {
-    let [a, b, c, d] = address.octets().map(u32::from);
-    write!(out, "{a}.{b}.{c}.{d}")
+    for (index, byte) in address.octets().into_iter().enumerate() {
+        out.write_str(if index == 0 { "" } else { "." })?;
+        fmt::Display::fmt(&u32::from(byte), out)?;
+    }
+    Ok(())
 }
 
 fn write6(out: &mut fmt::Formatter<'_>, address: &Ipv6Addr) -> fmt::Result {
@@ -108,29 +112,29 @@ fn write6(out: &mut fmt::Formatter<'_>, address: &Ipv6Addr) -> fmt::Result {
         out.write_str("::ffff:")?;
         return write4(out, &mapped);
     }
-    let groups = address.segments();
-    let (start, length) = longest_gap(&groups);
-    if length < 2 {
-        return write_groups(out, &groups);
-    }
-    write_groups(out, &groups[..start])?;
-    out.write_str("::")?;
-    write_groups(out, &groups[start + length..])
-}
-
-fn write_groups(out: &mut fmt::Formatter<'_>, groups: &[u16]) -> fmt::Result {
-    for (index, group) in groups.iter().enumerate() {
-        out.write_str(if index == 0 { "" } else { ":" })?;
-        write!(out, "{group:x}")?;
+    let octets = address.octets();
+    let groups = octets.as_chunks().0;
+    let (gap, length) = longest_gap(groups);
+    let mut at = 0;
+    while let Some(group) = groups.get(at) {
+        if at == gap {
+            out.write_str("::")?;
+            at += length;
+        } else {
+            out.write_str(if at == 0 || at == gap + length { "" } else { ":" })?;
+            fmt::LowerHex::fmt(&u16::from_be_bytes(*group), out)?;
+            at += 1;
+        }
     }
     Ok(())
 }
 
 /// Where the longest row of zeros begins, and its length; the first of equals.
-fn longest_gap(groups: &[u16; 8]) -> (usize, usize) {
-    let (mut longest, mut length) = ((0, 0), 0);
-    for (index, &group) in groups.iter().enumerate() {
-        length = if group == 0 { length + 1 } else { 0 };
+/// One alone is none.
+fn longest_gap(groups: &[[u8; 2]]) -> (usize, usize) {
+    let (mut longest, mut length) = ((groups.len(), 1), 0);
+    for (index, group) in groups.iter().enumerate() {
+        length = if *group == [0, 0] { length + 1 } else { 0 };
         if length > longest.1 {
             longest = (index + 1 - length, length);
         }

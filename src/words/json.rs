@@ -8,68 +8,48 @@ use super::death::Death;
 use super::picture::{Generation, Picture, Worker};
 use super::printable;
 use super::status::{Listener, Main, Reload};
+use crate::text;
 use crate::types::Pid;
 use alloc::string::String;
-use core::fmt::{self, Write as _};
 
-/// An object or an array that is being written.
-struct Json<'a> {
-    out: &'a mut String,
-    /// Whether a comma comes before the next value.
-    is_first: bool,
+/// What is being written, and of what.
+struct Json<'p> {
+    out: String,
+    picture: &'p Picture,
 }
 
 /// The whole object, and a newline.
 #[must_use]
 pub fn render(picture: &Picture) -> String {
-    let mut text = String::new();
-    let out = &mut text;
-    between(out, "{", "}\n", |json| {
-        json.object(
-            "main",
-            picture.main.as_ref().map(|main| |json: &mut Json<'_>| json.main(main)),
-        );
-        let reload = picture.reload.as_ref();
-        json.object(
-            "reload",
-            reload.map(|reload| |json: &mut Json<'_>| json.reload(picture, reload)),
-        );
-        json.array("listeners", &picture.listeners, |json, listener| json.listener(listener));
-        json.array("generations", &picture.generations, |json, generation| {
-            json.generation(picture, generation);
-        });
+    let mut json = Json { out: String::new(), picture };
+    json.fields(picture, |json, picture| {
+        json.object("main", picture.main.as_ref(), Json::main);
+        json.object("reload", picture.reload.as_ref(), Json::reload);
+        json.array("listeners", &picture.listeners, Json::listener);
+        json.array("generations", &picture.generations, Json::generation);
     });
-    text
-}
-
-/// Writes what `fill` says between two brackets.
-fn between(out: &mut String, open: &str, close: &str, fill: impl FnOnce(&mut Json<'_>)) {
-    out.push_str(open);
-    fill(&mut Json { out, is_first: true });
-    out.push_str(close);
+    json.out.push('\n');
+    json.out
 }
 
 impl Json<'_> {
+    /// A comma, unless it is the first thing between two brackets.
     fn comma(&mut self) {
-        if !self.is_first {
-            self.out.push(',');
-        }
-        self.is_first = false;
+        self.out.push_str(if self.out.ends_with(['{', '[']) { "" } else { "," });
     }
 
     #[inline(never)]
     fn key(&mut self, key: &str) {
         self.comma();
-        // A String takes everything.
-        let _ = write!(self.out, "\"{key}\":");
+        text::add(&mut self.out, format_args!("\"{key}\":"));
     }
 
     fn number(&mut self, key: &str, value: Option<u64>) {
         self.key(key);
-        let _ = match value {
-            Some(value) => write!(self.out, "{value}"),
-            None => self.out.write_str("null"),
-        };
+        match value {
+            Some(value) => text::add(&mut self.out, format_args!("{value}")),
+            None => self.out.push_str("null"),
+        }
     }
 
     #[inline(never)]
@@ -78,11 +58,7 @@ impl Json<'_> {
         let Some(value) = value else { return self.out.push_str("null") };
         self.out.push('"');
         for c in printable::lossy(value).chars() {
-            let _ = match c {
-                '"' | '\\' => write!(self.out, "\\{c}"),
-                _ if printable::is_control(c) => write!(self.out, "\\u{:04x}", u32::from(c)),
-                _ => self.out.write_char(c),
-            };
+            self.out.push_str(printable::json(c, &mut [0; 6]));
         }
         self.out.push('"');
     }
@@ -91,22 +67,28 @@ impl Json<'_> {
         self.number(key, pid.map(|pid| pid.raw().unsigned_abs().into()));
     }
 
-    fn object(&mut self, key: &str, fill: Option<impl FnOnce(&mut Json<'_>)>) {
+    fn fields<T>(&mut self, value: &T, fill: impl Fn(&mut Self, &T)) {
+        self.out.push('{');
+        fill(self, value);
+        self.out.push('}');
+    }
+
+    fn object<T>(&mut self, key: &str, value: Option<&T>, fill: impl Fn(&mut Self, &T)) {
         self.key(key);
-        match fill {
-            Some(fill) => between(self.out, "{", "}", fill),
+        match value {
+            Some(value) => self.fields(value, fill),
             None => self.out.push_str("null"),
         }
     }
 
-    fn array<T>(&mut self, key: &str, items: &[T], fill: impl Fn(&mut Json<'_>, &T)) {
+    fn array<T>(&mut self, key: &str, items: &[T], fill: impl Fn(&mut Self, &T)) {
         self.key(key);
-        between(self.out, "[", "]", |json| {
-            for item in items {
-                json.comma();
-                between(json.out, "{", "}", |json| fill(json, item));
-            }
-        });
+        self.out.push('[');
+        for item in items {
+            self.comma();
+            self.fields(item, &fill);
+        }
+        self.out.push(']');
     }
 
     fn main(&mut self, main: &Main<'_>) {
@@ -119,10 +101,10 @@ impl Json<'_> {
         self.number("lines_dropped", Some(main.dropped.into()));
     }
 
-    fn reload(&mut self, picture: &Picture, reload: &Reload<'_>) {
+    fn reload(&mut self, reload: &Reload<'_>) {
         self.number("generation", reload.generation.map(|generation| generation.0.into()));
         self.text("outcome", Some(reload.outcome.name().as_bytes()));
-        self.number("ago_ms", Some(picture.age(reload.at).0));
+        self.number("ago_ms", Some(self.picture.age(reload.at).0));
         self.text("why", reload.why.as_deref());
     }
 
@@ -134,36 +116,29 @@ impl Json<'_> {
         self.number("backlog", listener.backlog.map(u64::from));
     }
 
-    fn generation(&mut self, picture: &Picture, generation: &Generation) {
+    fn generation(&mut self, generation: &Generation) {
         let life = &generation.life;
         self.number("number", Some(life.number.0.into()));
         self.text("state", Some(life.state.name().as_bytes()));
         self.pid("leader", Some(life.leader));
         self.pid("monitor", life.monitor);
-        self.number("up_ms", Some(picture.age(life.since).0));
+        self.number("up_ms", Some(self.picture.age(life.since).0));
         self.text("says", life.says.as_deref());
         match &generation.workers {
-            Some(Ok(workers)) => {
-                self.array("workers", workers, |json, worker| json.worker(picture, worker));
-            }
+            Some(Ok(workers)) => self.array("workers", workers, Json::worker),
             Some(Err(_)) | None => self.number("workers", None),
         }
     }
 
-    fn worker(&mut self, picture: &Picture, worker: &Worker) {
-        let is_there = worker.pid.is_some();
+    fn worker(&mut self, worker: &Worker) {
         self.number("slot", Some(worker.slot.number().into()));
         self.pid("pid", worker.pid);
         self.text("state", Some(worker.state().as_bytes()));
-        self.number("up_ms", is_there.then(|| picture.age(worker.since).0));
-        self.number("state_ms", Some(picture.age(worker.active_since).0));
+        self.number("up_ms", worker.pid.map(|_| self.picture.age(worker.since).0));
+        self.number("state_ms", Some(self.picture.age(worker.active_since).0));
         self.number("restarts", Some(worker.restarts.into()));
         self.number("handled", Some(worker.handled));
-        let exit = worker.exit.map(|exit| words(format_args!("{}", Death(exit))));
-        self.text("last_exit", exit.as_ref().map(|exit| exit.as_bytes()));
+        let exit = worker.exit.map(|exit| text::compose(format_args!("{}", Death(exit))));
+        self.text("last_exit", exit.as_ref().map(String::as_bytes));
     }
-}
-
-fn words(what: fmt::Arguments<'_>) -> String {
-    alloc::fmt::format(what)
 }

@@ -52,7 +52,7 @@ pub fn compose(
     let mut line = Line::new();
     let begun = match style {
         Style::Stamped { unix_secs, millis } => write_stamp(&mut line, unix_secs, millis)
-            .and_then(|()| write!(line, " {} ", level_name(level))),
+            .and_then(|()| write!(line, " {} ", level.name())),
         Style::Journal => write!(line, "<{}>", priority(level)),
     };
     // A Line takes everything. Should a value within the message refuse to
@@ -114,16 +114,6 @@ impl fmt::Write for Line {
             }
         }
         Ok(())
-    }
-}
-
-/// The word for a level, as the log shows it.
-const fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Error => "ERROR",
-        Level::Warn => "WARN",
-        Level::Info => "INFO",
-        Level::Debug => "DEBUG",
     }
 }
 

@@ -7,17 +7,24 @@ use super::picture::{Generation, Picture, Worker};
 use super::printable;
 use super::seconds::Seconds;
 use super::status::{Binary, Listener, Outcome, Phase};
-use crate::types::{Activity, Millis};
+use crate::text::words;
+use crate::types::Activity;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
-/// What a family of metrics is.
-#[derive(Clone, Copy)]
-enum Kind {
-    Gauge,
-    Counter,
-    Info,
-    StateSet,
+words! {
+    /// What a family of metrics is.
+    Kind {
+        /// It goes up and down.
+        Gauge = "gauge",
+        /// It only goes up.
+        Counter = "counter",
+        /// Its labels say what there is to say.
+        Info = "info",
+        /// One of its samples is 1.
+        StateSet = "stateset",
+    }
 }
 
 /// Everything, from the first family to the end of the text.
@@ -44,12 +51,7 @@ impl Text {
     /// Begins a family; a name ends in its unit, if it has one.
     #[inline(never)]
     fn family(&mut self, kind: Kind, name: &str, help: &str) {
-        let kind = match kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
-            Kind::Info => "info",
-            Kind::StateSet => "stateset",
-        };
+        let kind = kind.name();
         // A String takes everything.
         let _ = write!(self.out, "# HELP panzer_{name} {help}.\n# TYPE panzer_{name} {kind}\n");
         if name.ends_with("_seconds") {
@@ -146,7 +148,7 @@ impl Text {
         self.family(Kind::Gauge, "workers", "Workers of a generation by what they do");
         for (generation, workers) in with_boards(picture) {
             for activity in
-                Activity::ALL.into_iter().filter(|&activity| activity != Activity::Empty)
+                Activity::ALL.iter().copied().filter(|&activity| activity != Activity::Empty)
             {
                 let is_at =
                     |worker: &&Worker| worker.pid.is_some() && worker.activity == Some(activity);
@@ -160,28 +162,30 @@ impl Text {
 
     fn workers(&mut self, picture: &Picture) {
         self.family(Kind::Counter, "worker_restarts", "Workers that a slot has lost");
-        self.each_worker("worker_restarts_total", picture, |worker| Some(worker.restarts.into()));
+        self.each_worker("worker_restarts_total", picture, |_, worker| {
+            Some(Box::new(worker.restarts))
+        });
         self.family(Kind::Counter, "worker_handled", "What a worker has accepted or done");
-        self.each_worker("worker_handled_total", picture, |worker| {
-            worker.pid.map(|_| worker.handled)
+        self.each_worker("worker_handled_total", picture, |_, worker| {
+            worker.pid.map(|_| Box::new(worker.handled) as _)
         });
         self.family(Kind::Gauge, "worker_uptime_seconds", "Since a worker was forked");
-        for (generation, workers) in with_boards(picture) {
-            for worker in workers.iter().filter(|worker| worker.pid.is_some()) {
-                let labels: &Labels<'_> =
-                    &[("generation", &generation.life.number), ("slot", &worker.slot)];
-                let age: Millis = picture.age(worker.since);
-                self.sample("worker_uptime_seconds", labels, &Seconds(age));
-            }
-        }
+        self.each_worker("worker_uptime_seconds", picture, |picture, worker| {
+            worker.pid.map(|_| Box::new(Seconds(picture.age(worker.since))) as _)
+        });
     }
 
-    fn each_worker(&mut self, name: &str, picture: &Picture, value: fn(&Worker) -> Option<u64>) {
+    fn each_worker(
+        &mut self,
+        name: &str,
+        picture: &Picture,
+        value: fn(&Picture, &Worker) -> Option<Box<dyn fmt::Display>>,
+    ) {
         for (generation, workers) in with_boards(picture) {
             for worker in workers {
                 let labels: &Labels<'_> =
                     &[("generation", &generation.life.number), ("slot", &worker.slot)];
-                if let Some(value) = value(worker) {
+                if let Some(value) = value(picture, worker) {
                     self.sample(name, labels, &value);
                 }
             }
@@ -212,13 +216,10 @@ struct Label<'a>(&'a [u8]);
 impl fmt::Display for Label<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in printable::lossy(self.0).chars() {
-            match c {
-                '\\' => out.write_str("\\\\")?,
-                '"' => out.write_str("\\\"")?,
-                // A backslash again, and what it would show.
-                _ if printable::is_control(c) => write!(out, "\\\\x{:02x}", u32::from(c))?,
-                _ => out.write_char(c)?,
-            }
+            // Before a control character a backslash too, of what it is shown as.
+            let is_escaped = matches!(c, '\\' | '"') || printable::is_control(c);
+            out.write_str(if is_escaped { "\\" } else { "" })?;
+            out.write_str(printable::show(c, &mut [0; 4]))?;
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(seconds::parse(format(seconds::Seconds(length)).as_bytes()), Some(length));
         });
         let _ = address::Bind::parse(bytes).map(format);
-        let _ = env_file::parse(bytes).map_err(format);
+        let _ = env_file::parse(bytes, &mut |_, _| ()).map_err(format);
         if let Err(why) = config::apply(bytes, &mut Options::default()).map_err(format) {
             assert!(!why.contains(char::is_control), "{why:?}");
         }
@@ -90,11 +90,7 @@ mod tests {
         let mut picture = picture::Picture::default();
         bytes.split(|&byte| byte == b'\n').for_each(|line| picture.take(line));
         show(&picture);
-        if let Some(record) = status::Record::parse(bytes) {
-            let mut line = String::new();
-            record.write(&mut line);
-            assert!(line.len() <= control::LONGEST_ANSWER);
-        }
+        let _ = status::Record::parse(bytes);
         let name = fdname::unescape(bytes);
         if let Some(carried) = fdname::escape(&name) {
             assert!(fdname::is_valid(carried.as_bytes()));

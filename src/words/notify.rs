@@ -10,7 +10,7 @@
 //! What stands in a datagram is a claim. Who sent it, and what came along with
 //! it, is not known here.
 
-use super::pieces::cut;
+use super::pieces::take;
 use super::{decimal, fdname};
 use crate::types::{Pid, Slot};
 use alloc::vec::Vec;
@@ -69,20 +69,18 @@ pub enum News<'a> {
 impl<'a> News<'a> {
     /// Takes the words behind `X_PANZER=` apart.
     fn parse(text: &'a [u8]) -> Option<Self> {
-        let (what, rest) = cut(text, b' ')?;
+        let mut rest = text;
+        let what = take(&mut rest, b' ');
         if what == b"scaled" {
-            let count = u16::try_from(decimal::parse(rest, u32::from(Slot::LAST))?).ok()?;
-            return Some(Self::Scaled { count });
+            return decimal::parse_short(rest, Slot::LAST).map(|count| Self::Scaled { count });
         }
-        let (slot, rest) = cut(rest, b' ')?;
-        let (pid, why) = cut(rest, b' ').unwrap_or((rest, b""));
-        let slot = Slot::new(u16::try_from(decimal::parse(slot, u32::from(Slot::LAST))?).ok()?)?;
-        let pid = Pid::new(decimal::parse(pid, u32::MAX >> 1)?.cast_signed())?;
-        match what {
-            b"lost" => Some(Self::Lost { slot, pid, why }),
-            b"respawn" => Some(Self::Respawned { slot, pid }),
-            _ => None,
+        let slot = Slot::new(decimal::parse_short(take(&mut rest, b' '), Slot::LAST)?)?;
+        let pid = decimal::parse(take(&mut rest, b' '), i32::MAX.unsigned_abs())?;
+        let pid = Pid::new(pid.cast_signed())?;
+        if what == b"respawn" {
+            return Some(Self::Respawned { slot, pid });
         }
+        (what == b"lost").then_some(Self::Lost { slot, pid, why: rest })
     }
 }
 
@@ -91,51 +89,35 @@ impl<'a> News<'a> {
 pub enum Store<'a> {
     /// Nothing: descriptors that came along are to be closed.
     Nothing,
-    /// Keep the descriptors that came along.
-    Keep {
-        /// Their name, as it is carried.
-        name: &'a [u8],
-    },
-    /// Forget the stored descriptors of this name; those that came along are
-    /// to be closed, even if the datagram also asks to keep them.
-    Remove {
-        /// Their name, as it is carried.
-        name: &'a [u8],
-    },
+    /// Keep the descriptors that came along under this name, as it is carried.
+    Keep(&'a [u8]),
+    /// Forget the stored descriptors of this name, as it is carried; those that
+    /// came along are to be closed, even if the datagram also asks to keep them.
+    Remove(&'a [u8]),
 }
 
 /// Reads one datagram. Whatever it holds, it says something or nothing.
 #[must_use]
 pub fn parse(datagram: &[u8]) -> Notice<'_> {
-    let mut notice = Notice {
-        ready: false,
-        stopping: false,
-        news: News::None,
-        barrier: false,
-        status: None,
-        store: Store::Nothing,
-    };
-    let (mut keep, mut remove, mut name, mut news) = (false, false, None, None);
-    for line in datagram.split(|&byte| byte == b'\n') {
-        let value = |key: &[u8]| line.strip_prefix(key);
-        notice.ready |= line == READY;
-        notice.stopping |= line == b"STOPPING=1";
-        notice.barrier |= line == b"BARRIER=1";
-        keep |= line == b"FDSTORE=1";
-        remove |= line == b"FDSTOREREMOVE=1";
-        name = name.or_else(|| value(b"FDNAME="));
-        news = news.or_else(|| value(b"X_PANZER="));
-        notice.status = notice.status.or_else(|| value(b"STATUS="));
+    let says = |assignment: &[u8]| lines(datagram).any(|line| line == assignment);
+    let value = |key: &[u8]| lines(datagram).find_map(|line| line.strip_prefix(key));
+    let name = value(b"FDNAME=").filter(|name| fdname::is_valid(name));
+    Notice {
+        ready: says(READY),
+        stopping: says(b"STOPPING=1"),
+        news: value(b"X_PANZER=").and_then(News::parse).unwrap_or(News::None),
+        barrier: says(b"BARRIER=1"),
+        status: value(b"STATUS="),
+        store: match name {
+            _ if says(b"FDSTOREREMOVE=1") => name.map_or(Store::Nothing, Store::Remove),
+            _ if says(b"FDSTORE=1") => Store::Keep(name.unwrap_or(UNNAMED)),
+            Some(_) | None => Store::Nothing,
+        },
     }
-    notice.news = news.and_then(News::parse).unwrap_or(News::None);
-    let name = name.filter(|name| fdname::is_valid(name));
-    notice.store = match name {
-        Some(name) if remove => Store::Remove { name },
-        Some(name) if keep => Store::Keep { name },
-        None if keep && !remove => Store::Keep { name: UNNAMED },
-        Some(_) | None => Store::Nothing,
-    };
-    notice
+}
+
+fn lines(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+    datagram.split(|&byte| byte == b'\n')
 }
 
 /// Asks to keep the descriptors that go along, under `name` as it is carried;
@@ -190,7 +172,7 @@ mod tests {
     #[test]
     fn several_assignments_say_several_things() {
         let notice = parse(b"STATUS=up\nREADY=1\n\nFDNAME=web\nFDSTORE=1\n");
-        let store = Store::Keep { name: b"web" };
+        let store = Store::Keep(b"web");
         assert_eq!(notice, Notice { ready: true, status: Some(b"up"), store, ..SILENCE });
     }
 
@@ -224,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_without_a_valid_name_is_called_stored() {
-        let stored = Store::Keep { name: b"stored" };
+        let stored = Store::Keep(b"stored");
         assert_eq!(parse(b"FDSTORE=1").store, stored);
         assert_eq!(parse(b"FDSTORE=1\nFDNAME=a:b").store, stored);
         assert_eq!(parse(b"FDSTORE=1\nFDNAME=\xc3\xa9").store, stored);
@@ -239,7 +221,7 @@ mod tests {
     #[test]
     fn remove_wins_over_keep() {
         let notice = parse(b"FDSTORE=1\nFDSTOREREMOVE=1\nFDNAME=web");
-        assert_eq!(notice.store, Store::Remove { name: b"web" });
+        assert_eq!(notice.store, Store::Remove(b"web"));
     }
 
     #[test]
@@ -250,9 +232,9 @@ mod tests {
     #[test]
     fn what_is_sent_is_understood() {
         let sent = keep(br"\x3a80").expect("the name is valid");
-        assert_eq!(parse(&sent), Notice { store: Store::Keep { name: br"\x3a80" }, ..SILENCE });
+        assert_eq!(parse(&sent), Notice { store: Store::Keep(br"\x3a80"), ..SILENCE });
         let sent = remove(b"web").expect("the name is valid");
-        assert_eq!(parse(&sent), Notice { store: Store::Remove { name: b"web" }, ..SILENCE });
+        assert_eq!(parse(&sent), Notice { store: Store::Remove(b"web"), ..SILENCE });
     }
 
     #[test]

@@ -174,6 +174,12 @@ pub const KNOWN: &[Known] = &[
     known("version", b'V', Takes::Version),
 ];
 
+/// Where the option with this long name stands in the table.
+#[must_use]
+pub fn place_of(long: &[u8]) -> Option<usize> {
+    KNOWN.iter().position(|known| known.long.as_bytes() == long)
+}
+
 /// The value of every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -261,9 +267,10 @@ impl Options {
                 return Ok(());
             }
             Takes::Bind => {
-                self.bind.push(Bind::parse(value).map_err(|why| {
-                    Error::plain(format_args!("{}: {}", Quoted(value), why.words()))
-                })?);
+                self.bind.push(
+                    Bind::parse(value)
+                        .map_err(|why| Error::plain(format_args!("{}: {}", Quoted(value), why)))?,
+                );
                 return Ok(());
             }
             Takes::Command => {
@@ -314,7 +321,7 @@ fn parse_secs(value: &[u8], is: &str) -> Result<u64> {
 
 /// Takes a word of at least so many bytes.
 fn parse_word(value: &[u8], least: usize) -> Result<CString> {
-    match CString::new(value) {
+    match CString::new(value.to_vec()) {
         Ok(word) if value.len() >= least => Ok(word),
         Ok(_) => Err(wrong(value, format_args!("names nothing"))),
         Err(_) => Err(wrong(value, format_args!("contains a NUL"))),

@@ -56,7 +56,7 @@ pub struct Worker {
 impl Worker {
     /// The word for what it does.
     #[must_use]
-    pub const fn state(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         match (self.pid, self.activity) {
             (None, _) => Activity::Empty.name(),
             (Some(_), Some(activity)) => activity.name(),
@@ -75,10 +75,10 @@ impl Picture {
             Some(Record::Listener(listener)) if self.listeners.len() < MOST => {
                 self.listeners.push(listener);
             }
-            Some(Record::Generation(life)) if self.generations.len() < MOST => {
+            Some(Record::Life(life)) if self.generations.len() < MOST => {
                 self.generations.push(Generation { life, workers: None });
             }
-            Some(Record::Listener(_) | Record::Generation(_)) | None => {}
+            Some(Record::Listener(_) | Record::Life(_)) | None => {}
         }
     }
 

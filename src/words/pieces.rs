@@ -10,9 +10,9 @@ pub fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((text.get(..place)?, text.get(place + 1..)?))
 }
 
-/// Takes off the front of `text` what stands before the first `at`, and that;
-/// all of it if there is none.
-pub fn piece<'t>(text: &mut &'t [u8], at: u8) -> &'t [u8] {
+/// Takes away what stands before the first `at`, and that too; everything if
+/// there is none.
+pub fn take<'a>(text: &mut &'a [u8], at: u8) -> &'a [u8] {
     let (piece, rest) = cut(text, at).unwrap_or((text, b""));
     *text = rest;
     piece
@@ -20,19 +20,18 @@ pub fn piece<'t>(text: &mut &'t [u8], at: u8) -> &'t [u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, piece};
-
-    #[test]
-    fn a_text_is_taken_apart_piece_by_piece() {
-        let mut text = b"a::b".as_slice();
-        let pieces = [(); 4].map(|()| piece(&mut text, b':'));
-        assert_eq!(pieces, [&b"a"[..], b"", b"b", b""]);
-    }
+    use super::{cut, take};
 
     #[test]
     fn a_text_is_cut_at_the_first_place() {
         assert_eq!(cut(b"a=b=c", b'='), Some((&b"a"[..], &b"b=c"[..])));
         assert_eq!(cut(b"=", b'='), Some((&b""[..], &b""[..])));
         assert_eq!(cut(b"abc", b'='), None);
+    }
+
+    #[test]
+    fn piece_after_piece_is_taken_until_nothing_is_left() {
+        let mut text = &b"a  b"[..];
+        assert_eq!([(); 5].map(|()| take(&mut text, b' ')), [&b"a"[..], b"", b"b", b"", b""]);
     }
 }

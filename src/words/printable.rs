@@ -47,9 +47,40 @@ fn show_without<'a>(c: char, room: &'a mut [u8; 4], others: &[u8]) -> &'a str {
     match u8::try_from(c) {
         Ok(byte) if is_control(c) || others.contains(&byte) => {
             *room = escape(byte);
-            room.utf8_chunks().next().map_or("", |chunk| chunk.valid())
+            valid(room)
         }
         Ok(_) | Err(_) => c.encode_utf8(room),
+    }
+}
+
+/// What to write for `c` in a string of JSON: RFC 8259, 7.
+pub fn json(c: char, room: &mut [u8; 6]) -> &str {
+    match c {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\n' => "\\n",
+        // JSON knows no \x1b; its \u001b has the same two digits at the end.
+        _ if is_control(c) => {
+            let [_, _, high, low] = escape(c as u8);
+            *room = [b'\\', b'u', b'0', b'0', high, low];
+            valid(room)
+        }
+        _ => c.encode_utf8(room),
+    }
+}
+
+/// The text of bytes that are one.
+fn valid(bytes: &[u8]) -> &str {
+    bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
+}
+
+/// Adds bytes, with `\xHH` for those that are not plain.
+#[inline(never)]
+pub fn push_escaped(out: &mut String, bytes: &[u8], is_plain: fn(u8) -> bool) {
+    for &byte in bytes {
+        let escaped = escape(byte);
+        let single = [byte];
+        out.push_str(valid(if is_plain(byte) { &single } else { &escaped }));
     }
 }
 

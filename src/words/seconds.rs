@@ -7,7 +7,8 @@
 //!
 //! What [`Seconds`] prints, [`parse`] reads back as the same length.
 
-use super::pieces::cut;
+use super::decimal;
+use super::pieces::take;
 use crate::types::Millis;
 use core::fmt;
 
@@ -18,31 +19,21 @@ const LONGEST: Millis = Millis::from_secs(1_000_000_000);
 /// than a thousand million seconds.
 #[must_use]
 pub fn parse(text: &[u8]) -> Option<Millis> {
-    let (whole, fraction) = cut(text, b'.').unwrap_or((text, b""));
+    let mut fraction = text;
+    let whole = take(&mut fraction, b'.');
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let mut secs: u64 = 0;
-    for &byte in whole {
-        secs = secs.checked_mul(10)?.checked_add(digit(byte)?)?;
-    }
-    let mut ms = 0;
-    let mut worth = 100;
-    let mut is_rounded_up = false;
-    for &byte in fraction {
-        let digit = digit(byte)?;
+    let secs = if whole.is_empty() { 0 } else { decimal::parse_long(whole, LONGEST.0 / 1_000)? };
+    let (mut ms, mut worth, mut is_rounded_up) = (0, 100, false);
+    for byte in fraction {
+        let digit = decimal::parse_long(&[*byte], 9)?;
         ms += digit * worth;
         is_rounded_up |= worth == 0 && digit > 0;
         worth /= 10;
     }
-    let whole = secs.checked_mul(1_000)?;
-    let total = whole.checked_add(ms + u64::from(is_rounded_up))?;
-    Some(Millis(total)).filter(|&length| length <= LONGEST)
-}
-
-/// The value of one decimal digit.
-fn digit(byte: u8) -> Option<u64> {
-    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
+    let total = Millis(secs * 1_000 + ms + u64::from(is_rounded_up));
+    Some(total).filter(|&length| length <= LONGEST)
 }
 
 /// Prints a length as the shortest text that [`parse`] reads back: `60`, `0.1`.

@@ -16,8 +16,8 @@
 use super::control::LONGEST_ANSWER;
 use super::pieces::cut;
 use super::{decimal, fdname, printable};
-use crate::text;
-use crate::types::{Generation, Millis, Pid, Tick};
+use crate::text::{self, words};
+use crate::types::{Generation, Millis, Pid, Stage, Tick};
 use alloc::borrow::Cow;
 use alloc::string::String;
 
@@ -26,34 +26,6 @@ pub type Text<'a> = Cow<'a, [u8]>;
 
 /// The most bytes of a text that are sent; the rest is left away.
 pub const LONGEST_TEXT: usize = 900;
-
-/// An enumeration whose values have a word each.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$what:meta])* $value:ident = $word:literal,)* }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$what])* $value,)*
-        }
-
-        impl $name {
-            /// All there are.
-            pub const ALL: &[Self] = &[$(Self::$value),*];
-
-            /// The word for it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$value => $word,)*
-                }
-            }
-
-            fn parse(word: &[u8]) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.name().as_bytes() == word)
-            }
-        }
-    };
-}
 
 words! {
     /// What main is at.
@@ -105,114 +77,91 @@ words! {
     }
 }
 
-words! {
-    /// What a generation does.
-    State {
-        /// It is not ready yet.
-        Starting = "starting",
-        /// It serves beside the current one.
-        Probation = "probation",
-        /// It is the one that serves.
-        Current = "current",
-        /// It is on its way out.
-        Draining = "draining",
+/// What may stand in a field.
+trait Value: Sized {
+    /// Adds ` key=value`, unless it says nothing.
+    fn write(&self, key: &str, out: &mut String);
+
+    /// Reads it; `None` if it is nothing of the kind, or missing where it must not be.
+    fn read(text: Option<&[u8]>) -> Option<Self>;
+}
+
+impl<T: Value> Value for Option<T> {
+    #[inline(always)]
+    fn write(&self, key: &str, out: &mut String) {
+        if let Some(value) = self {
+            value.write(key, out);
+        }
+    }
+
+    fn read(text: Option<&[u8]>) -> Option<Self> {
+        Some(T::read(text))
     }
 }
 
-/// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record<'a> {
-    /// The first line.
-    Main(Main<'a>),
-    /// The last reload that was asked for, if one was.
-    Reload(Reload<'a>),
-    /// One of the sockets that main keeps.
-    Listener(Listener<'a>),
-    /// A generation of which anybody is left.
-    Generation(Life<'a>),
+impl Value for Text<'_> {
+    fn write(&self, key: &str, out: &mut String) {
+        words(out, key, self);
+    }
+
+    fn read(text: Option<&[u8]>) -> Option<Self> {
+        Some(Cow::Owned(fdname::unescape(text?)))
+    }
 }
 
-/// Main itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Main<'a> {
-    /// Of the program.
-    pub version: Text<'a>,
-    /// Its process.
-    pub pid: Pid,
-    /// What its clock shows.
-    pub now: Tick,
-    /// Since it was started.
-    pub up: Millis,
-    /// What it is at.
-    pub state: Phase,
-    /// The workers that the operator wants; `None` when the application decides.
-    pub count: Option<u16>,
-    /// What stands where it was started from.
-    pub binary: Binary,
-    /// Lines of the log that were lost since the last one that was written.
-    pub dropped: u32,
+impl Value for bool {
+    fn write(&self, key: &str, out: &mut String) {
+        if *self {
+            words(out, key, b"yes");
+        }
+    }
+
+    fn read(text: Option<&[u8]>) -> Option<Self> {
+        Some(text == Some(b"yes"))
+    }
 }
 
-/// The last reload that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reload<'a> {
-    /// Its generation; `None` as long as, or because, none was started.
-    pub generation: Option<Generation>,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// When that was known, or when it was asked for.
-    pub at: Tick,
-    /// Why it came to nothing.
-    pub why: Option<Text<'a>>,
+/// Values with a word, and values with a number.
+macro_rules! values {
+    ($($word:ident)*; $($number:ty: |$value:ident| $out:expr, $in:expr;)*) => {
+        $(impl Value for $number {
+            fn write(&self, key: &str, out: &mut String) {
+                let $value = self;
+                number(out, key, u64::from($out));
+            }
+
+            fn read(text: Option<&[u8]>) -> Option<Self> {
+                decimal::parse_long(text?, u64::MAX).and_then($in)
+            }
+        })*
+        $(impl Value for $word {
+            fn write(&self, key: &str, out: &mut String) {
+                words(out, key, self.name().as_bytes());
+            }
+
+            fn read(text: Option<&[u8]>) -> Option<Self> {
+                Self::parse(text?)
+            }
+        })*
+    };
 }
 
-/// A listening socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener<'a> {
-    /// As the operator wrote it.
-    pub name: Text<'a>,
-    /// `HOST:PORT`, `[V6]:PORT` or `unix:/PATH`.
-    pub address: Text<'a>,
-    /// Where it came from.
-    pub origin: Origin,
-    /// Connections that wait to be accepted; of TCP alone.
-    pub queue: Option<u32>,
-    /// How many may wait; of TCP alone.
-    pub backlog: Option<u32>,
-}
-
-/// A generation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Life<'a> {
-    /// Its number.
-    pub number: Generation,
-    /// What it does.
-    pub state: State,
-    /// The process that was started, alive or not.
-    pub leader: Pid,
-    /// The same, until it is gone.
-    pub monitor: Option<Pid>,
-    /// When it was started.
-    pub since: Tick,
-    /// What it says of itself.
-    pub says: Option<Text<'a>>,
-    /// Whether a copy of its board comes along with this line.
-    pub board: bool,
+values! {
+    Phase Binary Outcome Origin Stage;
+    u16: |value| *value, |number| Self::try_from(number).ok();
+    u32: |value| *value, |number| Self::try_from(number).ok();
+    Generation: |value| value.0, |number| u32::try_from(number).ok().map(Self);
+    Pid: |value| value.raw().unsigned_abs(), |number| Self::new(i32::try_from(number).ok()?);
+    Millis: |value| value.0, |number| Some(Self(number));
+    Tick: |value| value.0, |number| Some(Self(number));
 }
 
 /// Adds ` key=value`, with what a value may not have escaped.
 #[inline(never)]
 fn words(out: &mut String, key: &str, value: &[u8]) {
-    out.push(' ');
-    out.push_str(key);
-    out.push('=');
-    for &byte in value.iter().take(LONGEST_TEXT) {
-        if byte.is_ascii_graphic() && byte != b'\\' {
-            out.push(char::from(byte));
-        } else {
-            printable::escape(byte).into_iter().for_each(|byte| out.push(char::from(byte)));
-        }
-    }
+    text::add(out, format_args!(" {key}="));
+    let value = value.get(..LONGEST_TEXT).unwrap_or(value);
+    printable::push_escaped(out, value, |byte| byte.is_ascii_graphic() && byte != b'\\');
 }
 
 /// Adds ` key=value`.
@@ -221,180 +170,125 @@ fn number(out: &mut String, key: &str, value: u64) {
     text::add(out, format_args!(" {key}={value}"));
 }
 
-impl Record<'_> {
-    /// Adds the line and its newline to `out`.
-    pub fn write(&self, out: &mut String) {
-        match self {
-            Self::Main(main) => main.write(out),
-            Self::Reload(reload) => reload.write(out),
-            Self::Listener(listener) => listener.write(out),
-            Self::Generation(life) => life.write(out),
-        }
-    }
+/// The value of a key among the fields of a line, the first of several.
+fn find<'a>(fields: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    let mut pairs = fields.split(|&byte| byte == b' ').filter_map(|word| cut(word, b'='));
+    pairs.find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
 }
 
-// Inlined, so that main, which makes each in one place, makes none in memory.
-impl Main<'_> {
-    /// Adds the line and its newline to `out`.
-    #[inline(always)]
-    pub fn write(&self, out: &mut String) {
-        out.push_str("main");
-        words(out, "version", &self.version);
-        number(out, "pid", self.pid.raw().unsigned_abs().into());
-        number(out, "now", self.now.0);
-        number(out, "up", self.up.0);
-        words(out, "state", self.state.name().as_bytes());
-        if let Some(count) = self.count {
-            number(out, "count", count.into());
+/// Kinds of records: each field is written and read under its own name.
+macro_rules! records {
+    ($($(#[$about:meta])* $name:ident<$life:lifetime> = $kind:literal {
+        $($(#[$what:meta])* $field:ident: $type:ty,)*
+    })*) => {
+        /// One line.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Record<'a> {
+            $($(#[$about])* $name($name<'a>),)*
         }
-        words(out, "binary", self.binary.name().as_bytes());
-        number(out, "dropped", self.dropped.into());
-        out.push('\n');
-    }
+
+        impl Record<'_> {
+            /// Reads a line without its newline; `None` for one of a kind that is
+            /// not known, or without what one of that kind has to have.
+            #[must_use]
+            pub fn parse(line: &[u8]) -> Option<Self> {
+                let (kind, fields) = cut(line, b' ')?;
+                match core::str::from_utf8(kind) {
+                    $(Ok($kind) => $name::read(fields).map(Self::$name),)*
+                    Ok(_) | Err(_) => None,
+                }
+            }
+        }
+
+        $(
+            $(#[$about])*
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            pub struct $name<$life> {
+                $($(#[$what])* pub $field: $type,)*
+            }
+
+            impl $name<'_> {
+                /// Adds the line and its newline to `out`.
+                // Inlined, so that main, which makes each in one place, makes
+                // none in memory.
+                #[inline(always)]
+                pub fn write(&self, out: &mut String) {
+                    out.push_str($kind);
+                    $(self.$field.write(stringify!($field), out);)*
+                    out.push('\n');
+                }
+
+                fn read(fields: &[u8]) -> Option<Self> {
+                    Some(Self { $($field: Value::read(find(fields, stringify!($field)))?,)* })
+                }
+            }
+        )*
+    };
 }
 
-impl Reload<'_> {
-    /// Adds the line and its newline to `out`.
-    #[inline(always)]
-    pub fn write(&self, out: &mut String) {
-        out.push_str("reload");
-        if let Some(generation) = self.generation {
-            number(out, "generation", generation.0.into());
-        }
-        words(out, "outcome", self.outcome.name().as_bytes());
-        number(out, "at", self.at.0);
-        if let Some(why) = &self.why {
-            words(out, "why", why);
-        }
-        out.push('\n');
-    }
-}
-
-impl Listener<'_> {
-    /// Adds the line and its newline to `out`.
-    #[inline(always)]
-    pub fn write(&self, out: &mut String) {
-        out.push_str("listener");
-        words(out, "name", &self.name);
-        words(out, "address", &self.address);
-        words(out, "origin", self.origin.name().as_bytes());
-        if let Some(queue) = self.queue {
-            number(out, "queue", queue.into());
-        }
-        if let Some(backlog) = self.backlog {
-            number(out, "backlog", backlog.into());
-        }
-        out.push('\n');
-    }
-}
-
-impl Life<'_> {
-    /// Adds the line and its newline to `out`.
-    #[inline(always)]
-    pub fn write(&self, out: &mut String) {
-        out.push_str("generation");
-        number(out, "number", self.number.0.into());
-        words(out, "state", self.state.name().as_bytes());
-        number(out, "leader", self.leader.raw().unsigned_abs().into());
-        if let Some(monitor) = self.monitor {
-            number(out, "monitor", monitor.raw().unsigned_abs().into());
-        }
-        number(out, "since", self.since.0);
-        if let Some(says) = &self.says {
-            words(out, "says", says);
-        }
-        if self.board {
-            out.push_str(" board=yes");
-        }
-        out.push('\n');
-    }
-}
-
-/// The keys and values of a line.
-#[derive(Clone, Copy)]
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn find(self, key: &str) -> Option<&'a [u8]> {
-        let mut pairs = self.0.split(|&byte| byte == b' ').filter_map(|word| cut(word, b'='));
-        pairs.find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
+records! {
+    /// The first line: main itself.
+    Main<'a> = "main" {
+        /// Of the program.
+        version: Text<'a>,
+        /// Its process.
+        pid: Pid,
+        /// What its clock shows.
+        now: Tick,
+        /// Since it was started.
+        up: Millis,
+        /// What it is at.
+        state: Phase,
+        /// The workers that the operator wants; `None` when the application decides.
+        count: Option<u16>,
+        /// What stands where it was started from.
+        binary: Binary,
+        /// Lines of the log that were lost since the last one that was written.
+        dropped: u32,
     }
 
-    fn text(self, key: &str) -> Option<Text<'static>> {
-        self.find(key).map(|value| Cow::Owned(fdname::unescape(value)))
+    /// The last reload that was asked for, if one was.
+    Reload<'a> = "reload" {
+        /// Its generation; `None` as long as, or because, none was started.
+        generation: Option<Generation>,
+        /// What came of it.
+        outcome: Outcome,
+        /// When that was known, or when it was asked for.
+        at: Tick,
+        /// Why it came to nothing.
+        why: Option<Text<'a>>,
     }
 
-    fn long(self, key: &str) -> Option<u64> {
-        decimal::parse_long(self.find(key)?, u64::MAX)
+    /// One of the listening sockets that main keeps.
+    Listener<'a> = "listener" {
+        /// As the operator wrote it.
+        name: Text<'a>,
+        /// `HOST:PORT`, `[V6]:PORT` or `unix:/PATH`.
+        address: Text<'a>,
+        /// Where it came from.
+        origin: Origin,
+        /// Connections that wait to be accepted; of TCP alone.
+        queue: Option<u32>,
+        /// How many may wait; of TCP alone.
+        backlog: Option<u32>,
     }
 
-    fn number(self, key: &str) -> Option<u32> {
-        decimal::parse(self.find(key)?, u32::MAX)
-    }
-
-    fn pid(self, key: &str) -> Option<Pid> {
-        Pid::new(i32::try_from(self.number(key)?).ok()?)
-    }
-
-    fn main(self) -> Option<Main<'static>> {
-        Some(Main {
-            version: self.text("version")?,
-            pid: self.pid("pid")?,
-            now: Tick(self.long("now")?),
-            up: Millis(self.long("up")?),
-            state: Phase::parse(self.find("state")?)?,
-            count: self.number("count").and_then(|count| u16::try_from(count).ok()),
-            binary: Binary::parse(self.find("binary")?)?,
-            dropped: self.number("dropped")?,
-        })
-    }
-
-    fn reload(self) -> Option<Reload<'static>> {
-        Some(Reload {
-            generation: self.number("generation").map(Generation),
-            outcome: Outcome::parse(self.find("outcome")?)?,
-            at: Tick(self.long("at")?),
-            why: self.text("why"),
-        })
-    }
-
-    fn listener(self) -> Option<Listener<'static>> {
-        Some(Listener {
-            name: self.text("name")?,
-            address: self.text("address")?,
-            origin: Origin::parse(self.find("origin")?)?,
-            queue: self.number("queue"),
-            backlog: self.number("backlog"),
-        })
-    }
-
-    fn life(self) -> Option<Life<'static>> {
-        Some(Life {
-            number: Generation(self.number("number")?),
-            state: State::parse(self.find("state")?)?,
-            leader: self.pid("leader")?,
-            monitor: self.pid("monitor"),
-            since: Tick(self.long("since")?),
-            says: self.text("says"),
-            board: self.find("board") == Some(b"yes"),
-        })
-    }
-}
-
-impl Record<'static> {
-    /// Reads a line without its newline; `None` for one of a kind that is not
-    /// known, or without what one of that kind has to have.
-    #[must_use]
-    pub fn parse(line: &[u8]) -> Option<Self> {
-        let (kind, rest) = cut(line, b' ')?;
-        let fields = Fields(rest);
-        match kind {
-            b"main" => fields.main().map(Self::Main),
-            b"reload" => fields.reload().map(Self::Reload),
-            b"listener" => fields.listener().map(Self::Listener),
-            b"generation" => fields.life().map(Self::Generation),
-            _ => None,
-        }
+    /// A generation of which anybody is left.
+    Life<'a> = "generation" {
+        /// Its number.
+        number: Generation,
+        /// What it does.
+        state: Stage,
+        /// The process that was started, alive or not.
+        leader: Pid,
+        /// The same, until it is gone.
+        monitor: Option<Pid>,
+        /// When it was started.
+        since: Tick,
+        /// What it says of itself.
+        says: Option<Text<'a>>,
+        /// Whether a copy of its board comes along with this line.
+        board: bool,
     }
 }
 
@@ -404,9 +298,9 @@ const _: () = assert!(4 * LONGEST_TEXT + 400 < LONGEST_ANSWER, "a line has room 
 mod tests {
     use super::{
         Binary, Cow, LONGEST_ANSWER, Life, Listener, Main, Origin, Outcome, Phase, Record, Reload,
-        State, Text,
+        Text,
     };
-    use crate::types::{Generation, Millis, Pid, Tick};
+    use crate::types::{Generation, Millis, Pid, Stage, Tick};
     use alloc::string::String;
     use alloc::vec::Vec;
 
@@ -420,7 +314,12 @@ mod tests {
 
     fn line(record: &Record<'_>) -> String {
         let mut out = String::new();
-        record.write(&mut out);
+        match record {
+            Record::Main(main) => main.write(&mut out),
+            Record::Reload(reload) => reload.write(&mut out),
+            Record::Listener(listener) => listener.write(&mut out),
+            Record::Life(life) => life.write(&mut out),
+        }
         assert!(out.len() <= LONGEST_ANSWER);
         out
     }
@@ -439,9 +338,9 @@ mod tests {
     }
 
     fn life(says: Option<&[u8]>) -> Record<'_> {
-        Record::Generation(Life {
+        Record::Life(Life {
             number: Generation(2),
-            state: State::Current,
+            state: Stage::Current,
             leader: pid(),
             monitor: Some(pid()),
             since: Tick(u64::MAX),

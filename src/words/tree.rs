@@ -18,8 +18,8 @@ use super::death::Death;
 use super::page::{Colour, Page};
 use super::picture::{Generation, Picture, Worker};
 use super::printable;
-use super::status::{Binary, Listener, Main, Outcome, Phase, Reload, State};
-use crate::types::Activity;
+use super::status::{Binary, Listener, Main, Outcome, Phase, Reload};
+use crate::types::{Activity, Stage};
 use alloc::string::String;
 
 /// Where the columns begin.
@@ -127,8 +127,8 @@ fn draw_generation(page: &mut Page, picture: &Picture, generation: &Generation, 
     page.paint(Colour::Bold, format_args!("generation {}", life.number));
     page.column(STATE);
     let colour = match life.state {
-        State::Current => Colour::Good,
-        State::Starting | State::Probation | State::Draining => Colour::Busy,
+        Stage::Current => Colour::Good,
+        Stage::Starting | Stage::Probation | Stage::Draining => Colour::Busy,
     };
     page.paint(colour, format_args!("{}", life.state.name()));
     page.column(AGE);

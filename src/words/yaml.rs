@@ -17,7 +17,7 @@
 mod scalar;
 
 use crate::error::{Error, Result};
-use core::fmt::Display;
+use alloc::vec::Vec;
 
 /// What stands in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +34,14 @@ pub enum Piece {
 /// error at that place.
 pub type Visitor<'v> = dyn FnMut(Piece, &[u8]) -> Result<()> + 'v;
 
-/// A place in a file. At its end everything reads as the end of a line.
+/// A place in a file. At its end everything reads as the end of a line. Where
+/// something is wrong, this is the place of it.
 struct Cursor<'a> {
     file: &'a [u8],
     at: usize,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     /// The byte that is so many behind this one.
     #[inline(never)]
     fn ahead(&self, by: usize) -> u8 {
@@ -66,28 +67,22 @@ impl Cursor<'_> {
         self.skip(|byte| byte == b' ')
     }
 
-    /// Goes to the end of the line.
-    fn skip_line(&mut self) {
-        self.skip(|byte| byte != b'\n');
-    }
-
     /// Whether a line ends here, or goes on after a space.
     fn is_apart(&self, by: usize) -> bool {
         matches!(self.ahead(by), b' ' | b'\n')
     }
 
     /// What stands from `start` to here.
-    fn since(&self, start: usize) -> &[u8] {
+    fn since(&self, start: usize) -> &'a [u8] {
         self.file.get(start..self.at).unwrap_or_default()
     }
 
-    /// What is wrong at `place`: `3:14: this is not UTF-8`. Columns are counted
-    /// from 1, in characters.
+    /// What is wrong, and that it is here: `3:14: this is not UTF-8`. Columns
+    /// are counted from 1, in characters.
     #[cold]
-    #[inline(never)]
-    fn wrong_at(&self, place: usize, why: &dyn Display) -> Error {
+    fn wrong(&self, why: &Error) -> Error {
         let (mut line, mut column) = (1_u64, 1_u64);
-        for byte in self.file.iter().take(place) {
+        for byte in self.file.iter().take(self.at) {
             match byte {
                 b'\n' => (line, column) = (line + 1, 1),
                 0x80..0xc0 => {}
@@ -96,12 +91,13 @@ impl Cursor<'_> {
         }
         Error::plain(format_args!("{line}:{column}: {why}"))
     }
+}
 
-    /// What is wrong here.
-    #[cold]
-    fn wrong(&self, why: &str) -> Error {
-        self.wrong_at(self.at, &why)
-    }
+/// What is wrong, without its place.
+#[cold]
+#[inline(never)]
+fn wrong<T>(why: &str) -> Result<T> {
+    Err(Error::plain(format_args!("{why}")))
 }
 
 /// What may stand on the next line.
@@ -123,14 +119,18 @@ enum Next {
 /// no text comes before everything else.
 pub fn parse(file: &[u8], visitor: &mut Visitor<'_>) -> Result<()> {
     let mut cursor = Cursor { file, at: 0 };
-    check_text(&mut cursor)?;
+    take_all(&mut cursor, visitor).map_err(|why| cursor.wrong(&why))
+}
+
+fn take_all(cursor: &mut Cursor<'_>, visitor: &mut Visitor<'_>) -> Result<()> {
+    check_text(cursor)?;
     let mut next = Next::Key;
-    while cursor.at < file.len() {
-        next = take_line(&mut cursor, next, visitor)?;
-        cursor.skip_line();
+    while cursor.at < cursor.file.len() {
+        next = take_line(cursor, next, visitor)?;
+        cursor.skip(|byte| byte != b'\n');
         cursor.at += 1;
     }
-    check_filled(&cursor, next)
+    check_filled(cursor, next)
 }
 
 /// Takes a line, or so much of it as is not a comment.
@@ -142,33 +142,31 @@ fn take_line(cursor: &mut Cursor<'_>, next: Next, visitor: &mut Visitor<'_>) -> 
         b'\n' | b'#' => return Ok(next),
         b'-' if cursor.is_apart(1) => {
             match next {
-                Next::Key => {
-                    return Err(cursor.wrong("an item has to stand below the key of a list"));
-                }
+                Next::Key => return wrong("an item has to stand below the key of a list"),
                 Next::More(before) if before != indent => {
-                    return Err(cursor.wrong("the items of a list have to be indented alike"));
+                    return wrong("the items of a list have to be indented alike");
                 }
                 Next::First(_) | Next::More(_) => {}
             }
             cursor.at += 1;
-            return if take_value(cursor, Piece::Item, visitor)? {
-                Ok(Next::More(indent))
-            } else {
-                Err(cursor.wrong_at(start, &MISSING))
-            };
+            if !take_value(cursor, Piece::Item, visitor)? {
+                check_filled(cursor, Next::First(start))?;
+            }
+            return Ok(Next::More(indent));
         }
-        _ if indent > 0 => return Err(cursor.wrong("this line is indented, and no item of a list")),
+        _ if indent > 0 => return wrong("this line is indented, and no item of a list"),
         _ => {}
     }
     check_filled(cursor, next)?;
     cursor.skip(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    let key = cursor.since(start);
-    if key.is_empty() || cursor.byte() != b':' || !cursor.is_apart(1) {
-        let why = "a line is 'key: value', 'key:' before a list, '- item' or '# comment'";
-        return Err(cursor.wrong_at(start, &why));
+    let (key, end) = (cursor.since(start), cursor.at);
+    let is_key = !key.is_empty() && cursor.byte() == b':' && cursor.is_apart(1);
+    cursor.at = start;
+    if !is_key {
+        return wrong("a line is 'key: value', 'key:' before a list, '- item' or '# comment'");
     }
-    visitor(Piece::Key, key).map_err(|why| cursor.wrong_at(start, &why))?;
-    cursor.at += 1;
+    visitor(Piece::Key, key)?;
+    cursor.at = end + 1;
     let is_alone = take_value(cursor, Piece::Alone, visitor)?;
     Ok(if is_alone { Next::Key } else { Next::First(start) })
 }
@@ -180,17 +178,19 @@ fn take_value(cursor: &mut Cursor<'_>, piece: Piece, visitor: &mut Visitor<'_>) 
         return Ok(false);
     }
     let start = cursor.at;
-    let text = scalar::read(cursor)?;
-    visitor(piece, &text).map_err(|why| cursor.wrong_at(start, &why))?;
-    Ok(true)
+    let mut text = Vec::new();
+    scalar::read(cursor, &mut text).or_else(wrong)?;
+    cursor.at = start;
+    visitor(piece, &text).map(|()| true)
 }
 
-const MISSING: &str = "a value is missing";
-
 /// Refuses a key below which no list has come.
-fn check_filled(cursor: &Cursor<'_>, next: Next) -> Result<()> {
+fn check_filled(cursor: &mut Cursor<'_>, next: Next) -> Result<()> {
     match next {
-        Next::First(key) => Err(cursor.wrong_at(key, &MISSING)),
+        Next::First(key) => {
+            cursor.at = key;
+            wrong("a value is missing")
+        }
         Next::Key | Next::More(_) => Ok(()),
     }
 }
@@ -206,14 +206,13 @@ fn check_text(cursor: &mut Cursor<'_>) -> Result<()> {
             | [0xe2, 0x80, 0xa8 | 0xa9]
             | [0xef, 0xbb, 0xbf]
             | [0xef, 0xbf, 0xbe | 0xbf] => {
-                let why = "a tab or another control character, which YAML does not take";
-                return Err(cursor.wrong(why));
+                return wrong("a tab or another control character, which YAML does not take");
             }
             _ => cursor.at += 1,
         }
     }
     if valid < cursor.file.len() {
-        return Err(cursor.wrong("this is not UTF-8"));
+        return wrong("this is not UTF-8");
     }
     cursor.at = 0;
     Ok(())
@@ -304,7 +303,7 @@ mod tests {
     /// What some parser reads as no string.
     const AMBIGUOUS: &str = "\
         yes|No|ON|off|True|FALSE|null|Null|~|y|N|<<|=|.inf|-.Inf|+.INF|.NaN|012|\
-        0o14|0x1F|-0b1|1_000|1e3|1.5E+3|1.|+1|-0|-.5|00.5|1:30|190:20:30.15|\
+        0o14|0x1F|-0b1|1_000|-_|+_1|1e3|1.5E+3|1.|+1|-0|-.5|00.5|1:30|190:20:30.15|\
         2001-12-14|2001-12-14t21:59:43.10-05:00|2001-1-1 1:1:1|._1|.5_";
 
     /// What every parser reads as it stands.

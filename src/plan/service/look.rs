@@ -2,33 +2,7 @@
 
 use super::member::Life;
 use super::{Past, Service, Stop};
-use crate::types::Generation;
-
-/// What a generation is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It is not ready yet.
-    Starting,
-    /// It is ready, beside the one that is current.
-    Probation,
-    /// It is the one that serves.
-    Current,
-    /// It is on its way out.
-    Draining,
-}
-
-impl Stage {
-    /// Words for people.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Probation => "on probation",
-            Self::Current => "current",
-            Self::Draining => "draining",
-        }
-    }
-}
+use crate::types::{Generation, Stage};
 
 impl Service {
     /// What a generation is doing; `None` when nobody is left.

@@ -21,7 +21,6 @@ mod member;
 mod stop;
 mod words;
 
-pub use look::Stage;
 pub use words::{Action, Event, Exec, Failure, Left, Readiness, Report, Rules};
 
 use super::backoff::Streak;

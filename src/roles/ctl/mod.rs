@@ -106,8 +106,7 @@ pub fn program(args: &[&CStr]) -> u8 {
     fd::fill_standard();
     let outcome = match ctl_cli::parse(args) {
         Ok(Wanted::Ask(asking)) => run(asking),
-        Ok(Wanted::Help) => print(ctl_cli::HELP),
-        Ok(Wanted::Version) => print(ctl_cli::VERSION),
+        Ok(Wanted::Show(text)) => print(text),
         Err(why) => Err(Bad { status: Status::Usage, why }),
     };
     let Err(bad) = outcome else { return Status::Done as u8 };

@@ -8,7 +8,7 @@
 
 use super::Main;
 use super::run::Run;
-use crate::keep::listeners::{self, Kept, Origin};
+use crate::keep::listeners::{self, Origin};
 use crate::keep::log;
 use crate::plan::service::{Event, Left};
 use crate::sys::Errno;
@@ -104,11 +104,11 @@ impl Main {
     fn keep(&mut self, generation: Generation, notice: &Notice<'_>, descriptors: Vec<Fd>) {
         match notice.store {
             Store::Nothing => listeners::dispose_all(descriptors),
-            Store::Remove { name } => {
+            Store::Remove(name) => {
                 self.listeners.give_back(name, generation);
                 listeners::dispose_all(descriptors);
             }
-            Store::Keep { name } => {
+            Store::Keep(name) => {
                 let name = printable::lossy(name);
                 for fd in descriptors {
                     self.keep_one(generation, &name, fd);
@@ -121,16 +121,17 @@ impl Main {
         if self.closed {
             return listeners::dispose(fd);
         }
-        let kept = self.listeners.keep(fd, String::from(name), Origin::Stored(generation));
-        if kept == Kept::New {
-            log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
-            self.event(&Tidings { why: Some(name), ..Tidings::about(Kind::Stored, generation) });
-        }
-        if let Some(what) = kept.objection() {
-            log::log(
+        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
+            Ok(true) => {
+                log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
+                let stored = Tidings::about(Kind::Stored, generation);
+                self.event(&Tidings { why: Some(name), ..stored });
+            }
+            Ok(false) => {}
+            Err(what) => log::log(
                 Level::Warn,
                 format_args!("generation {generation} stored {name}, which {what}: closed"),
-            );
+            ),
         }
     }
 

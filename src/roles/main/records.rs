@@ -8,15 +8,14 @@ use super::run::Run;
 use crate::keep::control::Place;
 use crate::keep::listeners::Origin as Source;
 use crate::keep::log;
-use crate::plan::service::Stage;
 use crate::sys::socket::{self, Name, control as kernel};
 use crate::sys::{env, fd::Borrowed, file, process};
 use crate::text;
-use crate::types::Tick;
+use crate::types::{Stage, Tick};
 use crate::words::address::Address;
 use crate::words::control::Word;
 use crate::words::fdname;
-use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, State, Text};
+use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, Text};
 use alloc::string::String;
 
 /// How much is gathered before it is sent.
@@ -116,12 +115,7 @@ fn add_listener(fd: Borrowed<'_>, name: &str, origin: &Source, out: &mut String)
 fn add_life(run: &Run, stage: Stage, board: bool, out: &mut String) {
     let life = Life {
         number: run.generation,
-        state: match stage {
-            Stage::Starting => State::Starting,
-            Stage::Probation => State::Probation,
-            Stage::Current => State::Current,
-            Stage::Draining => State::Draining,
-        },
+        state: stage,
         leader: run.leader,
         monitor: run.monitor,
         since: run.since,

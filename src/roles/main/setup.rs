@@ -195,7 +195,7 @@ fn adopt_sockets(listeners: &mut Listeners) {
         let name = names.next().unwrap_or_default();
         let Some(fd) = fd::adopt(number) else { continue };
         let name = fdname::escape(&fdname::unescape(name)).unwrap_or_default();
-        if let Some(what) = listeners.keep(fd, name, Origin::Adopted).objection() {
+        if let Err(what) = listeners.keep(fd, name, Origin::Adopted) {
             log::log(
                 Level::Warn,
                 format_args!("descriptor {number} of the service manager {what}: closed"),
@@ -223,10 +223,8 @@ pub(super) fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<
 fn bind_socket(bind: &Bind, owner: Option<&Account>, listeners: &mut Listeners) -> Result<()> {
     let fd = socket::open(&bind.address, owner)?;
     let origin = Origin::Bound(bind.clone());
-    match listeners.keep(fd, bind.carried(), origin).objection() {
-        Some(what) => Err(Error::plain(format_args!("cannot listen on {bind}: it {what}"))),
-        None => Ok(()),
-    }
+    let kept = listeners.keep(fd, bind.carried(), origin);
+    kept.map(drop).map_err(|what| Error::plain(format_args!("cannot listen on {bind}: it {what}")))
 }
 
 /// Whether this session has a terminal: /dev/tty opens.

@@ -186,13 +186,12 @@ impl Main {
         let name = printable::lossy(path.to_bytes());
         let bytes = file::read(path, ENV_FILE)
             .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
-        let pairs = env_file::parse(&bytes)
-            .map_err(|wrong| Error::plain(format_args!("cannot read {name}: {wrong}")))?;
-        for (name, value) in pairs {
-            let start = [&name[..], b"="].concat();
+        let mut add = |key: &[u8], value: &[u8]| {
+            let start = [key, b"="].concat();
             remove(entries, &[&start]);
-            entries.push(joined(&[&start, &value]));
-        }
-        Ok(())
+            entries.push(joined(&[&start, value]));
+        };
+        env_file::parse(&bytes, &mut add)
+            .map_err(|wrong| Error::plain(format_args!("cannot read {name}: {wrong}")))
     }
 }

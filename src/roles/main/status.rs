@@ -3,9 +3,8 @@
 use super::Main;
 use super::run::Run;
 use crate::keep::log::log;
-use crate::plan::service::Stage;
 use crate::sys::{process, signal};
-use crate::types::{Level, Signal, Slot, Tick};
+use crate::types::{Level, Signal, Slot, Stage, Tick};
 
 impl Main {
     /// Logs main, every generation, and its workers as their board shows them.
@@ -41,12 +40,13 @@ impl Main {
 fn log_workers(run: &Run, now: Tick) {
     let Some(header) = run.board.header() else { return };
     for slot in Slot::first(header.count) {
-        let Some(row) = run.board.row(slot) else {
+        let worker = run.board.worker(slot);
+        let Some((worker, pid)) = worker.and_then(|worker| Some((worker, worker.pid?))) else {
             log(Level::Info, format_args!("status: worker {slot} is missing"));
             continue;
         };
-        let (pid, state, up) = (row.pid, row.state.name(), now.since(row.since));
-        let (restarts, handled) = (row.restarts, row.handled);
+        let (state, up) = (worker.state(), now.since(worker.since));
+        let (restarts, handled) = (worker.restarts, worker.handled);
         log(
             Level::Info,
             format_args!(

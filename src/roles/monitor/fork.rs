@@ -4,7 +4,7 @@ use super::pool::Running;
 use crate::keep::log;
 use crate::plan::pool::Event;
 use crate::roles::listen::given;
-use crate::roles::worker::{Context, Start};
+use crate::roles::worker::Context;
 use crate::sys::fd;
 use crate::sys::file::{self, Mode};
 use crate::sys::process::{self, Alive};
@@ -68,14 +68,8 @@ impl Running<'_> {
         if alive == Alive::No {
             process::exit_now(0);
         }
-        Ok(Context::new(Start {
-            slot,
-            generation: self.generation,
-            timeout: self.rules.timeout,
-            sheet: self.sheet,
-            stop,
-            ready,
-        }))
+        let (generation, timeout) = (self.generation, self.rules.timeout);
+        Ok(Context::new(slot, generation, timeout, self.sheet, stop, ready))
     }
 
     /// Has SIGIO come when the monitor dies: a worker that waits in accept does

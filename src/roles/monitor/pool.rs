@@ -50,20 +50,14 @@ pub(super) struct Running<'w> {
     /// The new number of workers that is reached, until main has been told.
     pub(super) scaled: Option<u16>,
     pub(super) untold: Vec<Untold>,
-    finished: Option<Finished>,
+    /// Whether the stop, once it is over, had to kill a worker.
+    finished: Option<bool>,
 }
 
 /// Main, as long as it lives.
 pub(super) struct Above {
     pid: Pid,
     pub(super) lifeline: Fd,
-}
-
-/// How the stop went.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Finished {
-    Gracefully,
-    Killing,
 }
 
 fn cannot_set_up(errno: crate::error::Errno) -> Error {
@@ -130,22 +124,22 @@ impl<'w> Running<'w> {
         // Main may have asked before there was a handler to ask.
         self.scale(clock::now());
         blocked.let_through(&OURS);
-        let finished = loop {
+        let killed = loop {
             match self.finished {
                 None => self.turn(),
-                Some(finished) => break finished,
+                Some(killed) => break killed,
             }
         };
         // First, so that what the program holds back does not come to what it
         // does by default.
         drop(blocked);
         self.restore_dispositions();
-        match finished {
-            Finished::Gracefully => Ok(()),
-            Finished::Killing => {
-                Err(Error::plain(format_args!("the stop is over, but a worker had to be killed")))
-            }
+        if killed {
+            return Err(Error::plain(format_args!(
+                "the stop is over, but a worker had to be killed"
+            )));
         }
+        Ok(())
     }
 
     /// The pool is over. Main may have looked at the board a moment ago and be
@@ -324,10 +318,11 @@ impl<'w> Running<'w> {
                 log::log(level, format_args!("{} workers are ready", self.rules.count));
                 given(super::super::listen::Given::announce_ready);
             }
-            Action::Finish { killed: false } => self.finished = Some(Finished::Gracefully),
-            Action::Finish { killed: true } => {
-                self.sheet.killed();
-                self.finished = Some(Finished::Killing);
+            Action::Finish { killed } => {
+                if killed {
+                    self.sheet.killed();
+                }
+                self.finished = Some(killed);
             }
             Action::Tell(report) => self.note(now, report),
         }

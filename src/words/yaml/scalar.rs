@@ -6,7 +6,6 @@
 //! Whatever is like those is refused with them: quotes are cheap.
 
 use super::Cursor;
-use crate::error::Result;
 use crate::words::printable::nibble;
 use alloc::vec::Vec;
 
@@ -15,50 +14,46 @@ const SPECIAL: &[u8] = b"y n yes no on off true false null ~ << = .inf +.inf -.i
 
 /// Reads the scalar that begins here, behind which only a comment may follow on
 /// its line.
-pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
+///
+/// # Errors
+///
+/// What is wrong where the cursor is then.
+pub(super) fn read(cursor: &mut Cursor<'_>, text: &mut Vec<u8>) -> Result<(), &'static str> {
     match cursor.byte() {
-        quote @ (b'\'' | b'"') => quoted(cursor, quote),
-        _ => plain(cursor),
+        quote @ (b'\'' | b'"') => quoted(cursor, quote, text),
+        _ => plain(cursor, text),
     }
 }
 
 /// Takes a plain scalar.
-fn plain(cursor: &mut Cursor<'_>) -> Result<Vec<u8>> {
+fn plain(cursor: &mut Cursor<'_>, text: &mut Vec<u8>) -> Result<(), &'static str> {
     let start = cursor.at;
-    let first = cursor.byte();
-    let is_meant = match first {
-        b',' | b'?' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>'
-        | b'%' | b'@' | b'`' => true,
+    let is_meant = match cursor.byte() {
         b'-' | b':' => cursor.is_apart(1),
-        _ => false,
+        first => b",?[]{}#&*!|>%@`".contains(&first),
     };
     if is_meant {
-        return Err(cursor.wrong("a value that begins so is quoted"));
+        return Err("a value that begins so is quoted");
     }
-    // Spaces at its end do not belong to it.
-    let mut end = start;
     loop {
         match cursor.byte() {
             b'\n' => break,
             b' ' if cursor.ahead(1) == b'#' => break,
-            b' ' => cursor.at += 1,
             b':' if cursor.is_apart(1) => {
-                let why = "a colon before a space or at the end is quoted";
-                return Err(cursor.wrong_at(start, &why));
+                cursor.at = start;
+                return Err("a colon before a space or at the end is quoted");
             }
-            _ => {
-                cursor.at += 1;
-                end = cursor.at;
-            }
+            byte => text.push(byte),
         }
+        cursor.at += 1;
     }
-    cursor.at = end;
-    let text = cursor.since(start);
+    cursor.at = start;
+    // Spaces at its end do not belong to it.
+    text.truncate(text.trim_ascii_end().len());
     if is_ambiguous(text) {
-        let why = "YAML may read this as something else than a string: quote it";
-        return Err(cursor.wrong_at(start, &why));
+        return Err("YAML may read this as something else than a string: quote it");
     }
-    Ok(text.to_vec())
+    Ok(())
 }
 
 /// Whether it is neither a string to everybody, nor a number or a boolean to
@@ -78,6 +73,7 @@ fn is_ambiguous(text: &[u8]) -> bool {
     let rest = match digits {
         [b'0', b'x' | b'X' | b'o' | b'O', rest @ ..] => rest,
         [b'0'..=b'9', ..] | [b'.', b'0'..=b'9' | b'_', ..] => digits,
+        [b'_', ..] if digits.len() < text.len() => digits,
         _ => return false,
     };
     let (mut points, mut is_decimal) = (0, true);
@@ -85,17 +81,7 @@ fn is_ambiguous(text: &[u8]) -> bool {
         match byte {
             b'0'..=b'9' => {}
             b'.' => points += 1,
-            b'a'..=b'f'
-            | b'A'..=b'F'
-            | b't'
-            | b'T'
-            | b'z'
-            | b'Z'
-            | b'_'
-            | b':'
-            | b'+'
-            | b'-'
-            | b' ' => is_decimal = false,
+            _ if b"abcdefABCDEFtTzZ_:+- ".contains(byte) => is_decimal = false,
             _ => return false,
         }
     }
@@ -115,38 +101,28 @@ fn is_in_any_case(text: &[u8], small: &[u8]) -> bool {
 }
 
 /// Takes what stands between two quotes.
-fn quoted(cursor: &mut Cursor<'_>, quote: u8) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    cursor.at += 1;
+fn quoted(cursor: &mut Cursor<'_>, quote: u8, text: &mut Vec<u8>) -> Result<(), &'static str> {
     loop {
+        cursor.at += 1;
         let byte = match (cursor.byte(), cursor.ahead(1)) {
-            (b'\n', _) => return Err(cursor.wrong("the quote is not closed on its line")),
+            (b'\n', _) => return Err("the quote is not closed on its line"),
             (b'\'', b'\'') if quote == b'\'' => {
                 cursor.at += 1;
                 b'\''
             }
-            (b'\\', escape) if quote == b'"' => {
-                let start = cursor.at;
-                let Some(byte) = unescape(cursor, escape) else {
-                    cursor.at = start;
-                    return Err(cursor.wrong(
-                        r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#,
-                    ));
-                };
-                byte
-            }
+            (b'\\', escape) if quote == b'"' => unescape(cursor, escape)
+                .ok_or(r#"this escape is none of \\ \" \/ \n \r \t \0 and \xHH below 80"#)?,
             (byte, _) if byte == quote => break,
             (byte, _) => byte,
         };
         text.push(byte);
-        cursor.at += 1;
     }
     cursor.at += 1;
     let spaces = cursor.skip_spaces();
     match cursor.byte() {
-        b'\n' => Ok(text),
-        b'#' if spaces > 0 => Ok(text),
-        _ => Err(cursor.wrong("something follows the closing quote")),
+        b'\n' => Ok(()),
+        b'#' if spaces > 0 => Ok(()),
+        _ => Err("something follows the closing quote"),
     }
 }
 
@@ -157,10 +133,10 @@ const ESCAPES: &[u8] = b"\\\\\"\"//n\nr\rt\t0\0";
 fn unescape(cursor: &mut Cursor<'_>, escape: u8) -> Option<u8> {
     if escape == b'x' {
         let (high, low) = (nibble(cursor.ahead(2))?, nibble(cursor.ahead(3))?);
-        cursor.at += 3;
-        return Some(high << 4 | low).filter(|_| high < 8);
+        cursor.at += if high < 8 { 3 } else { return None };
+        return Some(high << 4 | low);
     }
-    let known = ESCAPES.chunks_exact(2).find(|known| known[0] == escape)?;
+    let known = ESCAPES.as_chunks().0.iter().find(|[letter, _]| *letter == escape)?;
     cursor.at += 1;
     Some(known[1])
 }
