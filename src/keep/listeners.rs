@@ -86,7 +86,7 @@ impl Listeners {
         let why = if kernel::kind(fd.borrow()) == Kind::Other {
             "does not listen"
         } else if self.entries.len() >= MOST {
-            "is one too many"
+            "exceeds the limit of 128 sockets"
         } else {
             let path = Path::of(fd.borrow());
             let (unwanted, given_back) = (false, None);

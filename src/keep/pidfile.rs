@@ -61,8 +61,7 @@ pub enum Taken {
 pub fn take(path: &CStr) -> sys::Result<Taken> {
     for _ in 0..ROUNDS {
         let old = match lock::open(path, Which::Old) {
-            // Who starts at the same moment needs something whose lock can be
-            // had by one alone.
+            // Two that start at once have to compete for the lock of one file.
             Err(Errno(libc::ENOENT)) => lock::open(path, Which::New),
             opened => opened,
         };
@@ -142,8 +141,8 @@ pub(super) fn name(beside: &CStr, path: &CStr) -> sys::Result<Path> {
     Ok(Path::named(path.to_owned(), identity))
 }
 
-/// The path of a file beside `path`, where nothing stands: who has left
-/// something there is dead, for we have the lock that it takes.
+/// The path of a file beside `path`, where nothing stands now. What stood there
+/// was left by a main that died: only the holder of the lock makes this file.
 pub(super) fn beside(path: &CStr) -> CString {
     let beside = CString::new([path.to_bytes(), b".new"].concat()).unwrap_or_default();
     remove(&beside);

@@ -18,12 +18,16 @@ use alloc::vec::Vec;
 /// What is wrong with it.
 pub fn read(file: Borrowed<'_>) -> Result<Vec<Worker>, &'static str> {
     if !memory::is_settled(file) {
-        return Err("its board is none: it can be changed");
+        return Err("its board is not sealed");
     }
     let header = words(file, 0).ok_or("its board is too short")?;
     if header[0] != VERSION {
         let is_board = high(header[0]) == high(VERSION);
-        return Err(if is_board { "its board is of another version" } else { "its board is none" });
+        return Err(if is_board {
+            "its board is of another version"
+        } else {
+            "its board is not one of Panzer's"
+        });
     }
     Ok(Slot::first(count(&header)).filter_map(|slot| worker(file, slot)).collect())
 }

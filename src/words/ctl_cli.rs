@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
 
     fn take_plain(&mut self, word: &'a [u8]) -> Result<(), String> {
         let free = self.plain.iter_mut().find(|place| place.is_none());
-        *free.ok_or_else(|| format!("what is {} for?", Quoted(word)))? = Some(word);
+        *free.ok_or_else(|| format!("{} is not expected here", Quoted(word)))? = Some(word);
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
             _ if command == b"scale" => Some(Request::Scale(
                 word.and_then(Scale::parse).ok_or("scale takes N, +N or -N, of 1 to 16383")?,
             )),
-            Some(word) => return Err(format!("what is {} for?", Quoted(word))),
+            Some(word) => return Err(format!("{} is not expected here", Quoted(word))),
             None => Request::plain(command),
         };
         let request = request.ok_or_else(|| format!("there is no command {}", Quoted(command)))?;
@@ -258,8 +258,8 @@ mod tests {
         for (words, why) in [
             ("", "there is no COMMAND; see --help"),
             ("stop", "there is no command 'stop'"),
-            ("status now", "what is 'now' for?"),
-            ("scale 1 2", "what is '2' for?"),
+            ("status now", "'now' is not expected here"),
+            ("scale 1 2", "'2' is not expected here"),
             ("scale", "scale takes N, +N or -N, of 1 to 16383"),
             ("scale 0", "scale takes N, +N or -N, of 1 to 16383"),
             ("-3", "there is no command '-3'"),

@@ -51,7 +51,7 @@ pub enum Count {
     Auto,
 }
 
-/// As which number `auto` is kept: nobody has no workers.
+/// The number that stands for `auto`: a pool has at least one worker.
 const AUTO: u16 = 0;
 
 /// What each of them is where it was not set, in their order.
@@ -119,7 +119,7 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// Whether there is a value, or none but that it stands there.
+    /// Whether a value follows the option.
     #[must_use]
     pub const fn a_value(self) -> bool {
         !matches!(self, Self::Level(_) | Self::Check | Self::Help | Self::Version)
@@ -302,7 +302,7 @@ fn wrong(value: &[u8], what: fmt::Arguments<'_>) -> Error {
     Error::plain(format_args!("{} {what}", Quoted(value)))
 }
 
-/// Takes a number; a least one of 1 is that of workers.
+/// Takes a number; a `least` of 1 means `--count`, whose objection names `auto`.
 #[inline(never)]
 fn parse_number(value: &[u8], least: u32, most: u32) -> Result<u64> {
     let number = decimal::parse(value, most).filter(|&number| number >= least);

@@ -182,10 +182,10 @@ fn a_board_of_another_version_is_refused_politely() {
     for (board, shown) in [
         ("good", "pid 77, 12345 handled, 2 restarts"),
         ("other", "its board is of another version"),
-        ("none", "its board is none"),
+        ("none", "its board is not one of Panzer's"),
         ("short", "its board is too short"),
-        ("open", "its board is none: it can be changed"),
-        ("zero", "its board is none: it can be changed"),
+        ("open", "its board is not sealed"),
+        ("zero", "its board is not sealed"),
     ] {
         let outcome = status_of(&answer, &[board], &[]);
         assert!(outcome.status == 0 && outcome.shown.contains(shown), "{board}: {}", outcome.shown);

@@ -64,7 +64,7 @@ fn without_an_option_the_pid_file_is_in_tmp_if_that_is_there() {
     let setup =
         || Setup::new(&example("witness"), &words).options(&["-n1"]).directory(place.path());
     let mut panzer = setup().start();
-    panzer.expect_line("there is no pid file");
+    panzer.expect_line("no pid file and no control socket");
     panzer.expect_current(1);
     assert_eq!(names(&place), [""; 0]);
     panzer.stop();

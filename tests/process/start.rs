@@ -87,7 +87,7 @@ fn more_sockets_than_are_kept_are_status_1_and_nothing_is_started() {
     let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&binds).start();
     assert_eq!(panzer.end(), End::Status(1));
     assert_eq!(panzer.count("started"), 0);
-    assert_eq!(panzer.count_lines("it is one too many"), 1);
+    assert_eq!(panzer.count_lines("it exceeds the limit of 128 sockets"), 1);
 }
 
 /// RATIONALE 1.3

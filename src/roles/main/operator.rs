@@ -46,7 +46,10 @@ impl Operator {
     pub fn begin(&mut self, pid_file: Option<&CStr>, status: &mut u8) -> Result<()> {
         // A directory, be it behind a link.
         if pid_file.is_none() && file::links(c"tmp/.") == 0 {
-            log(Level::Info, format_args!("there is no pid file: there is no directory tmp/"));
+            log(
+                Level::Info,
+                format_args!("no pid file and no control socket: there is no directory tmp/"),
+            );
             return Ok(());
         }
         let path = pid_file.unwrap_or(c"tmp/panzer.pid");

@@ -33,7 +33,7 @@ fn plain(cursor: &mut Cursor<'_>, text: &mut Vec<u8>) -> Result<(), &'static str
         first => b",?[]{}#&*!|>%@`".contains(&first),
     };
     if is_meant {
-        return Err("a value that begins so is quoted");
+        return Err("quote a value that begins like this");
     }
     loop {
         match cursor.byte() {
@@ -41,7 +41,7 @@ fn plain(cursor: &mut Cursor<'_>, text: &mut Vec<u8>) -> Result<(), &'static str
             b' ' if cursor.ahead(1) == b'#' => break,
             b':' if cursor.is_apart(1) => {
                 cursor.at = start;
-                return Err("a colon before a space or at the end is quoted");
+                return Err("quote a value with a colon before a space or at its end");
             }
             byte => text.push(byte),
         }
@@ -56,8 +56,8 @@ fn plain(cursor: &mut Cursor<'_>, text: &mut Vec<u8>) -> Result<(), &'static str
     Ok(())
 }
 
-/// Whether it is neither a string to everybody, nor a number or a boolean to
-/// everybody and the same one.
+/// Whether two versions of YAML may read it differently, or as something else
+/// than a string, a decimal number or a boolean.
 #[inline(never)]
 fn is_ambiguous(text: &[u8]) -> bool {
     let mut specials = SPECIAL.split(|&byte| byte == b' ');
