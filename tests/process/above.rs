@@ -49,6 +49,14 @@ impl Pool {
         address.trim_end().parse().expect("the fixture says where")
     }
 
+    /// Waits until it has come round again: its worker has what was sent before.
+    fn come_round(&mut self) {
+        for _ in 0..2 {
+            send(self.pid(), Signal::Ttin);
+            self.expect("worker 1 (");
+        }
+    }
+
     fn pid(&self) -> u32 {
         self.alone.0.id()
     }
@@ -108,11 +116,16 @@ fn the_queue_of_a_socket_that_a_service_manager_has_opened_outlives_main() {
     let setup = Setup::new(&example("witness"), &words).options(&["-n1"]);
     let setup = setup.stdin(handed_down(&listener)).redirect("4<&0 0</dev/null");
     let mut panzer = setup.through("sh".as_ref(), &["-c", script]).start();
-    panzer.expect_current(1);
+    let monitor = panzer.expect_current(1);
     let (held, _) = Held::hold(address).expect("it serves");
     panzer.signal(Signal::Term);
     panzer.expect_event("stopping", |event| event.name == "stopping");
     panzer.settle();
+    // Once it has come round again the monitor has told its worker too.
+    for _ in 0..2 {
+        send(monitor, Signal::Ttin);
+        panzer.expect_line(&format!("[{monitor}]: worker 1 ("));
+    }
     let queued = Held::queue(address).expect("whoever comes now waits for the next server");
     held.finish().expect("what is in hand is finished");
     assert_eq!(panzer.end(), End::Status(0));
@@ -181,7 +194,7 @@ fn without_main_a_monitor_leaves_the_queue_to_the_service_manager() {
     pool.expect("workers are ready");
     let (held, _) = Held::hold(address).expect("it serves");
     send(pool.pid(), Signal::Term);
-    expect_let_go(pool.pid());
+    pool.come_round();
     let queued = Held::queue(address).expect("whoever comes now waits for the next server");
     held.finish().expect("what is in hand is finished");
     assert!(pool.ends_well());

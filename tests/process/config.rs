@@ -25,6 +25,7 @@ fn replace(panzer: &mut Panzer, signal: Signal, generation: u32) -> u32 {
     panzer.signal(signal);
     let monitor = panzer.expect_current(generation);
     panzer.expect_line(&format!("nobody of generation {} is left", generation - 1));
+    panzer.settle();
     monitor
 }
 
