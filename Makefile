@@ -84,8 +84,13 @@ lint: always
 lines: always
 	.ci/lines
 
+# The table of sections is for debuggers; the kernel does not look at it.
 static: always
 	$(CARGO) build --quiet $(SHIP) --bins --target $(MUSL) --config static.toml --target-dir $(TARGET)
+	sysroot=$$(rustc --print sysroot) && for program in panzer panzerctl; do \
+	  LD_LIBRARY_PATH="$$sysroot/lib" "$$sysroot"/lib/rustlib/*/bin/rust-objcopy \
+	    --strip-sections $(TARGET)/$(MUSL)/release/$$program || exit 1; \
+	done
 	ls -l $(TARGET)/$(MUSL)/release/panzer $(TARGET)/$(MUSL)/release/panzerctl
 
 install: panzer panzerctl

@@ -112,6 +112,11 @@ impl Error {
     }
 }
 
+/// Makes of the system's answer that this could not be done.
+pub(crate) fn cannot(what: &'static str) -> impl FnOnce(Errno) -> Error {
+    move |errno| Error::system(format_args!("cannot {what}"), errno)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.errno {

@@ -14,17 +14,16 @@ pub extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     #[cfg(not(feature = "std"))]
     without_std::prepare();
     let count = usize::try_from(count).unwrap_or(0);
-    let args: Vec<&CStr> = (1..count)
-        .map(|index| {
-            // SAFETY: the C library gives `count` pointers, and `index` is below.
-            let place = unsafe { words.add(index) };
-            // SAFETY: `place` is within the array, which lives as long as the process.
-            let word = unsafe { place.read() };
-            // SAFETY: each word is a C string that lives as long as the process.
-            unsafe { CStr::from_ptr(word) }
-        })
-        .collect();
-    c_int::from(super::program(&args))
+    let mut args: Vec<&'static CStr> = Vec::new();
+    for index in 1..count {
+        // SAFETY: the C library gives `count` pointers, and `index` is below.
+        let place = unsafe { words.add(index) };
+        // SAFETY: `place` is within the array, which lives as long as the process.
+        let word = unsafe { place.read() };
+        // SAFETY: each word is a C string that lives as long as the process.
+        args.push(unsafe { CStr::from_ptr(word) });
+    }
+    c_int::from(super::program(args.leak()))
 }
 
 #[cfg(not(feature = "std"))]

@@ -25,7 +25,6 @@ pub fn add(text: &mut String, message: fmt::Arguments<'_>) {
 }
 
 /// Composes a text of its own.
-#[must_use]
 pub fn compose(message: fmt::Arguments<'_>) -> String {
     let mut text = String::new();
     add(&mut text, message);
@@ -37,7 +36,6 @@ pub fn compose(message: fmt::Arguments<'_>) -> String {
 /// A list of words as one text: with a pointer and a length for each it would
 /// be 16 bytes a word larger, and the standard library's way to take it apart a
 /// quarter of a kilobyte.
-#[must_use]
 pub fn line(text: &'static str, before: usize) -> &'static str {
     let mut start = 0;
     let mut left = before;
@@ -67,7 +65,6 @@ macro_rules! words {
             pub(crate) const ALL: &[Self] = &[$(Self::$value),*];
 
             /// The word for it.
-            #[must_use]
             pub(crate) fn name(self) -> &'static str {
                 $crate::text::line(concat!($($word, "\n"),*), self as usize)
             }

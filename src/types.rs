@@ -90,6 +90,9 @@ impl fmt::Display for Millis {
 pub struct Tick(pub u64);
 
 impl Tick {
+    /// Later than every other: when what nobody waits for is due.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The moment `span` later; saturates, which means never.
     #[must_use]
     pub const fn after(self, span: Millis) -> Self {

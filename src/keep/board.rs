@@ -77,7 +77,6 @@ impl Board {
     }
 
     /// The descriptor that the monitor inherits.
-    #[must_use]
     pub const fn descriptor(&self) -> Borrowed<'_> {
         self.file.borrow()
     }
@@ -116,7 +115,6 @@ impl Board {
     }
 
     /// Reads the header; `None` when it is not one of this version.
-    #[must_use]
     pub fn header(&self) -> Option<Header> {
         let words = words(self.file.borrow(), 0)?;
         if words[0] != VERSION {
@@ -132,7 +130,6 @@ impl Board {
     }
 
     /// The worker of `slot`; `None` when nobody was ever there.
-    #[must_use]
     pub fn worker(&self, slot: Slot) -> Option<Worker> {
         worker(self.file.borrow(), slot)
     }
@@ -235,7 +232,6 @@ impl Sheet {
     }
 
     /// How many workers main wants; `None` when it has not said.
-    #[must_use]
     pub fn wanted(self) -> Option<u16> {
         let count = u16::try_from(self.header(6).load(Ordering::SeqCst)).ok()?;
         Slot::new(count).map(Slot::number)
@@ -257,7 +253,6 @@ impl Sheet {
     }
 
     /// Whether main, or the monitor that is alone, wants this.
-    #[must_use]
     pub fn wants(self, wish: Wish) -> bool {
         self.header(3).load(Ordering::SeqCst) & wish as u64 != 0
     }
@@ -314,7 +309,6 @@ impl Sheet {
     }
 
     /// The state of a slot, and since when.
-    #[must_use]
     pub fn state(self, slot: Slot) -> (State, Tick) {
         let (state, since) = state(self.row(slot, 3).load(Ordering::SeqCst));
         (state.unwrap_or(State::Empty), since)

@@ -120,7 +120,6 @@ impl Control {
     }
 
     /// When [`Control::attend`] has something to do at the latest.
-    #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         self.clients.iter().filter_map(|client| client.due).chain(self.pause).min()
     }

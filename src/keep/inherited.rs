@@ -87,7 +87,6 @@ fn span(name: &CStr) -> Option<Millis> {
 
 impl Inherited {
     /// Reads and takes out all of it.
-    #[must_use]
     pub fn take() -> Self {
         let level = match (env::take(c"PANZER_QUIET"), env::take(c"PANZER_VERBOSE")) {
             (Some(_), _) => Level::Warn,

@@ -5,12 +5,13 @@
 //! new generation gives back is closed once the older ones are gone; what only
 //! a failed one had stored is closed with it.
 
+use super::log::log;
 use super::socket::{self, Path};
 use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity};
 use crate::sys::socket::{self as kernel, Kind};
-use crate::types::Generation;
-use crate::words::address::Bind;
+use crate::types::{Generation, Level};
+use crate::words::address::{Address, Bind};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -47,8 +48,12 @@ impl Entry {
         matches!(self.origin, Origin::Adopted)
     }
 
+    /// Whether it was bound for this. What it is called may change; but the
+    /// kernel chooses a port for each name that asks for one.
     fn is_for(&self, bind: &Bind) -> bool {
-        matches!(&self.origin, Origin::Bound(own) if own == bind)
+        let Origin::Bound(own) = &self.origin else { return false };
+        let is_chosen = matches!(bind.address, Address::Inet(address) if address.port() == 0);
+        own.address == bind.address && (own.name == bind.name || !is_chosen)
     }
 }
 
@@ -98,7 +103,6 @@ impl Listeners {
     }
 
     /// Whether one of the first `count` was bound for `bind`.
-    #[must_use]
     pub fn has(&self, bind: &Bind, count: usize) -> bool {
         self.entries.iter().take(count).any(|entry| entry.is_for(bind))
     }
@@ -107,11 +111,15 @@ impl Listeners {
     /// all of them are open.
     pub fn want(&mut self, binds: &[Bind]) {
         for entry in &mut self.entries {
-            let is_wanted = binds.iter().any(|bind| entry.is_for(bind));
-            entry.unwanted = !is_wanted && matches!(entry.origin, Origin::Bound(_));
-            if is_wanted {
-                entry.given_back = None;
+            let wanted = binds.iter().find(|bind| entry.is_for(bind));
+            let Origin::Bound(own) = &mut entry.origin else { continue };
+            if let Some(bind) = wanted {
+                (entry.given_back, entry.name) = (None, bind.carried());
+                *own = bind.clone();
+            } else if !entry.unwanted {
+                log(Level::Info, format_args!("{own} is not handed down any more"));
             }
+            entry.unwanted = wanted.is_none();
         }
     }
 
@@ -123,7 +131,6 @@ impl Listeners {
     }
 
     /// How many are kept.
-    #[must_use]
     pub const fn count(&self) -> usize {
         self.entries.len()
     }
@@ -179,15 +186,17 @@ impl Listeners {
     }
 
     /// Whether a service manager above main has any of them.
-    #[must_use]
     pub fn any_adopted(&self) -> bool {
         self.entries.iter().any(Entry::is_adopted)
     }
 
     /// The sockets, in the order in which they are handed down.
-    #[must_use]
     pub fn descriptors(&self) -> Vec<Borrowed<'_>> {
-        self.handed_down().map(|entry| entry.fd.borrow()).collect()
+        let mut all = Vec::new();
+        for entry in self.handed_down() {
+            all.push(entry.fd.borrow());
+        }
+        all
     }
 
     /// Each socket with its name as it is carried, and where it came from.
@@ -196,9 +205,8 @@ impl Listeners {
     }
 
     /// Their names, in the same order, as they are carried.
-    #[must_use]
-    pub fn names(&self) -> Vec<&str> {
-        self.handed_down().map(|entry| entry.name.as_str()).collect()
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.handed_down().map(|entry| entry.name.as_str())
     }
 
     fn handed_down(&self) -> impl Iterator<Item = &Entry> {

@@ -98,7 +98,6 @@ pub struct Events {
 
 impl Events {
     /// Events that go to `output`, or nowhere.
-    #[must_use]
     pub const fn new(output: Option<Output>) -> Self {
         Self { output, dropped: 0 }
     }

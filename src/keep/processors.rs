@@ -16,7 +16,6 @@ const MOST: usize = 1 << 16;
 
 /// The number of workers where nobody has said it: one for each processor that
 /// is online. Warns when a quota allows less.
-#[must_use]
 pub fn by_default() -> u16 {
     let online = host::processors().min(Slot::LAST);
     if let Some(quota) = quota()
@@ -36,7 +35,6 @@ pub fn by_default() -> u16 {
 
 /// The number of workers of `--count auto`: the least of the processors that
 /// are online, those that we may run on, and what the quota allows.
-#[must_use]
 #[inline(never)]
 pub fn usable() -> u16 {
     let most = host::affinity().unwrap_or(1);

@@ -57,7 +57,6 @@ struct Named {
 
 impl Path {
     /// Where `socket` stands, if that is a path from the root which is there.
-    #[must_use]
     pub fn of(socket: Borrowed<'_>) -> Option<Self> {
         match socket::local_name(socket) {
             Ok(Name::Unix(path)) if path.to_bytes().starts_with(b"/") => {
@@ -69,7 +68,6 @@ impl Path {
     }
 
     /// What has been given the name `path`.
-    #[must_use]
     #[inline(never)]
     pub fn named(path: CString, identity: Identity) -> Self {
         Self(Box::new(Named { path, identity }))

@@ -24,7 +24,6 @@ pub struct Streak {
 
 impl Streak {
     /// No deaths yet. Streaks with different seeds wait differently long.
-    #[must_use]
     pub const fn new(seed: u32) -> Self {
         Self { seed, deaths: 0 }
     }

@@ -14,7 +14,6 @@ const GRACE: Millis = Millis(10_000);
 
 /// By how much every deadline moves back, if at all: `now` is when the wait
 /// ended that began at `before` and was to end at `deadline`.
-#[must_use]
 pub fn lost(before: Tick, deadline: Option<Tick>, now: Tick) -> Option<Millis> {
     let late = now.since(deadline?.max(before));
     let most = Millis(late.0.saturating_add(GRACE.0));

@@ -95,7 +95,6 @@ pub struct Pool {
 
 impl Pool {
     /// A pool whose slots are all empty and due: its deadline is `now`.
-    #[must_use]
     pub fn new(rules: Rules, authority: Authority, now: Tick) -> Self {
         let clock = match authority {
             Authority::Main { timeout } if rules.timeout >= timeout => Clock::Mains,
@@ -142,7 +141,6 @@ impl Pool {
     }
 
     /// When [`Event::Timer`] is due; `None`: only another event can wake us.
-    #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         let of_row = |row: &Row| row.due().or_else(|| row.pressed_at());
         self.rows.iter().filter_map(of_row).chain(self.escalates_at()).min()
@@ -170,25 +168,21 @@ impl Pool {
     }
 
     /// Whether a stop has begun: the next SIGINT then means now.
-    #[must_use]
     pub const fn is_stopping(&self) -> bool {
         !matches!(self.course, Course::Serving)
     }
 
     /// The worker in `slot`; `None` when nobody is there.
-    #[must_use]
     pub fn worker(&self, slot: Slot) -> Option<Pid> {
         Some(self.rows.get(slot.index())?.worker()?.pid)
     }
 
     /// All workers that were not reaped.
-    #[must_use]
     pub fn pids(&self) -> Vec<Pid> {
         self.rows.iter().filter_map(|row| Some(row.worker()?.pid)).collect()
     }
 
     /// Whether `pid` is one of them.
-    #[must_use]
     pub fn employs(&self, pid: Pid) -> bool {
         self.rows.iter().any(|row| row.worker().is_some_and(|worker| worker.pid == pid))
     }

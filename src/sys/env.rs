@@ -11,7 +11,6 @@ unsafe extern "C" {
 }
 
 /// The value of `name`, copied.
-#[must_use]
 pub fn var(name: &CStr) -> Option<CString> {
     all().iter().find_map(|entry| {
         let value = entry.to_bytes().strip_prefix(name.to_bytes())?;
@@ -23,7 +22,6 @@ pub fn var(name: &CStr) -> Option<CString> {
 ///
 /// With more than one thread it is left where it is: another one might be
 /// reading the environment.
-#[must_use]
 pub fn take(name: &CStr) -> Option<CString> {
     let value = var(name)?;
     if process::threads() == Threads::One {
@@ -34,7 +32,6 @@ pub fn take(name: &CStr) -> Option<CString> {
 }
 
 /// The path that this process was executed by, as it was given: `AT_EXECFN` of getauxval(3).
-#[must_use]
 pub fn executed() -> Option<&'static CStr> {
     // SAFETY: getauxval takes a number and touches no memory of ours.
     let place = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
@@ -43,7 +40,6 @@ pub fn executed() -> Option<&'static CStr> {
 }
 
 /// Every `NAME=value`, copied.
-#[must_use]
 pub fn all() -> Vec<CString> {
     let mut entries = Vec::new();
     // SAFETY: the C library keeps `environ` valid; we only read the pointer.

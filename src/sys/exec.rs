@@ -1,6 +1,6 @@
 //! Starting a program: everything between fork(2) and execve(2).
 //!
-//! A [`Program`] owns all that the child needs before there is a child, so
+//! A [`Program`] has all that the child needs before there is a child, so
 //! that nothing in the child allocates, locks or panics. What fails there is
 //! named by its [`Stage`] through a close-on-exec pipe; a pipe that ends empty
 //! says that the program runs.
@@ -38,20 +38,22 @@ const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 const DIGITS: usize = 12;
 
 /// A program ready to be started.
-pub struct Program {
+pub struct Program<'a> {
     files: Vec<CString>,
-    directory: CString,
+    directory: &'a CStr,
     /// The strings that `argv` and `envp` point into.
-    _words: (Vec<CString>, Vec<CString>),
+    _words: [&'a [CString]; 2],
     argv: Vec<*const c_char>,
     /// Ends in one place for `LISTEN_PID` and a null.
     envp: Vec<*const c_char>,
-    listen_pid: [u8; LISTEN_PID.len() + DIGITS],
+    listen_pid: Vec<u8>,
 }
 
 fn pointers(words: &[CString], spare: usize) -> Vec<*const c_char> {
-    let mut list: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
-    list.resize(words.len() + spare, ptr::null());
+    let mut list = alloc::vec![ptr::null(); words.len() + spare];
+    for (place, word) in list.iter_mut().zip(words) {
+        *place = word.as_ptr();
+    }
     list
 }
 
@@ -70,23 +72,16 @@ fn candidates(command: &CStr, path: Option<&[u8]>) -> Vec<CString> {
     files
 }
 
-impl Program {
+impl<'a> Program<'a> {
     /// A program from its words (the first one names the file), its whole
     /// environment (`LISTEN_PID` is added) and the directory it starts in.
-    ///
-    /// # Panics
-    ///
-    /// When `words` is empty, which the options have refused.
-    #[must_use]
-    pub fn new(words: Vec<CString>, environment: Vec<CString>, directory: CString) -> Self {
+    pub fn new(words: &'a [CString], environment: &'a [CString], directory: &'a CStr) -> Self {
         let path =
             environment.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
-        let files = candidates(words.first().expect("a command has a first word"), path);
-        let argv = pointers(&words, 1);
-        let envp = pointers(&environment, 2);
-        let mut listen_pid = [0; LISTEN_PID.len() + DIGITS];
-        listen_pid[..LISTEN_PID.len()].copy_from_slice(LISTEN_PID);
-        Self { files, directory, _words: (words, environment), argv, envp, listen_pid }
+        let files = words.first().map(|command| candidates(command, path)).unwrap_or_default();
+        let (argv, envp) = (pointers(words, 1), pointers(environment, 2));
+        let listen_pid = [LISTEN_PID, &[0; DIGITS]].concat();
+        Self { files, directory, _words: [words, environment], argv, envp, listen_pid }
     }
 
     /// Starts the program in a process group of its own, with `descriptors` as
@@ -161,15 +156,20 @@ impl Program {
 
     /// Writes our pid behind `LISTEN_PID=` and puts it into the environment.
     fn sign(&mut self) {
-        let digits = &mut self.listen_pid[LISTEN_PID.len()..];
-        let mut rest = process::id().raw();
-        let length = rest.ilog10() as usize + 1;
-        for place in digits[..length].iter_mut().rev() {
-            *place = b'0' + (rest % 10).to_le_bytes()[0];
-            rest /= 10;
+        let pid = process::id().raw();
+        let mut places = self.listen_pid.iter_mut().skip(LISTEN_PID.len());
+        let mut unit = 1_000_000_000;
+        while unit > 0 {
+            if unit <= pid
+                && let Some(place) = places.next()
+            {
+                *place = b'0' + (pid / unit % 10) as u8;
+            }
+            unit /= 10;
         }
-        let last = self.envp.len() - 2;
-        self.envp[last] = self.listen_pid.as_ptr().cast();
+        if let [.., place, _] = &mut self.envp[..] {
+            *place = self.listen_pid.as_ptr().cast();
+        }
     }
 
     /// Tries each file, as execvp(3) does; returns the reason that counts.
@@ -177,7 +177,7 @@ impl Program {
         let mut reason = Errno(libc::ENOENT);
         for file in &self.files {
             // SAFETY: the file is a C string, and both lists are null-ended
-            // arrays of C strings that `self` owns.
+            // arrays of C strings that `self` borrows.
             unsafe { libc::execve(file.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
             match last_errno() {
                 Errno(libc::ENOENT | libc::ENOTDIR) => {}
@@ -280,13 +280,11 @@ pub enum Outcome {
 
 impl Fate {
     /// Readable when the answer is there.
-    #[must_use]
     pub const fn source(&self) -> Borrowed<'_> {
         self.pipe.borrow()
     }
 
     /// Reads the answer without waiting.
-    #[must_use]
     pub fn outcome(&self) -> Outcome {
         let mut report = [0; 5];
         match fd::read(self.pipe.borrow(), &mut report) {

@@ -1,11 +1,10 @@
 //! Files by their path: open(2), statx(2), unlink(2).
 
 use super::fd::{Borrowed, Fd};
-use super::{Errno, Result, check, retry_eintr};
+use super::{Errno, Result, check, check_size, retry_eintr};
 use crate::sys::call;
 use crate::text;
 use crate::types::Account;
-use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -48,13 +47,11 @@ impl Identity {
     }
 
     /// What it is.
-    #[must_use]
     pub const fn kind(self) -> Kind {
         self.kind
     }
 
     /// Whether `JOURNAL_STREAM`'s `device:inode` names this one.
-    #[must_use]
     pub const fn matches(self, device: u64, inode: u64) -> bool {
         self.device == device && self.inode == inode
     }
@@ -94,7 +91,6 @@ pub fn identity_at(path: &CStr) -> Result<Identity> {
 }
 
 /// Whether this file stands at `path`.
-#[must_use]
 pub fn is_at(path: &CStr, identity: Identity) -> bool {
     identity_at(path) == Ok(identity)
 }
@@ -174,7 +170,6 @@ pub fn give_socket(path: &CStr, owner: &Account) -> Result<()> {
 }
 
 /// How many links the file at `path` has; 0 when it cannot be told.
-#[must_use]
 pub fn links(path: &CStr) -> u64 {
     stat(libc::AT_FDCWD, path, 0).map_or(0, |stat| stat.stx_nlink.into())
 }
@@ -189,15 +184,16 @@ pub fn current_directory() -> Result<CString> {
     let mut path = alloc::vec![0_u8; libc::PATH_MAX as usize];
     // The system call, for the C library's getcwd(3) may call malloc(3).
     // SAFETY: `path` is writable for as many bytes as its length says.
-    check(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) } as _)?;
-    match CStr::from_bytes_until_nul(&path) {
-        Ok(path) if path.to_bytes().starts_with(b"/") => Ok(path.to_owned()),
+    let result = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    // The closing NUL counts.
+    path.truncate(check_size(result as _)?.saturating_sub(1));
+    match CString::new(path) {
+        Ok(path) if path.to_bytes().starts_with(b"/") => Ok(path),
         Ok(_) | Err(_) => Err(Errno(libc::ENOENT)),
     }
 }
 
 /// Whether both paths lead to the same file, links followed.
-#[must_use]
 pub fn same(one: &CStr, other: &CStr) -> bool {
     let identity = |path| stat(libc::AT_FDCWD, path, 0).map(|stat| Identity::of(&stat));
     identity(one).is_ok_and(|one| identity(other) == Ok(one))
@@ -219,7 +215,7 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
         match super::fd::read(file.borrow(), &mut piece)? {
             0 => return Ok(bytes),
             read if bytes.len() + read > most => return Err(Errno(libc::EFBIG)),
-            read => bytes.extend_from_slice(&piece[..read]),
+            read => bytes.extend_from_slice(piece.get(..read).unwrap_or_default()),
         }
     }
 }

@@ -24,7 +24,6 @@ impl Drop for Release<'_> {
 
 impl<T> Global<T> {
     /// A global with this value.
-    #[must_use]
     pub const fn new(value: T) -> Self {
         Self { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }

@@ -62,7 +62,6 @@ fn map(size: usize) -> Option<NonNull<u8>> {
 
 impl Heap {
     /// A heap that has taken nothing from the kernel yet.
-    #[must_use]
     pub const fn new() -> Self {
         Self { free: [None; CLASSES], reserve: (None, 0) }
     }

@@ -4,7 +4,6 @@
 ///
 /// The C library answers: under `taskset -c 0` on two processors glibc says 2
 /// and musl says 1.
-#[must_use]
 pub fn processors() -> u16 {
     // SAFETY: sysconf takes a number and touches no memory of ours.
     let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
@@ -13,7 +12,6 @@ pub fn processors() -> u16 {
 
 /// The processors that are online and that this thread may run on; `None` when
 /// it cannot be told.
-#[must_use]
 pub fn affinity() -> Option<u16> {
     // Twice as many as the kernel can be built for: with too few it refuses.
     let mut mask = [0_u64; 16_384 / 64];

@@ -87,13 +87,11 @@ fn against(file: Borrowed<'_>) -> Option<libc::flock> {
 
 /// The process that has the file locked, as the kernel says; `None` when no
 /// other one has, or one that this pid namespace does not know.
-#[must_use]
 pub fn holder(file: Borrowed<'_>) -> Option<Pid> {
     against(file).and_then(|lock| Pid::new(lock.l_pid))
 }
 
 /// Whether another process has the file locked, known here or not.
-#[must_use]
 pub fn is_held(file: Borrowed<'_>) -> bool {
     against(file).is_some()
 }

@@ -52,7 +52,6 @@ pub fn snapshot(name: &CStr, file: Borrowed<'_>, size: usize) -> Result<Fd> {
 
 /// Whether this is a file in memory that nobody can change any more: reading
 /// it never waits, and twice gives the same.
-#[must_use]
 pub fn is_settled(file: Borrowed<'_>) -> bool {
     let all = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
     // SAFETY: F_GET_SEALS touches no memory; what has no seals says EINVAL.
@@ -119,7 +118,6 @@ impl Shared {
     /// # Panics
     ///
     /// When `index` is beyond the size.
-    #[must_use]
     pub const fn word(&self, index: usize) -> &'static AtomicU64 {
         &self.words[index]
     }

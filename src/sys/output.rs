@@ -34,7 +34,6 @@ enum Way {
 
 impl Output {
     /// Finds the way to write to `fd`.
-    #[must_use]
     pub fn new(fd: Borrowed<'static>) -> Self {
         let way = match file::identity(fd).map(file::Identity::kind) {
             Ok(Kind::Socket) => Way::Socket,

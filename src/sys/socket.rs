@@ -228,7 +228,7 @@ pub fn notify_socket() -> Result<(Fd, Vec<u8>)> {
     family_alone.length = size_of::<libc::sa_family_t>() as libc::socklen_t;
     bind(&fd, &family_alone)?;
     let name = local(fd.borrow())?.unix_name();
-    Ok((fd, name.into_iter().skip(1).collect()))
+    Ok((fd, name.get(1..).unwrap_or_default().to_vec()))
 }
 
 /// A datagram socket connected to `name`, a path or `@` and an abstract name
@@ -295,7 +295,6 @@ pub enum Kind {
 }
 
 /// What `fd` is.
-#[must_use]
 pub fn kind(fd: Borrowed<'_>) -> Kind {
     if ask(fd, libc::SO_ACCEPTCONN) == Ok(1) {
         return Kind::Listening;

@@ -6,7 +6,6 @@ use core::mem::MaybeUninit;
 
 /// The lines and columns of a terminal, 0 where it does not know; `None` for
 /// what is none.
-#[must_use]
 pub fn size(fd: Borrowed<'_>) -> Option<(u16, u16)> {
     let mut size = MaybeUninit::<libc::winsize>::zeroed();
     let place = size.as_mut_ptr();

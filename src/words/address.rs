@@ -107,7 +107,6 @@ impl Bind {
 
     /// The name by which the socket is handed down, escaped: its own, or else
     /// its address.
-    #[must_use]
     pub fn carried(&self) -> String {
         let name = match &self.name {
             Some(name) => name.clone(),

@@ -21,7 +21,6 @@ pub enum Version {
 
 /// The group that a line of /proc/self/cgroup names, if time on processors may
 /// be limited there.
-#[must_use]
 pub fn parse(line: &[u8]) -> Option<(Version, &[u8])> {
     let mut path = line;
     let (number, controllers) = (take(&mut path, b':'), take(&mut path, b':'));
@@ -38,7 +37,6 @@ pub fn parse(line: &[u8]) -> Option<(Version, &[u8])> {
 }
 
 /// The group that `path` is in; `None` when it is the outermost.
-#[must_use]
 pub fn parent(path: &[u8]) -> Option<&[u8]> {
     let slash = path.iter().rposition(|&byte| byte == b'/')?;
     path.get(..slash)
@@ -46,7 +44,6 @@ pub fn parent(path: &[u8]) -> Option<&[u8]> {
 
 /// The processors that a quota and its period allow together, rounded up and
 /// at least one; `None` when there is no limit.
-#[must_use]
 pub fn processors(limit: &[u8]) -> Option<u64> {
     let mut words = limit.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let mut number = || decimal::parse_long(words.next()?, u64::MAX);

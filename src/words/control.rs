@@ -58,7 +58,6 @@ pub enum Scale {
 
 impl Scale {
     /// Reads `N`, `+N` or `-N`, with N from 1 to [`Slot::LAST`].
-    #[must_use]
     pub fn parse(word: &[u8]) -> Option<Self> {
         let digits = match word {
             [b'+' | b'-', digits @ ..] => digits,
@@ -73,7 +72,6 @@ impl Scale {
     }
 
     /// What becomes of `count`; `None` outside 1 to [`Slot::LAST`].
-    #[must_use]
     pub const fn of(self, count: u16) -> Option<u16> {
         let new = match self {
             Self::To(new) => Some(new),
@@ -121,7 +119,6 @@ impl Request {
     }
 
     /// The one with this name that takes no word.
-    #[must_use]
     pub fn plain(name: &[u8]) -> Option<Self> {
         let mut plain = Self::PLAIN.into_iter().enumerate();
         let known = plain.find(|(place, _)| text::line(Self::NAMES, *place).as_bytes() == name);
@@ -129,7 +126,6 @@ impl Request {
     }
 
     /// The whole line, with its newline.
-    #[must_use]
     pub fn line(self) -> String {
         if let Self::Scale(scale) = self {
             return format!("panzer/1 scale {scale}\n");
@@ -140,7 +136,6 @@ impl Request {
 }
 
 /// The path of the control socket beside a pid file: the same name, ending in `.sock`.
-#[must_use]
 pub fn socket_beside(pid_file: &[u8]) -> Vec<u8> {
     let name = pid_file.strip_suffix(b".pid").unwrap_or(pid_file);
     [name, b".sock"].concat()
@@ -162,7 +157,6 @@ words! {
 
 impl Word {
     /// Whether main closes after it.
-    #[must_use]
     pub const fn is_last(self) -> bool {
         !matches!(self, Self::Progress)
     }
@@ -179,7 +173,6 @@ pub enum Answer<'a> {
 
 impl<'a> Answer<'a> {
     /// Reads a line without its newline.
-    #[must_use]
     pub fn parse(line: &'a [u8]) -> Self {
         let mut text = line;
         match Word::parse(take(&mut text, b' ')) {
@@ -191,7 +184,6 @@ impl<'a> Answer<'a> {
 
 /// Composes a line of an answer that is no record. Always one line, and never
 /// too long: what is, is cut and ends in `…`.
-#[must_use]
 pub fn answer(word: Word, text: fmt::Arguments<'_>) -> Line {
     let mut line = Line::new();
     // A Line takes everything.

@@ -6,13 +6,11 @@
 /// holds anything else, or is larger than `most`.
 ///
 /// Leading zeros change nothing, and never mean octal.
-#[must_use]
 pub fn parse(text: &[u8], most: u32) -> Option<u32> {
     parse_long(text, most.into()).map(|number| number as u32)
 }
 
 /// The same for numbers that may be larger.
-#[must_use]
 pub fn parse_long(text: &[u8], most: u64) -> Option<u64> {
     let mut number: Option<u64> = None;
     for &byte in text {
@@ -23,7 +21,6 @@ pub fn parse_long(text: &[u8], most: u64) -> Option<u64> {
 }
 
 /// The same for numbers that are small.
-#[must_use]
 pub fn parse_short(text: &[u8], most: u16) -> Option<u16> {
     parse_long(text, most.into()).map(|number| number as u16)
 }

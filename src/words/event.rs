@@ -66,13 +66,11 @@ pub struct Event<'a> {
 
 impl Event<'_> {
     /// An event that says no more than what happened.
-    #[must_use]
     pub const fn new(kind: Kind) -> Self {
         Self { kind, generation: None, slot: None, pid: None, count: None, why: None }
     }
 
     /// An event about a generation.
-    #[must_use]
     pub const fn about(kind: Kind, generation: Generation) -> Self {
         let mut event = Self::new(kind);
         event.generation = Some(generation);
@@ -80,7 +78,6 @@ impl Event<'_> {
     }
 
     /// The event as one line, that happened at `at`. Never fails.
-    #[must_use]
     pub fn line(&self, at: Tick) -> Line {
         let mut line = Line::new();
         // A Line takes everything, and what is written here is short.

@@ -17,7 +17,6 @@ use alloc::vec::Vec;
 pub const LONGEST: usize = 255;
 
 /// The carried form of `name`; `None` if that has more than 255 bytes.
-#[must_use]
 pub fn escape(name: &[u8]) -> Option<String> {
     let mut carried = String::new();
     printable::push_escaped(&mut carried, name, |byte| is_allowed(byte) && byte != b'\\');
@@ -28,7 +27,6 @@ pub fn escape(name: &[u8]) -> Option<String> {
 ///
 /// A backslash that begins no `\xHH` stands for itself: systemd allows it in
 /// a name, and whoever chose that name did not know of our escapes.
-#[must_use]
 pub fn unescape(carried: &[u8]) -> Vec<u8> {
     let mut name = Vec::new();
     let mut rest = carried;
@@ -47,7 +45,6 @@ pub fn unescape(carried: &[u8]) -> Vec<u8> {
 }
 
 /// Whether systemd would carry `name` as it is.
-#[must_use]
 pub fn is_valid(name: &[u8]) -> bool {
     name.len() <= LONGEST && name.iter().all(|&byte| is_allowed(byte))
 }
@@ -58,7 +55,6 @@ const fn is_allowed(byte: u8) -> bool {
 }
 
 /// The value of `LISTEN_FDNAMES` for these carried names, in their order.
-#[must_use]
 pub fn join<'a>(carried: impl Iterator<Item = &'a str>) -> String {
     let mut value = String::new();
     for (index, name) in carried.enumerate() {

@@ -11,7 +11,6 @@ use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Reads `192.0.2.1`: four numbers without leading zeros.
-#[must_use]
 pub fn parse4(text: &[u8]) -> Option<Ipv4Addr> {
     let (mut rest, mut bytes) = (text, [0; 4]);
     for byte in &mut bytes[..3] {
@@ -29,7 +28,6 @@ fn parse_byte(text: &[u8]) -> Option<u8> {
 }
 
 /// Reads `2001:db8::1` or `::ffff:192.0.2.1`, without brackets.
-#[must_use]
 pub fn parse6(text: &[u8]) -> Option<Ipv6Addr> {
     let (mut bytes, mut tail) = ([0; 16], [0; 16]);
     let Some(gap) = text.windows(2).position(|two| two == b"::") else {

@@ -19,7 +19,6 @@ struct Json<'p> {
 }
 
 /// The whole object, and a newline.
-#[must_use]
 pub fn render(picture: &Picture) -> String {
     let mut json = Json { out: String::new(), picture };
     json.fields(picture, |json, picture| {

@@ -41,7 +41,6 @@ pub enum Style {
 }
 
 /// Composes one line of the log. Never fails: see [`Line`].
-#[must_use]
 pub fn compose(
     style: Style,
     level: Level,
@@ -69,13 +68,11 @@ impl Line {
     pub const SIZE: usize = 2_048;
 
     /// A line without text.
-    #[must_use]
     pub const fn new() -> Self {
         Self { bytes: [b'\n'; Self::SIZE], used: 0, is_cut: false }
     }
 
     /// The text and its newline.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..=self.used).unwrap_or_default()
     }

@@ -28,7 +28,6 @@ words! {
 }
 
 /// Everything, from the first family to the end of the text.
-#[must_use]
 pub fn render(picture: &Picture) -> String {
     let mut text = Text { out: String::new() };
     text.main(picture);

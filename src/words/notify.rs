@@ -97,7 +97,6 @@ pub enum Store<'a> {
 }
 
 /// Reads one datagram. Whatever it holds, it says something or nothing.
-#[must_use]
 pub fn parse(datagram: &[u8]) -> Notice<'_> {
     let says = |assignment: &[u8]| lines(datagram).any(|line| line == assignment);
     let value = |key: &[u8]| lines(datagram).find_map(|line| line.strip_prefix(key));
@@ -122,14 +121,12 @@ fn lines(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Asks to keep the descriptors that go along, under `name` as it is carried;
 /// `None` if that name is not valid.
-#[must_use]
 pub fn keep(name: &[u8]) -> Option<Vec<u8>> {
     with_name(b"FDSTORE=1\nFDNAME=", name)
 }
 
 /// Asks to forget what is stored under `name` as it is carried; `None` if
 /// that name is not valid.
-#[must_use]
 pub fn remove(name: &[u8]) -> Option<Vec<u8>> {
     with_name(b"FDSTOREREMOVE=1\nFDNAME=", name)
 }

@@ -70,7 +70,6 @@ const DEFAULTS: [Option<u64>; 10] = [
 
 impl Number {
     /// What it is where it was not set, if that says anything.
-    #[must_use]
     pub const fn default(self) -> Option<u64> {
         DEFAULTS[self as usize]
     }
@@ -120,13 +119,11 @@ pub enum Takes {
 
 impl Takes {
     /// Whether a value follows the option.
-    #[must_use]
     pub const fn a_value(self) -> bool {
         !matches!(self, Self::Level(_) | Self::Check | Self::Help | Self::Version)
     }
 
     /// Whether the configuration file may set it.
-    #[must_use]
     pub const fn in_a_file(self) -> bool {
         !matches!(self, Self::Path(Path::Config) | Self::Check | Self::Help | Self::Version)
     }
@@ -175,7 +172,6 @@ pub const KNOWN: &[Known] = &[
 ];
 
 /// Where the option with this long name stands in the table.
-#[must_use]
 pub fn place_of(long: &[u8]) -> Option<usize> {
     KNOWN.iter().position(|known| known.long.as_bytes() == long)
 }
@@ -210,25 +206,21 @@ impl Default for Options {
 
 impl Options {
     /// A number as it was set.
-    #[must_use]
     pub const fn number(&self, which: Number) -> Option<u64> {
         self.numbers[which as usize]
     }
 
     /// A number as it was set, or its default; 0 without either.
-    #[must_use]
     pub fn effective(&self, which: Number) -> u64 {
         self.number(which).or(which.default()).unwrap_or(0)
     }
 
     /// A length of time as it was set, or its default.
-    #[must_use]
     pub fn span(&self, which: Number) -> Millis {
         Millis(self.effective(which))
     }
 
     /// The number of workers, where it was set.
-    #[must_use]
     pub fn count(&self) -> Option<Count> {
         self.number(Number::Count).map(|count| match count as u16 {
             AUTO => Count::Auto,
@@ -237,7 +229,6 @@ impl Options {
     }
 
     /// A path as it was set.
-    #[must_use]
     pub fn path(&self, which: Path) -> Option<&CStr> {
         self.paths[which as usize].as_deref()
     }

@@ -53,13 +53,11 @@ pub struct Page {
 
 impl Page {
     /// An empty one.
-    #[must_use]
     pub const fn new(is_coloured: bool) -> Self {
         Self { text: String::new(), used: 0, is_cut: false, is_coloured }
     }
 
     /// What was written.
-    #[must_use]
     pub fn into_text(self) -> String {
         self.text
     }

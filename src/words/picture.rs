@@ -55,7 +55,6 @@ pub struct Worker {
 
 impl Worker {
     /// The word for what it does.
-    #[must_use]
     pub fn state(&self) -> &'static str {
         match (self.pid, self.activity) {
             (None, _) => Activity::Empty.name(),
@@ -83,7 +82,6 @@ impl Picture {
     }
 
     /// How long ago that was, by main's clock.
-    #[must_use]
     pub fn age(&self, since: Tick) -> Millis {
         self.main.as_ref().map_or(Millis(0), |main| main.now.since(since))
     }

@@ -4,7 +4,6 @@
 ///
 /// The standard library's `split_once` for bytes is not stable yet, and its
 /// `splitn` is a hundred bytes of program for every closure it is given.
-#[must_use]
 pub fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let place = text.iter().position(|&byte| byte == at)?;
     Some((text.get(..place)?, text.get(place + 1..)?))

@@ -10,7 +10,6 @@ use core::fmt;
 const MOST: usize = 120;
 
 /// A byte as `\xHH`, in lower case.
-#[must_use]
 pub const fn escape(byte: u8) -> [u8; 4] {
     [b'\\', b'x', hex_digit(byte >> 4), hex_digit(byte & 15)]
 }
@@ -21,7 +20,6 @@ const fn hex_digit(nibble: u8) -> u8 {
 }
 
 /// The value of one hexadecimal digit, in either case; `None` if it is none.
-#[must_use]
 pub const fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -32,7 +30,6 @@ pub const fn nibble(digit: u8) -> Option<u8> {
 }
 
 /// Whether a terminal would act on `c` instead of showing it.
-#[must_use]
 pub const fn is_control(c: char) -> bool {
     matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')
 }
@@ -88,7 +85,6 @@ pub fn push_escaped(out: &mut String, bytes: &[u8], is_plain: fn(u8) -> bool) {
 ///
 /// The standard library's `from_utf8_lossy` saves a copy, which takes half a
 /// kilobyte of program more.
-#[must_use]
 pub fn lossy(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {

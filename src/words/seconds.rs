@@ -17,7 +17,6 @@ const LONGEST: Millis = Millis::from_secs(1_000_000_000);
 
 /// The length that `text` spells; `None` if it spells none, or one of more
 /// than a thousand million seconds.
-#[must_use]
 pub fn parse(text: &[u8]) -> Option<Millis> {
     let mut fraction = text;
     let whole = take(&mut fraction, b'.');

@@ -24,7 +24,6 @@ impl Display for Word<'_> {
 }
 
 /// Shows all options that have a value, in the order of the help.
-#[must_use]
 pub fn show(options: &Options) -> String {
     let mut out = String::new();
     for known in KNOWN.iter().filter(|known| known.takes.in_a_file()) {

@@ -190,7 +190,6 @@ macro_rules! records {
         impl Record<'_> {
             /// Reads a line without its newline; `None` for one of a kind that is
             /// not known, or without what one of that kind has to have.
-            #[must_use]
             pub fn parse(line: &[u8]) -> Option<Self> {
                 let (kind, fields) = cut(line, b' ')?;
                 match core::str::from_utf8(kind) {

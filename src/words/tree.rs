@@ -28,7 +28,6 @@ const AGE: usize = 30;
 const REST: usize = 40;
 
 /// Draws everything.
-#[must_use]
 pub fn render(picture: &Picture, is_coloured: bool) -> String {
     let mut page = Page::new(is_coloured);
     if let Some(main) = &picture.main {

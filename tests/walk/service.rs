@@ -6,7 +6,7 @@
 //! asserted by number and name. Times are kept relative to now and generation
 //! numbers relative to the next one, so that the walk comes to an end.
 
-use super::member::{Leader, Life, Step};
+use super::member::Leader;
 use super::{Action, Event, Exec, Left, Past, Readiness, Report, Rules, Service, Stop};
 use crate::plan::backoff::Streak;
 use crate::types::{Backoff, Generation, Millis, Pid, Signal, Tick};
@@ -73,27 +73,10 @@ fn pid(number: u32) -> Pid {
 /// The same generation, seen from now.
 fn seen_from_now(member: &mut super::member::Member, shift: impl Fn(Tick) -> Tick) {
     let own = pid(member.generation.0);
-    match &mut member.life {
-        Life::Spawning => {}
-        Life::Starting { monitor, since, assume, fail } => {
-            (*monitor, *since, *fail) = (own, NOW, shift(*fail));
-            *assume = assume.map(&shift);
-        }
-        Life::Probation { monitor, since, until } => {
-            (*monitor, *since, *until) = (own, NOW, shift(*until));
-        }
-        Life::Current { monitor, since } => (*monitor, *since) = (own, NOW),
-        Life::Leaving { leader: Leader::Monitor(leader) | Leader::Group(leader), step } => {
-            *leader = own;
-            match step {
-                Step::Asked { interrupt: at }
-                | Step::Pressed { kill: at }
-                | Step::Killed { abandon: at } => {
-                    *at = shift(*at);
-                }
-                Step::Abandoned => {}
-            }
-        }
+    member.since = NOW;
+    member.due = shift(member.due);
+    if let Some(Leader::Monitor(leader) | Leader::Group(leader)) = &mut member.leader {
+        *leader = own;
     }
 }
 
@@ -282,7 +265,7 @@ impl World {
                 );
                 truth.promoted = true;
             }
-            Action::Discard { generation } => {
+            Action::Discard { generation, .. } => {
                 for truth in self.members.iter_mut().filter(|truth| truth.number == generation.0) {
                     assert!(!truth.promoted, "invariant 4 (what was promoted is not discarded)");
                     truth.failed = true;
@@ -466,8 +449,10 @@ impl World {
     /// how long ago it began, or on how many there were before.
     fn canonical(&self) -> Self {
         let mut world = self.clone();
-        let shift =
-            |tick: Tick| Tick((tick.0 + NOW.0).saturating_sub(self.now.0).max(NOW.0 - PAST));
+        let shift = |tick: Tick| match tick {
+            Tick::NEVER => tick,
+            Tick(tick) => Tick((tick + NOW.0).saturating_sub(self.now.0).max(NOW.0 - PAST)),
+        };
         let mut numbers: Vec<_> =
             self.plan.members.iter().map(|member| member.generation.0).collect();
         numbers.sort_unstable();
@@ -490,7 +475,7 @@ impl World {
         }
         let plan = &mut world.plan;
         plan.next = Generation(NEXT);
-        plan.wanted = moved(plan.wanted);
+        plan.wanted = shift(plan.wanted);
         plan.streak.forget_beyond(0);
         forget_failures_beyond(4, &mut plan.past);
         match &mut plan.stop {
@@ -509,7 +494,7 @@ impl World {
         self,
     ) -> (
         Vec<super::member::Member>,
-        Option<Tick>,
+        Tick,
         Streak,
         Past,
         Stop,

@@ -120,19 +120,23 @@ enum Choice {
 }
 
 /// When one that leaves and is not killed gets SIGINT; now, if it has had it.
-const fn pressed_at(life: &Life, now: Tick) -> Option<Tick> {
-    match *life {
-        Life::Leaving { step: Step::Asked { interrupt }, .. } => Some(interrupt),
-        Life::Leaving { step: Step::Pressed { .. }, .. } => Some(now),
-        Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. }
+const fn pressed_at(member: &Member, now: Tick) -> Option<Tick> {
+    match member.life {
+        Life::Leaving(Step::Asked) => Some(member.due),
+        Life::Leaving(Step::Pressed) => Some(now),
+        Life::Leaving(Step::Killed | Step::Abandoned)
         | Life::Spawning
-        | Life::Starting { .. }
-        | Life::Probation { .. }
-        | Life::Current { .. } => None,
+        | Life::Starting
+        | Life::Living
+        | Life::Probation
+        | Life::Current => None,
     }
 }
 
 const fn kept(time: Tick, now: Tick) -> Tick {
+    if time.0 == Tick::NEVER.0 {
+        return time;
+    }
     let oldest = now.0.saturating_sub(MEMORY.0);
     let time = if time.0 < oldest { oldest } else { time.0 };
     Tick(NOW.0 + time - now.0)
@@ -311,7 +315,7 @@ impl Truth {
 impl World {
     fn forget_the_time(&mut self, now: Tick) {
         self.plan.streak.forget_beyond(if self.is_stopping() { 0 } else { MOST_DEATHS });
-        self.plan.wanted = self.plan.wanted.map(|wanted| kept(wanted, now));
+        self.plan.wanted = kept(self.plan.wanted, now);
         match &mut self.plan.stop {
             Stop::Lingering { until: due } | Stop::Asked { interrupt: due, .. } => {
                 *due = kept(*due, now);
@@ -376,16 +380,8 @@ impl World {
             member.generation = new(member.generation);
             let number = i32::try_from(member.generation.0).expect("it is small");
             let pid = Pid::new(number).expect("generations are numbered from 1");
-            match &mut member.life {
-                Life::Spawning => {}
-                Life::Starting { monitor, .. }
-                | Life::Probation { monitor, .. }
-                | Life::Current { monitor, .. }
-                | Life::Leaving {
-                    leader: Leader::Monitor(monitor) | Leader::Group(monitor), ..
-                } => {
-                    *monitor = pid;
-                }
+            if let Some(Leader::Monitor(leader) | Leader::Group(leader)) = &mut member.leader {
+                *leader = pid;
             }
         }
         self.current = self.current.map(new);
@@ -395,26 +391,12 @@ impl World {
 }
 
 fn forget_the_time_of(member: &mut Member, now: Tick, oldest: Tick) {
-    match &mut member.life {
-        Life::Spawning => {}
-        Life::Starting { since, assume, fail, .. } => {
-            // Only a report tells of it.
-            *since = NOW;
-            *assume = assume.map(|assume| kept(assume, now));
-            *fail = kept(*fail, now);
-        }
-        Life::Probation { since, until, .. } => {
-            *since = young_or_old((*since).max(oldest), now);
-            *until = kept(*until, now);
-        }
-        Life::Current { since, .. } => *since = young_or_old((*since).max(oldest), now),
-        Life::Leaving { step, .. } => match step {
-            Step::Asked { interrupt: due }
-            | Step::Pressed { kill: due }
-            | Step::Killed { abandon: due } => *due = kept(*due, now),
-            Step::Abandoned => {}
-        },
-    }
+    member.due = kept(member.due, now);
+    member.since = match member.life {
+        Life::Probation | Life::Current => young_or_old(member.since.max(oldest), now),
+        // Only a report tells of it.
+        Life::Spawning | Life::Starting | Life::Living | Life::Leaving(_) => NOW,
+    };
 }
 
 /// One step, and everything that must be true of it.
@@ -585,7 +567,8 @@ impl Check<'_> {
                 self.signal(world, generation, signal);
             }
             Action::Promote { generation } => self.promote(world, generation),
-            Action::Discard { generation } => {
+            Action::Discard { generation, why, .. } => {
+                self.hear_failure(world, generation, why);
                 let current = world.current == Some(generation);
                 self.expect(!current, "invariant 2 (what the current generation uses is kept)");
             }
@@ -732,6 +715,17 @@ impl Check<'_> {
         world.finished = true;
     }
 
+    /// Nobody is late before it is time.
+    fn hear_failure(&self, world: &mut World, generation: Generation, why: Failure) {
+        if why == Failure::Late {
+            let since = world.truth(generation).map(|truth| truth.since);
+            let limit = world.plan.rules.ready_timeout;
+            let late = since.is_some_and(|since| self.now >= since.after(limit));
+            self.expect(late, "invariant 9 (nobody fails before the ready timeout)");
+            self.fail(world, None);
+        }
+    }
+
     /// Reports that say what only the plan decides.
     fn hear_report(&self, world: &mut World, report: Report) {
         match report {
@@ -748,18 +742,8 @@ impl Check<'_> {
                 self.expect(assumed, "invariant (ready is who says so, or has lived long enough)");
                 self.hear_ready(world, generation);
             }
-            Report::Failed(generation, Failure::Late) => {
-                let since = world.truth(generation).map(|truth| truth.since);
-                let limit = world.plan.rules.ready_timeout;
-                let late = since.is_some_and(|since| self.now >= since.after(limit));
-                self.expect(late, "invariant 9 (nobody fails before the ready timeout)");
-                self.fail(world, None);
-            }
             Report::Started(..)
             | Report::Probation(..)
-            | Report::Current(_)
-            | Report::Failed(_, Failure::NotSpawned | Failure::Left | Failure::Losing)
-            | Report::RolledBack(..)
             | Report::Draining(_)
             | Report::Crashed(_)
             | Report::Waiting(_)
@@ -767,9 +751,7 @@ impl Check<'_> {
             | Report::Interrupted(_)
             | Report::Killed(_)
             | Report::Abandoned(_)
-            | Report::Ended(_)
             | Report::GaveUp(_)
-            | Report::Stopping
             | Report::Lingering(_) => {}
         }
     }
@@ -801,7 +783,7 @@ impl Check<'_> {
         let free = !world.has_attempt() && world.alive() < MOST_ALIVE;
         self.expect(!(world.reload_owed && free), "invariant 5 (no reload is lost)");
         if world.reload_owed && !world.has_attempt() {
-            let due = |member: &Member| pressed_at(&member.life, self.now);
+            let due = |member: &Member| pressed_at(member, self.now);
             let oldest = world.plan.members.iter().find_map(due);
             let hurried = oldest.is_some_and(|due| due <= self.now.after(Millis(1_000)));
             self.expect(hurried, "invariant 3 (for a fourth generation the oldest hurries)");
@@ -909,10 +891,10 @@ impl Check<'_> {
         for old in &self.before.plan.members {
             let new = world.plan.members.iter().find(|new| new.generation == old.generation);
             let Some(new) = new.filter(|new| is_same_step(old, new)) else { continue };
-            let (old, new) = (old.deadline(), new.deadline());
+            let (old, new) = (old.due, new.due);
             let held = match self.event {
-                Event::Overslept { by } => new == old.map(|old| old.after(by)),
-                Event::Timer if old <= Some(self.now) && old == before => old.is_none(),
+                Event::Overslept { by } => new == old.after(by),
+                Event::Timer if old <= self.now && before == Some(old) => false,
                 Event::Timer | Event::Stop | Event::StopNow | Event::Gone { .. } if ordered => {
                     new <= old
                 }
@@ -943,25 +925,15 @@ impl Check<'_> {
 }
 
 /// Whether a generation is where it was, so that its deadline is the same one.
-const fn is_same_step(old: &Member, new: &Member) -> bool {
-    match (old.life, new.life) {
-        (Life::Starting { .. }, Life::Starting { .. })
-        | (Life::Probation { .. }, Life::Probation { .. }) => true,
-        (Life::Leaving { step: old, .. }, Life::Leaving { step: new, .. }) => matches!(
-            (old, new),
-            (Step::Asked { .. }, Step::Asked { .. })
-                | (Step::Pressed { .. }, Step::Pressed { .. })
-                | (Step::Killed { .. }, Step::Killed { .. })
-        ),
-        (
-            Life::Spawning
-            | Life::Starting { .. }
-            | Life::Probation { .. }
-            | Life::Current { .. }
-            | Life::Leaving { .. },
-            _,
-        ) => false,
-    }
+fn is_same_step(old: &Member, new: &Member) -> bool {
+    old.life == new.life
+        && match old.life {
+            Life::Starting
+            | Life::Living
+            | Life::Probation
+            | Life::Leaving(Step::Asked | Step::Pressed | Step::Killed) => true,
+            Life::Spawning | Life::Current | Life::Leaving(Step::Abandoned) => false,
+        }
 }
 
 impl World {

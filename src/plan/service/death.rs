@@ -17,8 +17,7 @@ impl Service {
         why: Failure,
         actions: &mut Vec<Action>,
     ) {
-        actions.push(Action::Tell(Report::Failed(generation, why)));
-        actions.push(Action::Discard { generation });
+        actions.push(Action::Discard { generation, was_ready: false, why });
         if let Past::NeverReady { failed } = &mut self.past {
             *failed = failed.saturating_add(1);
         }
@@ -56,25 +55,24 @@ impl Service {
         left: Left,
         actions: &mut Vec<Action>,
     ) {
-        let interrupt = self.interrupt_at(now);
         let Some(member) = self.member(generation) else { return };
         let Some(monitor) = member.monitor() else { return };
-        let before = member.life;
-        if let Life::Current { .. } = before {
+        let (before, since) = (member.life, member.since);
+        if before == Life::Current {
             actions.push(Action::Tell(Report::Crashed(generation)));
         }
         match left {
-            Left::Members => member.orphan(monitor, interrupt, actions),
+            Left::Members => member.orphan(now, monitor, actions),
             Left::Nobody => self.forget(generation, actions),
         }
         match before {
-            Life::Starting { .. } => self.never_ran(now, generation, exec, actions),
-            Life::Probation { .. } => {
-                actions.push(Action::Tell(Report::RolledBack(generation, Failure::Left)));
-                actions.push(Action::Discard { generation });
+            Life::Starting | Life::Living => self.never_ran(now, generation, exec, actions),
+            Life::Probation => {
+                let why = Failure::Left;
+                actions.push(Action::Discard { generation, was_ready: true, why });
             }
-            Life::Current { since, .. } => self.crashed(now, since, actions),
-            Life::Spawning | Life::Leaving { .. } => {}
+            Life::Current => self.crashed(now, since, actions),
+            Life::Spawning | Life::Leaving(_) => {}
         }
     }
 
@@ -95,8 +93,7 @@ impl Service {
         };
         match (status, self.past) {
             (Some(status), Past::NeverReady { .. }) => {
-                actions.push(Action::Tell(Report::Failed(generation, why)));
-                actions.push(Action::Discard { generation });
+                actions.push(Action::Discard { generation, was_ready: false, why });
                 self.begin_stop(now, status, actions);
             }
             (Some(_) | None, Past::NeverReady { .. } | Past::Ready) => {
@@ -110,7 +107,7 @@ impl Service {
     fn crashed(&mut self, now: Tick, since: Tick, actions: &mut Vec<Action>) {
         let attempt = self.members.iter().find(|member| member.is_attempt());
         match attempt.map(|attempt| (attempt.generation, attempt.life)) {
-            Some((next, Life::Probation { .. })) => self.promote(now, next, actions),
+            Some((next, Life::Probation)) => self.promote(now, next, actions),
             Some(_) => {
                 self.streak.died(now, Some(since), self.rules.backoff);
             }
@@ -125,7 +122,6 @@ impl Service {
         let before = self.members.len();
         self.members.retain(|member| member.generation != generation);
         if self.members.len() != before {
-            actions.push(Action::Tell(Report::Ended(generation)));
             actions.push(Action::Forget { generation });
         }
     }

@@ -6,38 +6,32 @@ use crate::types::{Generation, Stage};
 
 impl Service {
     /// What a generation is doing; `None` when nobody is left.
-    #[must_use]
     pub fn stage_of(&self, generation: Generation) -> Option<Stage> {
         let member = self.members.iter().find(|member| member.generation == generation)?;
         Some(match member.life {
-            Life::Spawning | Life::Starting { .. } => Stage::Starting,
-            Life::Probation { .. } => Stage::Probation,
-            Life::Current { .. } => Stage::Current,
-            Life::Leaving { .. } => Stage::Draining,
+            Life::Spawning | Life::Starting | Life::Living => Stage::Starting,
+            Life::Probation => Stage::Probation,
+            Life::Current => Stage::Current,
+            Life::Leaving(_) => Stage::Draining,
         })
     }
 
     /// The number of the generation that will be started next.
-    #[must_use]
     pub const fn next(&self) -> Generation {
         self.next
     }
 
     /// Whether a stop was asked for.
-    #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stop != Stop::No
     }
 
     /// Whether a generation is ready, and was not asked to leave.
-    #[must_use]
     pub fn is_ready(&self) -> bool {
-        let ready = |life| matches!(life, Life::Probation { .. } | Life::Current { .. });
-        self.members.iter().any(|member| ready(member.life))
+        self.members.iter().any(|it| matches!(it.life, Life::Probation | Life::Current))
     }
 
     /// Whether nothing was ever ready.
-    #[must_use]
     pub const fn is_new(&self) -> bool {
         matches!(self.past, Past::NeverReady { .. })
     }

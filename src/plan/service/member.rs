@@ -1,6 +1,6 @@
 //! One generation, from its start to the last of its processes.
 
-use super::words::{Action, Report};
+use super::words::{Action, Report, Rules};
 use crate::types::{Generation, Millis, Pid, Signal, Tick};
 use alloc::vec::Vec;
 
@@ -18,6 +18,14 @@ const KILL_TO_ABANDON: Millis = Millis(1_000);
 pub(super) struct Member {
     pub generation: Generation,
     pub life: Life,
+    /// `None` until there is a process.
+    pub leader: Option<Leader>,
+    /// When it was started; once it was ready, when that was.
+    pub since: Tick,
+    /// When it next needs a look.
+    pub due: Tick,
+    /// What it was started with, whatever has been configured since.
+    pub rules: Rules,
 }
 
 /// What a generation is doing.
@@ -25,17 +33,19 @@ pub(super) struct Member {
 pub(super) enum Life {
     /// `Spawn` was ordered; the answer is outstanding.
     Spawning,
-    /// Not ready yet: taken as ready at `assume`, as failed at `fail`.
-    Starting { monitor: Pid, since: Tick, assume: Option<Tick>, fail: Tick },
-    /// Ready, beside the one that is current.
-    Probation { monitor: Pid, since: Tick, until: Tick },
+    /// Not ready yet: when due it has failed.
+    Starting,
+    /// Not ready yet: when due it has lived long enough to be taken as ready.
+    Living,
+    /// Ready, beside the one that is current: when due it takes its place.
+    Probation,
     /// The one that serves.
-    Current { monitor: Pid, since: Tick },
+    Current,
     /// On its way out.
-    Leaving { leader: Leader, step: Step },
+    Leaving(Step),
 }
 
-/// Who takes the signals of a generation that leaves.
+/// Who takes the signals of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Leader {
     /// The monitor, which passes them on.
@@ -48,198 +58,139 @@ pub(super) enum Leader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     /// Was sent SIGTERM; SIGINT is due.
-    Asked { interrupt: Tick },
+    Asked,
     /// Was sent SIGINT; SIGKILL is due.
-    Pressed { kill: Tick },
-    /// Was sent SIGKILL; a final stop waits for it no longer than this.
-    Killed { abandon: Tick },
+    Pressed,
+    /// Was sent SIGKILL; a final stop waits for it until it is due.
+    Killed,
     /// The kernel did not end it. Nothing more can be done.
     Abandoned,
 }
 
 impl Member {
+    /// One that was ordered and is not there yet.
+    pub const fn new(generation: Generation, rules: Rules, now: Tick) -> Self {
+        let (life, leader, since, due) = (Life::Spawning, None, now, Tick::NEVER);
+        Self { generation, life, leader, since, due, rules }
+    }
+
     /// Whether it is on its way to being current.
     pub const fn is_attempt(&self) -> bool {
         match self.life {
-            Life::Spawning | Life::Starting { .. } | Life::Probation { .. } => true,
-            Life::Current { .. } | Life::Leaving { .. } => false,
+            Life::Spawning | Life::Starting | Life::Living | Life::Probation => true,
+            Life::Current | Life::Leaving(_) => false,
         }
+    }
+
+    /// Whether it is there and not ready yet.
+    pub const fn is_starting(&self) -> bool {
+        matches!(self.life, Life::Starting | Life::Living)
     }
 
     /// Whether it counts against the three that may be alive.
     pub const fn is_alive(&self) -> bool {
-        match self.life {
-            Life::Spawning
-            | Life::Starting { .. }
-            | Life::Probation { .. }
-            | Life::Current { .. }
-            | Life::Leaving { step: Step::Asked { .. } | Step::Pressed { .. }, .. } => true,
-            Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. } => false,
-        }
+        !matches!(self.life, Life::Leaving(Step::Killed | Step::Abandoned))
     }
 
     /// The monitor, unless it is gone or not yet there.
     pub const fn monitor(&self) -> Option<Pid> {
-        match self.life {
-            Life::Starting { monitor, .. }
-            | Life::Probation { monitor, .. }
-            | Life::Current { monitor, .. }
-            | Life::Leaving { leader: Leader::Monitor(monitor), .. } => Some(monitor),
-            Life::Spawning | Life::Leaving { leader: Leader::Group(_), .. } => None,
-        }
-    }
-
-    /// When this generation next needs a look.
-    pub const fn deadline(&self) -> Option<Tick> {
-        match self.life {
-            Life::Spawning | Life::Current { .. } => None,
-            Life::Starting { assume, fail, .. } => match assume {
-                Some(assume) if assume.0 < fail.0 => Some(assume),
-                Some(_) | None => Some(fail),
-            },
-            Life::Probation { until, .. } => Some(until),
-            Life::Leaving { step, .. } => match step {
-                Step::Asked { interrupt } => Some(interrupt),
-                Step::Pressed { kill } => Some(kill),
-                Step::Killed { abandon } => Some(abandon),
-                Step::Abandoned => None,
-            },
-        }
-    }
-
-    /// Moves what it waits for back: nobody could run for some of that time.
-    pub fn postpone(&mut self, by: Millis) {
-        match &mut self.life {
-            Life::Spawning | Life::Current { .. } => {}
-            Life::Starting { assume, fail, .. } => {
-                *assume = assume.map(|assume| assume.after(by));
-                *fail = fail.after(by);
-            }
-            Life::Probation { until, .. } => *until = until.after(by),
-            Life::Leaving { step, .. } => match step {
-                Step::Asked { interrupt: due }
-                | Step::Pressed { kill: due }
-                | Step::Killed { abandon: due } => *due = due.after(by),
-                Step::Abandoned => {}
-            },
+        match self.leader {
+            Some(Leader::Monitor(monitor)) => Some(monitor),
+            Some(Leader::Group(_)) | None => None,
         }
     }
 
     /// Asks it to finish, with SIGINT at `interrupt`. Who is leaving already
     /// keeps his deadline unless this one is earlier.
     pub fn ask(&mut self, interrupt: Tick, actions: &mut Vec<Action>) {
-        match &mut self.life {
+        match self.life {
             // Asked as soon as it is there.
             Life::Spawning => {}
-            Life::Starting { monitor, .. }
-            | Life::Probation { monitor, .. }
-            | Life::Current { monitor, .. } => {
-                let leader = Leader::Monitor(*monitor);
-                self.life = Life::Leaving { leader, step: Step::Asked { interrupt } };
-                actions.push(Action::Tell(Report::Draining(self.generation)));
-                self.signal(leader, Signal::Term, actions);
+            Life::Starting | Life::Living | Life::Probation | Life::Current => {
+                self.leave(Step::Asked, interrupt, actions);
             }
-            Life::Leaving { step: Step::Asked { interrupt: due }, .. } => {
-                *due = interrupt.min(*due);
+            Life::Leaving(Step::Asked) => self.due = interrupt.min(self.due),
+            Life::Leaving(Step::Pressed) => {
+                self.due = interrupt.after(INT_TO_KILL).min(self.due);
             }
-            Life::Leaving { step: Step::Pressed { kill }, .. } => {
-                *kill = interrupt.after(INT_TO_KILL).min(*kill);
-            }
-            Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. } => {}
+            Life::Leaving(Step::Killed | Step::Abandoned) => {}
         }
     }
 
     /// Ends it now: SIGINT, and SIGKILL a second later.
     pub fn press(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let soon = now.after(NOW_TO_KILL);
-        match &mut self.life {
+        match self.life {
             Life::Spawning => {}
-            Life::Starting { monitor, .. }
-            | Life::Probation { monitor, .. }
-            | Life::Current { monitor, .. } => {
-                let leader = Leader::Monitor(*monitor);
-                self.interrupt(leader, soon, actions);
-            }
-            Life::Leaving { leader, step: Step::Asked { .. } } => {
-                let leader = *leader;
-                self.interrupt(leader, soon, actions);
-            }
-            Life::Leaving { step: Step::Pressed { kill }, .. } => *kill = soon.min(*kill),
-            Life::Leaving { step: Step::Killed { .. } | Step::Abandoned, .. } => {}
+            Life::Starting
+            | Life::Living
+            | Life::Probation
+            | Life::Current
+            | Life::Leaving(Step::Asked) => self.leave(Step::Pressed, soon, actions),
+            Life::Leaving(Step::Pressed) => self.due = soon.min(self.due),
+            Life::Leaving(Step::Killed | Step::Abandoned) => {}
         }
     }
 
     /// Somebody waits for its place: SIGINT is due within a second.
     pub fn hurry(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let soon = now.after(CROWDED_TO_INT);
-        if let Life::Leaving { step: Step::Asked { interrupt }, .. } = &mut self.life
-            && *interrupt > soon
-        {
-            *interrupt = soon;
+        if self.life == Life::Leaving(Step::Asked) && self.due > soon {
+            self.due = soon;
             actions.push(Action::Tell(Report::Crowded(self.generation)));
         }
     }
 
-    /// The next step of pressing, if it is due; says which signal it was.
-    pub fn escalate(&mut self, now: Tick, actions: &mut Vec<Action>) -> Option<Signal> {
-        let Life::Leaving { leader, step } = self.life else { return None };
+    /// What comes after `step`, now that it is due.
+    pub fn escalate(&mut self, step: Step, now: Tick, actions: &mut Vec<Action>) {
         match step {
-            Step::Asked { interrupt } if interrupt <= now => {
-                self.interrupt(leader, interrupt.after(INT_TO_KILL), actions);
-                Some(Signal::Int)
-            }
-            Step::Pressed { kill } if kill <= now => {
-                let step = Step::Killed { abandon: now.after(KILL_TO_ABANDON) };
-                self.life = Life::Leaving { leader, step };
-                actions.push(Action::Tell(Report::Killed(self.generation)));
-                let (Leader::Monitor(pid) | Leader::Group(pid)) = leader;
-                self.signal(Leader::Group(pid), Signal::Kill, actions);
-                Some(Signal::Kill)
-            }
-            Step::Killed { abandon } if abandon <= now => {
-                self.life = Life::Leaving { leader, step: Step::Abandoned };
-                actions.push(Action::Tell(Report::Abandoned(self.generation)));
-                None
-            }
-            Step::Asked { .. } | Step::Pressed { .. } | Step::Killed { .. } | Step::Abandoned => {
-                None
-            }
+            Step::Asked => self.leave(Step::Pressed, self.due.after(INT_TO_KILL), actions),
+            Step::Pressed => self.leave(Step::Killed, now.after(KILL_TO_ABANDON), actions),
+            Step::Killed | Step::Abandoned => self.leave(Step::Abandoned, Tick::NEVER, actions),
         }
     }
 
-    fn interrupt(&mut self, leader: Leader, kill: Tick, actions: &mut Vec<Action>) {
-        self.life = Life::Leaving { leader, step: Step::Pressed { kill } };
-        actions.push(Action::Tell(Report::Interrupted(self.generation)));
-        self.signal(leader, Signal::Int, actions);
+    fn leave(&mut self, step: Step, due: Tick, actions: &mut Vec<Action>) {
+        (self.life, self.due) = (Life::Leaving(step), due);
+        actions.push(Action::Tell(match step {
+            Step::Asked => Report::Draining(self.generation),
+            Step::Pressed => Report::Interrupted(self.generation),
+            Step::Killed => Report::Killed(self.generation),
+            Step::Abandoned => Report::Abandoned(self.generation),
+        }));
+        if step != Step::Abandoned {
+            self.signal(step, actions);
+        }
     }
 
     /// The monitor is gone and has left members behind: the signals go to them
     /// from now on, beginning with the last one that it was sent.
-    pub fn orphan(&mut self, monitor: Pid, interrupt: Tick, actions: &mut Vec<Action>) {
-        let leader = Leader::Group(monitor);
-        let (step, signal) = match self.life {
-            Life::Leaving { step, .. } => match step {
-                Step::Asked { .. } => (step, Signal::Term),
-                Step::Pressed { .. } => (step, Signal::Int),
-                Step::Killed { .. } | Step::Abandoned => (step, Signal::Kill),
-            },
-            Life::Spawning
-            | Life::Starting { .. }
-            | Life::Probation { .. }
-            | Life::Current { .. } => {
-                actions.push(Action::Tell(Report::Draining(self.generation)));
-                (Step::Asked { interrupt }, Signal::Term)
+    pub fn orphan(&mut self, now: Tick, monitor: Pid, actions: &mut Vec<Action>) {
+        self.leader = Some(Leader::Group(monitor));
+        match self.life {
+            Life::Leaving(step) => self.signal(step, actions),
+            Life::Spawning | Life::Starting | Life::Living | Life::Probation | Life::Current => {
+                self.ask(now.after(self.rules.timeout), actions);
             }
-        };
-        self.life = Life::Leaving { leader, step };
-        self.signal(leader, signal, actions);
+        }
     }
 
-    fn signal(&self, leader: Leader, signal: Signal, actions: &mut Vec<Action>) {
+    /// Sends the signal of `step`. The last one is for the whole group.
+    fn signal(&self, step: Step, actions: &mut Vec<Action>) {
         let generation = self.generation;
-        actions.push(match leader {
-            Leader::Monitor(monitor) => Action::Signal { generation, monitor, signal },
-            Leader::Group(leader) => Action::SignalGroup { generation, leader, signal },
+        let signal = match step {
+            Step::Asked => Signal::Term,
+            Step::Pressed => Signal::Int,
+            Step::Killed | Step::Abandoned => Signal::Kill,
+        };
+        actions.push(match self.leader {
+            None => return,
+            Some(Leader::Monitor(monitor)) if signal != Signal::Kill => {
+                Action::Signal { generation, monitor, signal }
+            }
+            Some(Leader::Monitor(leader) | Leader::Group(leader)) => {
+                Action::SignalGroup { generation, leader, signal }
+            }
         });
     }
 }

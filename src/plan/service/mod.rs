@@ -24,9 +24,9 @@ mod words;
 pub use words::{Action, Event, Exec, Failure, Left, Readiness, Report, Rules};
 
 use super::backoff::Streak;
-use crate::types::{Generation, Millis, Pid, Signal, Tick};
+use crate::types::{Generation, Millis, Pid, Tick};
 use alloc::vec::Vec;
-use member::{Life, Member};
+use member::{Leader, Life, Member, Step};
 
 /// How many generations may be alive.
 const MOST_ALIVE: usize = 3;
@@ -37,8 +37,8 @@ pub struct Service {
     rules: Rules,
     members: Vec<Member>,
     next: Generation,
-    /// When the next generation is wanted, if one is.
-    wanted: Option<Tick>,
+    /// When the next generation is wanted.
+    wanted: Tick,
     /// The monitor's deaths in a row.
     streak: Streak,
     past: Past,
@@ -71,20 +71,20 @@ enum Stop {
 
 impl Service {
     /// A plan that wants its first generation now.
-    #[must_use]
     pub fn new(rules: Rules, now: Tick) -> Self {
         Self {
             rules,
             members: Vec::new(),
             next: Generation(1),
-            wanted: Some(now),
+            wanted: now,
             streak: Streak::new(rules.seed),
             past: Past::NeverReady { failed: 0 },
             stop: Stop::No,
         }
     }
 
-    /// Keeps to other rules from now on. A deadline that is running stays.
+    /// Keeps to other rules from the next generation on; those that there are
+    /// keep to what they were started with.
     pub const fn configure(&mut self, rules: Rules) {
         self.rules = rules;
     }
@@ -118,31 +118,19 @@ impl Service {
 
     /// When to come back with [`Event::Timer`] at the latest; `None` when only
     /// something that happens can change anything.
-    #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
-        let start = self.wanted.filter(|_| self.can_start());
-        let leave = match self.stop {
-            Stop::Lingering { until } => Some(until),
-            Stop::No | Stop::Asked { .. } | Stop::Now { .. } | Stop::Finished => None,
+        let first = match self.stop {
+            Stop::Lingering { until } => until,
+            Stop::No if self.can_start() => self.wanted,
+            Stop::No | Stop::Asked { .. } | Stop::Now { .. } | Stop::Finished => Tick::NEVER,
         };
-        let members = self.members.iter().filter_map(Member::deadline);
-        members.chain(start).chain(leave).min()
+        let due = self.members.iter().fold(first, |due, member| due.min(member.due));
+        (due != Tick::NEVER).then_some(due)
     }
 
     /// The generation that is on probation, if one is.
-    #[must_use]
     pub fn probationer(&self) -> Option<Generation> {
-        let probation = |member: &&Member| matches!(member.life, Life::Probation { .. });
-        self.members.iter().find(probation).map(|member| member.generation)
-    }
-
-    /// Whether a generation was told to leave.
-    #[must_use]
-    pub fn has_asked(&self, generation: Generation) -> bool {
-        let mut members = self.members.iter();
-        members.any(|member| {
-            member.generation == generation && matches!(member.life, Life::Leaving { .. })
-        })
+        self.members.iter().find(|member| member.life == Life::Probation).map(|it| it.generation)
     }
 
     fn member(&mut self, generation: Generation) -> Option<&mut Member> {
@@ -150,7 +138,7 @@ impl Service {
     }
 
     fn current(&mut self) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| matches!(member.life, Life::Current { .. }))
+        self.members.iter_mut().find(|member| member.life == Life::Current)
     }
 
     fn can_start(&self) -> bool {
@@ -160,7 +148,7 @@ impl Service {
 
     /// One more generation is wanted, at `due` or at an earlier wish.
     fn want(&mut self, due: Tick) {
-        self.wanted = Some(self.wanted.map_or(due, |wanted| wanted.min(due)));
+        self.wanted = self.wanted.min(due);
     }
 
     fn reload(&mut self, now: Tick) {
@@ -176,42 +164,43 @@ impl Service {
         monitor: Pid,
         actions: &mut Vec<Action>,
     ) {
-        let rules = self.rules;
         let stop = self.stop;
         let Some(member) = self.member(generation) else { return };
         if member.life != Life::Spawning {
             return;
         }
-        let assume = match rules.readiness {
-            Readiness::Notify => None,
-            Readiness::After(span) => Some(now.after(span)),
+        let rules = &member.rules;
+        let (life, span) = match rules.readiness {
+            Readiness::After(span) if span <= rules.ready_timeout => (Life::Living, span),
+            Readiness::Notify | Readiness::After(_) => (Life::Starting, rules.ready_timeout),
         };
-        let fail = now.after(rules.ready_timeout);
-        member.life = Life::Starting { monitor, since: now, assume, fail };
+        (member.life, member.due) = (life, now.after(span));
+        (member.leader, member.since) = (Some(Leader::Monitor(monitor)), now);
         actions.push(Action::Tell(Report::Started(generation, monitor)));
         match stop {
             Stop::No => {}
-            Stop::Lingering { .. } => member.ask(now.after(rules.timeout), actions),
+            Stop::Lingering { .. } => member.ask(now.after(member.rules.timeout), actions),
             Stop::Asked { interrupt, .. } => member.ask(interrupt, actions),
             Stop::Now { .. } | Stop::Finished => member.press(now, actions),
         }
     }
 
     fn spawn_failed(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
-        let spawning = |member: &mut Member| member.life == Life::Spawning;
-        if self.member(generation).is_some_and(spawning) {
+        if self.member(generation).is_some_and(|member| member.life == Life::Spawning) {
             self.failed(now, generation, Failure::NotSpawned, actions);
             self.forget(generation, actions);
         }
     }
 
     fn ready(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
-        let probation = self.rules.probation;
         let beside = self.current().is_some();
         let Some(member) = self.member(generation) else { return };
-        let Life::Starting { monitor, since, .. } = member.life else { return };
-        actions.push(Action::Tell(Report::Ready(generation, now.since(since))));
-        member.life = Life::Probation { monitor, since: now, until: now.after(probation) };
+        if !member.is_starting() {
+            return;
+        }
+        let probation = member.rules.probation;
+        actions.push(Action::Tell(Report::Ready(generation, now.since(member.since))));
+        (member.life, member.since, member.due) = (Life::Probation, now, now.after(probation));
         self.past = Past::Ready;
         if beside && probation > Millis(0) {
             actions.push(Action::Tell(Report::Probation(generation, probation)));
@@ -222,33 +211,33 @@ impl Service {
 
     /// Makes the one on probation current, and asks the old one to leave.
     fn promote(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
-        let interrupt = now.after(self.rules.timeout);
         let old = self.current().map(|old| old.generation);
         let Some(member) = self.member(generation) else { return };
-        let Life::Probation { monitor, since, .. } = member.life else { return };
-        member.life = Life::Current { monitor, since };
-        actions.push(Action::Tell(Report::Current(generation)));
+        if member.life != Life::Probation {
+            return;
+        }
+        (member.life, member.due) = (Life::Current, Tick::NEVER);
         actions.push(Action::Promote { generation });
         if let Some(old) = old.and_then(|old| self.member(old)) {
-            old.ask(interrupt, actions);
+            old.ask(now.after(old.rules.timeout), actions);
         }
     }
 
     /// Ends an attempt on probation; the current generation goes on.
     fn roll_back(&mut self, now: Tick, generation: Generation, actions: &mut Vec<Action>) {
-        let interrupt = now.after(self.rules.timeout);
         let Some(member) = self.member(generation) else { return };
-        if !matches!(member.life, Life::Probation { .. }) {
+        if member.life != Life::Probation {
             return;
         }
-        actions.push(Action::Tell(Report::RolledBack(generation, Failure::Losing)));
-        actions.push(Action::Discard { generation });
-        member.ask(interrupt, actions);
+        actions.push(Action::Discard { generation, was_ready: true, why: Failure::Losing });
+        member.ask(now.after(member.rules.timeout), actions);
     }
 
     fn postpone(&mut self, by: Millis) {
-        self.members.iter_mut().for_each(|member| member.postpone(by));
-        self.wanted = self.wanted.map(|wanted| wanted.after(by));
+        for member in &mut self.members {
+            member.due = member.due.after(by);
+        }
+        self.wanted = self.wanted.after(by);
         match &mut self.stop {
             Stop::Lingering { until: due } | Stop::Asked { interrupt: due, .. } => {
                 *due = due.after(by);
@@ -259,26 +248,24 @@ impl Service {
 
     /// Everything whose time has come.
     fn expire(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let interrupt = self.interrupt_at(now);
-        for index in 0..self.members.len() {
-            let generation = self.members[index].generation;
-            match self.members[index].life {
-                Life::Starting { assume: Some(assume), .. } if assume <= now => {
-                    self.ready(now, generation, actions);
-                }
-                Life::Starting { fail, .. } if fail <= now => {
-                    self.members[index].ask(interrupt, actions);
+        let mut next = 0;
+        while let Some(member) = self.members.get_mut(next) {
+            next += 1;
+            if member.due > now {
+                continue;
+            }
+            let generation = member.generation;
+            match member.life {
+                Life::Spawning | Life::Current => {}
+                Life::Living => self.ready(now, generation, actions),
+                Life::Starting => {
+                    member.ask(now.after(member.rules.timeout), actions);
                     self.failed(now, generation, Failure::Late, actions);
                 }
-                Life::Probation { until, .. } if until <= now => {
-                    self.promote(now, generation, actions)
-                }
-                Life::Spawning
-                | Life::Starting { .. }
-                | Life::Probation { .. }
-                | Life::Current { .. } => {}
-                Life::Leaving { .. } => {
-                    if self.members[index].escalate(now, actions) == Some(Signal::Kill) {
+                Life::Probation => self.promote(now, generation, actions),
+                Life::Leaving(step) => {
+                    member.escalate(step, now, actions);
+                    if step == Step::Pressed {
                         self.forced();
                     }
                 }
@@ -291,12 +278,12 @@ impl Service {
 
     /// Starts what is wanted, makes room for it, or leaves.
     fn settle(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let due = self.wanted.is_some_and(|wanted| wanted <= now);
+        let due = self.wanted <= now;
         if due && self.can_start() {
             let generation = self.next;
             self.next = generation.next();
-            self.wanted = None;
-            self.members.push(Member { generation, life: Life::Spawning });
+            self.wanted = Tick::NEVER;
+            self.members.push(Member::new(generation, self.rules, now));
             actions.push(Action::Spawn { generation });
         } else if due && self.stop == Stop::No && !self.members.iter().any(Member::is_attempt) {
             self.make_room(now, actions);
@@ -306,8 +293,9 @@ impl Service {
 
     /// The oldest that is leaving has to be gone before the fourth can come.
     fn make_room(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let leaving =
-            |member: &&mut Member| matches!(member.life, Life::Leaving { .. }) && member.is_alive();
+        let leaving = |member: &&mut Member| {
+            matches!(member.life, Life::Leaving(Step::Asked | Step::Pressed))
+        };
         if let Some(oldest) = self.members.iter_mut().find(leaving) {
             oldest.hurry(now, actions);
         }

@@ -1,21 +1,17 @@
 //! How main's plan ends: everyone has one deadline, and main leaves last.
 
-use super::member::{Life, Member, Step};
-use super::words::{Action, Report};
+use super::member::{Life, Step};
+use super::words::{Action, Report, Rules};
 use super::{Service, Stop};
 use crate::types::{Millis, Tick};
 use alloc::vec::Vec;
 
 impl Service {
-    /// When whoever is asked to leave now gets SIGINT: in a final stop, all at
-    /// the same moment.
-    pub(super) const fn interrupt_at(&self, now: Tick) -> Tick {
-        match self.stop {
-            Stop::Asked { interrupt, .. } => interrupt,
-            Stop::No | Stop::Lingering { .. } | Stop::Now { .. } | Stop::Finished => {
-                now.after(self.rules.timeout)
-            }
-        }
+    /// The rules of the generation that serves, which are those of a stop; where
+    /// none does, of the next one.
+    fn kept(&mut self) -> Rules {
+        let rules = self.rules;
+        self.current().map_or(rules, |current| current.rules)
     }
 
     /// Asks for the final stop. A second one moves no deadline.
@@ -23,17 +19,16 @@ impl Service {
         if self.stop != Stop::No {
             return;
         }
-        self.wanted = None;
-        let delay = self.rules.drain_delay;
+        self.wanted = Tick::NEVER;
+        let delay = self.kept().drain_delay;
         if delay == Millis(0) || self.current().is_none() {
             return self.begin_stop(now, 0, actions);
         }
         self.stop = Stop::Lingering { until: now.after(delay) };
         actions.push(Action::Tell(Report::Lingering(delay)));
-        let interrupt = now.after(self.rules.timeout);
         for member in &mut self.members {
-            if matches!(member.life, Life::Starting { .. }) {
-                member.ask(interrupt, actions);
+            if member.is_starting() {
+                member.ask(now.after(member.rules.timeout), actions);
             }
         }
     }
@@ -44,10 +39,9 @@ impl Service {
             Stop::No | Stop::Lingering { .. } => {}
             Stop::Asked { .. } | Stop::Now { .. } | Stop::Finished => return,
         }
-        let interrupt = now.after(self.rules.timeout);
-        self.wanted = None;
+        let interrupt = now.after(self.kept().timeout);
+        self.wanted = Tick::NEVER;
         self.stop = Stop::Asked { interrupt, status };
-        actions.push(Action::Tell(Report::Stopping));
         actions.push(Action::CloseListeners);
         for member in &mut self.members {
             member.ask(interrupt, actions);
@@ -58,14 +52,13 @@ impl Service {
     pub(super) fn stop_now(&mut self, now: Tick, actions: &mut Vec<Action>) {
         let status = match self.stop {
             Stop::No | Stop::Lingering { .. } => {
-                actions.push(Action::Tell(Report::Stopping));
                 actions.push(Action::CloseListeners);
                 0
             }
             Stop::Asked { status, .. } => status,
             Stop::Now { .. } | Stop::Finished => return,
         };
-        self.wanted = None;
+        self.wanted = Tick::NEVER;
         self.stop = Stop::Now { status };
         for member in &mut self.members {
             member.press(now, actions);
@@ -84,15 +77,9 @@ impl Service {
     /// Leaves once nobody is left, or nobody for whom anything can be done.
     pub(super) fn finish(&mut self, actions: &mut Vec<Action>) {
         let (Stop::Asked { status, .. } | Stop::Now { status }) = self.stop else { return };
-        if self.members.iter().all(Member::is_abandoned) {
+        if self.members.iter().all(|it| it.life == Life::Leaving(Step::Abandoned)) {
             self.stop = Stop::Finished;
             actions.push(Action::Finish { status });
         }
-    }
-}
-
-impl Member {
-    const fn is_abandoned(&self) -> bool {
-        matches!(self.life, Life::Leaving { step: Step::Abandoned, .. })
     }
 }

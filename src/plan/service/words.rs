@@ -146,6 +146,10 @@ pub enum Action {
     Discard {
         /// Which one.
         generation: Generation,
+        /// Whether that was on probation, so that it is rolled back.
+        was_ready: bool,
+        /// For what reason.
+        why: Failure,
     },
     /// Nobody of the generation is left: forget it.
     Forget {
@@ -185,12 +189,6 @@ pub enum Report {
     Ready(Generation, Millis),
     /// It serves beside the old one that long.
     Probation(Generation, Millis),
-    /// It is the one that serves.
-    Current(Generation),
-    /// It failed before it was ready.
-    Failed(Generation, Failure),
-    /// It failed on probation; the old one goes on.
-    RolledBack(Generation, Failure),
     /// It was told to finish what it has in hand.
     Draining(Generation),
     /// Its monitor left unasked.
@@ -205,12 +203,8 @@ pub enum Report {
     Killed(Generation),
     /// It is still there after SIGKILL, and main leaves without it.
     Abandoned(Generation),
-    /// All of it is gone.
-    Ended(Generation),
     /// Nothing was ready after so many starts.
     GaveUp(u32),
-    /// The final stop: the operator's timeout runs.
-    Stopping,
-    /// The final stop: first, go on serving that long.
+    /// A stop: first, go on serving that long.
     Lingering(Millis),
 }

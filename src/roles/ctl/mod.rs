@@ -101,7 +101,6 @@ impl<'a> Patience<'a> {
 /// Runs the `panzerctl` program and returns its exit status.
 ///
 /// `args` are the words behind the program's name.
-#[must_use]
 pub fn program(args: &[&CStr]) -> u8 {
     fd::fill_standard();
     let outcome = match ctl_cli::parse(args) {

@@ -2,12 +2,12 @@
 //! start and again at every reload.
 
 use super::operator::LastReload;
-use super::{Main, setup, spawn};
+use super::{Main, spawn};
 use crate::error::{Error, Result};
-use crate::keep::log::{self, log};
+use crate::keep::log::log;
 use crate::sys::{Errno, file};
 use crate::text;
-use crate::types::{Level, Role, Tick};
+use crate::types::Level;
 use crate::words::cli::{self, Request};
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::options::{Number, Options, Path};
@@ -15,7 +15,6 @@ use crate::words::printable::{self, Quoted};
 use crate::words::status::Outcome;
 use crate::words::{account, config};
 use alloc::borrow::ToOwned as _;
-use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -24,22 +23,24 @@ const USUAL: &CStr = c"config/panzer.yml";
 /// The largest file that is read.
 const MOST: usize = 1 << 20;
 
-/// What the words of the command line ask for, with what the file adds.
+/// What the words of the command line ask for, with what the file adds. Main was
+/// started in `start`. The options have the file that was read before, if one
+/// was, and are given the one that is read now.
 ///
 /// # Errors
 ///
 /// One line: what is wrong, and where.
 #[inline(never)]
-pub(super) fn read(args: &[&CStr], options: &mut Options) -> Result<Request> {
+pub(super) fn read(args: &[&CStr], start: &CStr, options: &mut Options) -> Result<Request> {
     let mut request = cli::parse(args, options)?;
     if !matches!(request, Request::Run | Request::Check) {
         return Ok(request);
     }
-    read_file(options)?;
+    read_file(start, options)?;
     request = cli::parse(args, options)?;
     if let Some(user) = options.path(Path::User) {
-        let passwd = text_of(c"/etc/passwd", true)?;
-        let group = text_of(c"/etc/group", true)?;
+        let passwd = text_of(c"/etc/passwd", true)?.unwrap_or_default();
+        let group = text_of(c"/etc/group", true)?.unwrap_or_default();
         options.account = Some(account::find(user.to_bytes(), &passwd, &group)?);
     }
     if options.command.is_empty() {
@@ -48,21 +49,25 @@ pub(super) fn read(args: &[&CStr], options: &mut Options) -> Result<Request> {
     Ok(request)
 }
 
-/// Has the options be what the file says, and nothing where there is none.
-fn read_file(options: &mut Options) -> Result<()> {
+/// Has the options be what the file says, and nothing where there is none. One
+/// that was read before has to be there again.
+fn read_file(start: &CStr, options: &mut Options) -> Result<()> {
     let named = options.path(Path::Config).map(CStr::to_owned);
-    let path = named.as_deref().unwrap_or(USUAL);
-    let text = text_of(path, named.is_none())?;
+    let path = spawn::from(start, Some(named.as_deref().unwrap_or(USUAL)));
+    let text = text_of(&path, named.is_none())?;
     *options = Options::default();
-    let shown = printable::lossy(path.to_bytes());
-    config::apply(&text, options).map_err(|why| Error::plain(format_args!("{shown}:{why}")))
+    let Some(text) = text else { return Ok(()) };
+    let name = printable::lossy(path.to_bytes());
+    config::apply(&text, options).map_err(|why| Error::plain(format_args!("{name}:{why}")))?;
+    options.set_path(Path::Config, path);
+    Ok(())
 }
 
-/// What stands in a file; nothing where there is none, and that `may_be`.
-fn text_of(path: &CStr, may_be: bool) -> Result<Vec<u8>> {
+/// What stands in a file; `None` where there is none, and that `may_be`.
+fn text_of(path: &CStr, may_be: bool) -> Result<Option<Vec<u8>>> {
     match file::read(path, MOST) {
-        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if may_be => Ok(Vec::new()),
-        read => read.map_err(|errno| {
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) if may_be => Ok(None),
+        read => read.map(Some).map_err(|errno| {
             Error::system(format_args!("cannot read {}", Quoted(path.to_bytes())), errno)
         }),
     }
@@ -76,37 +81,35 @@ impl Main {
     ///
     /// Why nothing can be reloaded.
     #[inline(never)]
-    pub(super) fn renew(&mut self, now: Tick) -> Result<()> {
+    pub(super) fn renew(&mut self) -> Result<()> {
         self.read_again().inspect_err(|why| {
             log(Level::Error, format_args!("nothing is reloaded: {why}"));
             let why = text::compose(format_args!("{why}"));
             self.event(&Tidings { why: Some(&why), ..Tidings::new(Kind::Failed) });
             let (generation, outcome) = (None, Outcome::Failed);
             self.operator.reload =
-                Some(LastReload { generation, outcome, at: now, why: Some(why) });
+                Some(LastReload { generation, outcome, at: self.now, why: Some(why) });
         })
     }
 
     fn read_again(&mut self) -> Result<()> {
-        let words: Vec<_> = self.words.iter().map(CString::as_c_str).collect();
         let mut options = Options::default();
-        read(&words, &mut options)?;
-        spawn::look_from(&self.start, &mut options);
-        setup::bind_anew(&options, &mut self.listeners)?;
+        if let Some(file) = self.options.path(Path::Config) {
+            options.set_path(Path::Config, file.to_owned());
+        }
+        read(self.words, &self.start, &mut options)?;
         let fixed = [
             ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
             ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),
         ];
+        let is_counted_anew = options.count() != self.options.count();
+        self.keep_to(options)?;
         for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {
             log(Level::Warn, format_args!("{name} stays as it is until main is started anew"));
         }
-        if options.count() != self.options.count() {
+        if is_counted_anew {
             self.forget_scale();
         }
-        self.directory = spawn::from(&self.start, options.path(Path::Chdir));
-        self.plan.configure(setup::rules(&options));
-        log::begin(Role::Main, options.verbosity);
-        self.options = options;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::keep::processors;
 use crate::plan::service::Event;
 use crate::sys::poll::Source;
 use crate::sys::signal;
-use crate::types::{Generation, Level, Signal, Stage, Tick};
+use crate::types::{Generation, Level, Signal, Stage};
 use crate::words::control::{Request, Scale, Word};
 use crate::words::options::Count;
 use crate::words::status::Outcome;
@@ -28,11 +28,11 @@ impl Main {
 
     /// Takes in what operators have asked, and begins to do it.
     #[inline(never)]
-    pub(super) fn attend(&mut self, now: Tick) {
+    pub(super) fn attend(&mut self) {
         for _ in 0..MOST {
             let Some(control) = &mut self.operator.control else { return };
-            let Some((client, request)) = control.attend(now) else { break };
-            self.grant(now, client, request);
+            let Some((client, request)) = control.attend(self.now) else { break };
+            self.grant(client, request);
         }
         if let Some(control) = &mut self.operator.control {
             control.sweep();
@@ -47,19 +47,19 @@ impl Main {
     }
 
     #[inline(never)]
-    fn grant(&mut self, now: Tick, client: Place, request: Request) {
+    fn grant(&mut self, client: Place, request: Request) {
         let stopping = self.plan.is_stopping();
         let (word, text) = match request {
-            Request::Status => return self.show_status(now, client),
-            Request::Shutdown => return self.grant_stop(now, client, Event::Stop),
-            Request::Exit => return self.grant_stop(now, client, Event::StopNow),
+            Request::Status => return self.show_status(client),
+            Request::Shutdown => return self.grant_stop(client, Event::Stop),
+            Request::Exit => return self.grant_stop(client, Event::StopNow),
             Request::Ready | Request::Reload | Request::Scale(_) if stopping => {
                 (Word::Failed, format_args!("main is stopping"))
             }
             Request::Ready if self.plan.is_ready() => (Word::Done, format_args!("ready")),
             Request::Ready => (Word::Failed, format_args!("no generation is ready")),
             Request::Restart => (Word::Failed, format_args!("not yet in this version")),
-            Request::Reload => return self.grant_reload(now, client),
+            Request::Reload => return self.grant_reload(client),
             Request::Scale(scale) => return self.scale(client, scale),
         };
         self.say(client, word, text);
@@ -72,33 +72,33 @@ impl Main {
         }
     }
 
-    fn grant_stop(&mut self, now: Tick, client: Place, event: Event) {
+    fn grant_stop(&mut self, client: Place, event: Event) {
         self.wait_for(client, Waits::End);
         self.say(client, Word::Progress, format_args!("main is stopping"));
-        self.step(now, event);
+        self.step(event);
     }
 
-    fn grant_reload(&mut self, now: Tick, client: Place) {
-        match self.renew(now) {
+    fn grant_reload(&mut self, client: Place) {
+        match self.renew() {
             Ok(()) => {
                 self.wait_for(client, Waits::Generation(self.plan.next()));
-                self.begin_reload(now);
+                self.begin_reload();
             }
             Err(why) => self.say(client, Word::Failed, format_args!("{why}")),
         }
     }
 
     /// A reload that an operator asks for by a signal.
-    pub(super) fn reload(&mut self, now: Tick) {
-        if !self.plan.is_stopping() && self.renew(now).is_ok() {
-            self.begin_reload(now);
+    pub(super) fn reload(&mut self) {
+        if !self.plan.is_stopping() && self.renew().is_ok() {
+            self.begin_reload();
         }
     }
 
-    fn begin_reload(&mut self, now: Tick) {
+    fn begin_reload(&mut self) {
         let (generation, outcome) = (Some(self.plan.next()), Outcome::Running);
-        self.operator.reload = Some(LastReload { generation, outcome, at: now, why: None });
-        self.step(now, Event::Reload);
+        self.operator.reload = Some(LastReload { generation, outcome, at: self.now, why: None });
+        self.step(Event::Reload);
     }
 
     /// How many workers the operator wants, if it is not the application's to say.

@@ -7,7 +7,6 @@
 //! dropped.
 
 use super::Main;
-use super::run::Run;
 use crate::keep::listeners::{self, Origin};
 use crate::keep::log;
 use crate::plan::service::{Event, Left};
@@ -16,7 +15,7 @@ use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
 use crate::text;
-use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
+use crate::types::{Exit, Generation, Level, Millis, Pid};
 use crate::words::death::Death;
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::notify::{self, News, Notice, Store};
@@ -30,33 +29,25 @@ const MOST: usize = 256;
 /// The least time between two lines about messages that were refused.
 const REFUSED: Millis = Millis(1_000);
 
-/// A monitor that was reaped.
-pub(super) struct Bereavement {
-    generation: Generation,
-    pid: Pid,
-    exit: Exit,
-    left: Left,
-}
-
 impl Main {
     /// Reads what every generation has said.
-    pub(super) fn hear(&mut self, now: Tick) {
-        let generations: Vec<_> = self.runs.iter().map(|run| run.generation).collect();
-        for generation in generations {
-            self.hear_one(now, generation);
+    pub(super) fn hear(&mut self) {
+        // What is heard removes nobody, and whoever is started comes last.
+        for place in 0..self.runs.len() {
+            self.hear_one(place);
         }
         for run in &mut self.runs {
             run.learn_fate();
         }
     }
 
-    fn hear_one(&mut self, now: Tick, generation: Generation) {
+    fn hear_one(&mut self, place: usize) {
         for _ in 0..MOST {
-            let Some(run) = self.run_of(generation) else { return };
+            let Some(run) = self.runs.get(place) else { return };
             match message::receive(run.notify.borrow()) {
                 Ok(message) => {
-                    let user = run.user_id;
-                    self.understand(now, generation, user, message);
+                    let (generation, user) = (run.generation, run.user_id);
+                    self.understand(generation, user, message);
                 }
                 Err(Errno(libc::EAGAIN)) => return,
                 Err(errno) => return self.breathe("hear a generation", errno),
@@ -65,32 +56,32 @@ impl Main {
     }
 
     /// Takes in a message to a generation that runs as `user`.
-    fn understand(&mut self, now: Tick, generation: Generation, user: u32, message: Message) {
+    fn understand(&mut self, generation: Generation, user: u32, message: Message) {
         let Message { bytes, sender, descriptors, cut } = message;
         let trusted =
             sender.is_some_and(|sender| [0, process::user(), user].contains(&sender.user));
         if cut || !trusted {
             let why = if cut { "is too large" } else { "comes from another user" };
-            self.refuse(now, generation, why);
+            self.refuse(generation, why);
             return listeners::dispose_all(descriptors);
         }
         let notice = notify::parse(&bytes);
         self.keep(generation, &notice, descriptors);
         self.note(generation, &notice);
         if notice.ready {
-            self.step(now, Event::Ready { generation });
+            self.step(Event::Ready { generation });
         }
     }
 
     /// Tells of a message that is ignored. Anybody on this machine can send as
     /// many as he likes, so there is one line for all of a second.
-    fn refuse(&mut self, now: Tick, generation: Generation, why: &str) {
+    fn refuse(&mut self, generation: Generation, why: &str) {
         let (before, due) = self.refused;
         self.refused = (before.saturating_add(1), due);
-        if now < due {
+        if self.now < due {
             return;
         }
-        self.refused = (0, now.after(REFUSED));
+        self.refused = (0, self.now.after(REFUSED));
         log::log(
             Level::Warn,
             format_args!(
@@ -160,73 +151,63 @@ impl Main {
     }
 
     /// Looks at the board of whoever is on probation.
-    pub(super) fn check_losses(&mut self, now: Tick) {
+    pub(super) fn check_losses(&mut self) {
         let Some(generation) = self.plan.probationer() else { return };
         if self.run_of(generation).is_some_and(|run| run.is_losing()) {
-            self.step(now, Event::Losing { generation });
+            self.step(Event::Losing { generation });
         }
     }
 
     /// SIGVTALRM from the group of a generation that starts.
-    pub(super) fn ready_by_signal(&mut self, now: Tick, leader: Pid) {
+    pub(super) fn ready_by_signal(&mut self, leader: Pid) {
         let said = self.runs.iter().find(|run| run.leader == leader).map(|run| run.generation);
         if let Some(generation) = said {
-            self.step(now, Event::Ready { generation });
+            self.step(Event::Ready { generation });
         }
     }
 
     /// Reaps all that are dead: our monitors, and whatever orphans there are.
-    pub(super) fn reap(&mut self) -> Vec<Bereavement> {
-        let mut dead = Vec::new();
+    /// Finds out whose group is empty before anything is started, which could
+    /// have the number of such a group.
+    pub(super) fn reap(&mut self) {
         while let Ok(Reaped::Dead(pid, exit)) = process::reap_any() {
-            let Some(run) = self.runs.iter_mut().find(|run| run.monitor == Some(pid)) else {
-                continue;
-            };
-            run.monitor = None;
-            let left = left_in(run);
-            run.empty = left == Left::Nobody;
-            dead.push(Bereavement { generation: run.generation, pid, exit, left });
+            if let Some(run) = self.runs.iter_mut().find(|run| run.monitor == Some(pid)) {
+                (run.monitor, run.exit) = (None, Some(exit));
+            }
         }
-        dead
+        for run in self.runs.iter_mut().filter(|run| run.monitor.is_none()) {
+            run.empty = process::has_child_in_group(run.leader) != Ok(true);
+        }
     }
 
-    /// Tells the plan of a monitor's death, after all that it had said before.
-    pub(super) fn bury(&mut self, now: Tick, death: Bereavement) {
-        let Bereavement { generation, pid, exit, left } = death;
-        self.hear_one(now, generation);
-        let mut runs = self.runs.iter_mut();
-        let Some(run) = runs.find(|run| run.generation == generation) else { return };
-        run.learn_fate();
-        let exec = run.exec;
+    /// Tells the plan who is dead, after all that they had said before. The
+    /// newest first, so that nobody takes a place who is dead himself.
+    pub(super) fn bury(&mut self) {
+        // Nobody but the one that is told is removed.
+        for place in (0..self.runs.len()).rev() {
+            let Some(run) = self.runs.get_mut(place) else { continue };
+            let generation = run.generation;
+            if let Some(exit) = run.exit.take() {
+                self.bury_monitor(generation, exit);
+            } else if run.empty {
+                self.step(Event::Empty { generation });
+            }
+        }
+    }
+
+    fn bury_monitor(&mut self, generation: Generation, exit: Exit) {
+        let Some(run) = self.run_of(generation) else { return };
+        let (pid, exec) = (run.leader, run.exec);
+        let left = if run.empty { Left::Nobody } else { Left::Members };
         let forced = run.board.header().is_some_and(|header| header.killed);
-        let lived = now.since(run.since);
+        let since = run.since;
         let why = run.why.take();
-        self.tell_death(generation, pid, exit, lived, why.as_deref());
+        self.tell_death(generation, pid, exit, self.now.since(since), why.as_deref());
         self.reason =
             why.or_else(|| Some(text::compose(format_args!("its monitor {}", Death(exit)))));
         if forced {
-            self.step(now, Event::Forced);
+            self.step(Event::Forced);
         }
-        self.step(now, Event::Gone { generation, exec, left });
-    }
-
-    /// The generations whose monitor was gone and whose group is empty now.
-    pub(super) fn emptied(&mut self) -> Vec<Generation> {
-        let mut empty = Vec::new();
-        for run in self.runs.iter_mut().filter(|run| run.monitor.is_none() && !run.empty) {
-            run.empty = left_in(run) == Left::Nobody;
-            if run.empty {
-                empty.push(run.generation);
-            }
-        }
-        empty
-    }
-}
-
-/// Whether the kernel knows of anybody in the group of `run`.
-fn left_in(run: &Run) -> Left {
-    match process::has_child_in_group(run.leader) {
-        Ok(true) => Left::Members,
-        Ok(false) | Err(_) => Left::Nobody,
+        self.step(Event::Gone { generation, exec, left });
     }
 }

@@ -24,12 +24,14 @@ use crate::plan::service::{Action, Event, Service};
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Hangup, Inherited, Wake};
-use crate::sys::{Errno, clock, process};
+use crate::sys::{self, Errno, clock, process};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
+use crate::words::event::{Event as Tidings, Kind};
 use crate::words::options::Options;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::mem;
 use operator::Operator;
 use run::Run;
@@ -44,7 +46,7 @@ const STATUS: Millis = Millis(100);
 struct Main {
     options: Options,
     /// The command line, for the next reload.
-    words: Vec<CString>,
+    words: &'static [&'static CStr],
     /// Where main was started.
     start: CString,
     inherited: Inherited,
@@ -62,8 +64,8 @@ struct Main {
     /// Whether there was a terminal that SIGHUP could tell the end of.
     terminal: bool,
     since: Tick,
-    /// When the last turn began.
-    woke: Tick,
+    /// When this turn began.
+    now: Tick,
     status_at: Tick,
     /// Whether the final stop has begun: nothing is stored any more.
     closed: bool,
@@ -92,41 +94,35 @@ impl Main {
 
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
-        let deadline = self.plan.deadline().into_iter().chain(self.operator.deadline()).min();
+        let deadline = match (self.plan.deadline(), self.operator.deadline()) {
+            (Some(plan), Some(operator)) => Some(plan.min(operator)),
+            (plan, operator) => plan.or(operator),
+        };
         self.wait(deadline);
-        let now = clock::now();
-        let before = mem::replace(&mut self.woke, now);
-        if let Some(by) = pause::lost(before, deadline, now) {
-            self.step(now, Event::Overslept { by });
+        let before = mem::replace(&mut self.now, clock::now());
+        if let Some(by) = pause::lost(before, deadline, self.now) {
+            self.step(Event::Overslept { by });
         }
         self.wake.empty();
         // The dead first, so that nobody is signalled who is not pinned any
         // more; but what they had said before counts before their death.
-        let dead = self.reap();
-        // Found out before anything is started, whose number could be that of
-        // a group which has just become empty.
-        let empty = self.emptied();
+        self.reap();
         let caught = signal::take();
         // A stop before all that could start a generation: who has died of the
         // same signal to the whole tree was asked to.
-        self.obey_stop(now, &caught);
-        self.hear(now);
+        self.obey_stop(&caught);
+        self.hear();
         if let Some(leader) = caught.ready {
-            self.ready_by_signal(now, leader);
+            self.ready_by_signal(leader);
         }
-        for death in dead {
-            self.bury(now, death);
-        }
-        for generation in empty {
-            self.step(now, Event::Empty { generation });
-        }
-        self.check_losses(now);
-        self.obey(now, &caught);
-        if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
-            self.step(now, Event::Timer);
+        self.bury();
+        self.check_losses();
+        self.obey(&caught);
+        if self.plan.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.step(Event::Timer);
         }
         // The last of all, so that everybody has what he was told before.
-        self.attend(now);
+        self.attend();
     }
 
     fn wait(&self, deadline: Option<Tick>) {
@@ -158,21 +154,20 @@ impl Main {
             || caught.hung_up(Hangup::Session) && self.terminal && !has_terminal()
     }
 
-    /// Does what the signals say about the end.
-    fn obey_stop(&mut self, now: Tick, caught: &signal::Caught) {
-        if caught.has(Signal::Term) || self.terminal_gone(caught) {
-            self.step(now, Event::Stop);
-        }
-        for _ in 0..caught.interrupts.min(2) {
-            self.interrupted(now);
-        }
-        if caught.has(Signal::Quit) {
-            self.step(now, Event::StopNow);
+    /// Does what the signals say about the end: the first SIGINT stops
+    /// gracefully, the second one at once.
+    fn obey_stop(&mut self, caught: &signal::Caught) {
+        self.interrupts = self.interrupts.saturating_add(caught.interrupts);
+        let again = caught.interrupts > 0 && self.interrupts > 1;
+        if caught.has(Signal::Quit) || again {
+            self.step(Event::StopNow);
+        } else if caught.interrupts > 0 || caught.has(Signal::Term) || self.terminal_gone(caught) {
+            self.step(Event::Stop);
         }
     }
 
     /// Does what the other signals say. After a stop a reload is nothing more.
-    fn obey(&mut self, now: Tick, caught: &signal::Caught) {
+    fn obey(&mut self, caught: &signal::Caught) {
         if caught.has(Signal::Usr2) {
             log::log(
                 Level::Warn,
@@ -181,31 +176,24 @@ impl Main {
         }
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
-            self.reload(now);
+            self.reload();
         }
         // Last, so that it shows what has come of all that was asked before.
-        if caught.has(Signal::Ttin) && now >= self.status_at {
-            self.status_at = now.after(STATUS);
-            self.log_status(now);
+        if caught.has(Signal::Ttin) && self.now >= self.status_at {
+            self.status_at = self.now.after(STATUS);
+            self.log_status();
         }
-    }
-
-    /// The first SIGINT stops gracefully, the second one at once.
-    fn interrupted(&mut self, now: Tick) {
-        let event = if self.interrupts == 0 { Event::Stop } else { Event::StopNow };
-        self.interrupts += 1;
-        self.step(now, event);
     }
 
     /// Tells the plan, and does what it orders until it orders nothing more.
-    fn step(&mut self, now: Tick, event: Event) {
+    fn step(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let mut actions = Vec::new();
-            self.plan.step(now, event, &mut actions);
+            self.plan.step(self.now, event, &mut actions);
             for action in actions {
                 // Only a spawn has an answer, and a plan orders one at a time.
-                next = self.act(now, action).or(next);
+                next = self.act(action).or(next);
             }
         }
     }
@@ -214,28 +202,38 @@ impl Main {
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame.
     #[inline(never)]
-    fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
+    fn act(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Spawn { generation } => return Some(self.spawn(now, generation)),
-            Action::Signal { generation, monitor, signal } => {
-                // One that was reaped in this turn is not pinned any more.
-                if self.run_of(generation).is_some_and(|run| run.monitor == Some(monitor)) {
-                    self.press(monitor, signal);
+            Action::Spawn { generation } => return Some(self.spawn(generation)),
+            // One that was reaped in this turn is not pinned any more.
+            Action::Signal { monitor, signal, .. } => {
+                if self.runs.iter().any(|run| run.monitor == Some(monitor)) {
+                    complain("monitor", monitor, signal::send(monitor, signal));
                 }
             }
-            Action::SignalGroup { leader, signal, .. } => self.press_group(leader, signal),
+            // A group is pinned while a child of ours is in it.
+            Action::SignalGroup { leader, signal, .. } => {
+                if process::has_child_in_group(leader) == Ok(true) {
+                    complain("the group of", leader, signal::send_group(leader, signal));
+                }
+            }
             Action::Promote { generation } => {
+                self.tell_current(generation);
                 self.current = generation;
                 self.release();
             }
-            Action::Discard { generation } => self.listeners.discard(generation),
+            Action::Discard { generation, was_ready, why } => {
+                self.tell_failed(generation, was_ready, why);
+                self.listeners.discard(generation);
+            }
             Action::Forget { generation } => {
                 self.runs.retain(|run| run.generation != generation);
                 self.release();
+                log::log(Level::Debug, format_args!("nobody of generation {generation} is left"));
             }
             Action::CloseListeners => self.close_listeners(),
             Action::Finish { status } => self.finish(status),
-            Action::Tell(report) => self.tell(now, report),
+            Action::Tell(report) => self.tell(report),
         }
         None
     }
@@ -251,25 +249,12 @@ impl Main {
         }
     }
 
-    fn press(&self, monitor: Pid, signal: Signal) {
-        if let Err(errno) = signal::send(monitor, signal) {
-            log::log(Level::Error, format_args!("cannot signal monitor {monitor}: {errno}"));
-        }
-    }
-
-    /// Signals a group only while a child of ours is in it, which pins its number.
-    fn press_group(&self, leader: Pid, signal: Signal) {
-        if process::has_child_in_group(leader) != Ok(true) {
-            return;
-        }
-        if let Err(errno) = signal::send_group(leader, signal) {
-            log::log(Level::Error, format_args!("cannot signal the group of {leader}: {errno}"));
-        }
-    }
-
     /// The final stop, before anybody is told: nobody new comes into a queue
     /// of ours, and every generation knows that it serves the last of it.
     fn close_listeners(&mut self) {
+        log::log(Level::Info, format_args!("stopping"));
+        self.events.tell(&Tidings::new(Kind::Stopping));
+        self.give_up_waiting();
         if !self.listeners.any_adopted() {
             for run in &self.runs {
                 run.wish_final();
@@ -278,5 +263,11 @@ impl Main {
         self.listeners.close_all();
         self.closed = true;
         self.tell_above(b"STOPPING=1");
+    }
+}
+
+fn complain(whom: &str, pid: Pid, sent: sys::Result<()>) {
+    if let Err(errno) = sent {
+        log::log(Level::Error, format_args!("cannot signal {whom} {pid}: {errno}"));
     }
 }

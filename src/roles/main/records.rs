@@ -11,7 +11,7 @@ use crate::keep::log;
 use crate::sys::socket::{self, Name, control as kernel};
 use crate::sys::{env, fd::Borrowed, file, process};
 use crate::text;
-use crate::types::{Stage, Tick};
+use crate::types::Stage;
 use crate::words::address::Address;
 use crate::words::control::Word;
 use crate::words::fdname;
@@ -24,9 +24,9 @@ const ENOUGH: usize = 4_096;
 impl Main {
     /// Answers `status`.
     #[inline(never)]
-    pub(super) fn show_status(&mut self, now: Tick, client: Place) {
+    pub(super) fn show_status(&mut self, client: Place) {
         let mut out = String::new();
-        self.add_main(now, &mut out);
+        self.add_main(&mut out);
         self.add_reload(&mut out);
         let Some(control) = &mut self.operator.control else { return };
         for (fd, name, origin) in self.listeners.each() {
@@ -57,12 +57,12 @@ impl Main {
     // Each by itself: together they would make one large frame, and with it
     // every access to the frame.
     #[inline(never)]
-    fn add_main(&self, now: Tick, out: &mut String) {
+    fn add_main(&self, out: &mut String) {
         let main = status::Main {
             version: Text::Borrowed(env!("CARGO_PKG_VERSION").as_bytes()),
             pid: process::id(),
-            now,
-            up: now.since(self.since),
+            now: self.now,
+            up: self.now.since(self.since),
             state: match (self.plan.is_stopping(), self.plan.is_new()) {
                 (true, _) => Phase::Stopping,
                 (false, true) => Phase::Starting,

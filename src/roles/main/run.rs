@@ -7,7 +7,7 @@ use crate::sys::Errno;
 use crate::sys::exec::{Fate, Outcome, Stage};
 use crate::sys::fd::Fd;
 use crate::text;
-use crate::types::{Generation, Level, Pid, Tick};
+use crate::types::{Exit, Generation, Level, Pid, Tick};
 use crate::words::printable::Quoted;
 use alloc::ffi::CString;
 use alloc::string::String;
@@ -37,7 +37,9 @@ pub(super) struct Run {
     pub why: Option<String>,
     /// What it says of itself: `STATUS=`.
     pub status: Option<String>,
-    /// Whether the last member's end was noted.
+    /// How its monitor ended, until the plan is told.
+    pub exit: Option<Exit>,
+    /// Whether the monitor is gone and nobody of its group is left.
     pub empty: bool,
 }
 

@@ -5,7 +5,7 @@
 
 use super::operator::Operator;
 use super::{Main, config, spawn};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cannot};
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
@@ -21,8 +21,8 @@ use crate::words::cli::Request;
 use crate::words::options::{Number, Options, Path};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, shown, usage};
-use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
+use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -30,14 +30,20 @@ use core::ffi::CStr;
 ///
 /// `args` are the words behind the program's name. Blocks until main is told
 /// to stop. Call it before anything else has changed a signal.
-#[must_use]
-pub fn program(args: &[&CStr]) -> u8 {
+pub fn program(args: &'static [&'static CStr]) -> u8 {
     let blocked = signal::block_all();
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
     let mut options = Options::default();
-    match config::read(args, &mut options) {
+    let start = match spawn::start_directory() {
+        Ok(start) => start,
+        Err(error) => {
+            complain(&error);
+            return 1;
+        }
+    };
+    match config::read(args, &start, &mut options) {
         Ok(Request::Run) => {}
         Ok(Request::Check) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
@@ -49,12 +55,15 @@ pub fn program(args: &[&CStr]) -> u8 {
     }
     log::begin(Role::Main, options.verbosity);
     let mut status = 1;
-    match Main::new(options, inherited, args, &mut status) {
+    let begun = Main::new(&options, inherited, start, args).and_then(|main| {
+        main.begin(options, &mut status)?;
+        Ok(main)
+    });
+    match begun {
         Ok(main) => {
             drop(blocked);
             signal::unblock_all();
-            // The kernel takes everything back at the end of the process.
-            Box::leak(main).run()
+            main.run()
         }
         Err(error) => {
             complain(&error);
@@ -68,7 +77,7 @@ fn print(text: &str) -> u8 {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match fd::write(out, rest) {
-            Ok(written) => rest = &rest[written..],
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(_) => return 1,
         }
     }
@@ -83,7 +92,7 @@ fn complain(what: &Error) {
 }
 
 /// What the plan keeps to.
-pub(super) fn rules(options: &Options) -> Rules {
+fn rules(options: &Options) -> Rules {
     Rules {
         timeout: options.span(Number::Timeout),
         readiness: match options.number(Number::Ready) {
@@ -103,49 +112,36 @@ pub(super) fn rules(options: &Options) -> Rules {
 }
 
 impl Main {
-    /// Everything that can fail before anything is started; `status` is what to
-    /// leave with then.
-    pub(super) fn new(
-        mut options: Options,
+    /// Main with what it needs of the kernel. It is never taken down: the kernel
+    /// takes everything back at the end of the process.
+    fn new(
+        options: &Options,
         inherited: Inherited,
-        args: &[&CStr],
-        status: &mut u8,
-    ) -> Result<Box<Self>> {
-        let cannot =
-            |what: &'static str| move |errno| Error::system(format_args!("cannot {what}"), errno);
+        start: CString,
+        words: &'static [&'static CStr],
+    ) -> Result<&'static mut Self> {
         // Before anything of ours is open, which could have the number that the
         // operator named.
-        let events = open_events(&options)?;
+        let events = open_events(options)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
-        process::set_name(c"panzer:main");
-        process::adopt_orphans().map_err(cannot("become the reaper of orphans"))?;
-        let mut listeners = Listeners::default();
-        adopt_sockets(&mut listeners);
-        let start = spawn::start_directory()?;
-        spawn::look_from(&start, &mut options);
-        // Before anything that another main, if one runs, could miss.
-        let mut operator = Operator::default();
-        operator.begin(options.path(Path::Pid), status)?;
-        bind_anew(&options, &mut listeners).inspect_err(|_| operator.leave())?;
-        catch_signals(inherited);
         let now = clock::now();
-        Ok(Box::new(Self {
-            plan: Service::new(rules(&options), now),
-            directory: spawn::from(&start, options.path(Path::Chdir)),
-            options,
-            words: args.iter().map(|&word| word.to_owned()).collect(),
+        Ok(Box::leak(Box::new(Self {
+            options: Options::default(),
+            words,
+            directory: CString::default(),
             start,
             inherited,
-            listeners,
+            plan: Service::new(rules(options), now),
+            listeners: Listeners::default(),
             runs: Vec::new(),
             current: Generation(0),
             wake,
             lifeline,
-            above: connect_above(),
+            above: None,
             terminal: has_terminal(),
             since: now,
-            woke: now,
+            now,
             status_at: Tick(0),
             closed: false,
             interrupts: 0,
@@ -154,8 +150,34 @@ impl Main {
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,
-            operator,
-        }))
+            operator: Operator::default(),
+        })))
+    }
+
+    /// Everything else that can fail before anything is started; `status` is
+    /// what to leave with then.
+    fn begin(&mut self, options: Options, status: &mut u8) -> Result<()> {
+        process::set_name(c"panzer:main");
+        process::adopt_orphans().map_err(cannot("become the reaper of orphans"))?;
+        adopt_sockets(&mut self.listeners);
+        // Before anything that another main, if one runs, could miss.
+        self.operator.begin(options.path(Path::Pid), status)?;
+        self.keep_to(options).inspect_err(|_| self.operator.leave())?;
+        self.above = connect_above();
+        catch_signals(self.inherited);
+        Ok(())
+    }
+
+    /// Does what `options` ask for, from the next generation on; nothing of it
+    /// when a socket cannot be opened.
+    pub(super) fn keep_to(&mut self, mut options: Options) -> Result<()> {
+        spawn::look_from(&self.start, &mut options);
+        bind_anew(&options, &mut self.listeners)?;
+        self.directory = spawn::from(&self.start, options.path(Path::Chdir));
+        self.plan.configure(rules(&options));
+        log::begin(Role::Main, options.verbosity);
+        self.options = options;
+        Ok(())
     }
 }
 
@@ -207,7 +229,7 @@ fn adopt_sockets(listeners: &mut Listeners) {
 /// Opens the sockets of `--bind` that are not open yet. Those that are not asked
 /// for any more stay until no generation has them. Where one cannot be opened,
 /// none is.
-pub(super) fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
+fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
     let before = listeners.count();
     for bind in &options.bind {
         if !listeners.has(bind, before) {

@@ -2,13 +2,13 @@
 
 use super::Main;
 use super::run::Run;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cannot};
 use crate::keep::board::{Board, Wish};
 use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
-use crate::sys::{Errno, env, file, process, signal, socket};
+use crate::sys::{env, file, process, signal, socket};
 use crate::text;
-use crate::types::{Generation, Level, Millis, Tick};
+use crate::types::{Generation, Level, Millis, Pid};
 use crate::words::address::Address;
 use crate::words::options::{Number, Options, Path};
 use crate::words::seconds::Seconds;
@@ -34,8 +34,7 @@ pub(super) fn start_directory() -> Result<CString> {
     {
         return Ok(pwd);
     }
-    file::current_directory()
-        .map_err(|errno| Error::system(format_args!("cannot tell the working directory"), errno))
+    file::current_directory().map_err(cannot("tell the working directory"))
 }
 
 /// `path` as seen from `start`.
@@ -49,10 +48,7 @@ pub(super) fn from(start: &CStr, path: Option<&CStr>) -> CString {
 
 /// Parts of which none holds a NUL, one after the other.
 fn joined(parts: &[&[u8]]) -> CString {
-    match CString::new(parts.concat()) {
-        Ok(whole) => whole,
-        Err(_) => unreachable!("none of the parts holds a NUL"),
-    }
+    CString::new(parts.concat()).unwrap_or_default()
 }
 
 /// Has the options' relative paths be as seen from `start`.
@@ -83,14 +79,9 @@ fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
 
 impl Main {
     /// Makes the process of a generation, and says what came of it.
-    pub(super) fn spawn(&mut self, now: Tick, generation: Generation) -> Event {
-        match self.try_spawn(now, generation) {
-            Ok(run) => {
-                let monitor = run.leader;
-                self.listeners.leave_out(generation);
-                self.runs.push(run);
-                Event::Spawned { generation, monitor }
-            }
+    pub(super) fn spawn(&mut self, generation: Generation) -> Event {
+        match self.try_spawn(generation) {
+            Ok(monitor) => Event::Spawned { generation, monitor },
             Err(error) => {
                 self.reason = Some(text::compose(format_args!("{error}")));
                 Event::SpawnFailed { generation }
@@ -98,10 +89,7 @@ impl Main {
         }
     }
 
-    fn try_spawn(&self, now: Tick, generation: Generation) -> Result<Run> {
-        let cannot = |what: &'static str| {
-            move |errno: Errno| Error::system(format_args!("cannot {what}"), errno)
-        };
+    fn try_spawn(&mut self, generation: Generation) -> Result<Pid> {
         let (notify, notify_name) =
             socket::notify_socket().map_err(cannot("make a notify socket"))?;
         let board = Board::create().map_err(cannot("make a board"))?;
@@ -112,8 +100,8 @@ impl Main {
         let mut descriptors = self.listeners.descriptors();
         descriptors.push(board.descriptor());
         descriptors.push(self.lifeline.0.borrow());
-        let mut program =
-            Program::new(self.options.command.clone(), environment, self.directory.clone());
+        let command = &self.options.command;
+        let mut program = Program::new(command, &environment, &self.directory);
         let blocked = signal::block_all();
         let (leader, fate) = program
             .spawn(&descriptors, self.inherited, self.options.account.as_ref(), &blocked)
@@ -121,23 +109,26 @@ impl Main {
         // Before any signal can come: whose SIGVTALRM counts.
         signal::expect_ready(Some(leader));
         drop(blocked);
-        Ok(Run {
+        self.runs.push(Run {
             generation,
             leader,
             monitor: Some(leader),
-            since: now,
+            since: self.now,
             notify,
             board,
             fate: Some(fate),
             exec: Exec::Done,
-            command: self.options.command[0].clone(),
+            command: command[0].clone(),
             directory: self.directory.clone(),
             user: self.options.path(Path::User).unwrap_or_default().to_owned(),
             user_id: self.options.account.as_ref().map_or(0, |account| account.user),
             why: None,
             status: None,
+            exit: None,
             empty: false,
-        })
+        });
+        self.listeners.leave_out(generation);
+        Ok(leader)
     }
 
     /// Everything a monitor finds in its environment, but `LISTEN_PID`.
@@ -145,12 +136,11 @@ impl Main {
         let mut entries = env::all();
         self.add_env_file(&mut entries)?;
         remove(&mut entries, &OURS);
-        let names = self.listeners.names();
-        let sockets = names.len();
+        let sockets = self.listeners.names().count();
         entries.push(joined(&[b"NOTIFY_SOCKET=@", notify]));
         entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
         add(&mut entries, "LISTEN_FDS", &sockets);
-        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(names.into_iter()));
+        add(&mut entries, "LISTEN_FDNAMES", &fdname::join(self.listeners.names()));
         add(&mut entries, "PANZER_MAIN", &process::id());
         add(&mut entries, "PANZER_GENERATION", &generation);
         add(&mut entries, "PANZER_BOARD", &(3 + sockets));

@@ -4,33 +4,27 @@ use super::Main;
 use super::run::Run;
 use crate::keep::log::log;
 use crate::sys::{process, signal};
-use crate::types::{Level, Signal, Slot, Stage, Tick};
+use crate::types::{Level, Signal, Slot, Tick};
 
 impl Main {
     /// Logs main, every generation, and its workers as their board shows them.
-    pub(super) fn log_status(&self, now: Tick) {
+    pub(super) fn log_status(&self) {
         let version = env!("CARGO_PKG_VERSION");
-        let (id, up) = (process::id(), now.since(self.since));
+        let (id, up) = (process::id(), self.now.since(self.since));
         log(Level::Info, format_args!("status: panzer {version} is {id}, up {up}"));
         for run in &self.runs {
-            let (generation, up) = (run.generation, now.since(run.since));
-            let state = self.plan.stage_of(generation).map_or("gone", Stage::name);
-            match run.monitor {
-                Some(monitor) => log(
-                    Level::Info,
-                    format_args!(
-                        "status: generation {generation} {state}, monitor {monitor}, up {up}"
-                    ),
-                ),
-                None => log(
-                    Level::Info,
-                    format_args!("status: generation {generation} {state}, without its monitor"),
-                ),
-            }
+            let Some(stage) = self.plan.stage_of(run.generation) else { continue };
+            let (generation, leader, up) = (run.generation, run.leader, self.now.since(run.since));
+            let whose = if run.monitor.is_some() { "monitor" } else { "left by monitor" };
+            let state = stage.name();
+            log(
+                Level::Info,
+                format_args!("status: generation {generation} {state}, {whose} {leader}, up {up}"),
+            );
             if let Some(status) = &run.status {
                 log(Level::Info, format_args!("status: generation {generation} says: {status}"));
             }
-            log_workers(run, now);
+            log_workers(run, self.now);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::keep::log::{self, log};
 use crate::plan::service::{Failure, Report};
 use crate::sys::message::{self, Patience};
 use crate::text;
-use crate::types::{Exit, Generation, Level, Millis, Pid, Tick};
+use crate::types::{Exit, Generation, Level, Millis, Pid, Stage};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
 use crate::words::options::Number;
@@ -36,41 +36,33 @@ impl Main {
     // Inlined into its one caller it would make that frame larger, and with it
     // every access to the frame.
     #[inline(never)]
-    pub(super) fn tell(&mut self, now: Tick, report: Report) {
+    pub(super) fn tell(&mut self, report: Report) {
         match report {
             Report::Started(generation, pid) => {
                 log(Level::Info, format_args!("generation {generation} started as {pid}"));
-                self.event(&Event { pid: Some(pid), ..Event::about(Kind::Started, generation) });
-                self.progress(generation, "is started");
+                self.reached(Kind::Started, generation, "is started");
             }
             Report::Ready(generation, took) => {
                 log(Level::Info, format_args!("generation {generation} ready in {took}"));
-                let pid = self.run_of(generation).map(|run| run.leader);
-                self.event(&Event { pid, ..Event::about(Kind::Ready, generation) });
+                self.reached(Kind::Ready, generation, "is ready");
                 self.tell_above(b"READY=1");
-                self.progress(generation, "is ready");
             }
             Report::Probation(generation, span) => {
                 log(Level::Info, format_args!("generation {generation} on probation for {span}"));
-                self.event(&Event::about(Kind::Probation, generation));
-                self.progress(generation, "is on probation");
+                self.reached(Kind::Probation, generation, "is on probation");
             }
-            Report::Current(generation) => {
-                log(Level::Info, format_args!("generation {generation} is current"));
-                let pid = self.run_of(generation).map(|run| run.leader);
-                self.event(&Event { pid, ..Event::about(Kind::Current, generation) });
-                self.settle(generation, Outcome::Current, "is current", "");
-                self.tell_count();
+            Report::Draining(generation) => {
+                line(Level::Info, generation, "is draining");
+                self.event(&Event::about(Kind::Draining, generation));
             }
-            Report::Failed(generation, why) => self.tell_failed(Kind::Failed, generation, why),
-            Report::RolledBack(generation, why) => {
-                self.tell_failed(Kind::RolledBack, generation, why)
+            Report::Crashed(it) => line(Level::Error, it, "has lost its monitor unasked"),
+            Report::Crowded(it) => {
+                line(Level::Warn, it, "has to hurry: three generations are alive");
             }
-            Report::Crashed(generation) => {
-                log(
-                    Level::Error,
-                    format_args!("generation {generation} has lost its monitor unasked"),
-                );
+            Report::Interrupted(it) => line(Level::Warn, it, "is sent SIGINT"),
+            Report::Killed(it) => line(Level::Warn, it, "is sent SIGKILL"),
+            Report::Abandoned(it) => {
+                line(Level::Error, it, "does not end, not even by SIGKILL: left behind");
             }
             Report::GaveUp(starts) => {
                 log(
@@ -79,18 +71,7 @@ impl Main {
                 );
             }
             Report::Waiting(due) => {
-                log(Level::Warn, format_args!("the next start waits {}", due.since(now)));
-            }
-            Report::Draining(_) | Report::Crowded(_) | Report::Interrupted(_) => {
-                self.tell_leaving(report)
-            }
-            Report::Killed(_) | Report::Abandoned(_) | Report::Ended(_) => {
-                self.tell_leaving(report)
-            }
-            Report::Stopping => {
-                log(Level::Info, format_args!("stopping"));
-                self.events.tell(&Event::new(Kind::Stopping));
-                self.give_up_waiting();
+                log(Level::Warn, format_args!("the next start waits {}", due.since(self.now)));
             }
             Report::Lingering(span) => {
                 log(Level::Info, format_args!("stopping: serving for {span} more"));
@@ -99,46 +80,29 @@ impl Main {
         }
     }
 
-    fn tell_leaving(&mut self, report: Report) {
-        match report {
-            Report::Draining(generation) => {
-                log(Level::Info, format_args!("generation {generation} is draining"));
-                self.event(&Event::about(Kind::Draining, generation));
-            }
-            Report::Crowded(generation) => log(
-                Level::Warn,
-                format_args!("three generations are alive: generation {generation} has to hurry"),
-            ),
-            Report::Interrupted(generation) => {
-                log(Level::Warn, format_args!("generation {generation} is sent SIGINT"));
-            }
-            Report::Killed(generation) => {
-                log(Level::Warn, format_args!("generation {generation} is sent SIGKILL"));
-            }
-            Report::Abandoned(generation) => log(
-                Level::Error,
-                format_args!(
-                    "generation {generation} does not end, not even by SIGKILL: left behind"
-                ),
-            ),
-            Report::Ended(generation) => {
-                log(Level::Debug, format_args!("nobody of generation {generation} is left"));
-            }
-            Report::Started(..)
-            | Report::Ready(..)
-            | Report::Probation(..)
-            | Report::Current(_)
-            | Report::Failed(..)
-            | Report::RolledBack(..)
-            | Report::Crashed(_)
-            | Report::Waiting(_)
-            | Report::GaveUp(_)
-            | Report::Stopping
-            | Report::Lingering(_) => unreachable!("these are told elsewhere"),
-        }
+    /// A generation has come so far.
+    fn reached(&mut self, kind: Kind, generation: Generation, how: &str) {
+        let pid = self.run_of(generation).map(|run| run.leader);
+        self.event(&Event { pid, ..Event::about(kind, generation) });
+        let is_over = kind == Kind::Current;
+        let outcome = if is_over { Outcome::Current } else { Outcome::Running };
+        self.settle(generation, outcome, how, "");
     }
 
-    fn tell_failed(&mut self, kind: Kind, generation: Generation, failure: Failure) {
+    /// A generation is the one that serves.
+    pub(super) fn tell_current(&mut self, generation: Generation) {
+        line(Level::Info, generation, "is current");
+        self.reached(Kind::Current, generation, "is current");
+        self.tell_count();
+    }
+
+    /// A generation came to nothing.
+    pub(super) fn tell_failed(
+        &mut self,
+        generation: Generation,
+        was_ready: bool,
+        failure: Failure,
+    ) {
         let why = match failure {
             Failure::NotSpawned | Failure::Left => self.reason.take(),
             Failure::Late => Some(text::compose(format_args!(
@@ -148,10 +112,10 @@ impl Main {
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
-        let (what, outcome) = if kind == Kind::RolledBack {
-            ("is rolled back: ", Outcome::RolledBack)
+        let (kind, what, outcome) = if was_ready {
+            (Kind::RolledBack, "is rolled back: ", Outcome::RolledBack)
         } else {
-            ("failed: ", Outcome::Failed)
+            (Kind::Failed, "failed: ", Outcome::Failed)
         };
         log(Level::Error, format_args!("generation {generation} {what}{why}"));
         self.event(&Event { why: Some(&why), ..Event::about(kind, generation) });
@@ -167,7 +131,8 @@ impl Main {
         lived: Millis,
         known: Option<&str>,
     ) {
-        let (level, reason) = match (known, self.plan.has_asked(generation)) {
+        let (level, reason) = match (known, self.plan.stage_of(generation) == Some(Stage::Draining))
+        {
             (Some(reason), _) => (Level::Warn, reason),
             (None, true) => (Level::Info, "asked"),
             (None, false) => (Level::Warn, "unknown"),
@@ -201,4 +166,9 @@ impl Main {
         self.events.tell(&Event::new(Kind::Stopped));
         self.say_goodbye(status);
     }
+}
+
+/// One line about a generation.
+fn line(level: Level, generation: Generation, what: &str) {
+    log(level, format_args!("generation {generation} {what}"));
 }

@@ -7,7 +7,6 @@
 
 use super::Main;
 use crate::keep::control::Waits;
-use crate::sys::clock;
 use crate::types::Generation;
 use crate::words::control::Word;
 use crate::words::status::Outcome;
@@ -25,11 +24,6 @@ impl Main {
         if let Some(control) = &mut self.operator.control {
             control.announce(word, text, is_it);
         }
-    }
-
-    /// How far a generation is.
-    pub(super) fn progress(&mut self, generation: Generation, how: &str) {
-        self.settle(generation, Outcome::Running, how, "");
     }
 
     /// What has become of a generation, and why if it came to nothing.
@@ -61,7 +55,7 @@ impl Main {
             && last.outcome == Outcome::Running
             && outcome != Outcome::Running
         {
-            (last.outcome, last.at) = (outcome, clock::now());
+            (last.outcome, last.at) = (outcome, self.now);
             last.why = (!why.is_empty()).then(|| String::from(why));
         }
     }

@@ -59,13 +59,11 @@ pub struct Caught {
 
 impl Caught {
     /// Whether `signal` was among them.
-    #[must_use]
     pub const fn has(&self, signal: Signal) -> bool {
         self.pending & 1 << signal.number() != 0
     }
 
     /// Whether a SIGHUP came from there.
-    #[must_use]
     pub const fn hung_up(&self, by: Hangup) -> bool {
         self.hangups & by as u8 != 0
     }
@@ -82,7 +80,6 @@ pub fn expect_ready(leader: Option<Pid>) {
 }
 
 /// Takes what has been noted. Empty the wake-up pipe before, not after.
-#[must_use]
 pub fn take() -> Caught {
     Caught {
         pending: PENDING.swap(0, ORDER),
@@ -94,7 +91,6 @@ pub fn take() -> Caught {
 }
 
 /// Takes one signal alone; says whether it has arrived.
-#[must_use]
 pub fn took(signal: Signal) -> bool {
     let bit = 1 << signal.number();
     PENDING.fetch_and(!bit, ORDER) & bit != 0

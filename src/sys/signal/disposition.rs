@@ -78,7 +78,6 @@ pub fn reset(signal: Signal) {
 
 impl Inherited {
     /// Notes what is ignored now: the first thing a program does.
-    #[must_use]
     pub fn capture() -> Self {
         let ignored = (1..=LAST)
             .filter(|&number| {
@@ -89,7 +88,6 @@ impl Inherited {
     }
 
     /// Whether `signal` was ignored.
-    #[must_use]
     pub const fn ignored(self, signal: Signal) -> bool {
         self.ignored & 1 << (signal.number() - 1) != 0
     }
@@ -119,7 +117,6 @@ pub struct Saved {
 /// # Panics
 ///
 /// Never: all of [`Signal`] can be asked about.
-#[must_use]
 pub fn save(signal: Signal) -> Saved {
     let action = query(signal.number()).expect("sigaction(2) knows all of our signals");
     Saved { signal, action }
@@ -127,7 +124,6 @@ pub fn save(signal: Signal) -> Saved {
 
 impl Saved {
     /// Whose disposition it is.
-    #[must_use]
     pub const fn signal(&self) -> Signal {
         self.signal
     }

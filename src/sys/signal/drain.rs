@@ -43,13 +43,11 @@ pub fn serve(parent: Pid, nowhere: Borrowed<'static>, lifeline: Borrowed<'_>) {
 }
 
 /// Whether the worker was told to stop.
-#[must_use]
 pub fn is_stopping() -> bool {
     STOPPING.load(ORDER)
 }
 
 /// When the worker was told to stop; `None` when it was not.
-#[must_use]
 pub fn stopping_since() -> Option<Tick> {
     is_stopping().then(|| Tick(SINCE.load(ORDER)))
 }

@@ -26,7 +26,6 @@ use crate::types::{Pid, Signal};
 
 impl Signal {
     /// The kernel's number.
-    #[must_use]
     pub const fn number(self) -> libc::c_int {
         match self {
             Self::Hup => libc::SIGHUP,
@@ -59,19 +58,10 @@ pub fn abort() -> ! {
     process::exit_now(134)
 }
 
-/// Whether the one that was to be signalled still existed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// The signal is on its way.
-    Yes,
-    /// Nobody is there any more, which is as good.
-    Gone,
-}
-
-fn sent(result: libc::c_int) -> Result<Sent> {
+/// That nobody is there any more is as good as a signal that is on its way.
+fn sent(result: libc::c_int) -> Result<()> {
     match check(result) {
-        Ok(_) => Ok(Sent::Yes),
-        Err(Errno(libc::ESRCH)) => Ok(Sent::Gone),
+        Ok(_) | Err(Errno(libc::ESRCH)) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
@@ -82,7 +72,7 @@ fn sent(result: libc::c_int) -> Result<Sent> {
 /// # Errors
 ///
 /// `EPERM` when it runs as somebody else.
-pub fn send(pid: Pid, signal: Signal) -> Result<Sent> {
+pub fn send(pid: Pid, signal: Signal) -> Result<()> {
     // SAFETY: kill touches no memory, and `pid` is positive: one process.
     sent(unsafe { libc::kill(pid.raw(), signal.number()) })
 }
@@ -93,7 +83,7 @@ pub fn send(pid: Pid, signal: Signal) -> Result<Sent> {
 /// # Errors
 ///
 /// `EPERM` when nobody in it may be signalled.
-pub fn send_group(leader: Pid, signal: Signal) -> Result<Sent> {
+pub fn send_group(leader: Pid, signal: Signal) -> Result<()> {
     // SAFETY: killpg touches no memory. A leader of 1 would mean everybody to
     // kill(2), and no child of ours is process 1.
     sent(unsafe { libc::killpg(leader.raw(), signal.number()) })

@@ -52,7 +52,6 @@ impl Wake {
     }
 
     /// Readable once a handler has run.
-    #[must_use]
     pub const fn source(&self) -> Borrowed<'_> {
         self.read.borrow()
     }
