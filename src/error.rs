@@ -37,6 +37,7 @@ known! {
     ECONNREFUSED "connection refused",
     ECONNRESET "connection reset by peer",
     EEXIST "file exists",
+    EFBIG "file too large",
     EINVAL "invalid argument",
     EIO "input/output error",
     EISDIR "is a directory",

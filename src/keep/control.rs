@@ -30,6 +30,8 @@ use core::fmt;
 const MOST: usize = 32;
 /// How long a client may take to send his line, and to take what he is told.
 const SLOWEST: Millis = Millis(5_000);
+/// How long nobody has to make room for others: long enough to send a line.
+const PROMPT: Millis = Millis(100);
 /// How much is kept for a client until he takes it, beside his last line.
 const ROOM: usize = 14 << 10;
 /// How long to let others wait when the kernel has no more descriptors, and
@@ -163,6 +165,11 @@ impl Control {
     fn admit_all(&mut self, now: Tick) {
         self.pause = self.pause.filter(|pause| *pause > now);
         for _ in 0..MOST {
+            let silent = self.oldest_silent().filter(|_| self.clients.len() >= MOST);
+            let young = Some(now.after(Millis(SLOWEST.0 - PROMPT.0)));
+            if silent.is_some_and(|oldest| self.clients[oldest].due > young) {
+                self.pause = Some(now.after(PROMPT));
+            }
             if self.pause.is_some() {
                 return;
             }
@@ -175,6 +182,11 @@ impl Control {
         }
     }
 
+    /// Who makes room if there is none.
+    fn oldest_silent(&self) -> Option<Place> {
+        self.clients.iter().position(|client| !client.has_asked)
+    }
+
     fn admit(&mut self, now: Tick, fd: Fd) {
         let user = kernel::peer(fd.borrow()).map_or(u32::MAX, |(_, user)| user);
         if user != 0 && user != process::user() {
@@ -185,11 +197,10 @@ impl Control {
             return refuse(fd.borrow(), b"refused another user may not ask\n");
         }
         if self.clients.len() >= MOST {
-            let mut clients = self.clients.iter_mut();
-            match clients.find(|client| !client.has_asked && !client.is_gone) {
-                Some(oldest) => oldest.is_gone = true,
-                None => return refuse(fd.borrow(), b"refused too many clients\n"),
-            }
+            let Some(oldest) = self.oldest_silent() else {
+                return refuse(fd.borrow(), b"refused too many clients\n");
+            };
+            self.clients.remove(oldest);
         }
         self.clients.push(Client {
             fd,

@@ -7,6 +7,7 @@ use super::options::{self, KNOWN, Known, Options, Takes};
 use super::printable::Quoted;
 use super::yaml::{self, Piece};
 use crate::error::{Error, Result};
+use crate::types::Level;
 
 /// Sets what `file` says in `options`.
 ///
@@ -37,6 +38,14 @@ impl Settings<'_> {
             }
             Piece::Item if !matches!(takes, Takes::Command | Takes::Bind) => {
                 Err(Error::plain(format_args!("takes one value, not a list")))
+            }
+            // Keys have no order, so neither can be the last word.
+            Piece::Alone
+                if matches!(takes, Takes::Level(_))
+                    && text == b"true"
+                    && self.options.verbosity != Level::Info =>
+            {
+                Err(Error::plain(format_args!("quiet and verbose cannot both be true")))
             }
             Piece::Key | Piece::Alone | Piece::Item => self.options.set(self.known, text),
         };
@@ -100,6 +109,7 @@ mod tests {
             ("count: 1\ncount: 1", "2:1: this key stands here for the second time"),
             ("colour: red", "1:1: there is no option 'colour'"),
             ("quiet: 1", "1:8: quiet: '1' is neither true nor false"),
+            ("quiet: true\nverbose: true", "2:10: verbose: quiet and verbose cannot both be true"),
             ("a b", "1:1: a line is 'key: value', 'key:' before a list, '- item' or '# comment'"),
         ] {
             assert_eq!(read(file), Err(why.into()), "{file:?}");

@@ -15,7 +15,7 @@ use crate::harness::look;
 use crate::harness::operator::{
     ask, ask_briefly, begin, connect, record, rest_of, socket_of, value,
 };
-use crate::harness::panzer::{End, Panzer, send, stop_process};
+use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::place::{Place, example, open_gate, panzer as program};
 use crate::harness::setup::Setup;
 use crate::harness::{PATIENCE, alone};
@@ -113,7 +113,7 @@ fn a_copy_of_the_board_comes_along_that_nobody_can_change() {
     let mut pids: Vec<_> = (1..=3).map(|slot| (word(8 * slot) & 0xffff_ffff) as u32).collect();
     pids.sort_unstable();
     assert_eq!(pids, panzer.workers(monitor));
-    crate::harness::panzer::continue_process(monitor);
+    continue_process(monitor);
     panzer.stop();
 }
 
@@ -447,6 +447,37 @@ fn the_oldest_who_has_not_asked_makes_room_and_who_has_asked_is_kept() {
         assert_eq!(asked.rest().pop().as_deref(), Some("failed main is stopping"));
     }
     assert_eq!(panzer.end(), End::Status(0));
+}
+
+/// RATIONALE 11.6
+#[test]
+fn who_asks_at_once_is_heard_however_many_come_behind_him() {
+    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+    panzer.expect_current(1);
+    stop_process(panzer.pid());
+    let asked: Vec<_> = (0..2).map(|_| begin(&pid_file, "ready")).collect();
+    let silent: Vec<_> = (0..64).map(|_| connect(&pid_file).expect("main listens")).collect();
+    continue_process(panzer.pid());
+    for asked in asked {
+        assert_eq!(asked.rest(), ["done ready"]);
+    }
+    drop(silent);
+    panzer.stop();
+}
+
+/// RATIONALE 11.6
+#[test]
+fn nobody_makes_room_before_he_could_have_asked() {
+    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+    panzer.expect_current(1);
+    let since = panzer::now();
+    let oldest = connect(&pid_file).expect("main listens");
+    let others: Vec<_> = (0..32).map(|_| connect(&pid_file).expect("main listens")).collect();
+    assert_eq!(rest_of(oldest), [""; 0]);
+    let lived = panzer::now().since(since);
+    assert!((100..5_000).contains(&lived.0), "he made room after {lived}");
+    drop(others);
+    panzer.stop();
 }
 
 /// RATIONALE 11.6

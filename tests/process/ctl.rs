@@ -144,6 +144,16 @@ fn without_a_socket_panzerctl_sends_the_signals() {
 
 /// RATIONALE 11.33
 #[test]
+fn panzerctl_looks_twice_before_it_says_that_there_is_no_socket() {
+    let (_place, pid_file, panzer) = start_without_socket(&IDLE);
+    let since = panzer::now();
+    assert_eq!(ctl(&pid_file, &["ready"]).status, 1);
+    assert!(panzer::now().since(since).0 >= 50, "it may be about to be made");
+    panzer.stop();
+}
+
+/// RATIONALE 11.33
+#[test]
 fn without_a_socket_panzerctl_exit_stops_now() {
     let (_place, pid_file, mut panzer) = start_without_socket(&["listen=127.0.0.1:0", "run=hold"]);
     let address = panzer.expect_address();

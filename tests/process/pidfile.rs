@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::harness::look;
 use crate::harness::operator::{ask_briefly, socket_of};
-use crate::harness::panzer::{End, Panzer, send};
+use crate::harness::panzer::{End, Panzer, continue_process, send};
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
 use panzer::sys::Signal;
@@ -292,4 +292,27 @@ fn a_reader_cannot_keep_main_from_starting() {
     let mut panzer = setup(&path).start();
     panzer.expect_current(1);
     panzer.stop();
+}
+
+/// RATIONALE 11.3
+#[test]
+fn who_is_overtaken_before_he_has_the_lock_looks_again() {
+    let place = Place::new();
+    let path = place.write("panzer.pid", "12\n");
+    let (output, name) = (place.join("trace").display().to_string(), path.display().to_string());
+    // It is stopped as it opens the file, and comes no further.
+    let stop = "-einject=?open,openat:signal=STOP:when=1";
+    let words = ["-D", "-qqq", "-o", &output, "-P", &name, "-etrace=?open,openat", stop];
+    let mut late = setup(&path).through(Path::new("strace"), &words).start();
+    let pid = late.pid();
+    let has = || look::descriptors(pid).iter().any(|fd| fd.contains("panzer.pid"));
+    late.eventually("it has opened the file", has);
+    let mut first = setup(&path).start();
+    first.expect_current(1);
+    continue_process(pid);
+    let (end, line) = refused(late);
+    assert_eq!(end, End::Status(3), "{line}");
+    assert_eq!(content(&path), format!("{}\n", first.pid()));
+    assert_eq!(ask_briefly(&path, "ready"), "done ready");
+    first.stop();
 }

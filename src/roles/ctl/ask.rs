@@ -3,7 +3,7 @@
 //! What answers says that it is main; no more is believed of it than can be
 //! kept: so much of a line, so many boards.
 
-use super::find::Found;
+use super::find::{self, Found};
 use super::{Bad, Patience, Status, print, tell};
 use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::message::{self, Patience as Sending};
@@ -16,10 +16,12 @@ use crate::words::pieces::cut;
 use crate::words::printable;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 
 /// How many boards are taken: main has no more than a few generations.
 const MOST_BOARDS: usize = 16;
-/// How soon to try again when there are too many who wait to be let in.
+/// How soon to try again when there are too many who wait to be let in, or when
+/// nobody listens.
 const AGAIN: Millis = Millis(50);
 
 /// A connection to main.
@@ -32,8 +34,26 @@ pub struct Connection {
     has_ended: bool,
 }
 
+/// Finds main and connects; no connection when it does not listen.
+///
+/// One that begins has its pid file before its socket, and one that leaves has
+/// it for longer: without a socket it is looked for twice.
+pub fn reach(pid_file: &CStr, patience: &Patience<'_>) -> Result<(Found, Option<Connection>), Bad> {
+    let found = find::find(pid_file)?;
+    if let Some(connection) = connect(&found, patience)? {
+        return Ok((found, Some(connection)));
+    }
+    let process = found.process.as_ref().map(|process| process.fd.borrow());
+    // However short `--timeout` is: what is asked for takes place.
+    let pause = Patience::begin(None, patience.wake);
+    pause.wait(process, Some(clock::now().after(AGAIN)))?;
+    let found = find::find(pid_file)?;
+    let connection = connect(&found, patience)?;
+    Ok((found, connection))
+}
+
 /// Connects; `None` when nobody listens, or somebody who is not main.
-pub fn connect(found: &Found, patience: &Patience<'_>) -> Result<Option<Connection>, Bad> {
+fn connect(found: &Found, patience: &Patience<'_>) -> Result<Option<Connection>, Bad> {
     let path = &found.socket;
     loop {
         match kernel::connect(path) {

@@ -121,8 +121,8 @@ fn run(mut asking: Asking) -> Result<(), Bad> {
         return watch::watch(&asking, &pid_file);
     }
     let patience = Patience::begin(asking.timeout, None);
-    let found = find::find(&pid_file)?;
-    let Some(connection) = ask::connect(&found, &patience)? else {
+    let (found, connection) = ask::reach(&pid_file, &patience)?;
+    let Some(connection) = connection else {
         return by_signal::ask(&asking, &found, &patience);
     };
     if asking.request == Request::Status {

@@ -4,7 +4,7 @@
 //! that what stood there before stands there again. Elsewhere one after the
 //! other.
 
-use super::{Bad, Patience, Status, ask, find, print, show};
+use super::{Bad, Patience, Status, ask, print, show};
 use crate::sys::clock;
 use crate::sys::fd::{Borrowed, Standard};
 use crate::sys::signal::{self, Wake};
@@ -52,8 +52,7 @@ pub fn watch(asking: &Asking, pid_file: &CStr) -> Result<(), Bad> {
     loop {
         let next = clock::now().after(PACE);
         let patience = Patience::begin(asking.timeout, Some(&wake));
-        let found = find::find(pid_file)?;
-        let Some(connection) = ask::connect(&found, &patience)? else {
+        let (_, Some(connection)) = ask::reach(pid_file, &patience)? else {
             let why = format_args!("there is no control socket to watch main by");
             return Err(Bad::new(Status::Failed, why));
         };
