@@ -380,7 +380,7 @@ fn storm(ctx: &mut Context) -> Outcome {
     Ok(())
 }
 
-/// RATIONALE 2.9
+/// RATIONALE 2.9, 2.10, 2.13
 fn no_signal_moves_the_deadlines_of_a_pool_that_runs_alone() {
     let begun = Instant::now();
     let pool = Monitor::new(storm).count(1).timeout(Duration::from_secs(1));

@@ -467,6 +467,7 @@ mod tests {
         *next
     }
 
+    /// RATIONALE 2.5
     #[test]
     fn every_slot_is_filled_at_once_and_readiness_is_announced_once() {
         let mut pool = pool_of(2, Authority::Own, Millis(60_000));
@@ -547,6 +548,7 @@ mod tests {
         assert!(next >= Tick(75), "{next:?}");
     }
 
+    /// RATIONALE 2.4
     #[test]
     fn many_forks_leave_room_for_a_stop_between_them() {
         let mut pool = pool_of(100, Authority::Own, Millis(60_000));
@@ -652,6 +654,7 @@ mod tests {
         assert_eq!(pool.deadline(), Some(Tick(62_000)));
     }
 
+    /// RATIONALE 2.10
     #[test]
     fn under_main_the_escalation_is_left_to_main() {
         let mut pool = serving(&[11], MAIN, Millis(60_000));
@@ -663,6 +666,7 @@ mod tests {
         assert_eq!(at(&mut pool, 99_000, Event::Timer), []);
     }
 
+    /// RATIONALE 2.10
     #[test]
     fn a_timeout_shorter_than_mains_is_kept_here() {
         let mut pool = serving(&[11], MAIN, Millis(59_999));
@@ -670,6 +674,7 @@ mod tests {
         assert_eq!(at_deadline(&mut pool, 60_999), [signal(11, Signal::Int)]);
     }
 
+    /// RATIONALE 2.10
     #[test]
     fn a_strangers_stop_now_is_seen_through_under_main_too() {
         let mut pool = serving(&[11], MAIN, Millis(60_000));
@@ -679,6 +684,7 @@ mod tests {
         assert_eq!(at_deadline(&mut pool, 10_000), [signal(11, Signal::Kill)]);
     }
 
+    /// RATIONALE 2.10
     #[test]
     fn when_main_is_gone_the_workers_leave_by_our_own_clock() {
         let mut pool = serving(&[11], MAIN, Millis(60_000));

@@ -348,9 +348,10 @@ impl Context {
             match fd::duplicate(listener.as_fd()).map_err(Trouble::of) {
                 Ok(second) => break second,
                 Err(Trouble::Broken(errno)) => return Err(cannot_accept(listener, errno)),
-                // Who is short of them cannot accept either; the stop ends it.
+                // Who is short of them cannot accept either, not even in a final
+                // stop, in which the pipe of the stop would wake us for ever.
                 Err(Trouble::Shortage(_) | Trouble::Passing | Trouble::Nothing) => {
-                    self.wait(None, Some(clock::now().after(BREATHER)))?;
+                    poll_breather()?;
                 }
             }
             if self.is_stopping() && !self.is_final() {
@@ -383,7 +384,7 @@ impl Context {
     }
 }
 
-/// Waits a moment for descriptors to be free again; the stop has been seen.
+/// Waits a moment for descriptors to be free again, or for a signal.
 fn poll_breather() -> Result<()> {
     poll::wait(&mut [], Some(clock::now().after(BREATHER))).map_err(cannot_wait)?;
     Ok(())

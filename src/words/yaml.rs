@@ -290,6 +290,7 @@ mod tests {
         ("a: b\nbad: c", "2:1: it is bad"),
     ];
 
+    /// RATIONALE 12.4
     #[test]
     fn everything_else_is_refused_with_its_place() {
         for (file, why) in REFUSED {
@@ -310,6 +311,7 @@ mod tests {
         0|42|-3|0.1|.5|true|false|127.0.0.1:8080|:80|unix:/run/a|1.2.3|.|..|./app|\
         -v|--port|a,b|x y|a#b|60s|notify|web=localhost:0|truely|0xyz|12-monkeys|é🦀";
 
+    /// RATIONALE 12.4
     #[test]
     fn what_yaml_may_read_as_something_else_is_refused() {
         for text in AMBIGUOUS.split('|') {

@@ -32,6 +32,7 @@ pub struct Setup {
     before: Vec<OsString>,
     /// What more the shell does to the descriptors: `0<&-`.
     redirections: String,
+    stdin: Stdio,
     stderr: Option<Stdio>,
 }
 
@@ -47,6 +48,7 @@ impl Setup {
             directory: None,
             before: Vec::new(),
             redirections: String::new(),
+            stdin: Stdio::null(),
             stderr: None,
         }
     }
@@ -96,6 +98,13 @@ impl Setup {
         self
     }
 
+    /// Gives it this as standard input, for [`redirect`](Self::redirect) to put
+    /// where it belongs.
+    pub fn stdin(mut self, stdin: Stdio) -> Self {
+        self.stdin = stdin;
+        self
+    }
+
     /// Gives it this as standard output and error; the test hears no log.
     pub fn stderr(mut self, stderr: Stdio) -> Self {
         self.stderr = Some(stderr);
@@ -112,7 +121,7 @@ impl Setup {
         command.arg("--event-fd=3").args(self.options).arg("--").args(self.command);
         let mark = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         command.envs(self.variables).env(MARK, &mark);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(self.stdin).stdout(Stdio::piped());
         let is_heard = self.stderr.is_none();
         command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
         if let Some(directory) = self.directory {

@@ -7,6 +7,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::Command;
 
+use panzer::sys::Signal;
+
+use crate::harness::ctl::python;
 use crate::harness::operator::{ask, ask_briefly};
 use crate::harness::panzer::{Panzer, continue_process, stop_process};
 use crate::harness::place::{Place, example};
@@ -29,7 +32,7 @@ fn say(name: &str, words: &str) {
     socket.send_to_addr(words.as_bytes(), &address).expect("main listens");
 }
 
-/// RATIONALE 1.45, 6.3
+/// RATIONALE 1.45, 1.48, 6.3
 #[test]
 fn somebody_who_says_that_he_stops_ends_nothing() {
     let above = SocketAddr::from_abstract_name(format!("above-{}", std::process::id()));
@@ -118,6 +121,66 @@ fn a_connection_that_lingers_is_refused_and_holds_nobody_up() {
     }
     assert_eq!(panzer.count_lines("does not listen: closed"), 1);
     panzer.stop();
+}
+
+/// Hands one listening socket over three times, as two descriptors.
+const TWICE: &str = r#"
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+main = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+main.connect("\0" + sys.argv[1])
+other = listener.dup()
+for descriptors in [[listener.fileno(), other.fileno()], [other.fileno()]]:
+    socket.send_fds(main, [b"FDSTORE=1\nFDNAME=x\n"], descriptors)
+"#;
+
+/// RATIONALE 1.42
+#[test]
+fn a_socket_that_is_handed_over_twice_is_stored_once() {
+    let (mut panzer, name) = idle(&[], &["run=idle"]);
+    panzer.settle();
+    let before = look::descriptors(panzer.pid()).len();
+    assert_eq!(python(TWICE, &[&name], "").status, 0);
+    panzer.settle();
+    assert_eq!(panzer.count("stored"), 1);
+    assert_eq!(look::descriptors(panzer.pid()).len(), before + 1);
+    panzer.stop();
+}
+
+/// Writes its board as no library does, and becomes something that waits.
+const SCRIBBLER: &str = r#"
+import os, socket, struct
+board = int(os.environ["PANZER_BOARD"])
+row = lambda pid, state: struct.pack("<8Q", pid, 2**64 - 1, 2**64 - 1, state, 2**64 - 1, 9, 9, 9)
+os.pwrite(board, struct.pack("<8Q", 0x504E5A5200000001, 2**64 - 1, 2**64 - 1, 0, 2, 2**64 - 1, 0, 0), 0)
+rows = [row(2**31, 2 << 56), row(2**32 - 1, 3 << 56), row(77, 255 << 56), row(78, 4 << 56), row(0, 0)]
+os.pwrite(board, b"".join(rows), 64)
+main = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+main.sendto(b"READY=1", "\0" + os.environ["NOTIFY_SOCKET"][1:])
+os.execvp("sleep", ["sleep", "1000"])
+"#;
+
+/// RATIONALE 1.47
+#[test]
+fn what_stands_on_a_board_is_bounded_and_checked_and_never_mapped_by_main() {
+    let setup = Setup::new("python3".as_ref(), &["-c", SCRIBBLER]);
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    panzer.signal(Signal::Ttin);
+    // Neither a number that no process has, nor a state that there is not.
+    for slot in 1..=2 {
+        panzer.expect_line(&format!(": status: worker {slot} is missing"));
+    }
+    panzer.expect_line(": status: worker 3 (77) unknown, up 0 ms");
+    panzer.expect_line(": status: worker 4 (78) draining, up 0 ms, 0 restarts");
+    // For all of what it may have there may be no room in the log.
+    panzer.settle();
+    assert_eq!(panzer.count_lines("status: worker 16384"), 0);
+    // The board says nothing of handlers, so it was not signalled.
+    assert_eq!(look::state(monitor), Some('S'));
+    assert!(!look::maps(panzer.pid()).contains("board"));
+    panzer.signal(Signal::Term);
+    panzer.end();
 }
 
 /// RATIONALE 1.5, 10.15

@@ -26,6 +26,7 @@ fn replace(panzer: &mut Panzer, signal: Signal, generation: u32) -> u32 {
     panzer.signal(signal);
     let monitor = panzer.expect_current(generation);
     panzer.expect_line(&format!("nobody of generation {} is left", generation - 1));
+    panzer.settle();
     monitor
 }
 
@@ -126,7 +127,7 @@ fn a_file_that_is_bad_fails_the_reload_and_changes_nothing() {
     panzer.stop();
 }
 
-/// RATIONALE 12.1
+/// RATIONALE 12.1, 12.4
 #[test]
 fn a_file_that_is_bad_or_missing_is_status_2_at_the_start() {
     let place = Place::new();

@@ -8,8 +8,8 @@ use std::process::Command;
 use panzer::sys::Signal;
 
 use crate::harness::client::{Held, Request, ask};
-use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
-use crate::harness::place::{Place, example};
+use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
+use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 use crate::harness::strace::{Call, Trace};
 use crate::harness::{alone, look};
@@ -48,7 +48,14 @@ const ANY: (&str, &[&str]) = ("witness", &["listen=127.0.0.1:0", "nonblocking", 
 const HTTP: (&str, &[&str]) = ("http", &["127.0.0.1:0"]);
 
 impl Traced {
-    fn start((program, words): (&str, &[&str]), inject: Option<&str>) -> Self {
+    fn start(program: (&str, &[&str]), inject: Option<&str>) -> Self {
+        let mut server = Self::begin(program, inject);
+        server.panzer.expect_current(1);
+        server
+    }
+
+    /// The same, and nobody is ready yet.
+    fn begin((program, words): (&str, &[&str]), inject: Option<&str>) -> Self {
         let place = Place::new();
         let mut options = vec!["-e", "trace=accept4,poll"];
         let inject = inject.map(|error| format!("inject=accept4:error={error}:when=1..3"));
@@ -57,7 +64,8 @@ impl Traced {
         let (setup, trace) = setup.traced(place.path(), "calls", &options);
         let mut panzer = setup.start();
         let address = panzer.expect_address();
-        let monitor = panzer.expect_current(1);
+        let monitor = panzer.expect_monitor(1);
+        panzer.eventually("it has a worker", || !look::children(monitor).is_empty());
         let worker = panzer.workers(monitor)[0];
         Self { _place: place, panzer, trace, address, worker }
     }
@@ -219,6 +227,94 @@ fn an_event_loop_without_descriptors_says_so_once_and_recovers() {
     panzer.signal(Signal::Term);
     assert_eq!(panzer.end(), End::Status(0));
     assert_breathes(&server.trace.calls(), server.worker);
+}
+
+/// One whose worker has no descriptor for the second number of its listener,
+/// which it makes at its first accept; and one client.
+fn short_from_the_beginning() -> (Place, Traced, Held) {
+    let place = Place::new();
+    let gate = place.gate("gate");
+    let wait = format!("gate={}", gate.display());
+    let words = ["listen=127.0.0.1:0", &wait, "run=hold"];
+    let mut server = Traced::begin(("witness", &words), None);
+    // It waits for the gate to open, for which the kernel keeps a number; that
+    // one is too large once it is free.
+    let worker = server.worker;
+    server.panzer.expect_line("run in worker 1");
+    server.panzer.eventually("it waits at the gate", || look::state(worker) == Some('S'));
+    server.take_descriptors();
+    open_gate(&gate);
+    server.panzer.expect_current(1);
+    let client = Held::queue(server.address).expect("there is room in the queue");
+    (place, server, client)
+}
+
+impl Traced {
+    /// Waits until the worker has tried again and again for a second number.
+    fn expect_breathers(&mut self) {
+        let (trace, worker) = (&self.trace, self.worker);
+        let breathers = || {
+            let calls = trace.calls();
+            calls.iter().filter(|call| call.pid == worker && call.name == "poll").count()
+        };
+        let before = breathers();
+        self.panzer.eventually("it tries again and again", || breathers() >= before + 3);
+    }
+}
+
+/// While it had none it waited, each time for a while.
+fn assert_patient(calls: &[Call]) {
+    let waits: Vec<_> = calls.iter().take_while(|call| call.name == "poll").collect();
+    let woken = waits.iter().filter(|wait| wait.answer != "0 (Timeout)").count();
+    assert!(waits.len() > 2 && woken <= 1, "{waits:?}");
+}
+
+/// RATIONALE 3.8
+#[test]
+fn a_worker_that_is_without_descriptors_from_the_beginning_waits_and_recovers() {
+    let (_place, mut server, mut client) = short_from_the_beginning();
+    server.expect_breathers();
+    server.limit(1024);
+    client.greeting().expect("there are descriptors again");
+    client.finish().expect("it is served");
+    assert_patient(&server.stop("cannot accept"));
+}
+
+/// RATIONALE 3.5, 3.8
+#[test]
+fn a_stop_ends_a_worker_that_is_without_descriptors_from_the_beginning() {
+    let (place, mut server, mut client) = short_from_the_beginning();
+    server.expect_breathers();
+    send(server.worker, Signal::Term);
+    let worker = server.worker;
+    let died = server.panzer.expect_event("its end", |event| event.name == "died");
+    assert_eq!((died.pid, &*died.why), (worker, "exited with status 0"));
+    open_gate(&place.join("gate"));
+    client.greeting().expect("the next one has descriptors");
+    client.finish().expect("it is served");
+    server.panzer.stop();
+}
+
+/// RATIONALE 3.5, 3.8
+#[test]
+fn a_final_stop_waits_for_who_is_without_descriptors_from_the_beginning() {
+    let (_place, mut server, mut client) = short_from_the_beginning();
+    server.expect_breathers();
+    server.panzer.signal(Signal::Term);
+    let monitor = server.panzer.expect_monitor(1);
+    let is_socket = |shown: &String| shown.contains(" socket:");
+    // With its listener it has let go of its workers; one socket is main's.
+    server.panzer.eventually("its monitor has told it", || {
+        look::descriptors(monitor).into_iter().filter(is_socket).count() == 1
+    });
+    server.expect_breathers();
+    server.limit(1024);
+    client.greeting().expect("it was in the queue");
+    client.finish().expect("it is served");
+    assert_eq!(server.panzer.end(), End::Status(0));
+    let mut calls = server.trace.calls();
+    calls.retain(|call| call.pid == server.worker);
+    assert_patient(&calls);
 }
 
 /// RATIONALE 3.5, 3.8

@@ -21,6 +21,7 @@ fn holding(options: &[&str]) -> (Panzer, SocketAddr, u32) {
     (panzer, address, monitor)
 }
 
+/// RATIONALE 5.4
 #[test]
 fn a_killed_worker_is_replaced_and_is_one_line() {
     let mut panzer = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2"]).start();
@@ -90,6 +91,7 @@ fn a_monitor_that_is_killed_again_and_again_never_closes_the_port() {
     panzer.stop();
 }
 
+/// RATIONALE 1.22
 #[test]
 fn a_monitor_that_leaves_with_status_0_has_crashed() {
     let (mut panzer, _, monitor) = holding(&[]);

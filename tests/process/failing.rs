@@ -8,7 +8,7 @@ use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask};
 use crate::harness::look;
-use crate::harness::panzer::{End, Panzer, send};
+use crate::harness::panzer::{End, Panzer, continue_process, send};
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
 
@@ -177,6 +177,25 @@ fn whichever_step_before_the_exec_fails_is_named_and_is_a_failed_start() {
             assert!(event.why.contains(step) && event.why.contains(error), "{event:?}");
         }
     }
+}
+
+/// RATIONALE 1.9
+#[test]
+fn main_does_not_wait_for_an_exec() {
+    let place = Place::new();
+    // It stops there, as on a file server that is away.
+    let words = ["-f", "-e", "trace=chdir", "-e", "inject=chdir:signal=STOP:when=1"];
+    let mut panzer = faulty(http(&["-n1"]), &place, &words).start();
+    let child = panzer.expect("started", 1).pid;
+    panzer.settle();
+    assert_eq!(look::name(child), "panzer:main", "it is not executed yet");
+    // Whoever is traced seems to stop at every call.
+    panzer.eventually("it goes on", || {
+        continue_process(child);
+        look::name(child) != "panzer:main"
+    });
+    panzer.expect_current(1);
+    panzer.stop();
 }
 
 /// RATIONALE 2.1, 3.10

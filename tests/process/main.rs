@@ -28,10 +28,12 @@
 //! * `surroundings`: started under the worst of circumstances.
 //! * `connections`: every way in which accept4(2) can disappoint.
 //! * `several`: a worker with several listeners.
+//! * `above`: with a service manager above, or nobody.
 //! * `handover`: what one generation leaves to the next.
 //! * `serving`: a server whose next version may be a bad one.
 //! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
+//! * `order`: in which order they ask for it.
 //! * `failing`: what a process is made with fails.
 //! * `first`: main as process 1.
 //! * `growth`: nothing grows.
@@ -41,6 +43,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod above;
 mod audit;
 mod broken;
 mod claims;
@@ -61,6 +64,7 @@ mod growth;
 mod handover;
 mod keep_alive;
 mod moments;
+mod order;
 mod orphans;
 mod pidfile;
 mod pool;

@@ -14,6 +14,7 @@ fn witness(words: &[&str], options: &[&str]) -> Panzer {
     Setup::new(&example("witness"), words).options(options).start()
 }
 
+/// RATIONALE 2.2
 #[test]
 fn there_is_a_worker_for_each_processor_unless_a_number_was_set() {
     let processors = usize::from(panzer::sys::host::processors());
@@ -29,6 +30,21 @@ fn there_is_a_worker_for_each_processor_unless_a_number_was_set() {
         assert_eq!(panzer.workers(monitor).len(), expected, "{words:?} {options:?}");
         panzer.stop();
     }
+}
+
+/// RATIONALE 2.2
+#[test]
+fn what_the_operator_has_set_wins_for_the_times_too() {
+    let mut panzer = witness(&["delay=1000", "run=fail"], &["-n1", "--delay=0"]);
+    for _ in 0..3 {
+        panzer.expect_event("another", |event| event.name == "respawn");
+    }
+    panzer.stop();
+    let mut panzer = witness(&["timeout=1000", "run=deaf"], &["-n1", "--timeout=0.1"]);
+    panzer.expect_current(1);
+    // Without main the monitor ends its workers by its own clock.
+    panzer.signal(Signal::Kill);
+    assert_eq!(panzer.end(), End::Signal(9));
 }
 
 #[test]
@@ -100,6 +116,7 @@ fn a_worker_that_panics_is_replaced_and_never_runs_the_monitors_code() {
     );
 }
 
+/// RATIONALE 2.1
 #[test]
 fn a_program_with_threads_is_refused_with_their_number() {
     let mut panzer = witness(&["threads=2", "run=idle"], &["--give-up=1"]);
@@ -122,6 +139,7 @@ fn repairs_of_a_slot_wait_longer_and_longer_and_never_too_short() {
     panzer.stop();
 }
 
+/// RATIONALE 2.6
 #[test]
 fn one_bad_worker_never_disturbs_the_others() {
     let mut panzer = witness(&["run=idle"], &["-n4", "--delay=0"]);
@@ -215,6 +233,7 @@ fn a_worker_that_will_not_go_gets_each_signal_once_and_is_killed() {
     assert_eq!(panzer.count_lines("is sent SIGKILL"), 1);
 }
 
+/// RATIONALE 1.39, 2.10, 2.13
 #[test]
 fn the_stubborn_example_is_ended_by_its_own_shorter_timeout() {
     let mut panzer = Setup::new(Path::new(&example("stubborn")), &[]).start();

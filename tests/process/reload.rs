@@ -151,3 +151,18 @@ fn the_link_to_the_current_release_is_followed_at_every_start() {
     panzer.expect_current(2);
     panzer.stop();
 }
+
+/// RATIONALE 1.16
+#[test]
+fn only_who_is_ready_beside_another_is_on_probation() {
+    for (probation, is_tried) in [("--probation=1000", true), ("--probation=0", false)] {
+        let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1", probation]);
+        let mut panzer = setup.start();
+        panzer.expect_current(1);
+        panzer.signal(Signal::Usr1);
+        panzer.expect(if is_tried { "probation" } else { "current" }, 2);
+        assert_eq!(panzer.count("probation"), usize::from(is_tried));
+        assert_eq!(panzer.count("current"), if is_tried { 1 } else { 2 });
+        panzer.stop();
+    }
+}

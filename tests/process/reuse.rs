@@ -69,7 +69,7 @@ fn check(trace: &Trace, main: u32) -> usize {
     counts.filter(|(pid, _)| *pid == main).map(|(_, count)| count).sum()
 }
 
-/// RATIONALE 1.26
+/// RATIONALE 1.6, 1.26
 #[test]
 fn a_monitor_that_died_in_the_turn_of_the_stop_is_not_signalled() {
     let place = Place::new();
@@ -87,7 +87,7 @@ fn a_monitor_that_died_in_the_turn_of_the_stop_is_not_signalled() {
     assert!(check(&trace, panzer.pid()) > 0);
 }
 
-/// RATIONALE 1.26
+/// RATIONALE 1.4, 1.26
 #[test]
 fn a_group_that_became_empty_in_the_turn_of_the_stop_is_not_signalled() {
     let place = Place::new();

@@ -60,7 +60,7 @@ impl Clients {
     }
 }
 
-/// RATIONALE 2.17
+/// RATIONALE 2.14, 2.17
 #[test]
 fn the_number_of_workers_changes_under_load_without_a_failed_request() {
     let http = Setup::new(&example("http"), &["127.0.0.1:0"]);

@@ -98,6 +98,7 @@ fn a_bound_socket_queues_before_anybody_listens() {
     panzer.stop();
 }
 
+/// RATIONALE 1.43, 2.5
 #[test]
 fn a_socket_that_is_given_back_is_closed_after_the_old_generation() {
     let place = Place::new();

@@ -87,6 +87,7 @@ fn sigquit_stops_now() {
     assert!(held.ends_without_a_word());
 }
 
+/// RATIONALE 1.6
 #[test]
 fn a_monitor_that_ended_of_the_same_sigterm_was_asked_and_nothing_is_started() {
     let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1", "--delay=0"]);
@@ -163,4 +164,65 @@ fn nobody_ever_waits_for_a_child_to_die() {
     assert!(!calls.is_empty());
     let patient = calls.iter().find(|call| !call.words.contains("WNOHANG"));
     assert!(patient.is_none(), "{patient:?}");
+}
+
+/// A program in two processes, of which the first says that it is ready; both
+/// tell of each signal and stay.
+const STUBBORN: &str = r#"
+import os, signal, socket
+both = [signal.SIGTERM, signal.SIGINT]
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
+if os.fork():
+    main = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    main.sendto(b"READY=1", "\0" + os.environ["NOTIFY_SOCKET"][1:])
+while True:
+    os.write(1, f"got {signal.sigwait(both).name}\n".encode())
+"#;
+
+/// RATIONALE 1.25
+#[test]
+fn a_group_takes_the_place_of_its_monitor_that_is_gone() {
+    let setup = Setup::new("python3".as_ref(), &["-c", STUBBORN]);
+    let mut panzer = setup.options(&["--timeout=0.1", "-v"]).start();
+    let monitor = panzer.expect_current(1);
+    send(monitor, Signal::Kill);
+    for line in ["got SIGTERM", "got SIGINT", "generation 1 is sent SIGKILL"] {
+        panzer.expect_line(line);
+    }
+    panzer.expect_line("nobody of generation 1 is left");
+    // Each was sent once, and to whom was left.
+    let told = (panzer.count_lines("got SIGTERM"), panzer.count_lines("got SIGINT"));
+    assert_eq!(told, (1, 1));
+    panzer.signal(Signal::Quit);
+    panzer.end();
+}
+
+/// RATIONALE 1.34
+#[test]
+fn with_a_drain_delay_main_serves_on_as_long_as_somebody_serves() {
+    let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n1"]);
+    let mut panzer = setup.options(&["--drain-delay=1000"]).start();
+    let address = panzer.expect_address();
+    let monitor = panzer.expect_current(1);
+    panzer.signal(Signal::Term);
+    panzer.expect_line("stopping: serving for ");
+    panzer.signal(Signal::Usr1);
+    panzer.settle();
+    ask(address).expect("it serves on");
+    assert_eq!((panzer.count("stopping"), panzer.count("started")), (0, 1));
+    send(monitor, Signal::Kill);
+    assert_eq!(panzer.end(), End::Status(0));
+    assert_eq!((panzer.count("stopping"), panzer.count("started")), (1, 1));
+}
+
+/// RATIONALE 1.34
+#[test]
+fn a_drain_delay_is_waited_for_and_then_it_stops() {
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]);
+    let mut panzer = setup.options(&["--drain-delay=0.3"]).start();
+    panzer.expect_current(1);
+    let asked = Instant::now();
+    panzer.signal(Signal::Term);
+    assert_eq!(panzer.end(), End::Status(0));
+    expect_passed(asked, Duration::from_millis(300));
 }

@@ -61,7 +61,7 @@ fn with_everything_blocked_and_ignored_the_whole_life_works() {
 }
 
 /// A pool without main, of which nobody is left when it is dropped.
-struct Alone(Child);
+pub struct Alone(pub Child);
 
 impl Drop for Alone {
     fn drop(&mut self) {

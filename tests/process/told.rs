@@ -1,8 +1,14 @@
 //! The log, and how much of it.
 
+use std::fs::File;
+use std::io::Read as _;
+
 use panzer::sys::Signal;
 
+use crate::harness::client::Held;
+use crate::harness::ctl::ctl;
 use crate::harness::panzer::{End, send};
+use crate::harness::pipe::fill;
 use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 
@@ -31,7 +37,9 @@ fn quiet_says_nothing_in_a_whole_life_and_verbose_says_more() {
 #[test]
 fn every_line_has_its_time_level_role_and_pid() {
     let levels = ["ERROR", "WARN", "INFO", "DEBUG"];
-    for line in life(&["-v"]) {
+    let lines = life(&["-v"]);
+    assert!(lines.len() > 5, "{lines:#?}");
+    for line in lines {
         let mut words = line.split(' ');
         let time = words.next().unwrap_or_default();
         assert!(time.len() == 24 && time.ends_with('Z') && time.contains('T'), "{line}");
@@ -52,7 +60,9 @@ fn a_journal_gets_priorities_and_no_time() {
     let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]);
     let mut panzer = setup.through("sh".as_ref(), &["-c", script]).start();
     panzer.expect_current(1);
-    for line in panzer.stop().lines() {
+    let lines = panzer.stop().lines();
+    assert!(lines.len() > 2, "{lines:#?}");
+    for line in lines {
         let (priority, rest) = line.split_at(3);
         assert!(["<3>", "<4>", "<6>", "<7>"].contains(&priority), "{line}");
         assert!(rest.starts_with("panzer:"), "{line}");
@@ -145,4 +155,87 @@ fn a_flood_of_messages_that_are_refused_is_few_lines() {
     let mut panzer = panzer.stop();
     let lines = panzer.count_lines("is too large: ignored");
     assert!((1..30).contains(&lines), "{lines} lines");
+}
+
+/// RATIONALE 2.14
+#[test]
+fn sigttin_has_a_monitor_log_its_workers() {
+    let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&["-n2"]).start();
+    let monitor = panzer.expect_current(1);
+    let workers = panzer.workers(monitor);
+    send(monitor, Signal::Ttin);
+    let mut told: Vec<u32> = (1..=2)
+        .map(|slot| {
+            let line = panzer.expect_line(&format!("[{monitor}]: worker {slot} ("));
+            assert!(line.contains(") idle for "), "{line}");
+            let (_, rest) = line.rsplit_once('(').expect("it was found");
+            rest.split(')').next().and_then(|pid| pid.parse().ok()).expect("a pid stands there")
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, workers);
+    panzer.stop();
+}
+
+/// RATIONALE 3.11
+#[test]
+fn a_worker_says_on_the_board_what_it_does_and_how_much_it_has_done() {
+    let place = Place::new();
+    let (gate, pid_file) = (place.gate("gate"), place.join("panzer.pid"));
+    let (wait, pid) = (format!("gate={}", gate.display()), format!("--pid={}", pid_file.display()));
+    let words = ["listen=127.0.0.1:0", &wait, "run=hold"];
+    let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1", &pid]).start();
+    let address = panzer.expect_address();
+    panzer.expect_line("run in worker 1");
+    let row = |state: &str, handled: u32| {
+        let shown = ctl(&pid_file, &["status", "--json"]).shown;
+        let has = |key: &str, value: &str| shown.contains(&format!("\"{key}\":{value}"));
+        has("state", &format!("\"{state}\"")) && has("handled", &handled.to_string())
+    };
+    panzer.eventually("it is starting", || row("starting", 0));
+    open_gate(&gate);
+    panzer.expect_current(1);
+    panzer.eventually("it is idle", || row("idle", 0));
+    let (held, _) = Held::hold(address).expect("it serves");
+    panzer.eventually("it is busy", || row("busy", 0));
+    held.finish().expect("it is served");
+    panzer.eventually("it is idle again", || row("idle", 1));
+    let (held, _) = Held::hold(address).expect("it serves");
+    panzer.signal(Signal::Term);
+    panzer.expect_event("stopping", |event| event.name == "stopping");
+    held.finish().expect("it is served");
+    assert_eq!(panzer.end(), End::Status(0));
+}
+
+/// RATIONALE 5.6
+#[test]
+fn events_for_which_there_is_no_room_are_counted_and_block_nobody() {
+    let place = Place::new();
+    let path = place.gate("events");
+    // With the read end open too, nobody waits for the other at the opening.
+    let mut pipe = File::options().read(true).write(true).open(&path).expect("it was made");
+    fill(&mut pipe);
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1", "-v"]);
+    let mut panzer = setup.redirect(&format!("3<>'{}'", path.display())).start();
+    panzer.expect_line("generation 1 is current");
+    panzer.signal(Signal::Usr1);
+    panzer.expect_line("generation 2 is current");
+    panzer.expect_line("nobody of generation 1 is left");
+    panzer.settle();
+    let mut filling = vec![0; 1 << 20];
+    let read = pipe.read(&mut filling).expect("it is full");
+    assert!(filling[..read].iter().all(|byte| *byte == b'.'));
+    panzer.signal(Signal::Term);
+    assert_eq!(panzer.end(), End::Status(0));
+    let read = pipe.read(&mut filling).expect("there are lines in it");
+    let lines = String::from_utf8_lossy(&filling[..read]).into_owned();
+    let mut lines = lines.lines();
+    let dropped = lines.next().expect("there is one");
+    // Started, ready and current, twice, and draining and died of the first.
+    assert!(dropped.ends_with(r#","event":"dropped","count":8}"#), "{dropped}");
+    for name in ["stopping", "draining", "died", "stopped"] {
+        let line = lines.next().unwrap_or_else(|| panic!("no {name}"));
+        assert!(line.contains(&format!(r#""event":"{name}""#)), "{line}");
+    }
+    assert_eq!(lines.next(), None);
 }
