@@ -130,10 +130,11 @@ impl Panzer {
         self.expect("current", generation).pid
     }
 
-    /// The monitor of a generation that was started already.
+    /// The monitor of a generation that is there. It may speak before main has
+    /// told that it was started.
     pub fn expect_monitor(&mut self, generation: u32) -> u32 {
         let started = self.events().into_iter().find(|event| event.is("started", generation));
-        started.map_or_else(|| self.fail("it was never started"), |event| event.pid)
+        started.unwrap_or_else(|| self.expect("started", generation)).pid
     }
 
     /// Asks for a reload and waits until this generation serves; its monitor.
