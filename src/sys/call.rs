@@ -20,7 +20,7 @@ macro_rules! calls {
             #[inline(always)]
             pub unsafe fn $name($($given: $type),*) -> $answer {
                 // SAFETY: the caller keeps to the manual page, and the types are
-                // those that the kernel takes, whole registers or pointers.
+                // the kernel's: whole registers where it reads whole ones.
                 unsafe { libc::syscall(libc::$number, $($value),*) as $answer }
             }
         )*
@@ -30,7 +30,7 @@ macro_rules! calls {
 calls! {
     dup3(old: c_int, new: c_int, flags: c_int) -> c_int = SYS_dup3(old, new, flags);
     fcntl(fd: c_int, command: c_int, value: c_long) -> c_int = SYS_fcntl(fd, command, value);
-    mmap(start: *mut c_void, size: size_t, access: c_int, flags: c_int, fd: c_int, at: off_t)
+    mmap(start: *mut c_void, size: size_t, access: c_long, flags: c_long, fd: c_long, at: off_t)
         -> *mut c_void = SYS_mmap(start, size, access, flags, fd, at);
     munmap(start: *mut c_void, size: size_t) -> c_int = SYS_munmap(start, size);
     open(path: *const c_char, flags: c_int, mode: c_int) -> c_int =

@@ -116,9 +116,9 @@ fn send(fd: Borrowed<'_>, line: &[u8]) -> Result<usize> {
 fn write_if_room(fd: Borrowed<'_>, line: &[u8]) -> Result<usize> {
     let part = libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() };
     // Position -1, in two halves: where the description stands.
-    let here: libc::c_long = -1;
+    let (one, here): (libc::c_long, libc::c_long) = (1, -1);
     // SAFETY: `part` is readable, and so is the line it names, for its length.
     check_size(unsafe {
-        libc::syscall(libc::SYS_pwritev2, fd.number(), &raw const part, 1, here, here, RWF_NOWAIT)
+        libc::syscall(libc::SYS_pwritev2, fd.number(), &raw const part, one, here, here, RWF_NOWAIT)
     } as isize)
 }
