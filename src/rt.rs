@@ -70,7 +70,7 @@ mod without_std {
     #[global_allocator]
     static MEMORY: Memory = Memory(Global::new(Heap::new()));
 
-    /// More blocks of 64 KiB than main ever fills at once.
+    /// More blocks of 64 KiB than main fills with any environment that is usual.
     const RESERVE: usize = 8;
 
     /// Memory for the time when the kernel has none: main must not die of that.

@@ -28,7 +28,7 @@ use core::fmt;
 
 /// The most clients there are at the same time.
 const MOST: usize = 32;
-/// The most who wait for something else than the end.
+/// The most who wait at the same time.
 const MOST_WAITING: usize = 24;
 /// How long a client may take to send his line, and to take what he is told.
 const SLOWEST: Millis = Millis(5_000);
@@ -231,10 +231,10 @@ impl Control {
     }
 
     /// Notes what a client waits for. Of too many who wait the first one waits no
-    /// longer, so that others may ask; but for those who wait for the end.
+    /// longer, so that others may ask.
     pub fn wait(&mut self, place: Place, waits: Waits) {
         self.clients[place].waits = Some(waits);
-        let is_patient = |client: &&mut Client| client.waits.is_some_and(|it| it != Waits::End);
+        let is_patient = |client: &&mut Client| client.waits.is_some();
         if self.clients.iter_mut().filter(is_patient).count() > MOST_WAITING
             && let Some(first) = self.clients.iter_mut().find(is_patient)
         {
@@ -248,9 +248,14 @@ impl Control {
         if matches!(request, Request::Status | Request::Ready) {
             return;
         }
-        let (pid, user) = kernel::peer(self.clients[place].fd.borrow()).unwrap_or_default();
-        let pid = pid.map_or(0, |pid| pid.raw().unsigned_abs());
-        log(Level::Info, format_args!("process {pid} of user {user} asks: {request}"));
+        match kernel::peer(self.clients[place].fd.borrow()) {
+            Ok((Some(pid), user)) => {
+                log(Level::Info, format_args!("process {pid} of user {user} asks: {request}"));
+            }
+            // In another pid namespace.
+            Ok((None, user)) => log(Level::Info, format_args!("user {user} asks: {request}")),
+            Err(_) => log(Level::Info, format_args!("somebody asks: {request}")),
+        }
     }
 
     /// Tells all who wait for this.

@@ -11,7 +11,7 @@ use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity};
 use crate::sys::socket::{self as kernel, Kind};
 use crate::types::{Generation, Level};
-use crate::words::address::{Address, Bind};
+use crate::words::address::Bind;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -52,8 +52,7 @@ impl Entry {
     /// kernel chooses a port for each name that asks for one.
     fn is_for(&self, bind: &Bind) -> bool {
         let Origin::Bound(own) = &self.origin else { return false };
-        let is_chosen = matches!(bind.address, Address::Inet(address) if address.port() == 0);
-        own.address == bind.address && (own.name == bind.name || !is_chosen)
+        own.address == bind.address && (own.name == bind.name || !bind.chooses())
     }
 }
 

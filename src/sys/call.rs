@@ -19,9 +19,9 @@ macro_rules! calls {
             /// What the manual page asks of the caller.
             #[inline(always)]
             pub unsafe fn $name($($given: $type),*) -> $answer {
-                // SAFETY: the caller keeps to the manual page, and the types are
-                // the kernel's: whole registers where it reads whole ones.
-                unsafe { libc::syscall(libc::$number, $($value),*) as $answer }
+                // SAFETY: the caller keeps to the manual page, and each value is a
+                // whole register, which is what syscall(2) reads.
+                unsafe { libc::syscall(libc::$number, $($value as c_long),*) as $answer }
             }
         )*
     };
@@ -30,8 +30,6 @@ macro_rules! calls {
 calls! {
     dup3(old: c_int, new: c_int, flags: c_int) -> c_int = SYS_dup3(old, new, flags);
     fcntl(fd: c_int, command: c_int, value: c_long) -> c_int = SYS_fcntl(fd, command, value);
-    mmap(start: *mut c_void, size: size_t, access: c_long, flags: c_long, fd: c_long, at: off_t)
-        -> *mut c_void = SYS_mmap(start, size, access, flags, fd, at);
     munmap(start: *mut c_void, size: size_t) -> c_int = SYS_munmap(start, size);
     open(path: *const c_char, flags: c_int, mode: c_int) -> c_int =
         SYS_openat(libc::AT_FDCWD, path, flags, mode);
@@ -41,6 +39,16 @@ calls! {
         SYS_sendmsg(fd, header, flags);
     socket(family: c_int, kind: c_int, protocol: c_int) -> c_int =
         SYS_socket(family, kind, protocol);
+}
+
+// There the kernel takes one pointer to all six.
+#[cfg(target_arch = "s390x")]
+pub use libc::mmap;
+
+#[cfg(not(target_arch = "s390x"))]
+calls! {
+    mmap(start: *mut c_void, size: size_t, access: c_int, flags: c_int, fd: c_int, at: off_t)
+        -> *mut c_void = SYS_mmap(start, size, access, flags, fd, at);
 }
 
 // Where there is a C library to be shared, it asks without a call; the static

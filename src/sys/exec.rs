@@ -86,7 +86,7 @@ impl<'a> Program<'a> {
 
     /// Starts the program in a process group of its own, with `descriptors` as
     /// 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null, as
-    /// `account`, if that is not who we are.
+    /// `account`, if there is one.
     ///
     /// Returns the child and the pipe to read its fate from. Does not wait for
     /// the exec: the directory may be on a file server that is away.
@@ -256,7 +256,7 @@ fn close_from(first: libc::c_int) {
     }
     // A sandbox that does not know the call: one by one, as far as is usual.
     for number in first..65_536 {
-        // SAFETY: as above: nothing in this child uses the number any more.
+        // SAFETY: in this child nothing uses the number any more.
         unsafe { libc::close(number) };
     }
 }

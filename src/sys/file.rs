@@ -151,8 +151,8 @@ pub fn unlink(path: &CStr) -> Result<()> {
 
 /// Gives the socket at `path` to another owner: fchownat(2).
 ///
-/// Whoever may write in that directory may have put something else there; no
-/// other file, under whichever name, is ever given away.
+/// Whoever may write in that directory may have put something else there: what is
+/// no socket, or has another name too, is never given away.
 ///
 /// # Errors
 ///
@@ -215,7 +215,10 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
         match super::fd::read(file.borrow(), &mut piece)? {
             0 => return Ok(bytes),
             read if bytes.len() + read > most => return Err(Errno(libc::EFBIG)),
-            read => bytes.extend_from_slice(piece.get(..read).unwrap_or_default()),
+            read => {
+                bytes.try_reserve(read).map_err(|_| Errno(libc::ENOMEM))?;
+                bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+            }
         }
     }
 }

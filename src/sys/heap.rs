@@ -57,7 +57,7 @@ fn map(size: usize) -> Option<NonNull<u8>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: the kernel chooses the place, so nothing mapped is replaced.
-    let start = unsafe { call::mmap(ptr::null_mut(), size, access.into(), flags.into(), -1, 0) };
+    let start = unsafe { call::mmap(ptr::null_mut(), size, access, flags, -1, 0) };
     if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
 }
 

@@ -100,9 +100,7 @@ impl Shared {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = flags | libc::MAP_NORESERVE;
         // SAFETY: the kernel chooses the place, so nothing mapped is replaced.
-        let start = unsafe {
-            call::mmap(ptr::null_mut(), size, access.into(), flags.into(), number.into(), 0)
-        };
+        let start = unsafe { call::mmap(ptr::null_mut(), size, access, flags, number, 0) };
         if start == libc::MAP_FAILED {
             return Err(last_errno());
         }

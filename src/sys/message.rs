@@ -79,7 +79,7 @@ fn collect(header: &libc::msghdr, message: &mut Message) {
     while !next.is_null() {
         // SAFETY: a non-null answer of CMSG_FIRSTHDR or CMSG_NXTHDR is a whole header.
         let control = unsafe { next.read() };
-        // SAFETY: as above; the data begins behind the header.
+        // SAFETY: `next` is a whole header, behind which its data begins.
         let data = unsafe { libc::CMSG_DATA(next) };
         // SAFETY: CMSG_LEN is a sum.
         let before = unsafe { libc::CMSG_LEN(0) } as usize;

@@ -4,13 +4,6 @@ use super::{Errno, Result, check, file, last_errno, retry_eintr};
 use crate::types::{Account, Exit, Pid};
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
-// The calls for numbers of 32 bits have other names where those for 16 came first.
-#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
-use libc::{SYS_setgroups as SET_GROUPS, SYS_setresgid as SET_GROUP, SYS_setresuid as SET_USER};
-#[cfg(any(target_arch = "arm", target_arch = "x86"))]
-use libc::{
-    SYS_setgroups32 as SET_GROUPS, SYS_setresgid32 as SET_GROUP, SYS_setresuid32 as SET_USER,
-};
 
 /// This process.
 #[must_use]
@@ -48,7 +41,7 @@ pub fn user() -> u32 {
 }
 
 /// Becomes `account` for good and makes sure of it: setgroups(2), setresgid(2),
-/// setresuid(2).
+/// setresuid(2), and no ambient capabilities: capabilities(7).
 ///
 /// Makes system calls alone: the C library's functions of these names take a
 /// lock, to have every thread do it.
@@ -62,15 +55,22 @@ pub(super) fn become_user(account: &Account) -> Result<()> {
     const MOST: usize = 1_024;
     let Account { user, group, ref groups } = *account;
     // SAFETY: `groups` is readable for as many numbers as its length says.
-    let mut done = unsafe { libc::syscall(SET_GROUPS, groups.len(), groups.as_ptr()) } == 0;
+    let mut done =
+        unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } == 0;
     // SAFETY: setresgid takes three numbers and touches no memory.
-    done = done && unsafe { libc::syscall(SET_GROUP, group, group, group) } == 0;
+    done = done && unsafe { libc::syscall(libc::SYS_setresgid, group, group, group) } == 0;
     // SAFETY: setresuid takes three numbers and touches no memory.
-    done = done && unsafe { libc::syscall(SET_USER, user, user, user) } == 0;
+    done = done && unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) } == 0;
+    const CLEAR: libc::c_long = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_long;
+    let none: libc::c_long = 0;
+    // What a service manager has given to another user than root would stay.
+    // SAFETY: prctl takes five whole numbers for this and touches no memory.
+    done = done && unsafe { libc::prctl(libc::PR_CAP_AMBIENT, CLEAR, none, none, none) } == 0;
     if !done {
         return Err(last_errno());
     }
-    // Each of these fills the beginning, and none can fail.
+    // Each of these fills the beginning. Only the last can fail, for more groups
+    // than that, and then nothing was made sure of.
     let mut seen = [0; MOST];
     let [real, effective, saved, ..] = &mut seen;
     // SAFETY: each of the three is writable for the one number.

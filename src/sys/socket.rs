@@ -180,7 +180,7 @@ pub fn listen_inet(address: &SocketAddr) -> Result<Fd> {
 }
 
 /// A listening stream socket at `path`, made under the process's umask, and of
-/// this owner, if it is to be another one: nobody can connect before it is.
+/// this owner, if there is one: nobody can connect before it is.
 ///
 /// # Errors
 ///

@@ -105,6 +105,11 @@ impl Bind {
         Ok(Self { name, address: parse(address)? })
     }
 
+    /// Whether the kernel chooses the port, so that each such socket is another.
+    pub const fn chooses(&self) -> bool {
+        matches!(self.address, Address::Inet(address) if address.port() == 0)
+    }
+
     /// The name by which the socket is handed down, escaped: its own, or else
     /// its address.
     pub fn carried(&self) -> String {

@@ -30,8 +30,6 @@ pub struct Notice<'a> {
     pub stopping: bool,
     /// What our own library has to tell of a worker.
     pub news: News<'a>,
-    /// The sender waits until the descriptor that came along is closed.
-    pub barrier: bool,
     /// What the sender is doing, for people; any bytes but a newline.
     pub status: Option<&'a [u8]>,
     /// What to do with the descriptors that came along, or came before.
@@ -105,7 +103,6 @@ pub fn parse(datagram: &[u8]) -> Notice<'_> {
         ready: says(READY),
         stopping: says(b"STOPPING=1"),
         news: value(b"X_PANZER=").and_then(News::parse).unwrap_or(News::None),
-        barrier: says(b"BARRIER=1"),
         status: value(b"STATUS="),
         store: match name {
             _ if says(b"FDSTOREREMOVE=1") => name.map_or(Store::Nothing, Store::Remove),
@@ -145,7 +142,6 @@ mod tests {
         ready: false,
         stopping: false,
         news: News::None,
-        barrier: false,
         status: None,
         store: Store::Nothing,
     };
@@ -162,7 +158,7 @@ mod tests {
         assert_eq!(parse(b"X_PANZER=respawn 3 901"), Notice { news, ..SILENCE });
         let news = News::Scaled { count: 7 };
         assert_eq!(parse(b"X_PANZER=scaled 7"), Notice { news, ..SILENCE });
-        assert_eq!(parse(b"BARRIER=1"), Notice { barrier: true, ..SILENCE });
+        assert_eq!(parse(b"BARRIER=1"), SILENCE);
         assert_eq!(parse(b"STATUS=a=b \xff"), Notice { status: Some(b"a=b \xff"), ..SILENCE });
     }
 

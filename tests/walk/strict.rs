@@ -717,7 +717,7 @@ impl Check<'_> {
 
     /// Nobody is late before it is time.
     fn hear_failure(&self, world: &mut World, generation: Generation, why: Failure) {
-        if why == Failure::Late {
+        if matches!(why, Failure::Late(_)) {
             let since = world.truth(generation).map(|truth| truth.since);
             let limit = world.plan.rules.ready_timeout;
             let late = since.is_some_and(|since| self.now >= since.after(limit));

@@ -89,7 +89,15 @@ impl Member {
 
     /// Whether it counts against the three that may be alive.
     pub const fn is_alive(&self) -> bool {
-        !matches!(self.life, Life::Leaving(Step::Killed | Step::Abandoned))
+        match self.life {
+            Life::Spawning
+            | Life::Starting
+            | Life::Living
+            | Life::Probation
+            | Life::Current
+            | Life::Leaving(Step::Asked | Step::Pressed) => true,
+            Life::Leaving(Step::Killed | Step::Abandoned) => false,
+        }
     }
 
     /// The monitor, unless it is gone or not yet there.

@@ -260,7 +260,8 @@ impl Service {
                 Life::Living => self.ready(now, generation, actions),
                 Life::Starting => {
                     member.ask(now.after(member.rules.timeout), actions);
-                    self.failed(now, generation, Failure::Late, actions);
+                    let why = Failure::Late(member.rules.ready_timeout);
+                    self.failed(now, generation, why, actions);
                 }
                 Life::Probation => self.promote(now, generation, actions),
                 Life::Leaving(step) => {

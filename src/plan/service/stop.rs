@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 
 impl Service {
     /// The rules of the generation that serves, which are those of a stop; where
-    /// none does, of the next one.
-    fn kept(&mut self) -> Rules {
-        let rules = self.rules;
-        self.current().map_or(rules, |current| current.rules)
+    /// none does, of the newest.
+    fn kept(&self) -> Rules {
+        let serves = self.members.iter().find(|member| member.life == Life::Current);
+        serves.or(self.members.last()).map_or(self.rules, |member| member.rules)
     }
 
     /// Asks for the final stop. A second one moves no deadline.

@@ -174,8 +174,8 @@ pub enum Failure {
     NotSpawned,
     /// Its monitor left before it was ready, or on probation.
     Left,
-    /// It was not ready in time.
-    Late,
+    /// It was not ready in that time.
+    Late(Millis),
     /// Every slot of it has lost a worker on probation.
     Losing,
 }

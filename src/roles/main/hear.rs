@@ -24,7 +24,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The most datagrams of one generation that are read in one turn.
-const MOST: usize = 256;
+const MOST: usize = 1_024;
 
 /// The least time between two lines about messages that were refused.
 const REFUSED: Millis = Millis(1_000);

@@ -206,8 +206,8 @@ impl Main {
         match action {
             Action::Spawn { generation } => return Some(self.spawn(generation)),
             // One that was reaped in this turn is not pinned any more.
-            Action::Signal { monitor, signal, .. } => {
-                if self.runs.iter().any(|run| run.monitor == Some(monitor)) {
+            Action::Signal { generation, monitor, signal } => {
+                if self.run_of(generation).is_some_and(|run| run.monitor == Some(monitor)) {
                     complain("monitor", monitor, signal::send(monitor, signal));
                 }
             }

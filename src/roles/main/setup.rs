@@ -36,14 +36,8 @@ pub fn program(args: &'static [&'static CStr]) -> u8 {
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
     let mut options = Options::default();
-    let start = match spawn::start_directory() {
-        Ok(start) => start,
-        Err(error) => {
-            complain(&error);
-            return 1;
-        }
-    };
-    match config::read(args, &start, &mut options) {
+    let start = spawn::start_directory();
+    match config::read(args, start.as_deref().unwrap_or(c"."), &mut options) {
         Ok(Request::Run) => {}
         Ok(Request::Check) => return print(&shown::show(&options)),
         Ok(Request::Help) => return print(usage::HELP),
@@ -55,7 +49,8 @@ pub fn program(args: &'static [&'static CStr]) -> u8 {
     }
     log::begin(Role::Main, options.verbosity);
     let mut status = 1;
-    let begun = Main::new(&options, inherited, start, args).and_then(|main| {
+    let made = start.and_then(|start| Main::new(&options, inherited, start, args));
+    let begun = made.and_then(|main| {
         main.begin(options, &mut status)?;
         Ok(main)
     });
@@ -231,6 +226,13 @@ fn adopt_sockets(listeners: &mut Listeners) {
 /// none is.
 fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
     let before = listeners.count();
+    let mut seen: &[Bind] = &[];
+    for bind in &options.bind {
+        if !bind.chooses() && seen.iter().any(|other| other.address == bind.address) {
+            return Err(Error::plain(format_args!("cannot listen on {bind} twice")));
+        }
+        seen = options.bind.get(..=seen.len()).unwrap_or_default();
+    }
     for bind in &options.bind {
         if !listeners.has(bind, before) {
             // What fails leaves no path of a Unix socket behind.

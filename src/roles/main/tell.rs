@@ -9,7 +9,6 @@ use crate::text;
 use crate::types::{Exit, Generation, Level, Millis, Pid, Stage};
 use crate::words::death::Death;
 use crate::words::event::{Event, Kind};
-use crate::words::options::Number;
 use crate::words::printable::Quoted;
 use crate::words::status::Outcome;
 use alloc::string::String;
@@ -105,10 +104,9 @@ impl Main {
     ) {
         let why = match failure {
             Failure::NotSpawned | Failure::Left => self.reason.take(),
-            Failure::Late => Some(text::compose(format_args!(
-                "it was not ready within {}",
-                self.options.span(Number::ReadyTimeout)
-            ))),
+            Failure::Late(limit) => {
+                Some(text::compose(format_args!("it was not ready within {limit}")))
+            }
             Failure::Losing => Some(String::from("every slot has lost a worker")),
         };
         let why = why.unwrap_or_else(|| String::from("for no known reason"));
