@@ -111,6 +111,7 @@ fn a_file_that_is_bad_fails_the_reload_and_changes_nothing() {
         ("count: 2\n\tquiet: true", "panzer.yml:2:1: a tab"),
         ("count: 2\nbind: 80", "panzer.yml:2:7: bind: '80': the port is missing"),
         (&taken, "EADDRINUSE"),
+        ("bind:\n- one=unix:new\n- two=unix:new\n", "/new twice"),
     ] {
         place.write("panzer.yml", file);
         panzer.signal(Signal::Usr1);
@@ -119,7 +120,7 @@ fn a_file_that_is_bad_fails_the_reload_and_changes_nothing() {
     }
     panzer.settle();
     assert_eq!(panzer.workers(monitor), workers);
-    assert_eq!((panzer.count("started"), panzer.count("failed")), (1, 3));
+    assert_eq!((panzer.count("started"), panzer.count("failed")), (1, 4));
     assert!(!place.join("new").exists());
     place.write("panzer.yml", "count: 2\n");
     let monitor = replace(&mut panzer, Signal::Usr1, 2);
@@ -240,4 +241,25 @@ fn a_socket_may_be_given_another_name() {
     replace(&mut panzer, Signal::Usr1, 2);
     assert_eq!(std::fs::metadata(place.join("socket")).expect("it is bound").ino(), inode);
     panzer.stop();
+}
+
+/// RATIONALE 12.2
+#[test]
+fn a_generation_that_starts_keeps_its_times_too() {
+    let place = Place::new();
+    place.write("panzer.yml", "timeout: 60\n");
+    let setup = Setup::new(&example("witness"), &["say=starts", "hang"]).directory(place.path());
+    let mut panzer = setup.options(&["--config=panzer.yml"]).start();
+    let monitor = panzer.expect("started", 1).pid;
+    panzer.expect_line("starts");
+    place.write("panzer.yml", "timeout: 0\n");
+    panzer.signal(Signal::Usr1);
+    panzer.settle();
+    stop_process(monitor);
+    panzer.signal(Signal::Term);
+    panzer.expect_line("generation 1 is draining");
+    panzer.settle();
+    assert_eq!(panzer.count_lines("is sent SIGINT"), 0);
+    continue_process(monitor);
+    assert_eq!(panzer.end(), End::Status(0));
 }

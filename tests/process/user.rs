@@ -117,6 +117,24 @@ fn a_monitor_and_its_workers_have_the_rights_of_the_user_and_no_others() {
 
 /// RATIONALE 1.54
 #[test]
+fn what_main_may_do_without_being_root_another_user_may_not() {
+    let Some(users) = Users::new("witness") else { return };
+    let may = "+setuid,+setgid,+kill";
+    let words = ["--reuid=4545", "--regid=4545", "--clear-groups", "--inh-caps", may];
+    let words: Vec<_> = words.into_iter().chain(["--ambient-caps", may]).collect();
+    let setup = users.setup(&["run=idle"]).options(&[SOMEBODY]);
+    let mut panzer = setup.through(Path::new("setpriv"), &words).start();
+    let monitor = panzer.expect_current(1);
+    assert_eq!(tree(&panzer, monitor), ["4242 4242 4242 4242 / 4343 4343 4343 4343 / "]);
+    for key in ["CapPrm", "CapEff", "CapAmb"] {
+        assert_ne!(look::status(panzer.pid(), key), "0000000000000000");
+        assert_eq!(look::status(monitor, key), "0000000000000000");
+    }
+    panzer.stop();
+}
+
+/// RATIONALE 1.54
+#[test]
 fn what_the_kernel_has_not_done_whatever_it_says_is_noticed() {
     let Some(users) = Users::new("witness") else { return };
     for (call, answer, why) in [
