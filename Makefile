@@ -26,12 +26,13 @@ all: panzer panzerctl
 
 panzer panzerctl: always
 	$(CARGO) build --quiet $(SHIP) --bin $@ --target-dir $(TARGET)/ship
-	cp $(TARGET)/ship/release/$@ $@.new && mv $@.new $@
+	cmp -s $(TARGET)/ship/release/$@ $@ || { cp $(TARGET)/ship/release/$@ $@.new && mv $@.new $@; }
 
 examples: always
 	$(CARGO) build --quiet --examples --target-dir $(TARGET)
 
-run: panzer examples
+run: panzer panzerctl examples
+	mkdir -p tmp
 	./panzer $(EXAMPLES)/http
 
 basic: panzer examples

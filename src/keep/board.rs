@@ -270,9 +270,9 @@ impl Sheet {
     /// The monitor has filled a slot; says whether somebody was there before.
     pub fn forked(self, slot: Slot, pid: Pid, now: Tick) -> bool {
         let restarts = high(self.row(slot, 0).load(Ordering::SeqCst));
-        self.row(slot, 1).store(now.0, Ordering::SeqCst);
+        let before = self.row(slot, 1).swap(now.0, Ordering::SeqCst);
         self.row(slot, 0).store(pack(pid.raw().cast_unsigned(), restarts), Ordering::SeqCst);
-        restarts > 0
+        before > 0
     }
 
     /// A worker has just been forked into a slot.
@@ -281,15 +281,18 @@ impl Sheet {
         self.enter(slot, State::Starting, now);
     }
 
-    /// The worker of a slot has died; `badly` when nobody had asked for it and
-    /// its status was not 0.
-    pub fn died(self, slot: Slot, exit: Exit, badly: bool, now: Tick) {
-        let restarts = high(self.row(slot, 0).load(Ordering::SeqCst)).saturating_add(1);
-        self.row(slot, 0).store(pack(0, restarts), Ordering::SeqCst);
+    /// The worker of a slot has died. One that was asked to is no loss; one that
+    /// left unasked, by a signal or a status other than 0, is a bad one.
+    pub fn died(self, slot: Slot, exit: Exit, asked: bool, now: Tick) {
+        let lost = high(self.row(slot, 0).load(Ordering::SeqCst));
+        self.row(slot, 0).store(pack(0, lost.saturating_add(u32::from(!asked))), Ordering::SeqCst);
         self.enter(slot, State::Empty, now);
-        let first = !self.is_hit(slot);
+        if asked {
+            return;
+        }
         self.row(slot, 2).store(encode(exit), Ordering::SeqCst);
-        if badly {
+        if !exit.is_success() {
+            let first = !self.is_hit(slot);
             self.row(slot, 5).store(1, Ordering::SeqCst);
             let old = self.header(2).load(Ordering::SeqCst);
             let hit = high(old).saturating_add(u32::from(first));
@@ -336,7 +339,7 @@ const fn decode(word: u64) -> Option<Exit> {
 #[cfg(test)]
 mod tests {
     use super::{Sheet, high, low};
-    use crate::types::{Exit, Slot, Tick};
+    use crate::types::{Exit, Pid, Slot, Tick};
     use core::sync::atomic::Ordering;
 
     #[test]
@@ -344,7 +347,7 @@ mod tests {
         let sheet = Sheet::alone().expect("there is memory");
         sheet.begin(3);
         for slot in Slot::first(3).skip(1) {
-            sheet.died(slot, Exit::Status(1), true, Tick(1));
+            sheet.died(slot, Exit::Status(1), false, Tick(1));
         }
         let counts = || {
             let word = sheet.header(2).load(Ordering::SeqCst);
@@ -355,6 +358,20 @@ mod tests {
         assert_eq!(counts(), (2, 2, 1));
         sheet.resize(3);
         assert_eq!(counts(), (3, 2, 2));
+    }
+
+    /// RATIONALE 6.5
+    #[test]
+    fn who_was_asked_to_leave_is_no_loss_and_leaves_a_place_that_was_filled_before() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let (slot, pid) = (Slot::new(1).expect("a slot"), Pid::new(7).expect("a pid"));
+        assert!(!sheet.forked(slot, pid, Tick(1)));
+        sheet.died(slot, Exit::Status(0), true, Tick(2));
+        assert!(sheet.forked(slot, pid, Tick(3)));
+        let word = |index| sheet.row(slot, index).load(Ordering::SeqCst);
+        assert_eq!((high(word(0)), word(2)), (0, 0));
+        sheet.died(slot, Exit::Status(0), false, Tick(4));
+        assert_eq!((high(word(0)), word(5)), (1, 0));
     }
 
     #[test]

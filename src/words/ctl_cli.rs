@@ -24,7 +24,7 @@ Asks a running panzer what it does, and has it do something else.
       --json             as one object of JSON
       --metrics          as OpenMetrics text
       --watch            again every second, until interrupted
-  reload                 start a new generation; wait until it serves alone
+  reload                 start a new generation; wait until it is current
   restart                replace main itself, with its processes as they are
   shutdown               stop gracefully; wait until main is gone
   exit                   stop now; wait until main is gone

@@ -68,8 +68,8 @@ fn draw_main(page: &mut Page, main: &Main<'_>) {
     page.end();
     let warning = match main.binary {
         Binary::Same => None,
-        Binary::Differs => Some("the program on disk is not the one that runs"),
-        Binary::Missing => Some("the program that runs is not on disk any more"),
+        Binary::Differs => Some("the panzer on disk is not the one that runs"),
+        Binary::Missing => Some("the panzer that runs is not on disk any more"),
     };
     if let Some(warning) = warning {
         page.paint(Colour::Busy, format_args!("{warning}"));

@@ -51,7 +51,7 @@ pub fn find(path: &CStr) -> Result<Found, Bad> {
         // One that is replaced by a main that starts says nothing.
         if process.is_some() || file::is_at(path, identity) {
             if !is_held {
-                return Err(not_running(path, "is nobody's"));
+                return Err(not_running(path, "is locked by no process"));
             }
             let socket = CString::new(socket_beside(path.to_bytes())).unwrap_or_default();
             return Ok(Found { process, socket });

@@ -30,7 +30,7 @@ impl Running<'_> {
     /// Takes note of what the plan tells; the board shows it at once.
     pub(super) fn note(&mut self, now: Tick, report: Report) {
         if let Report::Died { slot, exit, asked, .. } = report {
-            self.sheet.died(slot, exit, !asked && !exit.is_success(), now);
+            self.sheet.died(slot, exit, asked, now);
         }
         self.untold.push(Untold::Report(report));
     }
