@@ -75,12 +75,19 @@ pub fn dispose_all(descriptors: Vec<Fd>) {
 
 impl Listeners {
     /// Keeps `fd` under a name that is already escaped, and says whether it was
-    /// not there yet.
+    /// not there yet. Its path goes with it only if it `is_ours`: another user
+    /// could have anybody's file stand there by then.
     ///
     /// # Errors
     ///
     /// What is wrong with it, as the end of a sentence; it was closed.
-    pub fn keep(&mut self, fd: Fd, name: String, origin: Origin) -> Result<bool, &'static str> {
+    pub fn keep(
+        &mut self,
+        fd: Fd,
+        name: String,
+        origin: Origin,
+        is_ours: bool,
+    ) -> Result<bool, &'static str> {
         let Ok(identity) = file::identity(fd.borrow()) else { return Err("does not listen") };
         if let Some(known) = self.entries.iter_mut().find(|entry| entry.identity == identity) {
             known.given_back = None;
@@ -92,7 +99,7 @@ impl Listeners {
         } else if self.entries.len() >= MOST {
             "exceeds the limit of 128 sockets"
         } else {
-            let path = Path::of(fd.borrow());
+            let path = if is_ours { Path::of(fd.borrow()) } else { None };
             let (unwanted, given_back) = (false, None);
             self.entries.push(Entry { fd, name, identity, origin, path, unwanted, given_back });
             return Ok(true);

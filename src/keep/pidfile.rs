@@ -32,10 +32,17 @@ const ROUNDS: u32 = 100;
 #[derive(Debug)]
 pub struct PidFile {
     path: Path,
-    _file: Fd,
+    file: Fd,
 }
 
 impl PidFile {
+    /// Locks it again. Whoever has read and closed the same file, which an option
+    /// may name too, has ended the lock with it.
+    pub fn hold(&self) {
+        // One that another main has by now is its.
+        let _ = lock::lock(self.file.borrow());
+    }
+
     /// Takes it away if it is still ours.
     pub fn remove(&self) {
         self.path.remove();
@@ -116,7 +123,7 @@ fn replace(path: &CStr) -> sys::Result<PidFile> {
     let new = lock::open(&beside, Which::New)?;
     let filled = fill(new.borrow());
     let named = filled.and_then(|()| name(&beside, path));
-    Ok(PidFile { path: named.inspect_err(|_| remove(&beside))?, _file: new })
+    Ok(PidFile { path: named.inspect_err(|_| remove(&beside))?, file: new })
 }
 
 fn fill(file: Borrowed<'_>) -> sys::Result<()> {

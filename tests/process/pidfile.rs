@@ -316,3 +316,18 @@ fn who_is_overtaken_before_he_has_the_lock_looks_again() {
     assert_eq!(ask_briefly(&path, "ready"), "done ready");
     first.stop();
 }
+
+/// RATIONALE 11.3
+#[test]
+fn main_keeps_the_lock_although_it_has_read_the_same_file() {
+    let place = Place::new();
+    let path = place.join("panzer.pid");
+    let option = format!("--env-file={}", path.display());
+    let mut first = setup(&path).options(&[&option, "--give-up=0", "--delay=60"]).start();
+    first.expect_line("the next start waits");
+    first.settle();
+    let (end, line) = refused(setup(&path).start());
+    assert_eq!(end, End::Status(3), "{line}");
+    first.signal(Signal::Term);
+    assert_eq!(first.end(), End::Status(0));
+}

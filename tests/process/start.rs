@@ -16,8 +16,12 @@ fn end_of(mut panzer: Panzer) -> (End, Vec<String>) {
 #[test]
 fn a_command_that_is_missing_is_status_127() {
     let place = Place::new();
-    let (end, lines) = end_of(Setup::new(&place.join("nothing"), &[]).start());
-    assert_eq!(end, End::Status(127), "{lines:#?}");
+    // Nor has it lived for any time, be that none.
+    for options in [&[][..], &["--ready=0"]] {
+        let setup = Setup::new(&place.join("nothing"), &[]).options(options);
+        let (end, lines) = end_of(setup.start());
+        assert_eq!(end, End::Status(127), "{lines:#?}");
+    }
 }
 
 /// RATIONALE 1.12

@@ -364,3 +364,19 @@ fn a_reload_looks_the_user_up_again_and_fails_when_it_is_gone() {
     assert_eq!(tree(&panzer, third), ["5252 5252 5252 5252 / 5353 5353 5353 5353 / 4444 5353"]);
     panzer.stop();
 }
+
+/// RATIONALE 1.58
+#[test]
+fn main_takes_no_path_away_that_another_user_has_named() {
+    let Some(users) = Users::new("witness") else { return };
+    let room = users.place.join("room");
+    fs::create_dir(&room).expect("the place is ours");
+    std::os::unix::fs::chown(&room, Some(4242), Some(4343)).expect("we are root");
+    let socket = room.join("socket");
+    let listen = format!("listen=unix:{}", socket.display());
+    let mut panzer = users.setup(&[&listen, "run=idle"]).options(&[SOMEBODY]).start();
+    panzer.expect_current(1);
+    assert_eq!(panzer.count("stored"), 1);
+    panzer.stop();
+    assert!(socket.exists());
+}

@@ -129,6 +129,7 @@ impl World {
         for truth in &self.members {
             let generation = Generation(truth.number);
             if truth.monitor {
+                events.push(Event::Runs { generation });
                 events.push(Event::Ready { generation });
                 events.push(Event::Losing { generation });
                 for left in [Left::Nobody, Left::Members] {
@@ -215,7 +216,7 @@ impl World {
             Event::Empty { generation } => self.truth(generation).orphans = false,
             Event::Forced => self.killed_in_stop |= self.closed,
             Event::Overslept { by } => self.lose_time(by),
-            Event::Ready { .. } | Event::Losing { .. } | Event::Timer => {}
+            Event::Runs { .. } | Event::Ready { .. } | Event::Losing { .. } | Event::Timer => {}
         }
     }
 

@@ -75,6 +75,8 @@ struct Truth {
     ready_at: Option<Tick>,
     /// When its monitor was made.
     since: Tick,
+    /// Whether its program is known to run.
+    runs: bool,
     /// When it last heard something.
     heard_at: Tick,
     /// Whether it appeared after the stop had begun.
@@ -236,7 +238,8 @@ impl World {
                 vec![Event::Spawned { generation, monitor }, Event::SpawnFailed { generation }]
             }
             Alive::Monitor(_) => {
-                vec![gone(Exec::Done, Left::Nobody), gone(Exec::Done, Left::Members)]
+                let runs = Event::Runs { generation };
+                vec![runs, gone(Exec::Done, Left::Nobody), gone(Exec::Done, Left::Members)]
             }
             Alive::Group(_) => vec![Event::Empty { generation }],
             Alive::Nobody => Vec::new(),
@@ -285,7 +288,7 @@ impl Truth {
         let (alive, heard) = (Alive::Spawning, Heard::Nothing);
         let long_ago = Tick(NOW.0 - MEMORY.0);
         let (since, heard_at) = (long_ago, long_ago);
-        Self { generation, alive, heard, ready_at: None, since, heard_at, late: false }
+        Self { generation, alive, heard, ready_at: None, since, runs: false, heard_at, late: false }
     }
 
     /// The number of its monitor.
@@ -340,6 +343,7 @@ impl World {
         for truth in &mut self.truths {
             let is_starting = truth.heard == Heard::Nothing && truth.ready_at.is_none();
             truth.since = kept(if is_starting { truth.since } else { Tick(0) }, now);
+            truth.runs &= is_starting;
             truth.heard_at = match truth.heard {
                 Heard::Nothing => kept(Tick(0), now),
                 Heard::Term | Heard::Int => kept(truth.heard_at, now),
@@ -440,6 +444,11 @@ impl Check<'_> {
                 }
             }
             Event::SpawnFailed { generation } => self.bury(world, generation, None, Alive::Nobody),
+            Event::Runs { generation } => {
+                if let Some(truth) = world.truth_mut(generation) {
+                    truth.runs = true;
+                }
+            }
             Event::Ready { generation } => self.hear_ready(world, generation),
             Event::Gone { generation, exec, left } => {
                 let Some(pid) = world.truth(generation).map(Truth::pid) else { return };
@@ -732,8 +741,8 @@ impl Check<'_> {
             Report::Ready(generation, _) => {
                 let assumed = match (self.event, world.plan.rules.readiness) {
                     (Event::Timer, Readiness::After(span)) => {
-                        let since = world.truth(generation).map(|truth| truth.since);
-                        since.is_some_and(|since| self.now >= since.after(span))
+                        let truth = world.truth(generation).filter(|truth| truth.runs);
+                        truth.is_some_and(|truth| self.now >= truth.since.after(span))
                     }
                     (event, Readiness::Notify | Readiness::After(_)) => {
                         event == Event::Ready { generation }
@@ -802,6 +811,7 @@ impl Check<'_> {
             | Event::Stop
             | Event::StopNow
             | Event::Spawned { .. }
+            | Event::Runs { .. }
             | Event::Ready { .. }
             | Event::Empty { .. }
             | Event::Forced
@@ -904,6 +914,7 @@ impl Check<'_> {
                 | Event::StopNow
                 | Event::Spawned { .. }
                 | Event::SpawnFailed { .. }
+                | Event::Runs { .. }
                 | Event::Ready { .. }
                 | Event::Losing { .. }
                 | Event::Gone { .. }

@@ -102,6 +102,7 @@ impl Service {
                 self.spawned(now, generation, monitor, actions)
             }
             Event::SpawnFailed { generation } => self.spawn_failed(now, generation, actions),
+            Event::Runs { generation } => self.runs(now, generation),
             Event::Ready { generation } => self.ready(now, generation, actions),
             Event::Losing { generation } => self.roll_back(now, generation, actions),
             Event::Gone { generation, exec, left } => {
@@ -169,12 +170,7 @@ impl Service {
         if member.life != Life::Spawning {
             return;
         }
-        let rules = &member.rules;
-        let (life, span) = match rules.readiness {
-            Readiness::After(span) if span <= rules.ready_timeout => (Life::Living, span),
-            Readiness::Notify | Readiness::After(_) => (Life::Starting, rules.ready_timeout),
-        };
-        (member.life, member.due) = (life, now.after(span));
+        (member.life, member.due) = (Life::Starting, now.after(member.rules.ready_timeout));
         (member.leader, member.since) = (Some(Leader::Monitor(monitor)), now);
         actions.push(Action::Tell(Report::Started(generation, monitor)));
         match stop {
@@ -189,6 +185,16 @@ impl Service {
         if self.member(generation).is_some_and(|member| member.life == Life::Spawning) {
             self.failed(now, generation, Failure::NotSpawned, actions);
             self.forget(generation, actions);
+        }
+    }
+
+    /// What is to live for some time lives from here on, if that is over in time.
+    fn runs(&mut self, now: Tick, generation: Generation) {
+        let Some(member) = self.member(generation) else { return };
+        if let (Life::Starting, Readiness::After(span)) = (member.life, member.rules.readiness)
+            && now.after(span) <= member.due
+        {
+            (member.life, member.due) = (Life::Living, now.after(span));
         }
     }
 

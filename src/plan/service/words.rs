@@ -75,6 +75,11 @@ pub enum Event {
         /// Its generation.
         generation: Generation,
     },
+    /// The program of a generation was executed: from now on it lives.
+    Runs {
+        /// Which one.
+        generation: Generation,
+    },
     /// A generation said that it is ready.
     Ready {
         /// Which one.

@@ -83,7 +83,9 @@ impl Main {
     /// Why nothing can be reloaded.
     #[inline(never)]
     pub(super) fn renew(&mut self) -> Result<()> {
-        self.read_again().inspect_err(|why| {
+        let read = self.read_again();
+        self.operator.hold();
+        read.inspect_err(|why| {
             log(Level::Error, format_args!("nothing is reloaded: {why}"));
             let why = text::compose(format_args!("{why}"));
             self.event(&Tidings { why: Some(&why), ..Tidings::new(Kind::Failed) });

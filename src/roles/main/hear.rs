@@ -36,8 +36,13 @@ impl Main {
         for place in 0..self.runs.len() {
             self.hear_one(place);
         }
-        for run in &mut self.runs {
-            run.learn_fate();
+        for place in 0..self.runs.len() {
+            if let Some(run) = self.runs.get_mut(place)
+                && run.learn_fate()
+            {
+                let generation = run.generation;
+                self.step(Event::Runs { generation });
+            }
         }
     }
 
@@ -112,7 +117,9 @@ impl Main {
         if self.closed {
             return listeners::dispose(fd);
         }
-        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation)) {
+        let user = self.run_of(generation).map_or(0, |run| run.user_id);
+        let is_ours = user == 0 || user == process::user();
+        match self.listeners.keep(fd, String::from(name), Origin::Stored(generation), is_ours) {
             Ok(true) => {
                 log::log(Level::Debug, format_args!("generation {generation} stored {name}"));
                 let stored = Tidings::about(Kind::Stored, generation);

@@ -94,6 +94,13 @@ impl Operator {
         }
     }
 
+    /// Has the pid file locked, whatever main has read.
+    pub fn hold(&self) {
+        if let Some(file) = &self.pid_file {
+            file.hold();
+        }
+    }
+
     /// When somebody has to be looked after at the latest.
     pub fn deadline(&self) -> Option<Tick> {
         self.control.as_ref().and_then(Control::deadline)

@@ -44,12 +44,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Reads the fate of the program if it is known by now.
-    pub fn learn_fate(&mut self) {
-        let Some(fate) = &self.fate else { return };
+    /// Reads the fate of the program if it is known by now; says whether it is
+    /// new that the program runs.
+    pub fn learn_fate(&mut self) -> bool {
+        let Some(fate) = &self.fate else { return false };
         let (command, directory) = (&self.command, &self.directory);
         match fate.outcome() {
-            Outcome::Open => return,
+            Outcome::Open => return false,
             Outcome::Running => {}
             Outcome::Failed(stage, errno) => {
                 let (what, which) = match stage {
@@ -65,6 +66,7 @@ impl Run {
             }
         }
         self.fate = None;
+        self.why.is_none()
     }
 
     /// Tells its monitor that the port goes away with it.

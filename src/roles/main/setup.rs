@@ -212,7 +212,7 @@ fn adopt_sockets(listeners: &mut Listeners) {
         let name = names.next().unwrap_or_default();
         let Some(fd) = fd::adopt(number) else { continue };
         let name = fdname::escape(&fdname::unescape(name)).unwrap_or_default();
-        if let Err(what) = listeners.keep(fd, name, Origin::Adopted) {
+        if let Err(what) = listeners.keep(fd, name, Origin::Adopted, true) {
             log::log(
                 Level::Warn,
                 format_args!("descriptor {number} of the service manager {what}: closed"),
@@ -247,7 +247,7 @@ fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
 fn bind_socket(bind: &Bind, owner: Option<&Account>, listeners: &mut Listeners) -> Result<()> {
     let fd = socket::open(&bind.address, owner)?;
     let origin = Origin::Bound(bind.clone());
-    let kept = listeners.keep(fd, bind.carried(), origin);
+    let kept = listeners.keep(fd, bind.carried(), origin, true);
     kept.map(drop).map_err(|what| Error::plain(format_args!("cannot listen on {bind}: it {what}")))
 }
 

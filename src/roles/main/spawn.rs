@@ -80,7 +80,9 @@ fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
 impl Main {
     /// Makes the process of a generation, and says what came of it.
     pub(super) fn spawn(&mut self, generation: Generation) -> Event {
-        match self.try_spawn(generation) {
+        let made = self.try_spawn(generation);
+        self.operator.hold();
+        match made {
             Ok(monitor) => Event::Spawned { generation, monitor },
             Err(error) => {
                 self.reason = Some(text::compose(format_args!("{error}")));
