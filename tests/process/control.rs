@@ -431,16 +431,17 @@ fn status_says_whether_another_program_stands_where_main_was_started_from() {
 fn the_oldest_who_has_not_asked_makes_room_and_who_has_asked_is_kept() {
     let (place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
+    place.app(&example("witness"), &["hang"]);
+    let mut waiting = vec![begin(&pid_file, "reload")];
+    panzer.expect("started", 2);
     let mut silent: Vec<_> = (0..40).map(|_| connect(&pid_file).expect("main listens")).collect();
     assert_eq!(ask_briefly(&pid_file, "ready"), "done ready");
     for stream in silent.drain(..9) {
         assert_eq!(rest_of(stream), [""; 0]);
     }
-    place.app(&example("witness"), &["hang"]);
-    let mut waiting: Vec<_> = (0..32).map(|_| begin(&pid_file, "reload")).collect();
-    panzer.expect("started", 2);
+    waiting.extend((0..32).map(|_| begin(&pid_file, "reload")));
     // Whoever has asked is kept; but of those who wait the first make room.
-    for asked in waiting.drain(..8) {
+    for asked in waiting.drain(..9) {
         let last = asked.rest().pop();
         assert_eq!(last.as_deref(), Some("failed too many wait; it goes on all the same"));
     }
