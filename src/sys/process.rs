@@ -136,10 +136,6 @@ impl ThreadsAllowed {
     /// holds at that moment (of the allocator, of a library) is held in the
     /// worker for ever, and what it protects may be half changed.
     ///
-    /// # Safety
-    ///
-    /// No thread of the program can leave what a worker touches in such a state.
-    ///
     /// # Examples
     ///
     /// A pool may then run in any thread. That thread is there as long as its
@@ -164,6 +160,10 @@ impl ThreadsAllowed {
     /// };
     /// assert!(std::thread::spawn(pool).join().is_ok_and(|is_well| is_well));
     /// ```
+    ///
+    /// # Safety
+    ///
+    /// No thread of the program can leave what a worker touches in such a state.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())

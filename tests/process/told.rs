@@ -7,7 +7,7 @@ use panzer::sys::Signal;
 
 use crate::harness::client::Held;
 use crate::harness::ctl::ctl;
-use crate::harness::panzer::{End, send};
+use crate::harness::panzer::{End, Panzer, send};
 use crate::harness::pipe::fill;
 use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
@@ -69,6 +69,20 @@ fn a_journal_gets_priorities_and_no_time() {
     }
 }
 
+/// The pids of the workers that are logged in the order of their slots, as idle.
+fn idle_workers(panzer: &mut Panzer, slots: u32, before: &str, idle: &str) -> Vec<u32> {
+    let mut told: Vec<u32> = (1..=slots)
+        .map(|slot| {
+            let line = panzer.expect_line(&format!("{before}{slot} ("));
+            assert!(line.contains(&format!(") {idle}")), "{line}");
+            let (_, rest) = line.rsplit_once('(').expect("it was found");
+            rest.split(')').next().and_then(|pid| pid.parse().ok()).expect("a pid stands there")
+        })
+        .collect();
+    told.sort_unstable();
+    told
+}
+
 /// RATIONALE 1.30
 #[test]
 fn sigttin_logs_main_and_each_generation_and_worker() {
@@ -80,16 +94,7 @@ fn sigttin_logs_main_and_each_generation_and_worker() {
     assert!(main.contains(&format!("is {}, up ", panzer.pid())), "{main}");
     let line = panzer.expect_line(": status: generation 1 ");
     assert!(line.contains(&format!("current, monitor {monitor}, up ")), "{line}");
-    let mut told: Vec<u32> = (1..=3)
-        .map(|slot| {
-            let line = panzer.expect_line(&format!(": status: worker {slot} ("));
-            assert!(line.contains(") idle, up "), "{line}");
-            let (_, rest) = line.split_once('(').expect("it was found");
-            rest.split(')').next().and_then(|pid| pid.parse().ok()).expect("a pid stands there")
-        })
-        .collect();
-    told.sort_unstable();
-    assert_eq!(told, workers);
+    assert_eq!(idle_workers(&mut panzer, 3, ": status: worker ", "idle, up "), workers);
     panzer.stop();
 }
 
@@ -164,16 +169,8 @@ fn sigttin_has_a_monitor_log_its_workers() {
     let monitor = panzer.expect_current(1);
     let workers = panzer.workers(monitor);
     send(monitor, Signal::Ttin);
-    let mut told: Vec<u32> = (1..=2)
-        .map(|slot| {
-            let line = panzer.expect_line(&format!("[{monitor}]: worker {slot} ("));
-            assert!(line.contains(") idle for "), "{line}");
-            let (_, rest) = line.rsplit_once('(').expect("it was found");
-            rest.split(')').next().and_then(|pid| pid.parse().ok()).expect("a pid stands there")
-        })
-        .collect();
-    told.sort_unstable();
-    assert_eq!(told, workers);
+    let before = format!("[{monitor}]: worker ");
+    assert_eq!(idle_workers(&mut panzer, 2, &before, "idle for "), workers);
     panzer.stop();
 }
 
