@@ -130,6 +130,7 @@ impl<W: Worker> Monitor<W> {
             count: settings.count.or(self.count).unwrap_or_else(processors::by_default),
             timeout: settings.timeout.unwrap_or(self.timeout),
             backoff: Backoff { delay, max_delay },
+            ready_after: None,
             seed: process::id().raw().unsigned_abs(),
         }
     }

@@ -49,6 +49,9 @@ impl Running<'_> {
 
     fn report(&mut self, now: Tick, report: Report) {
         match report {
+            Report::Ready { slot, pid } => {
+                log::log(Level::Debug, format_args!("worker {slot} ({pid}) is ready"));
+            }
             Report::Died { slot, pid, exit, lived, asked, next } => {
                 let (level, why) =
                     if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
