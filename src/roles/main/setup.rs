@@ -15,7 +15,7 @@ use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
-use crate::types::{Account, Backoff, Generation, Level, Millis, Role, Signal, Tick};
+use crate::types::{Account, Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::Request;
 use crate::words::options::{Number, Options, Path};
@@ -90,9 +90,10 @@ fn complain(what: &Error) {
 fn rules(options: &Options) -> Rules {
     Rules {
         timeout: options.span(Number::Timeout),
-        readiness: match options.number(Number::Ready) {
+        // Of programs of its own each worker is to live so long.
+        readiness: match options.ready_after().filter(|_| !options.exec()) {
             None => Readiness::Notify,
-            Some(span) => Readiness::After(Millis(span)),
+            Some(span) => Readiness::After(span),
         },
         ready_timeout: options.span(Number::ReadyTimeout),
         probation: options.span(Number::Probation),
