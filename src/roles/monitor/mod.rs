@@ -120,7 +120,8 @@ impl<W: Worker> Monitor<W> {
             (settings, authority)
         });
         let rules = self.rules(settings);
-        pool::Running::new(&mut self.worker, rules, authority)?.run()
+        let copies = fork::Copies::new(&mut self.worker)?;
+        pool::Running::new(copies, rules, authority)?.run()
     }
 
     fn rules(&self, settings: Settings) -> Rules {

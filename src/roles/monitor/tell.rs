@@ -1,10 +1,10 @@
 //! What a monitor tells: its board, the log, and main above it.
 
-use super::pool::Running;
+use super::pool::{Kind, Running};
 use crate::keep::log;
 use crate::plan::pool::Report;
 use crate::roles::listen::given;
-use crate::types::{Level, Pid, Slot, Tick};
+use crate::types::{Activity, Level, Pid, Slot, Tick};
 use crate::words::death::Death;
 use core::{fmt, mem};
 
@@ -17,7 +17,7 @@ pub(super) enum Untold {
     Replaced { slot: Slot, pid: Pid },
 }
 
-impl Running<'_> {
+impl<K: Kind> Running<K> {
     /// A slot is filled: the board says so.
     pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid) {
         let again = self.sheet.forked(slot, pid, now);
@@ -29,8 +29,12 @@ impl Running<'_> {
 
     /// Takes note of what the plan tells; the board shows it at once.
     pub(super) fn note(&mut self, now: Tick, report: Report) {
-        if let Report::Died { slot, exit, asked, .. } = report {
+        if let Report::Ready { pid, .. } = report {
+            K::note(self, now, pid, Activity::Idle);
+        }
+        if let Report::Died { slot, pid, exit, asked, .. } = report {
             self.sheet.died(slot, exit, asked, now);
+            K::note(self, now, pid, Activity::Empty);
         }
         self.untold.push(Untold::Report(report));
     }
