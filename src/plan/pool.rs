@@ -175,6 +175,11 @@ impl Pool {
         !matches!(self.course, Course::Serving)
     }
 
+    /// Whether every slot had a ready worker once.
+    pub const fn was_ready(&self) -> bool {
+        self.announced
+    }
+
     /// The worker in `slot`; `None` when nobody is there.
     pub fn worker(&self, slot: Slot) -> Option<Pid> {
         Some(self.rows.get(slot.index())?.worker()?.pid)

@@ -56,7 +56,6 @@ pub enum Event {
     },
     /// The program of this worker runs from now on: its time to become ready, if
     /// it has one, begins. Ignored unless it is in that slot.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no library pool has programs"))]
     Runs {
         /// The slot it fills.
         slot: Slot,

@@ -12,6 +12,7 @@ use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
 use crate::plan::service::{Readiness, Rules, Service};
+use crate::roles::monitor;
 use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
@@ -38,6 +39,9 @@ pub fn program(words: &'static [&'static CStr]) -> u8 {
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
+    if let Some(status) = monitor::program(words, inherited) {
+        return status;
+    }
     let mut status = 1;
     let begun = match Handed::take() {
         None => match start(inherited, words, &mut status) {

@@ -14,6 +14,7 @@ use crate::sys::process::{self, Alive};
 use crate::sys::signal::{self, Blocked};
 use crate::sys::{self, alarm, clock};
 use crate::types::{Activity, Level, Millis, Pid, Role, Signal, Slot, Tick};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// From the timeout of a stop to the last resort of a worker that is left alone.
@@ -56,8 +57,10 @@ impl Kind for Copies<'_> {
         pool.hear_ready(now);
     }
 
-    /// They write on the board themselves.
-    fn note(_: &mut Running<Self>, _: Tick, _: Pid, _: Activity) {}
+    /// They write on the board themselves, and say why they cannot be set up.
+    fn note(_: &mut Running<Self>, _: Tick, _: Pid, _: Activity) -> Option<String> {
+        None
+    }
 }
 
 impl Running<Copies<'_>> {

@@ -15,6 +15,7 @@ use crate::sys::process;
 use crate::sys::signal::{self, Caught, Saved, Wake};
 use crate::types::{Activity, Level, Millis, Pid, Signal, Slot, Tick};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -37,8 +38,9 @@ pub(super) trait Kind: Sized {
     /// Takes in what workers have said.
     fn hear(pool: &mut Running<Self>, now: Tick);
 
-    /// Takes note of what the worker `pid` does now, as the plan has it.
-    fn note(pool: &mut Running<Self>, now: Tick, pid: Pid, activity: Activity);
+    /// Takes note of what the worker `pid` does now, as the plan has it. Of one
+    /// that is dead it says why it was none, if that is known.
+    fn note(pool: &mut Running<Self>, now: Tick, pid: Pid, activity: Activity) -> Option<String>;
 }
 
 /// A pool that runs.
