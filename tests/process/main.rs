@@ -38,6 +38,7 @@
 //! * `first`: main as process 1.
 //! * `growth`: nothing grows.
 //! * `windows`: a signal between two system calls.
+//! * `exec`: any program, in as many copies as there are to be workers.
 //! * `examples`: they do what they say, and the README too.
 
 #[path = "../harness/mod.rs"]
@@ -55,6 +56,7 @@ mod ctl;
 mod ctl_hostile;
 mod deaths;
 mod examples;
+mod exec;
 mod failing;
 mod first;
 mod forks;
