@@ -78,6 +78,7 @@ pub use roles::ctl::program as control;
 pub use roles::listen::{Listener, listen, wait};
 #[doc(hidden)]
 pub use roles::main::program;
+pub use roles::main::embed::{Main, supervise};
 pub use roles::monitor::Monitor;
 pub use roles::worker::{Connection, Context, Outcome, Peer, Worker};
 pub use sys::clock::now;

@@ -5,6 +5,7 @@
 
 mod config;
 mod control;
+pub mod embed;
 mod hear;
 mod operator;
 mod records;

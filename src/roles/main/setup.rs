@@ -80,7 +80,7 @@ fn print(text: &str) -> u8 {
 }
 
 /// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &Error) {
+pub(super) fn complain(what: &Error) {
     let line = text::compose(format_args!("panzer: {what}\n"));
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
