@@ -76,9 +76,9 @@ pub use keep::log::log;
 #[doc(hidden)]
 pub use roles::ctl::program as control;
 pub use roles::listen::{Listener, listen, wait};
+pub use roles::main::embed::{Main, supervise};
 #[doc(hidden)]
 pub use roles::main::program;
-pub use roles::main::embed::{Main, supervise};
 pub use roles::monitor::Monitor;
 pub use roles::worker::{Connection, Context, Outcome, Peer, Worker};
 pub use sys::clock::now;
