@@ -32,6 +32,10 @@
 //!
 //! Started by itself it serves; started by `panzer` it can be reloaded.
 //!
+//! [`supervise`] puts `panzer` into the program: the file that was started keeps the
+//! sockets, and starts itself as the monitor. [`Main`] is `panzer` alone, for a
+//! program that wants to be one.
+//!
 //! # The source, in reading order
 //!
 //! ```text

@@ -38,13 +38,14 @@ fn start(place: &Place) -> (Panzer, PathBuf) {
     (setup.start(), place.join("panzer.pid"))
 }
 
-/// RATIONALE 13.3, 13.4
+/// RATIONALE 13.4
 #[test]
 fn one_program_is_main_and_monitor_and_main_runs_nothing_of_the_application() {
     let place = place("");
     let (mut panzer, pid_file) = start(&place);
     let address = panzer.expect_address();
     let monitor = panzer.expect_current(1);
+    assert_ne!(address.port(), 8080, "the argument is not handed on");
     assert_eq!(look::name(panzer.pid()), "panzer:main");
     assert_eq!(look::children(panzer.pid()), [monitor]);
     assert_eq!(look::name(monitor), "panzer:monitor");
@@ -60,10 +61,11 @@ fn one_program_is_main_and_monitor_and_main_runs_nothing_of_the_application() {
     assert!(!pid_file.exists());
 }
 
-/// RATIONALE 13.4
+/// RATIONALE 13.5
 #[test]
 fn a_reload_runs_what_stands_at_the_path_that_main_was_started_from() {
-    let place = place("");
+    let place = place("chdir: here\n");
+    fs::create_dir(place.join("here")).expect("it is a new place");
     for is_searched_for in [false, true] {
         deploy(&place);
         let setup = if is_searched_for {
@@ -88,7 +90,7 @@ fn a_reload_runs_what_stands_at_the_path_that_main_was_started_from() {
     }
 }
 
-/// RATIONALE 13.5
+/// RATIONALE 13.4
 #[test]
 fn below_panzer_it_is_just_the_monitor() {
     let setup = Setup::new(&example("supervise"), &[ADDRESS]).options(&["-n2"]);
@@ -106,7 +108,7 @@ fn below_panzer_it_is_just_the_monitor() {
     panzer.stop();
 }
 
-/// RATIONALE 13.5
+/// RATIONALE 13.6
 #[test]
 fn behind_a_wrapper_it_runs_alone_and_never_becomes_another_main() {
     let place = Place::new();
@@ -161,6 +163,15 @@ fn embedded(words: &[&str]) -> Panzer {
     Setup::itself(&example("embedded"), words).start()
 }
 
+/// RATIONALE 13.4
+#[test]
+fn main_leaves_without_what_the_application_does_at_its_end() {
+    let mut panzer = embedded(&["+supervise"]);
+    panzer.expect_current(1);
+    let mut panzer = panzer.stop();
+    assert_eq!(panzer.count_lines("the application leaves"), 1, "{:?}", panzer.lines());
+}
+
 /// RATIONALE 13.1
 #[test]
 fn a_program_with_main_in_it_is_panzer() {
@@ -201,7 +212,7 @@ fn main_is_refused_where_it_is_not_alone() {
     }
 }
 
-/// RATIONALE 13.2
+/// RATIONALE 13.3
 #[test]
 fn what_rusts_runtime_ignores_a_command_of_main_does_not() {
     let place = Place::new();

@@ -255,9 +255,8 @@ fn itself() -> Result<Vec<Vec<u8>>> {
 ///
 /// Below `panzer` itself, or another main, the program is just the monitor: it is
 /// main only where `PANZER_MAIN` is not in its environment. Where that names
-/// another process than the parent there is a wrapper between; the program
-/// runs alone then and says so. *If it became main, that one would start the
-/// wrapper again, and so on for ever.*
+/// another process than the parent a wrapper stands between; the program runs
+/// alone then, and says so.
 ///
 /// # Examples
 ///
