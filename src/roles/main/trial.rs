@@ -73,7 +73,7 @@ impl Trial {
         let words = main.own_words();
         let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_TRIAL", ANSWER)]);
         let blocked = signal::block_all();
-        let (pid, fate) = Program::new(&words, &environment, &main.start)
+        let (pid, fate) = Program::new(&words, &environment, c".")
             .open(image.borrow())
             .spawn(&[written.borrow(), their_end.borrow()], main.inherited, None, &blocked)
             .map_err(cannot("make a process"))?;
