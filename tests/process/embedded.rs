@@ -52,6 +52,7 @@ fn one_program_replaces_main_in_place_and_starts_itself_as_before() {
     assert_eq!(look::name(panzer.pid()), "panzer:main");
     assert_eq!(look::children(panzer.pid()), [monitor]);
     assert_eq!(ctl(&pid_file, &["reload"]).status, 0);
+    panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
     assert_eq!(ask(address).expect("it serves").generation, 2);
     assert_eq!(panzer.count("restarted"), 2);
     assert_eq!(ctl(&pid_file, &["shutdown"]).status, 0);
