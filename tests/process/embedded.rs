@@ -8,6 +8,7 @@ use panzer::sys::Signal;
 
 use crate::harness::client::{Clients, ask};
 use crate::harness::ctl::ctl;
+use crate::harness::event::Event;
 use crate::harness::look;
 use crate::harness::panzer::{End, Panzer};
 use crate::harness::place::{Place, example};
@@ -88,6 +89,34 @@ fn a_reload_runs_what_stands_at_the_path_that_main_was_started_from() {
         assert_eq!(ask(address).expect("it serves").generation, 3);
         panzer.stop();
     }
+}
+
+/// RATIONALE 13.4, 13.5
+#[test]
+fn a_restart_executes_what_stands_there_and_comes_to_the_same_main() {
+    let place = place("chdir: here\n");
+    fs::create_dir(place.join("here")).expect("it is a new place");
+    let path = format!("{}:/usr/bin:/bin", place.path().display());
+    let setup = Setup::itself(Path::new("app"), &[ADDRESS]).variable("PATH", &path);
+    let mut panzer = setup.directory(place.path()).start();
+    let (address, pid_file) = (panzer.expect_address(), place.join("panzer.pid"));
+    panzer.expect_current(1);
+    for generation in 2..=3 {
+        let outcome = ctl(&pid_file, &["restart"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.told);
+        assert_eq!(panzer.count("restarted"), generation as usize - 1);
+        assert_eq!(look::name(panzer.pid()), "panzer:main");
+        assert_eq!(ctl(&pid_file, &["reload"]).status, 0);
+        panzer.expect_current(generation);
+        let is_end = |event: &Event| event.is("died", generation - 1) && event.slot == 0;
+        panzer.expect_event("the end of the old one", is_end);
+    }
+    place.script("app", "exit 7");
+    let outcome = ctl(&pid_file, &["restart"]);
+    assert_eq!(outcome.status, 1, "{}", outcome.told);
+    ask(address).expect("it serves on");
+    let mut panzer = panzer.stop();
+    assert_eq!(panzer.count_lines("listening on "), 3);
 }
 
 /// RATIONALE 13.4
@@ -182,7 +211,10 @@ fn a_program_with_main_in_it_is_panzer() {
     let monitor = panzer.expect_current(1);
     assert_eq!(look::name(panzer.pid()), "panzer:main");
     assert_eq!(panzer.workers(monitor).len(), 1);
+    panzer.signal(Signal::Usr2);
+    panzer.expect_event("another image", |event| event.name == "restarted");
     panzer.reload(2);
+    assert_eq!(panzer.count_lines("monitor env PANZER_COUNT=1"), 2);
     panzer.stop();
     let mut panzer = embedded(&["./nothing"]);
     assert_eq!(panzer.end(), End::Status(127));

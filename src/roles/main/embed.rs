@@ -3,7 +3,7 @@
 //! What is set here becomes words of panzer(1)'s command line, which main reads
 //! as it reads an operator's: so there is one main, and one reader of options.
 
-use super::{setup, spawn};
+use super::{Words, restart, setup, spawn};
 use crate::error::{Error, Result, cannot};
 use crate::roles::listen;
 use crate::roles::monitor::{Monitor, refuse_threads};
@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::result;
+use core::{iter, result};
 
 /// The exit status when main cannot be set up.
 const FAILED: u8 = 1;
@@ -85,7 +85,7 @@ impl Main {
     /// [`supervise`](Self::supervise).
     ///
     /// Every generation is started from the path that this process was started
-    /// from, so a reload runs the file that stands there then. Needs `/proc`.
+    /// from, so a reload runs the file that stands there then.
     #[must_use]
     pub const fn itself() -> Self {
         Self { options: Vec::new(), command: None }
@@ -129,7 +129,9 @@ impl Main {
     ///   closes nothing else, and hands nothing else down;
     /// * names the process `panzer:main`, and writes the log as main.
     ///
-    /// The environment, the working directory and the umask stay as they are.
+    /// The environment, the working directory and the umask stay as they are. SIGUSR2
+    /// executes the program that this process runs, with its own words: it has to
+    /// come to this call again. Needs `/proc`.
     ///
     /// # Errors
     ///
@@ -143,7 +145,7 @@ impl Main {
             Ok(words) => {
                 // Before main notes what is ignored.
                 signal::reset(Signal::Pipe);
-                setup::program(words)
+                setup::run(words)
             }
             Err((status, why)) => {
                 setup::complain(&why);
@@ -194,47 +196,47 @@ impl Main {
     }
 
     /// The words for main, or with what to leave and why.
-    fn prepare(self) -> result::Result<&'static [&'static CStr], (u8, Error)> {
-        let words = self.words().map_err(|why| (FAILED, why))?;
-        let leak = |word: Vec<u8>| -> Result<&'static CStr> {
-            let word = CString::new(word).map_err(|error| {
-                Error::plain(format_args!("{} contains a NUL", Quoted(&error.into_vec())))
-            })?;
-            Ok(Box::leak(word.into_boxed_c_str()))
-        };
-        let words: Result<Vec<_>> = words.into_iter().map(leak).collect();
-        // Main lives as long as the process, and reads them at every reload.
-        words.map(|words| &*words.leak()).map_err(|why| (USAGE, why))
-    }
-
-    /// What would stand on the command line of panzer(1).
-    fn words(self) -> Result<Vec<Vec<u8>>> {
-        refuse_threads("and main has to be the only one")?;
-        if listen::is_given() {
-            return Err(Error::plain(format_args!(
-                "cannot become main: the program has opened a listener or run a pool before"
-            )));
-        }
-        let mut words = self.options;
-        words.push(b"--".into());
-        match self.command {
-            Some(command) => words.extend(command),
-            None => words.extend(itself()?),
-        }
-        Ok(words)
+    fn prepare(self) -> result::Result<Words, (u8, Error)> {
+        let (own, command) = make_room(self.command).map_err(|why| (FAILED, why))?;
+        let line = iter::once(b"panzer".into()).chain(self.options);
+        let line = line.chain(iter::once(b"--".into())).chain(command);
+        let line: Result<Vec<_>> = line.map(word).collect();
+        Ok(Words { own, line: for_good(line.map_err(|why| (USAGE, why))?) })
     }
 }
 
-/// This program as a command: the path it was started from, and its own words.
-fn itself() -> Result<Vec<Vec<u8>>> {
-    let words = env::arguments().map_err(cannot("tell with which words this program started"))?;
-    let mut words: Vec<_> = words.into_iter().map(CString::into_bytes).collect();
-    // Executed by a descriptor, it has no other path than the one that it is told.
-    let executed = env::executed().filter(|path| !path.to_bytes().starts_with(b"/dev/fd/"));
-    if let (Some(path), Some(first)) = (executed, words.first_mut()) {
-        *first = spawn::from(&spawn::start_directory()?, Some(path)).into_bytes();
+/// Makes sure that this process may become main; its own words, and the command.
+fn make_room(command: Option<Vec<Vec<u8>>>) -> Result<(&'static [&'static CStr], Vec<Vec<u8>>)> {
+    refuse_threads("and main has to be the only one")?;
+    if listen::is_given() {
+        return Err(Error::plain(format_args!(
+            "cannot become main: the program has opened a listener or run a pool before"
+        )));
     }
-    Ok(words)
+    let own = env::arguments().map_err(cannot("tell with which words this program started"))?;
+    let own = for_good(own);
+    let command = match command {
+        Some(command) => command,
+        None => itself(own, &spawn::start_directory()?),
+    };
+    Ok((own, command))
+}
+
+/// This program as a command: where its image stands, and its own words.
+fn itself(own: &[&'static CStr], start: &CStr) -> Vec<Vec<u8>> {
+    let path = restart::path_of_image(own, start).into_bytes();
+    iter::once(path).chain(own.iter().skip(1).map(|word| word.to_bytes().into())).collect()
+}
+
+fn word(bytes: Vec<u8>) -> Result<CString> {
+    CString::new(bytes)
+        .map_err(|error| Error::plain(format_args!("{} contains a NUL", Quoted(&error.into_vec()))))
+}
+
+/// Main lives as long as the process, and looks at its words again and again.
+fn for_good(words: Vec<CString>) -> &'static [&'static CStr] {
+    let leak = |word: CString| -> &'static CStr { Box::leak(word.into_boxed_c_str()) };
+    words.into_iter().map(leak).collect::<Vec<_>>().leak()
 }
 
 /// Makes of one program a server that can be replaced while it runs: main, and

@@ -156,7 +156,7 @@ impl Main {
         state: &Tape,
     ) -> Result<core::convert::Infallible, Errno> {
         let written = trial::state_file(state)?;
-        let words = trial::own_words(self.words);
+        let words = trial::own_words(self);
         let environment = trial::environment(&[("PANZER_STATE", written.number().unsigned_abs())]);
         let program = Program::new(&words, &environment, &self.start).open(image);
         for &number in state.kept().iter().chain([&written.number()]) {

@@ -6,7 +6,7 @@
 use super::operator::Operator;
 use super::restart::{self, Restart};
 use super::trial::Handed;
-use super::{Main, config, spawn};
+use super::{Main, Words, config, spawn};
 use crate::error::{Error, Result, cannot};
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
@@ -34,6 +34,11 @@ use core::ffi::CStr;
 /// `words` are the program's name and the words behind it. Blocks until main is
 /// told to stop. Call it before anything else has changed a signal.
 pub fn program(words: &'static [&'static CStr]) -> u8 {
+    run(Words { own: words, line: words })
+}
+
+/// The same for a program of one's own, whose words are not the command line.
+pub(super) fn run(words: Words) -> u8 {
     let blocked = signal::block_all();
     let inherited = Inherited::capture();
     fd::fill_standard();
@@ -76,10 +81,10 @@ enum Begun {
 }
 
 /// Reads the options and sets main up. With an error, `status` is what to leave with.
-fn start(inherited: Inherited, words: &'static [&'static CStr], status: &mut u8) -> Result<Begun> {
+fn start(inherited: Inherited, words: Words, status: &mut u8) -> Result<Begun> {
     let mut options = Options::default();
     let start = spawn::start_directory();
-    let request = config::read(words, start.as_deref().unwrap_or(c"."), &mut options)
+    let request = config::read(words.line, start.as_deref().unwrap_or(c"."), &mut options)
         .inspect_err(|_| *status = 2)?;
     match request {
         Request::Run => {}
@@ -139,7 +144,7 @@ impl Main {
         options: Option<&Options>,
         inherited: Inherited,
         start: CString,
-        words: &'static [&'static CStr],
+        words: Words,
     ) -> Result<&'static mut Self> {
         // Before anything of ours is open, which could have the number that the
         // operator named.
@@ -154,7 +159,7 @@ impl Main {
             words,
             directory: CString::default(),
             id: process::id(),
-            binary: restart::path_of_image(words, &start),
+            binary: restart::path_of_image(words.own, &start),
             start,
             inherited,
             plan: Service::new(rules(options), now),

@@ -20,6 +20,7 @@ use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::iter;
 
 /// How long an image has to answer.
 const PATIENCE: Millis = Millis(2_000);
@@ -69,7 +70,7 @@ impl Trial {
         let state = main.state();
         let written = state_file(&state).map_err(cannot("write the state"))?;
         let (answer, their_end) = fd::pipe(Blocking::No).map_err(cannot("make a pipe"))?;
-        let words = own_words(main.words);
+        let words = own_words(main);
         let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_TRIAL", ANSWER)]);
         let blocked = signal::block_all();
         let (pid, fate) = Program::new(&words, &environment, &main.start)
@@ -178,9 +179,11 @@ pub(super) fn state_file(state: &Tape) -> crate::sys::Result<Fd> {
     memory::settled_file(c"panzer-state", state.bytes())
 }
 
-/// The words that main was called with.
-pub(super) fn own_words(words: &[&core::ffi::CStr]) -> Vec<CString> {
-    words.iter().map(|&word| word.to_owned()).collect()
+/// The words that main was called with, behind the place of its image: another
+/// one is not searched for, so it finds the place in no other way.
+pub(super) fn own_words(main: &Main) -> Vec<CString> {
+    let rest = main.words.own.iter().skip(1).map(|&word| word.to_owned());
+    iter::once(main.binary.clone()).chain(rest).collect()
 }
 
 /// Our environment, and the numbers of what another image is given.
@@ -226,7 +229,7 @@ impl Handed {
     /// Says to our parent whether we could go on where it stands.
     pub fn answer(&self, main: &mut Main) {
         let read = self.read(main).and_then(|()| {
-            config::read(main.words, &main.start, &mut config::again(&main.options)).map(drop)
+            config::read(main.words.line, &main.start, &mut config::again(&main.options)).map(drop)
         });
         let mut answer = Answer {
             digest: main.state().digest(),
