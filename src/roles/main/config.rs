@@ -107,7 +107,7 @@ impl Main {
 
     pub(super) fn read_again(&mut self) -> Result<()> {
         let mut options = again(&self.options);
-        read(self.words.line, &self.start, &mut options)?;
+        read(self.words, &self.start, &mut options)?;
         let fixed = [
             ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
             ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),

@@ -47,22 +47,16 @@ const BREATHER: Millis = Millis(100);
 /// The least time between two answers to SIGTTIN.
 const STATUS: Millis = Millis(100);
 
-/// The words of this process, each time with the program's name first.
-#[derive(Clone, Copy)]
-struct Words {
-    /// Those that it was called with, and that another image of it finds.
-    own: &'static [&'static CStr],
-    /// The command line that main reads, again at every reload; of a program of
-    /// one's own it is not the same.
-    line: &'static [&'static CStr],
-}
-
 /// The main process.
 struct Main {
     /// This process.
     id: Pid,
     options: Options,
-    words: Words,
+    /// The words of this process, for a restart.
+    own: &'static [&'static CStr],
+    /// The command line of panzer(1), for the next reload: the same, unless a
+    /// program of one's own has made it.
+    words: &'static [&'static CStr],
     /// Where main was started, and where its image stands.
     start: CString,
     binary: CString,

@@ -6,7 +6,7 @@
 use super::operator::Operator;
 use super::restart::{self, Restart};
 use super::trial::Handed;
-use super::{Main, Words, config, spawn};
+use super::{Main, config, spawn};
 use crate::error::{Error, Result, cannot};
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
@@ -34,30 +34,32 @@ use core::ffi::CStr;
 /// `words` are the program's name and the words behind it. Blocks until main is
 /// told to stop. Call it before anything else has changed a signal.
 pub fn program(words: &'static [&'static CStr]) -> u8 {
-    run(Words { own: words, line: words })
+    run(words, words)
 }
 
-/// The same for a program of one's own, whose words are not the command line.
-pub(super) fn run(words: Words) -> u8 {
+/// The same in a process whose `own` words are others.
+pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]) -> u8 {
     let blocked = signal::block_all();
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
     let mut status = 1;
     let begun = match Handed::take() {
-        None => match start(inherited, words, &mut status) {
+        None => match start(inherited, own, words, &mut status) {
             Ok(Begun::Main(main)) => Ok(main),
             Ok(Begun::Said(text)) => return print(&text),
             Err(error) => Err(error),
         },
-        Some(handed) => Main::new(None, inherited, CString::default(), words).and_then(|main| {
-            if handed.is_trial() {
-                handed.answer(main);
-                process::exit_now(0);
-            }
-            main.resume(&handed)?;
-            Ok(main)
-        }),
+        Some(handed) => {
+            Main::new(None, inherited, CString::default(), own, words).and_then(|main| {
+                if handed.is_trial() {
+                    handed.answer(main);
+                    process::exit_now(0);
+                }
+                main.resume(&handed)?;
+                Ok(main)
+            })
+        }
     };
     match begun {
         Ok(main) => {
@@ -81,10 +83,15 @@ enum Begun {
 }
 
 /// Reads the options and sets main up. With an error, `status` is what to leave with.
-fn start(inherited: Inherited, words: Words, status: &mut u8) -> Result<Begun> {
+fn start(
+    inherited: Inherited,
+    own: &'static [&'static CStr],
+    words: &'static [&'static CStr],
+    status: &mut u8,
+) -> Result<Begun> {
     let mut options = Options::default();
     let start = spawn::start_directory();
-    let request = config::read(words.line, start.as_deref().unwrap_or(c"."), &mut options)
+    let request = config::read(words, start.as_deref().unwrap_or(c"."), &mut options)
         .inspect_err(|_| *status = 2)?;
     match request {
         Request::Run => {}
@@ -93,7 +100,7 @@ fn start(inherited: Inherited, words: Words, status: &mut u8) -> Result<Begun> {
         Request::Version => return Ok(Begun::Said(usage::VERSION.into())),
     }
     log::begin(Role::Main, options.verbosity);
-    let main = Main::new(Some(&options), inherited, start?, words)?;
+    let main = Main::new(Some(&options), inherited, start?, own, words)?;
     main.begin(options, status)?;
     Ok(Begun::Main(main))
 }
@@ -144,7 +151,8 @@ impl Main {
         options: Option<&Options>,
         inherited: Inherited,
         start: CString,
-        words: Words,
+        own: &'static [&'static CStr],
+        words: &'static [&'static CStr],
     ) -> Result<&'static mut Self> {
         // Before anything of ours is open, which could have the number that the
         // operator named.
@@ -156,10 +164,11 @@ impl Main {
         let now = clock::now();
         Ok(Box::leak(Box::new(Self {
             options: Options::default(),
+            own,
             words,
             directory: CString::default(),
             id: process::id(),
-            binary: restart::path_of_image(words.own, &start),
+            binary: restart::path_of_image(own, &start),
             start,
             inherited,
             plan: Service::new(rules(options), now),
@@ -214,8 +223,7 @@ impl Main {
     /// Does what `options` ask for, from the next generation on; nothing of it
     /// when a socket cannot be opened.
     pub(super) fn keep_to(&mut self, mut options: Options) -> Result<()> {
-        spawn::look_from(&self.start, &mut options);
-        bind_anew(&options, &mut self.listeners)?;
+        bind_anew(&mut options, &self.start, &mut self.listeners)?;
         self.directory = spawn::from(&self.start, options.path(Path::Chdir));
         self.plan.configure(rules(&options));
         log::begin(Role::Main, options.verbosity);
@@ -269,10 +277,16 @@ fn adopt_sockets(listeners: &mut Listeners) {
     }
 }
 
-/// Opens the sockets of `--bind` that are not open yet. Those that are not asked
+/// Has the paths of `options` be as seen from `start`, and opens the sockets of
+/// `--bind` that are not open yet. Those that are not asked
 /// for any more stay until no generation has them. Where one cannot be opened,
 /// none is.
-fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
+pub(super) fn bind_anew(
+    options: &mut Options,
+    start: &CStr,
+    listeners: &mut Listeners,
+) -> Result<()> {
+    spawn::look_from(start, options);
     let before = listeners.count();
     let mut seen: &[Bind] = &[];
     for bind in &options.bind {

@@ -4,15 +4,16 @@
 //! the digest of what it would write itself after it has read the state: then
 //! it has understood all of it.
 
-use super::{Main, config};
+use super::{Main, config, setup};
 use crate::error::{Error, Result, cannot};
+use crate::keep::log;
 use crate::sys::exec::{Fate, Outcome, Program};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::poll::Source;
 use crate::sys::{clock, env, file, memory, process, signal, would_block};
 use crate::tape::{Tape, Taped as _, Way, taped};
 use crate::text;
-use crate::types::{Exit, Millis, Pid, Signal, Tick};
+use crate::types::{Exit, Level, Millis, Pid, Role, Signal, Tick};
 use crate::words::death::Death;
 use crate::words::decimal;
 use crate::words::printable::{self, Quoted};
@@ -20,7 +21,6 @@ use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::iter;
 
 /// How long an image has to answer.
 const PATIENCE: Millis = Millis(2_000);
@@ -70,10 +70,10 @@ impl Trial {
         let state = main.state();
         let written = state_file(&state).map_err(cannot("write the state"))?;
         let (answer, their_end) = fd::pipe(Blocking::No).map_err(cannot("make a pipe"))?;
-        let words = own_words(main);
+        let words = main.own_words();
         let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_TRIAL", ANSWER)]);
         let blocked = signal::block_all();
-        let (pid, fate) = Program::new(&words, &environment, &main.start)
+        let (pid, fate) = Program::new(&words, &environment, c".")
             .open(image.borrow())
             .spawn(&[written.borrow(), their_end.borrow()], main.inherited, None, &blocked)
             .map_err(cannot("make a process"))?;
@@ -179,11 +179,13 @@ pub(super) fn state_file(state: &Tape) -> crate::sys::Result<Fd> {
     memory::settled_file(c"panzer-state", state.bytes())
 }
 
-/// The words that main was called with, behind the place of its image: another
-/// one is not searched for, so it finds the place in no other way.
-pub(super) fn own_words(main: &Main) -> Vec<CString> {
-    let rest = main.words.own.iter().skip(1).map(|&word| word.to_owned());
-    iter::once(main.binary.clone()).chain(rest).collect()
+impl Main {
+    /// The words with which another image is executed: ours, but that the first
+    /// names the file, for the kernel tells nobody the path of a descriptor.
+    pub(super) fn own_words(&self) -> Vec<CString> {
+        let others = self.own.iter().skip(1).map(|&word| word.to_owned());
+        [self.binary.clone()].into_iter().chain(others).collect()
+    }
 }
 
 /// Our environment, and the numbers of what another image is given.
@@ -193,6 +195,18 @@ pub(super) fn environment(numbers: &[(&str, u32)]) -> Vec<CString> {
         entries.extend(CString::new(text::compose(format_args!("{name}={number}"))));
     }
     entries
+}
+
+impl Main {
+    /// Reads the configuration and opens its sockets, and lets go of them.
+    fn try_configuration(&mut self) -> Result<()> {
+        let mut options = config::again(&self.options);
+        config::read(self.words, &self.start, &mut options)?;
+        let before = self.listeners.count();
+        setup::bind_anew(&mut options, &self.start, &mut self.listeners)?;
+        self.listeners.close_from(before);
+        Ok(())
+    }
 }
 
 /// What another image of this process, or our parent, has handed down.
@@ -228,11 +242,14 @@ impl Handed {
 
     /// Says to our parent whether we could go on where it stands.
     pub fn answer(&self, main: &mut Main) {
+        log::begin(Role::Main, Level::Error);
+        let mut digest = 0;
         let read = self.read(main).and_then(|()| {
-            config::read(main.words.line, &main.start, &mut config::again(&main.options)).map(drop)
+            digest = main.state().digest();
+            main.try_configuration()
         });
         let mut answer = Answer {
-            digest: main.state().digest(),
+            digest,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             why: match read {
                 Ok(()) => String::new(),
