@@ -54,7 +54,7 @@ fn address(place: &Place) -> SocketAddr {
     addresses.find(|address: &SocketAddr| address.port() > 0).expect("it has one")
 }
 
-/// RATIONALE 14.3
+/// RATIONALE 15.3
 #[test]
 fn a_worker_finds_its_sockets_and_what_is_its_own_and_nothing_of_ours() {
     let place = Place::new();
@@ -78,7 +78,7 @@ fn a_worker_finds_its_sockets_and_what_is_its_own_and_nothing_of_ours() {
     panzer.stop();
 }
 
-/// RATIONALE 14.3
+/// RATIONALE 15.3
 #[test]
 fn a_worker_ignores_what_main_was_started_to_ignore_and_has_the_default_of_sigchld() {
     let ignore = r#"trap "" USR2 CHLD; exec "$@""#;
@@ -92,7 +92,7 @@ fn a_worker_ignores_what_main_was_started_to_ignore_and_has_the_default_of_sigch
     panzer.stop();
 }
 
-/// RATIONALE 14.4
+/// RATIONALE 15.4
 #[test]
 fn a_worker_that_says_nothing_is_ready_once_it_has_lived_so_long() {
     let begun = Instant::now();
@@ -102,7 +102,7 @@ fn a_worker_that_says_nothing_is_ready_once_it_has_lived_so_long() {
     panzer.stop();
 }
 
-/// RATIONALE 14.4
+/// RATIONALE 15.4
 #[test]
 fn a_worker_that_says_that_it_is_ready_is_believed_at_once() {
     let mut panzer = program(&["notify=READY=1"], &["-n2", "--ready=1000"]).start();
@@ -110,7 +110,7 @@ fn a_worker_that_says_that_it_is_ready_is_believed_at_once() {
     panzer.stop();
 }
 
-/// RATIONALE 14.4
+/// RATIONALE 15.4
 #[test]
 fn where_workers_have_to_say_it_the_generation_waits_for_the_last_of_them() {
     let place = Place::new();
@@ -126,7 +126,7 @@ fn where_workers_have_to_say_it_the_generation_waits_for_the_last_of_them() {
     panzer.stop();
 }
 
-/// RATIONALE 14.4
+/// RATIONALE 15.4
 #[test]
 fn nothing_but_ready_counts_and_no_descriptor_stays_open() {
     let place = Place::new();
@@ -155,7 +155,7 @@ fn nothing_but_ready_counts_and_no_descriptor_stays_open() {
     panzer.stop();
 }
 
-/// RATIONALE 14.4
+/// RATIONALE 15.4
 #[test]
 fn another_user_cannot_say_that_a_worker_is_ready() {
     if panzer::sys::process::user() != 0 {
@@ -174,7 +174,7 @@ fn another_user_cannot_say_that_a_worker_is_ready() {
     panzer.stop();
 }
 
-/// RATIONALE 14.4
+/// RATIONALE 15.4
 #[test]
 fn what_a_dead_worker_has_left_to_say_is_heard_by_nobody() {
     let place = Place::new();
@@ -188,7 +188,7 @@ fn what_a_dead_worker_has_left_to_say_is_heard_by_nobody() {
     assert_eq!(panzer.end(), End::Status(0));
 }
 
-/// RATIONALE 14.4
+/// RATIONALE 15.4
 #[test]
 fn a_worker_that_never_stops_talking_keeps_its_monitor_from_nothing() {
     let place = Place::new();
@@ -200,7 +200,7 @@ fn a_worker_that_never_stops_talking_keeps_its_monitor_from_nothing() {
     panzer.stop();
 }
 
-/// RATIONALE 14.5
+/// RATIONALE 15.5
 #[test]
 fn the_board_shows_what_each_program_does() {
     let place = Place::new();
@@ -234,7 +234,7 @@ fn the_board_shows_what_each_program_does() {
     assert_eq!(panzer.end(), End::Status(0));
 }
 
-/// RATIONALE 14.1
+/// RATIONALE 15.1
 #[test]
 fn a_program_that_dies_is_replaced_in_its_slot_alone() {
     let mut panzer = program(&[], &["-n2", "--ready=0"]).start();
@@ -252,7 +252,7 @@ fn a_program_that_dies_is_replaced_in_its_slot_alone() {
     panzer.stop();
 }
 
-/// RATIONALE 14.1
+/// RATIONALE 15.1
 #[test]
 fn a_program_that_will_not_go_is_interrupted_and_killed() {
     let words = ["tell=TERM", "tell=INT", "notify=READY=1"];
@@ -265,7 +265,7 @@ fn a_program_that_will_not_go_is_interrupted_and_killed() {
     assert_eq!(panzer.count_lines("slot 1:"), 2);
 }
 
-/// RATIONALE 14.1
+/// RATIONALE 15.1
 #[test]
 fn a_reload_and_another_number_of_workers_are_as_for_any_other_pool() {
     let place = Place::new();
@@ -280,7 +280,7 @@ fn a_reload_and_another_number_of_workers_are_as_for_any_other_pool() {
     panzer.stop();
 }
 
-/// RATIONALE 14.6
+/// RATIONALE 15.6
 #[test]
 fn a_first_command_that_cannot_be_executed_ends_main_as_a_shell_would() {
     let place = Place::new();
@@ -304,7 +304,7 @@ fn expect_both(panzer: &mut Panzer) {
     panzer.expect_line("it is up");
 }
 
-/// RATIONALE 14.6
+/// RATIONALE 15.6
 #[test]
 fn a_reload_whose_command_is_gone_fails_with_the_reason_and_changes_nothing() {
     let place = Place::new();
@@ -328,7 +328,7 @@ fn a_reload_whose_command_is_gone_fails_with_the_reason_and_changes_nothing() {
     panzer.stop();
 }
 
-/// RATIONALE 14.6
+/// RATIONALE 15.6
 #[test]
 fn a_command_that_is_gone_later_is_waited_for() {
     let place = Place::new();
@@ -350,7 +350,7 @@ fn a_command_that_is_gone_later_is_waited_for() {
     panzer.stop();
 }
 
-/// RATIONALE 14.7
+/// RATIONALE 15.7
 #[test]
 fn what_the_command_is_stays_until_main_is_started_anew() {
     let place = Place::new();
@@ -366,7 +366,7 @@ fn what_the_command_is_stays_until_main_is_started_anew() {
     panzer.stop();
 }
 
-/// RATIONALE 14.1
+/// RATIONALE 15.1
 #[test]
 fn a_variable_alone_makes_no_monitor_of_main() {
     let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&["--ready=0"]);
@@ -387,7 +387,7 @@ fn holding(options: &[&str]) -> (Place, Panzer, u32, Held) {
     (place, panzer, monitor, held)
 }
 
-/// RATIONALE 14.8
+/// RATIONALE 15.8
 #[test]
 fn when_main_is_killed_its_programs_finish_what_they_have_in_hand() {
     let (_place, mut panzer, _, held) = holding(&[]);
@@ -397,7 +397,7 @@ fn when_main_is_killed_its_programs_finish_what_they_have_in_hand() {
     assert_eq!(panzer.end(), End::Signal(9));
 }
 
-/// RATIONALE 14.8
+/// RATIONALE 15.8
 #[test]
 fn when_the_monitor_is_killed_its_programs_finish_and_others_follow() {
     let (_place, mut panzer, monitor, held) = holding(&[]);
@@ -408,7 +408,7 @@ fn when_the_monitor_is_killed_its_programs_finish_and_others_follow() {
     panzer.stop();
 }
 
-/// RATIONALE 14.8
+/// RATIONALE 15.8
 #[test]
 fn when_both_are_killed_the_kernel_asks_the_programs_to_leave() {
     let (_place, mut panzer, monitor, held) = holding(&[]);
@@ -432,7 +432,7 @@ fn is_hello(answer: &str) -> bool {
     answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.contains("\r\n\r\nhello from ")
 }
 
-/// RATIONALE 14.9
+/// RATIONALE 15.9
 #[test]
 fn the_example_of_any_program_is_reloaded_under_load_without_a_failed_request() {
     let place = Place::new();
