@@ -38,6 +38,10 @@
 //! * `first`: main as process 1.
 //! * `growth`: nothing grows.
 //! * `windows`: a signal between two system calls.
+//! * `restart`: main is restarted in place, and what it keeps.
+//! * `restart_deadlines`: what is due at a time, over restarts.
+//! * `restart_broken`: the program that main is to become is a bad one.
+//! * `restarting`: a main that may be restarted.
 //! * `examples`: they do what they say, and the README too.
 
 #[path = "../harness/mod.rs"]
@@ -70,6 +74,10 @@ mod pidfile;
 mod pool;
 mod ready;
 mod reload;
+mod restart;
+mod restart_broken;
+mod restart_deadlines;
+mod restarting;
 mod reuse;
 mod scale;
 mod serving;
