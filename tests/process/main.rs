@@ -41,6 +41,8 @@
 //! * `restart`: main is restarted in place, and what it keeps.
 //! * `restart_deadlines`: what is due at a time, over restarts.
 //! * `restart_broken`: the program that main is to become is a bad one.
+//! * `restart_forged`: what says that it is main's state, and is not.
+//! * `restart_failing`: what a restart is made with fails.
 //! * `restarting`: a main that may be restarted.
 //! * `examples`: they do what they say, and the README too.
 
@@ -77,6 +79,8 @@ mod reload;
 mod restart;
 mod restart_broken;
 mod restart_deadlines;
+mod restart_failing;
+mod restart_forged;
 mod restarting;
 mod reuse;
 mod scale;
