@@ -39,6 +39,8 @@
 //! * `growth`: nothing grows.
 //! * `windows`: a signal between two system calls.
 //! * `restart`: main is restarted in place, and what it keeps.
+//! * `restart_above`: under whoever has started it.
+//! * `restart_builds`: by programs of other builds.
 //! * `restart_deadlines`: what is due at a time, over restarts.
 //! * `restart_broken`: the program that main is to become is a bad one.
 //! * `restart_forged`: what says that it is main's state, and is not.
@@ -77,7 +79,9 @@ mod pool;
 mod ready;
 mod reload;
 mod restart;
+mod restart_above;
 mod restart_broken;
+mod restart_builds;
 mod restart_deadlines;
 mod restart_failing;
 mod restart_forged;

@@ -127,6 +127,15 @@ impl Restarting {
         Self::begin_as(place, setup, &program.clone(), program)
     }
 
+    /// Starts a witness with these words under this panzer.
+    pub fn start_with(bytes: &[u8], words: &[&str], options: &[&str]) -> Self {
+        let place = Place::new();
+        let app = place.app(&example("witness"), words);
+        let program = place.program("panzer", bytes);
+        let setup = Setup::new(&app, &[]).options(options);
+        Self::begin_as(place, setup, &program.clone(), program)
+    }
+
     /// The same where main is called by this `name`, and is the program there.
     pub fn begin_as(place: Place, setup: Setup, name: &Path, program: PathBuf) -> Self {
         let pid_file = place.join("panzer.pid");
