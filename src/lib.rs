@@ -67,6 +67,7 @@ mod roles;
 // For this crate's own programs, tests and benches; it promises nothing.
 #[doc(hidden)]
 pub mod sys;
+mod tape;
 mod text;
 mod types;
 mod words;

@@ -22,6 +22,7 @@
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::memory::{self, Shared};
 use crate::sys::{self};
+use crate::tape::taped;
 pub use crate::types::Activity as State;
 use crate::types::{Exit, Pid, Slot, Tick};
 use crate::words::picture::Worker;
@@ -65,6 +66,8 @@ pub struct Header {
 pub struct Board {
     file: Fd,
 }
+
+taped! { struct Board { file } }
 
 impl Board {
     /// A new board, on which nobody has written.

@@ -11,6 +11,7 @@ use super::address::Bind;
 use super::printable::Quoted;
 use super::{decimal, seconds};
 use crate::error::{Error, Result};
+use crate::tape::taped;
 use crate::types::{Account, Backoff, Level, Millis, Slot};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -190,6 +191,8 @@ pub struct Options {
     numbers: [Option<u64>; DEFAULTS.len()],
     paths: [Option<CString>; 5],
 }
+
+taped! { struct Options { command, bind, verbosity, account, numbers, paths } }
 
 impl Default for Options {
     fn default() -> Self {

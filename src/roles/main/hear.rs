@@ -178,6 +178,7 @@ impl Main {
     /// have the number of such a group.
     pub(super) fn reap(&mut self) {
         while let Ok(Reaped::Dead(pid, exit)) = process::reap_any() {
+            self.restart.note_death(pid, exit);
             if let Some(run) = self.runs.iter_mut().find(|run| run.monitor == Some(pid)) {
                 (run.monitor, run.exit) = (None, Some(exit));
             }

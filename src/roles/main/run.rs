@@ -6,6 +6,7 @@ use crate::plan::service::Exec;
 use crate::sys::Errno;
 use crate::sys::exec::{Fate, Outcome, Stage};
 use crate::sys::fd::Fd;
+use crate::tape::taped;
 use crate::text;
 use crate::types::{Exit, Generation, Level, Pid, Tick};
 use crate::words::printable::Quoted;
@@ -41,6 +42,13 @@ pub(super) struct Run {
     pub exit: Option<Exit>,
     /// Whether the monitor is gone and nobody of its group is left.
     pub empty: bool,
+}
+
+taped! {
+    struct Run {
+        generation, leader, monitor, since, notify, board, fate, exec, command, directory, user,
+        user_id, why, status, exit, empty,
+    }
 }
 
 impl Run {

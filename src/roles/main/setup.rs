@@ -4,6 +4,8 @@
 //! before anything is started.
 
 use super::operator::Operator;
+use super::restart::{self, Restart};
+use super::trial::Handed;
 use super::{Main, config, spawn};
 use crate::error::{Error, Result, cannot};
 use crate::keep::listeners::{Listeners, Origin};
@@ -21,6 +23,7 @@ use crate::words::cli::Request;
 use crate::words::options::{Number, Options, Path};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, shown, usage};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -28,32 +31,29 @@ use core::ffi::CStr;
 
 /// Runs the `panzer` program and returns its exit status.
 ///
-/// `args` are the words behind the program's name. Blocks until main is told
-/// to stop. Call it before anything else has changed a signal.
-pub fn program(args: &'static [&'static CStr]) -> u8 {
+/// `words` are the program's name and the words behind it. Blocks until main is
+/// told to stop. Call it before anything else has changed a signal.
+pub fn program(words: &'static [&'static CStr]) -> u8 {
     let blocked = signal::block_all();
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
-    let mut options = Options::default();
-    let start = spawn::start_directory();
-    match config::read(args, start.as_deref().unwrap_or(c"."), &mut options) {
-        Ok(Request::Run) => {}
-        Ok(Request::Check) => return print(&shown::show(&options)),
-        Ok(Request::Help) => return print(usage::HELP),
-        Ok(Request::Version) => return print(usage::VERSION),
-        Err(error) => {
-            complain(&error);
-            return 2;
-        }
-    }
-    log::begin(Role::Main, options.verbosity);
     let mut status = 1;
-    let made = start.and_then(|start| Main::new(&options, inherited, start, args));
-    let begun = made.and_then(|main| {
-        main.begin(options, &mut status)?;
-        Ok(main)
-    });
+    let begun = match Handed::take() {
+        None => match start(inherited, words, &mut status) {
+            Ok(Begun::Main(main)) => Ok(main),
+            Ok(Begun::Said(text)) => return print(&text),
+            Err(error) => Err(error),
+        },
+        Some(handed) => Main::new(None, inherited, CString::default(), words).and_then(|main| {
+            if handed.is_trial() {
+                handed.answer(main);
+                process::exit_now(0);
+            }
+            main.resume(&handed)?;
+            Ok(main)
+        }),
+    };
     match begun {
         Ok(main) => {
             drop(blocked);
@@ -65,6 +65,32 @@ pub fn program(args: &'static [&'static CStr]) -> u8 {
             status
         }
     }
+}
+
+/// What a start comes to.
+enum Begun {
+    /// Main is ready to run.
+    Main(&'static mut Main),
+    /// Nothing more than this was asked for.
+    Said(Cow<'static, str>),
+}
+
+/// Reads the options and sets main up. With an error, `status` is what to leave with.
+fn start(inherited: Inherited, words: &'static [&'static CStr], status: &mut u8) -> Result<Begun> {
+    let mut options = Options::default();
+    let start = spawn::start_directory();
+    let request = config::read(words, start.as_deref().unwrap_or(c"."), &mut options)
+        .inspect_err(|_| *status = 2)?;
+    match request {
+        Request::Run => {}
+        Request::Check => return Ok(Begun::Said(shown::show(&options).into())),
+        Request::Help => return Ok(Begun::Said(usage::HELP.into())),
+        Request::Version => return Ok(Begun::Said(usage::VERSION.into())),
+    }
+    log::begin(Role::Main, options.verbosity);
+    let main = Main::new(Some(&options), inherited, start?, words)?;
+    main.begin(options, status)?;
+    Ok(Begun::Main(main))
 }
 
 fn print(text: &str) -> u8 {
@@ -110,13 +136,15 @@ impl Main {
     /// Main with what it needs of the kernel. It is never taken down: the kernel
     /// takes everything back at the end of the process.
     fn new(
-        options: &Options,
+        options: Option<&Options>,
         inherited: Inherited,
         start: CString,
         words: &'static [&'static CStr],
     ) -> Result<&'static mut Self> {
         // Before anything of ours is open, which could have the number that the
         // operator named.
+        let usual = Options::default();
+        let options = options.unwrap_or(&usual);
         let events = open_events(options)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
@@ -125,6 +153,8 @@ impl Main {
             options: Options::default(),
             words,
             directory: CString::default(),
+            id: process::id(),
+            binary: restart::path_of_image(words, &start),
             start,
             inherited,
             plan: Service::new(rules(options), now),
@@ -146,6 +176,7 @@ impl Main {
             refused: (0, Tick(0)),
             finished: None,
             operator: Operator::default(),
+            restart: Restart::default(),
         })))
     }
 
@@ -160,6 +191,18 @@ impl Main {
         self.keep_to(options).inspect_err(|_| self.operator.leave())?;
         self.above = connect_above();
         catch_signals(self.inherited);
+        Ok(())
+    }
+
+    /// Goes on where another image of this process has stopped.
+    fn resume(&mut self, handed: &Handed) -> Result<()> {
+        handed.read(self)?;
+        process::set_name(c"panzer:main");
+        log::begin(Role::Main, self.options.verbosity);
+        self.above = connect_above();
+        signal::expect_ready(self.runs.last().map(|run| run.leader));
+        catch_signals(self.inherited);
+        self.begin_anew();
         Ok(())
     }
 
