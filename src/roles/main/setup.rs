@@ -209,8 +209,7 @@ impl Main {
     /// Does what `options` ask for, from the next generation on; nothing of it
     /// when a socket cannot be opened.
     pub(super) fn keep_to(&mut self, mut options: Options) -> Result<()> {
-        spawn::look_from(&self.start, &mut options);
-        bind_anew(&options, &mut self.listeners)?;
+        bind_anew(&mut options, &self.start, &mut self.listeners)?;
         self.directory = spawn::from(&self.start, options.path(Path::Chdir));
         self.plan.configure(rules(&options));
         log::begin(Role::Main, options.verbosity);
@@ -264,10 +263,16 @@ fn adopt_sockets(listeners: &mut Listeners) {
     }
 }
 
-/// Opens the sockets of `--bind` that are not open yet. Those that are not asked
+/// Has the paths of `options` be as seen from `start`, and opens the sockets of
+/// `--bind` that are not open yet. Those that are not asked
 /// for any more stay until no generation has them. Where one cannot be opened,
 /// none is.
-fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
+pub(super) fn bind_anew(
+    options: &mut Options,
+    start: &CStr,
+    listeners: &mut Listeners,
+) -> Result<()> {
+    spawn::look_from(start, options);
     let before = listeners.count();
     let mut seen: &[Bind] = &[];
     for bind in &options.bind {

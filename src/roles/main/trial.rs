@@ -4,15 +4,16 @@
 //! the digest of what it would write itself after it has read the state: then
 //! it has understood all of it.
 
-use super::{Main, config};
+use super::{Main, config, setup};
 use crate::error::{Error, Result, cannot};
+use crate::keep::log;
 use crate::sys::exec::{Fate, Outcome, Program};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::poll::Source;
 use crate::sys::{clock, env, file, memory, process, signal, would_block};
 use crate::tape::{Tape, Taped as _, Way, taped};
 use crate::text;
-use crate::types::{Exit, Millis, Pid, Signal, Tick};
+use crate::types::{Exit, Level, Millis, Pid, Role, Signal, Tick};
 use crate::words::death::Death;
 use crate::words::decimal;
 use crate::words::printable::{self, Quoted};
@@ -192,6 +193,18 @@ pub(super) fn environment(numbers: &[(&str, u32)]) -> Vec<CString> {
     entries
 }
 
+impl Main {
+    /// Reads the configuration and opens its sockets, and lets go of them.
+    fn try_configuration(&mut self) -> Result<()> {
+        let mut options = config::again(&self.options);
+        config::read(self.words, &self.start, &mut options)?;
+        let before = self.listeners.count();
+        setup::bind_anew(&mut options, &self.start, &mut self.listeners)?;
+        self.listeners.close_from(before);
+        Ok(())
+    }
+}
+
 /// What another image of this process, or our parent, has handed down.
 pub(super) struct Handed {
     state: Fd,
@@ -225,11 +238,14 @@ impl Handed {
 
     /// Says to our parent whether we could go on where it stands.
     pub fn answer(&self, main: &mut Main) {
+        log::begin(Role::Main, Level::Error);
+        let mut digest = 0;
         let read = self.read(main).and_then(|()| {
-            config::read(main.words, &main.start, &mut config::again(&main.options)).map(drop)
+            digest = main.state().digest();
+            main.try_configuration()
         });
         let mut answer = Answer {
-            digest: main.state().digest(),
+            digest,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             why: match read {
                 Ok(()) => String::new(),
