@@ -176,7 +176,7 @@ fn what_a_trial_leaves_behind_is_ended_with_it() {
     refuses(&[("", &["child", "exit=0"]), ("", &["child", "hang"])]);
 }
 
-/// RATIONALE 13.11
+/// RATIONALE 13.10
 #[test]
 fn a_script_is_no_panzer() {
     let mut main = start();
@@ -218,7 +218,7 @@ fn a_trial_that_hangs_holds_nobody_up() {
     assert_eq!(main.panzer.count("restarted"), 0);
 }
 
-/// RATIONALE 13.13
+/// RATIONALE 13.7
 #[test]
 fn whoever_asks_while_one_is_tried_has_the_answer_of_a_trial_of_his_own_or_of_that() {
     let mut main = start();

@@ -74,7 +74,7 @@ fn calls() -> Vec<(String, usize)> {
     made
 }
 
-/// RATIONALE 13.21
+/// RATIONALE 13.16
 #[test]
 fn whatever_main_cannot_do_on_its_way_to_the_new_program_it_goes_on_with_the_old() {
     let calls = calls();
@@ -112,7 +112,7 @@ fn everybody(main: &Restarting) -> Vec<(u32, u64)> {
     all
 }
 
-/// RATIONALE 13.21
+/// RATIONALE 13.16
 #[test]
 fn an_exec_that_fails_after_a_good_trial_is_told_and_changes_nothing() {
     for error in ["ENOMEM", "E2BIG", "ENOEXEC", "EACCES", "ETXTBSY"] {

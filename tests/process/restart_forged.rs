@@ -54,7 +54,7 @@ fn app(place: &Place) {
     place.app(&example("witness"), &HOLD);
 }
 
-/// RATIONALE 13.20
+/// RATIONALE 13.15
 #[test]
 fn the_state_of_another_main_is_refused_and_everybody_in_it_left_alone() {
     let (mut main, held, state) = victim();
@@ -76,7 +76,7 @@ fn the_state_of_another_main_is_refused_and_everybody_in_it_left_alone() {
     refuses(&place, &path, "a dead one's");
 }
 
-/// RATIONALE 13.20
+/// RATIONALE 13.15
 #[test]
 fn what_is_no_state_is_refused() {
     let place = Place::new();
@@ -117,7 +117,7 @@ fn what_is_no_state_is_refused() {
     }
 }
 
-/// RATIONALE 13.20
+/// RATIONALE 13.15
 #[test]
 fn a_state_with_anything_changed_is_refused_and_signals_nobody() {
     let (mut main, held, state) = victim();
@@ -140,7 +140,7 @@ fn a_state_with_anything_changed_is_refused_and_signals_nobody() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.20
+/// RATIONALE 13.15
 #[test]
 fn a_trial_that_is_not_one_answers_nobody_and_touches_nobody() {
     let (mut main, held, state) = victim();

@@ -88,6 +88,19 @@ pub fn status(pid_file: &Path) -> Vec<String> {
 impl Picture {
     /// Takes one; main has dealt with everything that came before.
     pub fn of(panzer: &mut Panzer, pid_file: &Path) -> Self {
+        let mut last = Self::once(panzer, pid_file);
+        // While it writes a line it holds back what could come of that, and who
+        // has asked it stays for the rest of the turn: two that are equal show it
+        // at rest.
+        let rests = look::until(|| {
+            let before = std::mem::replace(&mut last, Self::once(panzer, pid_file));
+            before == last
+        });
+        assert!(rests, "main comes to no rest: {last:#?}");
+        last
+    }
+
+    fn once(panzer: &mut Panzer, pid_file: &Path) -> Self {
         panzer.settle();
         let main = panzer.pid();
         let mut everybody = look::below(&look::everybody(), main);
@@ -100,8 +113,6 @@ impl Picture {
         let cmdline = fs::read(format!("/proc/{main}/cmdline")).unwrap_or_default();
         let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
         let status = status(pid_file);
-        // Whoever has asked is gone from there when the next one is answered.
-        panzer.settle();
         Self {
             descriptors: descriptors(main),
             everybody,
