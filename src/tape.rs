@@ -170,9 +170,12 @@ impl Taped for String {
     fn tape(&mut self, tape: &mut Tape) {
         let mut bytes = core::mem::take(self).into_bytes();
         tape.text(&mut bytes);
-        match Self::from_utf8(bytes) {
-            Ok(text) => *self = text,
-            Err(_) => tape.fail(),
+        // As what is shown is read: the other way would be here alone.
+        for chunk in bytes.utf8_chunks() {
+            self.push_str(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                return tape.fail();
+            }
         }
     }
 }

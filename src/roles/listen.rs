@@ -4,10 +4,10 @@ use crate::error::{Error, Result};
 use crate::keep::inherited::Inherited;
 use crate::keep::socket::{self, Path};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
-use crate::sys::file;
 use crate::sys::global::Global;
 use crate::sys::poll::{self, Source};
 use crate::sys::socket::{self as kernel, Name};
+use crate::sys::{env, file};
 use crate::types::Tick;
 use crate::words::address::{Address, Bind};
 use crate::words::{fdname, notify};
@@ -41,6 +41,18 @@ pub(super) fn given<R>(access: impl FnOnce(&mut Given) -> R) -> R {
             given.get_or_insert_with(|| Given { inherited: Inherited::take(), open: Vec::new() });
         access(given)
     })
+}
+
+/// Whether what was handed down has been read.
+pub(super) fn is_given() -> bool {
+    GIVEN.with(|given| given.is_some())
+}
+
+/// Whether main has started us, itself or through a wrapper. If not, what was
+/// handed down is left for whom this process may become.
+pub(super) fn is_below_main() -> bool {
+    let may_be = is_given() || env::var(c"PANZER_MAIN").is_some();
+    may_be && given(|given| given.inherited.is_below_main)
 }
 
 /// A listening socket.

@@ -5,6 +5,7 @@
 
 mod config;
 mod control;
+pub mod embed;
 mod hear;
 mod operator;
 mod records;
@@ -51,7 +52,10 @@ struct Main {
     /// This process.
     id: Pid,
     options: Options,
-    /// The command line, for the next reload.
+    /// The words of this process, for a restart.
+    own: &'static [&'static CStr],
+    /// The command line of panzer(1), for the next reload: the same, unless a
+    /// program of one's own has made it.
     words: &'static [&'static CStr],
     /// Where main was started, and where its image stands.
     start: CString,

@@ -71,7 +71,7 @@ impl Main {
     /// trial by then may be older than what stands at our path now.
     pub(super) fn restart(&mut self, client: Option<Place>) {
         let is_running = self.restart.trial.is_some();
-        let number = self.restart.tried.saturating_add(1 + u32::from(is_running));
+        let number = self.restart.tried.saturating_add(1);
         if let Some(client) = client {
             self.wait_for(client, Waits::Restart(number));
         }
@@ -156,9 +156,9 @@ impl Main {
         state: &Tape,
     ) -> Result<core::convert::Infallible, Errno> {
         let written = trial::state_file(state)?;
-        let words = trial::own_words(self.words);
+        let words = self.own_words();
         let environment = trial::environment(&[("PANZER_STATE", written.number().unsigned_abs())]);
-        let program = Program::new(&words, &environment, &self.start).open(image);
+        let program = Program::new(&words, &environment, c".").open(image);
         for &number in state.kept().iter().chain([&written.number()]) {
             fd::open_on_exec(Borrowed::trusted(number))?;
         }

@@ -34,25 +34,32 @@ use core::ffi::CStr;
 /// `words` are the program's name and the words behind it. Blocks until main is
 /// told to stop. Call it before anything else has changed a signal.
 pub fn program(words: &'static [&'static CStr]) -> u8 {
+    run(words, words)
+}
+
+/// The same in a process whose `own` words are others.
+pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]) -> u8 {
     let blocked = signal::block_all();
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
     let mut status = 1;
     let begun = match Handed::take() {
-        None => match start(inherited, words, &mut status) {
+        None => match start(inherited, own, words, &mut status) {
             Ok(Begun::Main(main)) => Ok(main),
             Ok(Begun::Said(text)) => return print(&text),
             Err(error) => Err(error),
         },
-        Some(handed) => Main::new(None, inherited, CString::default(), words).and_then(|main| {
-            if handed.is_trial() {
-                handed.answer(main);
-                process::exit_now(0);
-            }
-            main.resume(&handed)?;
-            Ok(main)
-        }),
+        Some(handed) => {
+            Main::new(None, inherited, CString::default(), own, words).and_then(|main| {
+                if handed.is_trial() {
+                    handed.answer(main);
+                    process::exit_now(0);
+                }
+                main.resume(&handed)?;
+                Ok(main)
+            })
+        }
     };
     match begun {
         Ok(main) => {
@@ -76,7 +83,12 @@ enum Begun {
 }
 
 /// Reads the options and sets main up. With an error, `status` is what to leave with.
-fn start(inherited: Inherited, words: &'static [&'static CStr], status: &mut u8) -> Result<Begun> {
+fn start(
+    inherited: Inherited,
+    own: &'static [&'static CStr],
+    words: &'static [&'static CStr],
+    status: &mut u8,
+) -> Result<Begun> {
     let mut options = Options::default();
     let start = spawn::start_directory();
     let request = config::read(words, start.as_deref().unwrap_or(c"."), &mut options)
@@ -88,7 +100,7 @@ fn start(inherited: Inherited, words: &'static [&'static CStr], status: &mut u8)
         Request::Version => return Ok(Begun::Said(usage::VERSION.into())),
     }
     log::begin(Role::Main, options.verbosity);
-    let main = Main::new(Some(&options), inherited, start?, words)?;
+    let main = Main::new(Some(&options), inherited, start?, own, words)?;
     main.begin(options, status)?;
     Ok(Begun::Main(main))
 }
@@ -106,7 +118,7 @@ fn print(text: &str) -> u8 {
 }
 
 /// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &Error) {
+pub(super) fn complain(what: &Error) {
     let line = text::compose(format_args!("panzer: {what}\n"));
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
@@ -139,6 +151,7 @@ impl Main {
         options: Option<&Options>,
         inherited: Inherited,
         start: CString,
+        own: &'static [&'static CStr],
         words: &'static [&'static CStr],
     ) -> Result<&'static mut Self> {
         // Before anything of ours is open, which could have the number that the
@@ -151,10 +164,11 @@ impl Main {
         let now = clock::now();
         Ok(Box::leak(Box::new(Self {
             options: Options::default(),
+            own,
             words,
             directory: CString::default(),
             id: process::id(),
-            binary: restart::path_of_image(words, &start),
+            binary: restart::path_of_image(own, &start),
             start,
             inherited,
             plan: Service::new(rules(options), now),

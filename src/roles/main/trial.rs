@@ -70,10 +70,10 @@ impl Trial {
         let state = main.state();
         let written = state_file(&state).map_err(cannot("write the state"))?;
         let (answer, their_end) = fd::pipe(Blocking::No).map_err(cannot("make a pipe"))?;
-        let words = own_words(main.words);
+        let words = main.own_words();
         let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_TRIAL", ANSWER)]);
         let blocked = signal::block_all();
-        let (pid, fate) = Program::new(&words, &environment, &main.start)
+        let (pid, fate) = Program::new(&words, &environment, c".")
             .open(image.borrow())
             .spawn(&[written.borrow(), their_end.borrow()], main.inherited, None, &blocked)
             .map_err(cannot("make a process"))?;
@@ -179,9 +179,13 @@ pub(super) fn state_file(state: &Tape) -> crate::sys::Result<Fd> {
     memory::settled_file(c"panzer-state", state.bytes())
 }
 
-/// The words that main was called with.
-pub(super) fn own_words(words: &[&core::ffi::CStr]) -> Vec<CString> {
-    words.iter().map(|&word| word.to_owned()).collect()
+impl Main {
+    /// The words with which another image is executed: ours, but that the first
+    /// names the file, for the kernel tells nobody the path of a descriptor.
+    pub(super) fn own_words(&self) -> Vec<CString> {
+        let others = self.own.iter().skip(1).map(|&word| word.to_owned());
+        [self.binary.clone()].into_iter().chain(others).collect()
+    }
 }
 
 /// Our environment, and the numbers of what another image is given.

@@ -105,7 +105,10 @@ impl<W: Worker> Monitor<W> {
     /// worker that cannot be forked is no error: it is tried again.
     pub fn run(mut self) -> Result<()> {
         if self.threads.is_none() {
-            refuse_threads()?;
+            refuse_threads(
+                "and a worker has only one of them; start threads in Worker::run, or see \
+                 Monitor::allow_threads",
+            )?;
         }
         let (settings, authority) = given(|given| {
             given.inherited.let_go_of_unclaimed();
@@ -135,16 +138,16 @@ impl<W: Worker> Monitor<W> {
     }
 }
 
-/// With a second thread a worker could find any lock held for ever.
-fn refuse_threads() -> Result<()> {
+/// Says how many threads the process has if it has more than one, `and` what
+/// that means: what a second one holds is held for ever in who is forked.
+pub(super) fn refuse_threads(and: &str) -> Result<()> {
     let patience = clock::now().after(AFTER_A_JOIN);
     loop {
         match process::threads() {
             Threads::One => return Ok(()),
             Threads::Unknown => {
                 return Err(Error::plain(format_args!(
-                    "cannot fork: the kernel does not say whether the program has one thread; \
-                     see Monitor::allow_threads"
+                    "cannot fork: the kernel does not say how many threads the program has, {and}"
                 )));
             }
             Threads::Many(_) if clock::now() < patience => {
@@ -155,8 +158,7 @@ fn refuse_threads() -> Result<()> {
             }
             Threads::Many(count) => {
                 return Err(Error::plain(format_args!(
-                    "cannot fork: the program has {count} threads, and a worker has only one of \
-                     them; start threads in Worker::run, or see Monitor::allow_threads"
+                    "cannot fork: the program has {count} threads, {and}"
                 )));
             }
         }
