@@ -112,11 +112,13 @@ impl Picture {
         let kernel = keys.map(|key| format!("{key} {}", look::status(main, key)));
         let cmdline = fs::read(format!("/proc/{main}/cmdline")).unwrap_or_default();
         let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
+        // The first word names the program, and becomes absolute.
+        let (_, words) = cmdline.split_once('\0').unwrap_or_default();
         let status = status(pid_file);
         Self {
             descriptors: descriptors(main),
             everybody,
-            kernel: kernel.into_iter().chain([cmdline]).collect(),
+            kernel: kernel.into_iter().chain([words.to_string()]).collect(),
             status,
             threads: look::threads(main),
         }
