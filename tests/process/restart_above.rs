@@ -48,11 +48,18 @@ fn the_sockets_of_a_service_manager_are_still_its_after_a_restart() {
     assert_eq!(sockets.len(), 1, "{sockets:?}");
     assert_eq!(value(sockets[0], "origin"), Some("adopted"));
     assert_eq!(value(sockets[0], "name"), Some("web"));
-    main.panzer.reload(2);
+    let monitor = main.panzer.reload(2);
+    main.panzer.expect_event("the end of the first", |event| event.is("died", 1));
     let (held, answer) = Held::hold(address).expect("it serves");
     assert_eq!(answer.generation, 2);
     main.panzer.signal(Signal::Term);
     main.panzer.expect_event("stopping", |event| event.name == "stopping");
+    main.panzer.settle();
+    // Once it has come round again the monitor has told its worker too.
+    for _ in 0..2 {
+        send(monitor, Signal::Ttin);
+        main.panzer.expect_line(&format!("[{monitor}]: worker 1 ("));
+    }
     let queued = Held::queue(address).expect("whoever comes now waits for the next server");
     held.finish().expect("what is in hand is finished");
     assert_eq!(main.panzer.end(), End::Status(0));

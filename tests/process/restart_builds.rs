@@ -13,7 +13,8 @@ use crate::harness::place::{self, Place};
 const HOLD: [&str; 2] = ["listen=127.0.0.1:0", "run=hold"];
 
 /// Where the version of the state stands in the source, and the next one.
-const STATE: [&str; 3] = ["src/tape.rs", "const VERSION: u32 = 1;", "const VERSION: u32 = 2;"];
+const STATE: [&str; 3] =
+    ["src/roles/main/state.rs", "const VERSION: u64 = 1;", "const VERSION: u64 = 2;"];
 
 /// A copy of this tree's source, to be built with changes.
 struct Tree {
@@ -99,7 +100,7 @@ fn another_version_takes_over_and_gives_back_and_one_with_another_state_does_nei
         assert_eq!(outcome.status, 0, "{}", outcome.told);
         assert_eq!(main.version(), is_version);
         main.install(&newer);
-        main.expect_refusal("another version of the state", "");
+        main.expect_refusal("another version of the state", " has version 1");
         assert_eq!(main.version(), is_version);
     }
     main.install(&own);
@@ -111,7 +112,7 @@ fn another_version_takes_over_and_gives_back_and_one_with_another_state_does_nei
     main.panzer.expect_current(1);
     for program in [&own, &other] {
         main.install(program);
-        main.expect_refusal("an older version of the state", "");
+        main.expect_refusal("an older version of the state", " has version 2");
     }
     main.install(&newer);
     main.restart();

@@ -75,6 +75,13 @@ fn descriptors(main: u32) -> Vec<String> {
     look::descriptors(main).into_iter().map(show).collect()
 }
 
+/// What main holds back, but for what it holds back while it writes a line.
+fn blocked(main: u32) -> String {
+    let writing = [Signal::Ttou, Signal::Pipe].map(|signal| 1 << (signal.number() - 1));
+    let all = u64::from_str_radix(&look::status(main, "SigBlk"), 16).expect("it is a number");
+    format!("blocked {:x}", all & !(writing[0] | writing[1]))
+}
+
 /// What main says of itself, without what changes by itself.
 pub fn status(pid_file: &Path) -> Vec<String> {
     let is_own = |word: &&str| {
@@ -88,6 +95,7 @@ pub fn status(pid_file: &Path) -> Vec<String> {
 impl Picture {
     /// Takes one; main has dealt with everything that came before.
     pub fn of(panzer: &mut Panzer, pid_file: &Path) -> Self {
+        panzer.settle();
         let mut last = Self::once(panzer, pid_file);
         // While it writes a line it holds back what could come of that, and who
         // has asked it stays for the rest of the turn: two that are equal show it
@@ -100,25 +108,24 @@ impl Picture {
         last
     }
 
-    fn once(panzer: &mut Panzer, pid_file: &Path) -> Self {
-        panzer.settle();
+    fn once(panzer: &Panzer, pid_file: &Path) -> Self {
+        let status = status(pid_file);
         let main = panzer.pid();
         let mut everybody = look::below(&look::everybody(), main);
         everybody.extend(look::row(main));
         everybody.sort_by_key(|row| row.pid);
         // Whether somebody runs or waits at the moment is nobody's business.
         everybody.iter_mut().filter(|row| row.is_alive()).for_each(|row| row.state = 'S');
-        let keys = ["Name", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "Umask"];
+        let keys = ["Name", "Uid", "Gid", "Groups", "SigIgn", "SigCgt", "Umask"];
         let kernel = keys.map(|key| format!("{key} {}", look::status(main, key)));
         let cmdline = fs::read(format!("/proc/{main}/cmdline")).unwrap_or_default();
         let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
         // The first word names the program, and becomes absolute.
         let (_, words) = cmdline.split_once('\0').unwrap_or_default();
-        let status = status(pid_file);
         Self {
             descriptors: descriptors(main),
             everybody,
-            kernel: kernel.into_iter().chain([words.to_string()]).collect(),
+            kernel: kernel.into_iter().chain([blocked(main), words.to_string()]).collect(),
             status,
             threads: look::threads(main),
         }
