@@ -322,3 +322,119 @@ macro_rules! taped {
 }
 
 pub(crate) use taped;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Tape, Taped, Way};
+    use alloc::borrow::ToOwned as _;
+    use alloc::ffi::CString;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use core::fmt::Debug;
+
+    /// What is written.
+    pub fn written<T: Taped>(value: &mut T) -> Vec<u8> {
+        let mut tape = Tape::blank();
+        value.tape(&mut tape);
+        tape.bytes().to_owned()
+    }
+
+    /// What is read, if it makes sense.
+    pub fn read<T: Taped>(bytes: &[u8]) -> Option<T> {
+        let mut tape = Tape::of(bytes.to_owned(), Way::Read);
+        let mut value = T::blank();
+        value.tape(&mut tape);
+        tape.is_whole().then_some(value)
+    }
+
+    #[derive(Clone, Debug, PartialEq)]
+    enum Kind {
+        Plain,
+        Pair(u16, Option<u8>),
+        Named { name: String, path: CString },
+    }
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct All {
+        number: u64,
+        kinds: Vec<Kind>,
+        array: [Option<u32>; 2],
+        both: (bool, u16),
+    }
+
+    taped! { enum Kind { 0 = Plain, 1 = Pair(one, other), 5 = Named { name, path } } }
+    taped! { struct All { number, kinds, array, both } }
+
+    fn all() -> All {
+        let named = Kind::Named { name: "größer".into(), path: c"/a\xff".into() };
+        All {
+            number: u64::MAX,
+            kinds: alloc::vec![Kind::Pair(7, Some(1)), Kind::Plain, named, Kind::Pair(0, None)],
+            array: [None, Some(u32::MAX)],
+            both: (true, 9),
+        }
+    }
+
+    fn comes_back<T: Taped + Clone + PartialEq + Debug>(value: &T) {
+        let bytes = written(&mut value.clone());
+        assert_eq!(read::<T>(&bytes).as_ref(), Some(value));
+    }
+
+    /// RATIONALE 13.9
+    #[test]
+    fn whatever_was_written_is_read_again() {
+        comes_back(&all());
+        comes_back(&Kind::Plain);
+        comes_back(&Vec::<Kind>::new());
+        comes_back(&String::new());
+    }
+
+    /// RATIONALE 13.15
+    #[test]
+    fn what_is_cut_short_or_goes_on_makes_no_sense() {
+        let bytes = written(&mut all());
+        for length in 0..bytes.len() {
+            assert_eq!(read::<All>(&bytes[..length]), None, "cut at {length}");
+        }
+        assert_eq!(read::<All>(&[bytes, [0].to_vec()].concat()), None);
+    }
+
+    /// RATIONALE 13.15
+    #[test]
+    fn what_is_changed_is_another_value_or_makes_no_sense() {
+        let bytes = written(&mut all());
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[place] ^= 1 << bit;
+                let value = read::<All>(&changed);
+                assert_ne!(value, Some(all()), "bit {bit} of byte {place}");
+                if let Some(mut value) = value {
+                    assert_eq!(written(&mut value), changed, "bit {bit} of byte {place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_end_takes_no_memory() {
+        let bytes = [u64::MAX.to_le_bytes(), 1_u64.to_le_bytes()].concat();
+        assert_eq!(read::<Vec<u64>>(&bytes), None);
+        assert_eq!(read::<String>(&bytes), None);
+        let many = [3_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat();
+        assert_eq!(read::<Vec<u64>>(&many), None);
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_and_a_value_that_is_not_known_make_no_sense() {
+        let bytes = 256_u64.to_le_bytes();
+        assert_eq!(read::<u8>(&bytes), None);
+        assert_eq!(read::<u16>(&bytes), Some(256));
+        assert_eq!(read::<bool>(&2_u64.to_le_bytes()), None);
+        assert_eq!(read::<Kind>(&4_u64.to_le_bytes()), None);
+        let nul = [1_u64.to_le_bytes().to_vec(), [0].to_vec()].concat();
+        assert_eq!(read::<CString>(&nul), None);
+        let no_text = [1_u64.to_le_bytes().to_vec(), [0xFF].to_vec()].concat();
+        assert_eq!(read::<String>(&no_text), None);
+    }
+}

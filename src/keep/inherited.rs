@@ -52,6 +52,8 @@ pub struct Settings {
     pub delay: Option<Millis>,
     /// `--max-delay`
     pub max_delay: Option<Millis>,
+    /// `--ready` of programs that do not say it themselves.
+    pub ready_after: Option<Millis>,
 }
 
 /// All that was handed down.
@@ -102,6 +104,7 @@ impl Inherited {
             timeout: span(c"PANZER_TIMEOUT"),
             delay: span(c"PANZER_DELAY"),
             max_delay: span(c"PANZER_MAX_DELAY"),
+            ready_after: span(c"PANZER_READY"),
         };
         let sockets = take_sockets();
         let notify = env::take(c"NOTIFY_SOCKET")

@@ -24,6 +24,7 @@
 //!
 //! Every event costs time linear in the number of slots, most of them less.
 
+mod ready;
 mod row;
 mod words;
 
@@ -125,6 +126,7 @@ impl Pool {
         match event {
             Event::Forked { slot, pid } => self.adopt(now, slot, pid, actions),
             Event::ForkFailed { slot } => self.miss(now, slot, actions),
+            Event::Runs { slot, pid } => self.begin_to_live(now, slot, pid),
             Event::Ready { slot, pid } => self.welcome(now, slot, pid, actions),
             Event::Exited { pid, exit } => self.bury(now, pid, exit, actions),
             Event::Scale { count } => self.scale(now, count, actions),
@@ -143,7 +145,8 @@ impl Pool {
     /// When [`Event::Timer`] is due; `None`: only another event can wake us.
     pub fn deadline(&self) -> Option<Tick> {
         let of_row = |row: &Row| row.due().or_else(|| row.pressed_at());
-        self.rows.iter().filter_map(of_row).chain(self.escalates_at()).min()
+        let living = self.rows.iter().filter_map(Row::lives_until);
+        self.rows.iter().filter_map(of_row).chain(living).chain(self.escalates_at()).min()
     }
 
     /// When a stop goes one step further by our clock.
@@ -170,6 +173,11 @@ impl Pool {
     /// Whether a stop has begun: the next SIGINT then means now.
     pub const fn is_stopping(&self) -> bool {
         !matches!(self.course, Course::Serving)
+    }
+
+    /// Whether every slot had a ready worker once.
+    pub const fn was_ready(&self) -> bool {
+        self.announced
     }
 
     /// The worker in `slot`; `None` when nobody is there.
@@ -215,36 +223,13 @@ impl Pool {
         row
     }
 
-    /// The worker `pid` says that it serves.
-    fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid, actions: &mut Vec<Action>) {
-        let Some(row) = self.rows.get_mut(slot.index()) else { return };
-        if row.welcome(now, pid) {
-            self.tell_if_ready(actions);
-        }
-    }
-
-    /// Says what is still to be said once every slot has a ready worker.
-    fn tell_if_ready(&mut self, actions: &mut Vec<Action>) {
-        if self.announced && !self.scaling || !self.wanted().iter().all(Row::is_ready) {
-            return;
-        }
-        if !self.announced {
-            self.announced = true;
-            actions.push(Action::AnnounceReady);
-        }
-        if self.scaling {
-            self.scaling = false;
-            actions.push(Action::Tell(Report::Scaled { count: self.rules.count }));
-        }
-    }
-
     /// The worker `pid` was reaped: reports it and has its slot filled again.
     fn bury(&mut self, now: Tick, pid: Pid, exit: Exit, actions: &mut Vec<Action>) {
         let workers = self.rows.iter().map(Row::worker).enumerate();
         let mut known = workers.filter_map(|(index, worker)| Some((index, worker?)));
         let Some((index, worker)) = known.find(|(_, worker)| worker.pid == pid) else { return };
         let (ready_at, told) = match worker.stage {
-            Stage::Starting => (None, None),
+            Stage::Starting | Stage::Living { .. } => (None, None),
             Stage::Ready { at } => (Some(at), None),
             Stage::Leaving { told, interrupt_at: _ } => (None, Some(told)),
         };
@@ -346,6 +331,7 @@ impl Pool {
         }
         let escalates = self.escalates_at().is_some_and(|at| at <= now);
         self.rows.iter_mut().for_each(|row| row.press(now, actions));
+        self.welcome_living(now, actions);
         match self.course {
             Course::Serving => self.refill(now, actions),
             Course::Draining { interrupt_at } if escalates => {
@@ -418,7 +404,7 @@ mod tests {
     /// A pool of empty slots, made at 0.
     fn pool_of(count: u16, authority: Authority, timeout: Millis) -> Pool {
         let backoff = Backoff { delay: Millis(100), max_delay: Millis(30_000) };
-        Pool::new(Rules { count, timeout, backoff, seed: 1 }, authority, Tick(0))
+        Pool::new(Rules { count, timeout, backoff, ready_after: None, seed: 1 }, authority, Tick(0))
     }
 
     /// A pool with these workers, forked at 0 and ready at 100, in slots from 1.
@@ -451,6 +437,10 @@ mod tests {
         Action::Signal { pid: pid(worker), signal }
     }
 
+    const fn tell_ready(number: u16, worker: i32) -> Action {
+        Action::Tell(Report::Ready { slot: slot(number), pid: pid(worker) })
+    }
+
     const fn exited(worker: i32) -> Event {
         Event::Exited { pid: pid(worker), exit: Exit::Status(0) }
     }
@@ -478,10 +468,58 @@ mod tests {
 
         at(&mut pool, 6, Event::Forked { slot: slot(1), pid: pid(11) });
         at(&mut pool, 6, Event::Forked { slot: slot(2), pid: pid(12) });
-        assert_eq!(at(&mut pool, 50, Event::Ready { slot: slot(1), pid: pid(11) }), []);
+        let ready = Event::Ready { slot: slot(1), pid: pid(11) };
+        assert_eq!(at(&mut pool, 50, ready), [tell_ready(1, 11)]);
         let ready = Event::Ready { slot: slot(2), pid: pid(12) };
-        assert_eq!(at(&mut pool, 60, ready), [Action::AnnounceReady]);
+        assert_eq!(at(&mut pool, 60, ready), [tell_ready(2, 12), Action::AnnounceReady]);
         assert_eq!(at(&mut pool, 61, ready), []);
+    }
+
+    /// A pool of two workers, 11 and 12, forked at 0, that have to live for a second.
+    fn living() -> Pool {
+        let mut pool = pool_of(2, Authority::Own, Millis(60_000));
+        pool.rules.ready_after = Some(Millis(1_000));
+        at(&mut pool, 0, Event::Timer);
+        at(&mut pool, 0, Event::Forked { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 0, Event::Forked { slot: slot(2), pid: pid(12) });
+        pool
+    }
+
+    #[test]
+    fn who_has_to_live_for_some_time_is_ready_that_long_after_its_exec() {
+        let mut pool = living();
+        assert_eq!(pool.deadline(), None);
+        assert_eq!(at(&mut pool, 300, Event::Runs { slot: slot(1), pid: pid(11) }), []);
+        assert_eq!(at(&mut pool, 700, Event::Runs { slot: slot(2), pid: pid(12) }), []);
+        assert_eq!(at(&mut pool, 900, Event::Runs { slot: slot(1), pid: pid(11) }), []);
+        assert_eq!(at_deadline(&mut pool, 1_300), [tell_ready(1, 11)]);
+        assert_eq!(at_deadline(&mut pool, 1_700), [tell_ready(2, 12), Action::AnnounceReady]);
+        assert_eq!(pool.deadline(), None);
+    }
+
+    #[test]
+    fn who_dies_before_that_was_never_ready_and_who_says_so_need_not_wait() {
+        let mut pool = living();
+        at(&mut pool, 300, Event::Runs { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 300, Event::Runs { slot: slot(2), pid: pid(12) });
+        let ready = Event::Ready { slot: slot(2), pid: pid(12) };
+        assert_eq!(at(&mut pool, 400, ready), [tell_ready(2, 12)]);
+        assert_eq!(next_of(&at(&mut pool, 1_299, exited(11))), Some(Tick(1_299)));
+        assert_eq!(at_deadline(&mut pool, 1_299), [Action::Fork { slot: slot(1) }]);
+        at(&mut pool, 1_299, Event::Forked { slot: slot(1), pid: pid(13) });
+        assert_eq!(at(&mut pool, 1_299, Event::Runs { slot: slot(1), pid: pid(11) }), []);
+        assert_eq!(pool.deadline(), None);
+        at(&mut pool, 1_300, Event::Runs { slot: slot(1), pid: pid(13) });
+        assert_eq!(at_deadline(&mut pool, 2_300), [tell_ready(1, 13), Action::AnnounceReady]);
+    }
+
+    #[test]
+    fn who_is_told_to_leave_has_nothing_to_live_for() {
+        let mut pool = living();
+        at(&mut pool, 300, Event::Runs { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 400, Event::Stop);
+        at(&mut pool, 500, Event::Runs { slot: slot(2), pid: pid(12) });
+        assert_eq!(pool.deadline(), Some(Tick(60_400)));
     }
 
     #[test]
@@ -728,9 +766,11 @@ mod tests {
         for (number, worker) in [(2, 12), (3, 13)] {
             at(&mut pool, 500, Event::Forked { slot: slot(number), pid: pid(worker) });
         }
-        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(3), pid: pid(13) }), []);
+        let ready = Event::Ready { slot: slot(3), pid: pid(13) };
+        assert_eq!(at(&mut pool, 600, ready), [tell_ready(3, 13)]);
         let scaled = Action::Tell(Report::Scaled { count: 3 });
-        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(2), pid: pid(12) }), [scaled]);
+        let ready = Event::Ready { slot: slot(2), pid: pid(12) };
+        assert_eq!(at(&mut pool, 600, ready), [tell_ready(2, 12), scaled]);
     }
 
     #[test]

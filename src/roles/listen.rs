@@ -1,7 +1,7 @@
 //! The application's listening sockets: inherited, or bound and kept by main.
 
 use crate::error::{Error, Result};
-use crate::keep::inherited::Inherited;
+use crate::keep::inherited::{Inherited, Socket};
 use crate::keep::socket::{self, Path};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::global::Global;
@@ -10,7 +10,7 @@ use crate::sys::socket::{self as kernel, Name};
 use crate::sys::{env, file};
 use crate::types::Tick;
 use crate::words::address::{Address, Bind};
-use crate::words::{fdname, notify};
+use crate::words::{fdname, notify, printable};
 use alloc::ffi::CString;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -140,6 +140,18 @@ impl Given {
         self.open.push(Open { number: fd.number(), name, path, is_held });
         let blocking = fd::blocking(fd.borrow()).unwrap_or(Blocking::Yes);
         Ok(Listener { fd, blocking })
+    }
+
+    /// Everything that was handed down, with its name as it is carried, for
+    /// programs that take it or leave it.
+    pub fn claim_all(&mut self) -> Vec<(Fd, String)> {
+        let sockets = core::mem::take(&mut self.inherited.sockets);
+        let claimed = sockets.into_iter().map(|Socket { fd, name }| {
+            let carried = printable::lossy(&name);
+            self.open.push(Open { number: fd.number(), name, path: None, is_held: true });
+            (fd, carried)
+        });
+        claimed.collect()
     }
 
     /// Gives back what the application did not claim, and says that it is ready.

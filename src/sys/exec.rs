@@ -43,6 +43,8 @@ pub struct Program<'a> {
     files: Vec<CString>,
     /// The file itself, if it was opened before.
     open: Option<Borrowed<'a>>,
+    /// Whether it stays in our process group.
+    stays: bool,
     directory: &'a CStr,
     /// The strings that `argv` and `envp` point into.
     _words: [&'a [CString]; 2],
@@ -85,13 +87,20 @@ impl<'a> Program<'a> {
         let (argv, envp) = (pointers(words, 1), pointers(environment, 2));
         let listen_pid = [LISTEN_PID, &[0; DIGITS]].concat();
         let words = [words, environment];
-        Self { files, open: None, directory, _words: words, argv, envp, listen_pid }
+        let (open, stays) = (None, false);
+        Self { files, open, stays, directory, _words: words, argv, envp, listen_pid }
     }
 
     /// Has `file` executed, whatever stands at its path by then. It cannot be a
     /// script, whose interpreter would find it closed.
     pub const fn open(mut self, file: Borrowed<'a>) -> Self {
         self.open = Some(file);
+        self
+    }
+
+    /// Leaves it in our process group.
+    pub const fn beside_us(mut self) -> Self {
+        self.stays = true;
         self
     }
 
@@ -102,8 +111,8 @@ impl<'a> Program<'a> {
         self.execute()
     }
 
-    /// Starts the program in a process group of its own, with `descriptors` as
-    /// 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null, as
+    /// Starts the program, in a process group of its own unless it is to stay
+    /// [beside us](Self::beside_us), with `descriptors` as 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null, as
     /// `account`, if there is one.
     ///
     /// Returns the child and the pipe to read its fate from. Does not wait for
@@ -134,7 +143,9 @@ impl<'a> Program<'a> {
                 self.become_it(&mut place, &mut places, inherited, account, parent);
             place.tell(stage, errno)
         })?;
-        process::lead_group(Some(pid));
+        if !self.stays {
+            process::lead_group(Some(pid));
+        }
         Ok((pid, Fate { pipe: read }))
     }
 
@@ -147,10 +158,12 @@ impl<'a> Program<'a> {
         account: Option<&Account>,
         parent: Pid,
     ) -> (Stage, Errno) {
-        process::lead_group(None);
-        // Until now we were in main's group: what was to stop that would stop
-        // us for ever, because nobody lets our group go on.
-        signal::forget_stops();
+        if !self.stays {
+            process::lead_group(None);
+            // Until now we were in main's group: what was to stop that would stop
+            // us for ever, because nobody lets our group go on.
+            signal::forget_stops();
+        }
         if let Err(errno) = place.arrange(moved) {
             return (Stage::Descriptors, errno);
         }

@@ -9,6 +9,7 @@ Usage: panzer [OPTIONS] [--] COMMAND [ARGS...]
 Runs COMMAND on all processors and replaces it without losing a connection.
 
   -n, --count N|auto       workers [what COMMAND says, else one a processor]
+  -x, --exec               COMMAND is what each worker runs; it needs no Panzer
   -b, --bind [NAME=]ADDR   listen on HOST:PORT, [V6]:PORT, :PORT or unix:/PATH
   -C, --chdir DIR          working directory, entered anew at every start
   -e, --env-file FILE      KEY=VALUE lines, read anew at every start

@@ -32,6 +32,8 @@ const NO_BACKOFF: Backoff = Backoff { delay: Millis(0), max_delay: Millis(0) };
 /// What passes there between two events: all moments are then few.
 const STEP: Millis = Millis(2_000);
 const OVERSLEPT: Millis = Millis(3_000);
+/// How long a worker lives until it is ready, where it does not have to say so.
+const LIFE: Millis = Millis(2_000);
 /// A slot that is new.
 const NOBODY: Truth =
     Truth { process: None, forking: false, odd: false, deaths: 0, died_at: Tick(NOW.0 - MEMORY.0) };
@@ -50,13 +52,26 @@ enum Heard {
 struct Process {
     pid: Pid,
     heard: Heard,
-    /// When it said that it is ready.
+    /// When it became ready.
     ready_at: Option<Tick>,
+    /// When it has lived long enough to be ready.
+    lives_until: Option<Tick>,
     /// When it was asked to leave without a stop of all.
     alone: Option<Tick>,
 }
 
 impl Process {
+    /// One that was just forked.
+    const fn new(pid: Pid) -> Self {
+        let (heard, ready_at, lives_until, alone) = (Heard::Nothing, None, None, None);
+        Self { pid, heard, ready_at, lives_until, alone }
+    }
+
+    /// Whether it is not ready yet, and may become so.
+    fn is_starting(&self) -> bool {
+        self.ready_at.is_none() && self.heard == Heard::Nothing
+    }
+
     /// When it is to hear the next thing if it leaves alone.
     const fn pressed_at(self) -> Option<Tick> {
         match (self.alone, self.heard) {
@@ -143,13 +158,13 @@ const fn young_or_old(ready_at: Tick, now: Tick) -> Tick {
 }
 
 impl World {
-    fn new(count: u16, most: u16, authority: Authority) -> Self {
+    fn new(count: u16, most: u16, authority: Authority, ready_after: Option<Millis>) -> Self {
         let backoff = match (most, count) {
             (1.., _) => NO_BACKOFF,
             (0, 1) => BACKOFF,
             (0, _) => SHORT_BACKOFF,
         };
-        let rules = Rules { count, timeout: TIMEOUT, backoff, seed: 3 };
+        let rules = Rules { count, timeout: TIMEOUT, backoff, ready_after, seed: 3 };
         let above = match authority {
             Authority::Own => Above::Nobody,
             Authority::Main { timeout } => Above::Main { escalates: TIMEOUT >= timeout },
@@ -223,7 +238,7 @@ impl World {
             }
             if let Some(Process { pid, .. }) = truth.process {
                 let killed = Exit::Signal { number: 9, core: false };
-                events.push(Event::Ready { slot, pid });
+                events.extend([Event::Ready { slot, pid }, Event::Runs { slot, pid }]);
                 events.push(Event::Exited { pid, exit: killed });
                 events.push(Event::Exited { pid, exit: Exit::Status(0) });
             }
@@ -297,6 +312,7 @@ impl World {
                     worker.since = NOW;
                     match &mut worker.stage {
                         Stage::Ready { at } => *at = young_or_old(*at, now),
+                        Stage::Living { until } => *until = kept(*until, now),
                         Stage::Leaving { told: Told::Kill, interrupt_at } => *interrupt_at = None,
                         Stage::Leaving { interrupt_at, .. } => {
                             *interrupt_at = interrupt_at.map(|at| kept(at, now));
@@ -325,6 +341,8 @@ impl World {
             if let Some(process) = &mut truth.process {
                 let ready_at = process.ready_at.filter(|_| self.order.is_none());
                 process.ready_at = ready_at.map(|at| young_or_old(at, now));
+                let lives_until = process.lives_until.filter(|_| process.is_starting());
+                process.lives_until = lives_until.map(|until| kept(until, now));
                 let alone = process.alone.filter(|_| process.heard < Heard::Kill);
                 process.alone = alone.map(|at| kept(at, now));
             }
@@ -378,13 +396,17 @@ impl Check<'_> {
                 let truth = &mut world.slots[slot.index()];
                 // Stale numbers are looked for where there are few states.
                 (truth.forking, truth.odd) = (false, alone && !truth.odd);
-                let heard = Heard::Nothing;
-                truth.process = Some(Process { pid, heard, ready_at: None, alone: None });
+                truth.process = Some(Process::new(pid));
             }
             Event::ForkFailed { slot } => world.slots[slot.index()].die(now),
+            Event::Runs { slot, pid } => {
+                let life = world.pool.rules.ready_after;
+                if let Some(process) = world.claimant(slot, pid) {
+                    process.lives_until = process.lives_until.or(life.map(|life| now.after(life)));
+                }
+            }
             Event::Ready { slot, pid } => {
-                let process = &mut world.slots[slot.index()].process;
-                if let Some(process) = process.as_mut().filter(|process| process.pid == pid) {
+                if let Some(process) = world.claimant(slot, pid) {
                     process.ready_at = process.ready_at.or(Some(now));
                 }
             }
@@ -394,7 +416,13 @@ impl Check<'_> {
             Event::StopNow { by } => self.order_now(world, by),
             Event::MainGone => self.lose_main(world),
             Event::Overslept { by } => world.postpone(by),
-            Event::Timer => {}
+            Event::Timer => {
+                let processes = world.slots.iter_mut().filter_map(|truth| truth.process.as_mut());
+                for process in processes.filter(|process| process.is_starting()) {
+                    let has_lived = process.lives_until.is_some_and(|until| until <= now);
+                    process.ready_at = has_lived.then_some(now);
+                }
+            }
         }
     }
 
@@ -472,7 +500,9 @@ impl Check<'_> {
                 );
                 world.scaling = false;
             }
-            Action::Tell(Report::Died { .. } | Report::ForkFailed { .. }) => {}
+            Action::Tell(
+                Report::Ready { .. } | Report::Died { .. } | Report::ForkFailed { .. },
+            ) => {}
         }
     }
 
@@ -610,7 +640,16 @@ impl Check<'_> {
                 let kept = before.is_none_or(|before| after.is_some_and(|now| now <= before));
                 self.expect(kept, name);
             }
-            Event::Forked { .. } | Event::Ready { .. } => self.expect(before == after, name),
+            Event::Forked { .. } => self.expect(before == after, name),
+            // Who was to live for some time has its time no longer.
+            Event::Ready { .. } => {
+                let kept = before.is_none_or(|before| after.is_none_or(|now| now >= before));
+                self.expect(kept, name);
+            }
+            Event::Runs { .. } => {
+                let life = self.now.after(LIFE);
+                self.expect(before == after || after == Some(life), name);
+            }
             Event::Scale { .. } if stopping => self.expect(before == after, name),
             // Whoever leaves alone takes his time with him.
             Event::Exited { .. } if stopping && self.before.alive().any(is_alone) => {
@@ -690,9 +729,10 @@ impl Check<'_> {
         let stay = self.before.count.min(world.count);
         let concerned = match self.event {
             Event::Scale { .. } => None,
-            Event::Forked { slot, .. } | Event::ForkFailed { slot } | Event::Ready { slot, .. } => {
-                Some(slot)
-            }
+            Event::Forked { slot, .. }
+            | Event::ForkFailed { slot }
+            | Event::Runs { slot, .. }
+            | Event::Ready { slot, .. } => Some(slot),
             Event::Exited { pid, .. } => {
                 let rows = self.before.pool.rows.iter();
                 let mut own = rows.filter(|row| row.worker().is_some_and(|it| it.pid == pid));
@@ -720,6 +760,28 @@ impl Check<'_> {
         self.expect(world.announced || !all, name);
         let owed = world.scaling && all;
         self.expect(!owed, "invariant (a new number is told once it is reached)");
+        for process in world.alive().filter(Process::is_starting) {
+            let next = world.pool.deadline();
+            let is_due = process.lives_until.is_none_or(|until| next.is_some_and(|at| at <= until));
+            self.expect(is_due, "invariant (no deadline is lost)");
+        }
+        let told = self.actions.iter().filter_map(|action| match action {
+            Action::Tell(Report::Ready { slot, pid }) => Some((slot.index(), *pid)),
+            Action::Tell(_)
+            | Action::Fork { .. }
+            | Action::Signal { .. }
+            | Action::AnnounceReady
+            | Action::Finish { .. } => None,
+        });
+        let is_new = |slot: usize, pid: Pid| {
+            let before = self.before.slots.get(slot).and_then(|truth| truth.process);
+            before.is_some_and(|process| process.pid == pid && process.is_starting())
+        };
+        let slots = world.slots.iter().enumerate();
+        let ready = slots.filter_map(|(slot, truth)| Some((slot, truth.process?)));
+        let ready = ready.filter(|(slot, it)| it.ready_at.is_some() && is_new(*slot, it.pid));
+        let ready = ready.map(|(slot, process)| (slot, process.pid));
+        self.expect(told.eq(ready), "invariant (whoever becomes ready is told of once)");
     }
 
     /// Every death and every failed fork is told, truthfully.
@@ -728,7 +790,7 @@ impl Check<'_> {
             Action::Tell(report @ (Report::Died { .. } | Report::ForkFailed { .. })) => {
                 Some(*report)
             }
-            Action::Tell(Report::Scaled { .. })
+            Action::Tell(Report::Ready { .. } | Report::Scaled { .. })
             | Action::Fork { .. }
             | Action::Signal { .. }
             | Action::AnnounceReady
@@ -807,6 +869,11 @@ impl World {
         })
     }
 
+    /// The process of this slot, if it has this number.
+    fn claimant(&mut self, slot: Slot, pid: Pid) -> Option<&mut Process> {
+        self.slots[slot.index()].process.as_mut().filter(|process| process.pid == pid)
+    }
+
     /// There are to be so many slots, which a stop does not hear.
     fn scale(&mut self, count: usize) {
         if self.order.is_some() {
@@ -838,6 +905,7 @@ impl World {
             truth.died_at = truth.died_at.after(by);
             if let Some(process) = &mut truth.process {
                 process.alone = process.alone.map(|at| at.after(by));
+                process.lives_until = process.lives_until.map(|until| until.after(by));
             }
         }
     }
@@ -845,7 +913,10 @@ impl World {
 
 /// Walks from one beginning and returns the number of states.
 fn walk(count: u16, most: u16, authority: Authority) -> usize {
-    let beginning = World::new(count, most, authority);
+    walk_from(World::new(count, most, authority, None))
+}
+
+fn walk_from(beginning: World) -> usize {
     let mut seen = HashSet::from([beginning.clone()]);
     let mut queue = VecDeque::from([beginning]);
     while let Some(world) = queue.pop_front() {
@@ -882,4 +953,16 @@ fn every_reachable_state_of_a_pool_that_is_scaled_is_sound() {
     let states: usize = authorities.map(|authority| walk(2, 2, authority)).iter().sum();
     assert!(states > 20_000, "the walk was trivial: {states} states");
     std::println!("scaled pool: walked {states} states");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the number of states is the result")]
+fn every_reachable_state_of_a_pool_whose_workers_have_to_live_for_a_while_is_sound() {
+    let equal = Authority::Main { timeout: TIMEOUT };
+    let both = [Authority::Own, equal];
+    let alone = both.map(|authority| World::new(1, 0, authority, Some(LIFE)));
+    let scaled = both.map(|authority| World::new(2, 2, authority, Some(LIFE)));
+    let states: usize = alone.into_iter().chain(scaled).map(walk_from).sum();
+    assert!(states > 20_000, "the walk was trivial: {states} states");
+    std::println!("living pool: walked {states} states");
 }

@@ -42,6 +42,8 @@ pub(super) struct Worker {
 pub(super) enum Stage {
     /// It has not said yet that it is ready.
     Starting,
+    /// The same, and once it has lived until then it is taken as ready.
+    Living { until: Tick },
     /// It serves.
     Ready { at: Tick },
     /// It was told to go, last by this. If it left alone, and the pool did not
@@ -106,10 +108,29 @@ impl Row {
         self.worker().is_some_and(|worker| matches!(worker.stage, Stage::Ready { .. }))
     }
 
+    /// The worker here, if it is this one, has until then to live to be ready.
+    pub(super) fn live(&mut self, pid: Pid, until: Tick) {
+        if let Place::Taken(worker) = &mut self.place
+            && worker.pid == pid
+            && worker.stage == Stage::Starting
+        {
+            worker.stage = Stage::Living { until };
+        }
+    }
+
+    /// When the worker here has lived long enough.
+    pub(super) fn lives_until(&self) -> Option<Tick> {
+        match self.worker()?.stage {
+            Stage::Living { until } => Some(until),
+            Stage::Starting | Stage::Ready { .. } | Stage::Leaving { .. } => None,
+        }
+    }
+
     /// Makes the worker here ready, if it is this one; says whether that is new.
     pub(super) fn welcome(&mut self, now: Tick, pid: Pid) -> bool {
         let Place::Taken(worker) = &mut self.place else { return false };
-        let is_new = worker.pid == pid && worker.stage == Stage::Starting;
+        let is_starting = matches!(worker.stage, Stage::Starting | Stage::Living { .. });
+        let is_new = worker.pid == pid && is_starting;
         if is_new {
             worker.stage = Stage::Ready { at: now };
         }
@@ -120,7 +141,7 @@ impl Row {
     pub(super) fn tell(&mut self, told: Told, actions: &mut Vec<Action>) {
         let Place::Taken(worker) = &mut self.place else { return };
         let (before, interrupt_at) = match worker.stage {
-            Stage::Starting | Stage::Ready { .. } => (None, None),
+            Stage::Starting | Stage::Living { .. } | Stage::Ready { .. } => (None, None),
             Stage::Leaving { told, interrupt_at } => (Some(told), interrupt_at),
         };
         if before < Some(told) {
@@ -169,7 +190,8 @@ impl Row {
         match &mut self.place {
             Place::Empty { due: at }
             | Place::Taken(Worker {
-                stage: Stage::Leaving { interrupt_at: Some(at), .. }, ..
+                stage: Stage::Living { until: at } | Stage::Leaving { interrupt_at: Some(at), .. },
+                ..
             }) => {
                 *at = at.after(by);
             }

@@ -111,7 +111,9 @@ impl Main {
         let fixed = [
             ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
             ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),
+            ("exec", options.exec() == self.options.exec()),
         ];
+        options.keep_exec(&self.options);
         let is_counted_anew = options.count() != self.options.count();
         self.keep_to(options)?;
         for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {

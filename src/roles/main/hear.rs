@@ -9,7 +9,7 @@
 use super::Main;
 use crate::keep::listeners::{self, Origin};
 use crate::keep::log;
-use crate::plan::service::{Event, Left};
+use crate::plan::service::{Event, Exec, Left};
 use crate::sys::Errno;
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
@@ -25,6 +25,9 @@ use alloc::vec::Vec;
 
 /// The most datagrams of one generation that are read in one turn.
 const MOST: usize = 1_024;
+
+/// The status that says that a file is not there.
+const MISSING: u8 = 127;
 
 /// The least time between two lines about messages that were refused.
 const REFUSED: Millis = Millis(1_000);
@@ -143,6 +146,7 @@ impl Main {
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
+            News::Unusable { status, why } => self.note_unusable(generation, status, why),
             News::Respawned { slot, pid } => {
                 let (slot, pid) = (Some(slot), Some(pid));
                 self.event(&Tidings { slot, pid, ..Tidings::about(Kind::Respawn, generation) });
@@ -155,6 +159,14 @@ impl Main {
         if let Some(status) = notice.status {
             run.status = Some(printable::lossy(status));
         }
+    }
+
+    /// A pool of programs has nothing that it could run. That is to us as if its
+    /// monitor were what cannot be executed, which leaves for that.
+    fn note_unusable(&mut self, generation: Generation, status: u8, why: &[u8]) {
+        let Some(run) = self.run_of(generation).filter(|run| run.why.is_none()) else { return };
+        run.why = Some(printable::lossy(why));
+        run.exec = if status == MISSING { Exec::Missing } else { Exec::Unusable };
     }
 
     /// Looks at the board of whoever is on probation.

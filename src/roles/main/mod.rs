@@ -19,6 +19,7 @@ mod tell;
 mod trial;
 mod waiters;
 
+pub(in crate::roles) use run::{class, why};
 pub use setup::program;
 
 use crate::keep::listeners::Listeners;

@@ -12,12 +12,13 @@ use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
 use crate::plan::service::{Readiness, Rules, Service};
+use crate::roles::monitor;
 use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
-use crate::types::{Account, Backoff, Generation, Level, Millis, Role, Signal, Tick};
+use crate::types::{Account, Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::Request;
 use crate::words::options::{Number, Options, Path};
@@ -43,6 +44,9 @@ pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
+    if let Some(status) = monitor::program(own, inherited) {
+        return status;
+    }
     let mut status = 1;
     let begun = match Handed::take() {
         None => match start(inherited, own, words, &mut status) {
@@ -128,9 +132,10 @@ pub(super) fn complain(what: &Error) {
 fn rules(options: &Options) -> Rules {
     Rules {
         timeout: options.span(Number::Timeout),
-        readiness: match options.number(Number::Ready) {
+        // Of programs of its own each worker is to live so long.
+        readiness: match options.ready_after().filter(|_| !options.exec()) {
             None => Readiness::Notify,
-            Some(span) => Readiness::After(Millis(span)),
+            Some(span) => Readiness::After(span),
         },
         ready_timeout: options.span(Number::ReadyTimeout),
         probation: options.span(Number::Probation),

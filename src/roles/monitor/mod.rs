@@ -3,11 +3,14 @@
 //! [`Monitor::run`] turns the process into the monitor of a pool: it forks the
 //! workers, keeps their number, and comes back when a graceful stop is over.
 
+mod exec;
 mod fork;
 mod pool;
 mod reap;
 mod scale;
 mod tell;
+
+pub(in crate::roles) use exec::program;
 
 use super::listen::given;
 use super::worker::Worker;
@@ -110,31 +113,39 @@ impl<W: Worker> Monitor<W> {
                  Monitor::allow_threads",
             )?;
         }
-        let (settings, authority) = given(|given| {
-            given.inherited.let_go_of_unclaimed();
-            let settings = given.inherited.settings;
-            // A second pool of the same program has no lifeline any more, and
-            // so nobody above who would see its stop through.
-            let lifeline = given.inherited.main.as_ref().and_then(|main| main.lifeline.as_ref());
-            let authority = match lifeline {
-                None => Authority::Own,
-                Some(_) => Authority::Main { timeout: settings.timeout.unwrap_or(TIMEOUT) },
-            };
-            (settings, authority)
-        });
-        let rules = self.rules(settings);
-        pool::Running::new(&mut self.worker, rules, authority)?.run()
+        given(|given| given.inherited.let_go_of_unclaimed());
+        let (settings, authority) = above();
+        let rules = rules(settings, self.count, self.timeout, self.backoff);
+        let copies = fork::Copies::new(&mut self.worker)?;
+        pool::Running::new(copies, rules, authority)?.run()
     }
+}
 
-    fn rules(&self, settings: Settings) -> Rules {
-        let delay = settings.delay.unwrap_or(self.backoff.delay);
-        let max_delay = settings.max_delay.unwrap_or(self.backoff.max_delay);
-        Rules {
-            count: settings.count.or(self.count).unwrap_or_else(processors::by_default),
-            timeout: settings.timeout.unwrap_or(self.timeout),
-            backoff: Backoff { delay, max_delay },
-            seed: process::id().raw().unsigned_abs(),
-        }
+/// What the operator has set, and who sees a stop through.
+fn above() -> (Settings, Authority) {
+    given(|given| {
+        let settings = given.inherited.settings;
+        // A second pool of the same program has no lifeline any more, and
+        // so nobody above who would see its stop through.
+        let lifeline = given.inherited.main.as_ref().and_then(|main| main.lifeline.as_ref());
+        let authority = match lifeline {
+            None => Authority::Own,
+            Some(_) => Authority::Main { timeout: settings.timeout.unwrap_or(TIMEOUT) },
+        };
+        (settings, authority)
+    })
+}
+
+/// What the pool keeps to: what the operator has set, or else this.
+fn rules(settings: Settings, count: Option<u16>, timeout: Millis, backoff: Backoff) -> Rules {
+    let delay = settings.delay.unwrap_or(backoff.delay);
+    let max_delay = settings.max_delay.unwrap_or(backoff.max_delay);
+    Rules {
+        count: settings.count.or(count).unwrap_or_else(processors::by_default),
+        timeout: settings.timeout.unwrap_or(timeout),
+        backoff: Backoff { delay, max_delay },
+        ready_after: settings.ready_after,
+        seed: process::id().raw().unsigned_abs(),
     }
 }
 

@@ -1,23 +1,24 @@
 //! What a monitor tells: its board, the log, and main above it.
 
-use super::pool::Running;
+use super::pool::{Kind, Running};
 use crate::keep::log;
 use crate::plan::pool::Report;
 use crate::roles::listen::given;
-use crate::types::{Level, Pid, Slot, Tick};
+use crate::types::{Activity, Level, Pid, Slot, Tick};
 use crate::words::death::Death;
+use alloc::string::String;
 use core::{fmt, mem};
 
 /// What has happened in a turn and is to be told at its end: whoever is to be
 /// replaced waits for no log and no datagram.
 pub(super) enum Untold {
-    /// What the plan tells.
-    Report(Report),
+    /// What the plan tells, and what it does not know of a death.
+    Report(Report, Option<String>),
     /// A slot is filled, and not for the first time.
     Replaced { slot: Slot, pid: Pid },
 }
 
-impl Running<'_> {
+impl<K: Kind> Running<K> {
     /// A slot is filled: the board says so.
     pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid) {
         let again = self.sheet.forked(slot, pid, now);
@@ -29,17 +30,22 @@ impl Running<'_> {
 
     /// Takes note of what the plan tells; the board shows it at once.
     pub(super) fn note(&mut self, now: Tick, report: Report) {
-        if let Report::Died { slot, exit, asked, .. } = report {
-            self.sheet.died(slot, exit, asked, now);
-        }
-        self.untold.push(Untold::Report(report));
+        let why = match report {
+            Report::Ready { pid, .. } => K::note(self, now, pid, Activity::Idle),
+            Report::Died { slot, pid, exit, asked, .. } => {
+                self.sheet.died(slot, exit, asked, now);
+                K::note(self, now, pid, Activity::Empty)
+            }
+            Report::ForkFailed { .. } | Report::Scaled { .. } => None,
+        };
+        self.untold.push(Untold::Report(report, why));
     }
 
     /// Tells the log and main of the turn that has begun at `now`.
     pub(super) fn tell(&mut self, now: Tick) {
         for untold in mem::take(&mut self.untold) {
             match untold {
-                Untold::Report(report) => self.report(now, report),
+                Untold::Report(report, why) => self.report(now, report, why.as_deref()),
                 Untold::Replaced { slot, pid } => {
                     self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
                 }
@@ -47,11 +53,16 @@ impl Running<'_> {
         }
     }
 
-    fn report(&mut self, now: Tick, report: Report) {
+    fn report(&mut self, now: Tick, report: Report, known: Option<&str>) {
         match report {
+            Report::Ready { slot, pid } => {
+                log::log(Level::Debug, format_args!("worker {slot} ({pid}) is ready"));
+            }
             Report::Died { slot, pid, exit, lived, asked, next } => {
-                let (level, why) =
-                    if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
+                let (level, why) = match known {
+                    None if asked => (Level::Info, "asked"),
+                    known => (Level::Warn, known.unwrap_or("unknown")),
+                };
                 let (death, generation) = (Death(exit), self.generation);
                 let next = Next { next, now };
                 log::log(
