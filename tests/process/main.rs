@@ -47,6 +47,7 @@
 //! * `restart_forged`: what says that it is main's state, and is not.
 //! * `restart_failing`: what a restart is made with fails.
 //! * `restarting`: a main that may be restarted.
+//! * `exec`: any program, in as many copies as there are to be workers.
 //! * `examples`: they do what they say, and the README too.
 
 #[path = "../harness/mod.rs"]
@@ -65,6 +66,7 @@ mod ctl_hostile;
 mod deaths;
 mod embedded;
 mod examples;
+mod exec;
 mod failing;
 mod first;
 mod forks;
