@@ -52,6 +52,10 @@ pub struct Settings {
     pub delay: Option<Millis>,
     /// `--max-delay`
     pub max_delay: Option<Millis>,
+    /// `--hang-timeout`
+    pub hang_timeout: Option<Millis>,
+    /// `--lifetime`
+    pub lifetime: Option<Millis>,
 }
 
 /// All that was handed down.
@@ -100,6 +104,8 @@ impl Inherited {
             timeout: span(c"PANZER_TIMEOUT"),
             delay: span(c"PANZER_DELAY"),
             max_delay: span(c"PANZER_MAX_DELAY"),
+            hang_timeout: span(c"PANZER_HANG_TIMEOUT"),
+            lifetime: span(c"PANZER_LIFETIME"),
         };
         let sockets = take_sockets();
         let notify = env::take(c"NOTIFY_SOCKET")

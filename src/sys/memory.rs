@@ -4,6 +4,7 @@ use super::fd::{Borrowed, Fd};
 use super::{Result, check, last_errno};
 use crate::sys::call;
 use core::ffi::CStr;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU64;
 
@@ -24,24 +25,32 @@ pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
     Ok(fd)
 }
 
-/// A copy of the first `size` bytes of `file` that nobody can change any more.
+/// A copy of the first `size` bytes of `file`, and of a piece of the others, that
+/// nobody can change any more.
 ///
 /// # Errors
 ///
 /// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` when `file` is shorter.
-pub fn snapshot(name: &CStr, file: Borrowed<'_>, size: usize) -> Result<Fd> {
+pub fn snapshot(
+    name: &CStr,
+    file: Borrowed<'_>,
+    size: usize,
+    piece: Range<usize>,
+) -> Result<Fd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: `name` is a C string; memfd_create touches no other memory.
     let copy = check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)?;
-    let mut offset: libc::off_t = 0;
-    let mut left = size;
-    while left > 0 {
-        let place = &raw mut offset;
-        // SAFETY: `place` is writable for the one offset that sendfile moves.
-        let sent = unsafe { libc::sendfile(copy.number(), file.number(), place, left) };
-        match super::check_size(sent)? {
-            0 => return Err(super::Errno(libc::EINVAL)),
-            sent => left -= sent,
+    for Range { start, end } in [0..size, piece] {
+        let mut offset = start.cast_signed() as libc::off_t;
+        let mut left = end - start;
+        while left > 0 {
+            let place = &raw mut offset;
+            // SAFETY: `place` is writable for the one offset that sendfile moves.
+            let sent = unsafe { libc::sendfile(copy.number(), file.number(), place, left) };
+            match super::check_size(sent)? {
+                0 => return Err(super::Errno(libc::EINVAL)),
+                sent => left -= sent,
+            }
         }
     }
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;

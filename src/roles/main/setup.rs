@@ -6,6 +6,7 @@
 use super::operator::Operator;
 use super::{Main, config, spawn};
 use crate::error::{Error, Result, cannot};
+use crate::keep::kills::Kills;
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
@@ -142,6 +143,7 @@ impl Main {
             interrupts: 0,
             reason: None,
             events,
+            kills: Kills::new(),
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,

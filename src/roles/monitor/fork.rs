@@ -1,6 +1,7 @@
 //! One worker: from the fork to its end.
 
 use super::pool::Running;
+use crate::keep::board::Desk;
 use crate::keep::log;
 use crate::plan::pool::Event;
 use crate::roles::listen::given;
@@ -18,14 +19,15 @@ const GRACE: Millis = Millis(2_000);
 const NOT_SET_UP: u8 = 111;
 
 impl Running<'_> {
-    /// Forks the worker of `slot` and says what came of it.
-    pub(super) fn fork(&mut self, slot: Slot) -> Event {
+    /// Forks the worker of `slot`, or its heir, and says what came of it.
+    pub(super) fn fork(&mut self, slot: Slot, heir: bool) -> Event {
         let blocked = signal::block_all();
         let monitor = process::id();
         let mut in_child = Some(blocked);
         let forked = process::fork(|| {
             let blocked = in_child.take().expect("the child runs once");
-            match self.become_worker(slot, monitor, blocked) {
+            let desk = if heir { Desk::of_heir(slot, process::id()) } else { Desk::of(slot) };
+            match self.become_worker(slot, desk, monitor, blocked) {
                 Ok(context) => self.serve(context),
                 Err(errno) => {
                     log::log(Level::Error, format_args!("cannot set up worker {slot}: {errno}"));
@@ -46,12 +48,13 @@ impl Running<'_> {
     fn become_worker(
         &mut self,
         slot: Slot,
+        desk: Desk,
         monitor: Pid,
         blocked: Blocked,
     ) -> sys::Result<Context> {
         self.wake.renew()?;
         signal::serve(monitor, self.nowhere, self.lifeline_read.borrow());
-        self.sheet.begin_worker(slot, clock::now());
+        self.sheet.begin_worker(desk, clock::now());
         self.restore_other_dispositions();
         self.hold_lifeline()?;
         let alive = process::follow_parent(monitor)?;
@@ -69,7 +72,7 @@ impl Running<'_> {
             process::exit_now(0);
         }
         let (generation, timeout) = (self.generation, self.rules.timeout);
-        Ok(Context::new(slot, generation, timeout, self.sheet, stop, ready))
+        Ok(Context::new(slot, generation, timeout, (self.sheet, desk), stop, ready))
     }
 
     /// Has SIGIO come when the monitor dies: a worker that waits in accept does

@@ -3,11 +3,12 @@
 use super::tell::Untold;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, Wish};
+use crate::keep::kills::Kills;
 use crate::keep::log;
 use crate::plan::pause;
 use crate::plan::pool::{Action, Authority, Event, Pool, Rules, Sender};
 use crate::roles::listen::given;
-use crate::roles::worker::Worker;
+use crate::roles::worker::{BUSY, Worker};
 use crate::sys::clock;
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::file::{self, Mode};
@@ -43,13 +44,14 @@ pub(super) struct Running<'w> {
     pub(super) lifeline_write: Fd,
     saved: Vec<Saved>,
     /// When the last turn began.
-    woke: Tick,
+    pub(super) woke: Tick,
     /// The last look at all workers, and the next one if it is wanted.
     pub(super) swept: Tick,
     pub(super) sweep: Option<Tick>,
     /// The new number of workers that is reached, until main has been told.
     pub(super) scaled: Option<u16>,
     pub(super) untold: Vec<Untold>,
+    pub(super) kills: Kills,
     /// Whether the stop, once it is over, had to kill a worker.
     finished: Option<bool>,
 }
@@ -108,6 +110,7 @@ impl<'w> Running<'w> {
             sweep: None,
             scaled: None,
             untold: Vec::new(),
+            kills: Kills::new(),
             finished: None,
         })
     }
@@ -189,6 +192,7 @@ impl<'w> Running<'w> {
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        self.watch();
         self.tell(now);
         self.tell_scaled();
     }
@@ -225,15 +229,22 @@ impl<'w> Running<'w> {
         }
     }
 
-    /// Takes in the workers that say that they are ready.
+    /// Takes in the workers that say that they are ready, or busy.
     fn hear_ready(&mut self, now: Tick) {
         let mut records = [0; 64 * RECORD];
         while let Ok(length) = fd::read(self.ready_read.borrow(), &mut records) {
             for &[a, b, c, d, e, f] in records[..length].as_chunks::<RECORD>().0 {
-                let slot = Slot::new(u16::from_ne_bytes([a, b]));
+                let said = u16::from_ne_bytes([a, b]);
+                let slot = Slot::new(said & !BUSY);
                 let pid = Pid::new(i32::from_ne_bytes([c, d, e, f]));
-                if let (Some(slot), Some(pid)) = (slot, pid) {
-                    self.step(now, Event::Ready { slot, pid });
+                let (Some(slot), Some(pid)) = (slot, pid) else { continue };
+                let event = if said & BUSY == 0 {
+                    Some(Event::Ready { slot, pid })
+                } else {
+                    self.is_busy(slot, pid)
+                };
+                if let Some(event) = event {
+                    self.step(now, event);
                 }
             }
             if length < records.len() {
@@ -294,6 +305,9 @@ impl<'w> Running<'w> {
         while let Some(event) = events.pop_front() {
             self.plan.step(now, event, &mut actions);
             for action in mem::take(&mut actions) {
+                if action == Action::Look {
+                    events.extend(self.look());
+                }
                 events.extend(self.act(now, action));
             }
         }
@@ -302,10 +316,10 @@ impl<'w> Running<'w> {
     /// Does one thing; says what came of it if the plan has to know.
     fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
         match action {
-            Action::Fork { slot } => {
-                let event = self.fork(slot);
+            Action::Fork { slot, heir } => {
+                let event = self.fork(slot, heir);
                 if let Event::Forked { slot, pid } = event {
-                    self.welcome(now, slot, pid);
+                    self.welcome(now, slot, pid, heir);
                 }
                 return Some(event);
             }
@@ -324,6 +338,7 @@ impl<'w> Running<'w> {
                 }
                 self.finished = Some(killed);
             }
+            Action::Look => {}
             Action::Tell(report) => self.note(now, report),
         }
         None

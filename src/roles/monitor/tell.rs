@@ -1,11 +1,12 @@
 //! What a monitor tells: its board, the log, and main above it.
 
 use super::pool::Running;
+use crate::keep::board::Desk;
 use crate::keep::log;
 use crate::plan::pool::Report;
 use crate::roles::listen::given;
-use crate::types::{Level, Pid, Slot, Tick};
-use crate::words::death::Death;
+use crate::types::{Level, Pid, Slot, Tick, Why};
+use crate::words::death::{Cause, Death};
 use core::{fmt, mem};
 
 /// What has happened in a turn and is to be told at its end: whoever is to be
@@ -18,8 +19,12 @@ pub(super) enum Untold {
 }
 
 impl Running<'_> {
-    /// A slot is filled: the board says so.
-    pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid) {
+    /// A slot is filled, or has an heir: the board says so.
+    pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid, heir: bool) {
+        if heir {
+            self.sheet.forked_heir(slot, pid, now);
+            return log::log(Level::Debug, format_args!("worker {slot} is to be {pid}"));
+        }
         let again = self.sheet.forked(slot, pid, now);
         log::log(Level::Debug, format_args!("worker {slot} is {pid}"));
         if again {
@@ -29,17 +34,26 @@ impl Running<'_> {
 
     /// Takes note of what the plan tells; the board shows it at once.
     pub(super) fn note(&mut self, now: Tick, report: Report) {
-        if let Report::Died { slot, exit, asked, .. } = report {
-            self.sheet.died(slot, exit, asked, now);
+        match report {
+            Report::Died { slot, pid, exit, why, .. } => {
+                self.sheet.died(slot, pid, exit, why, now);
+            }
+            Report::Inherited { slot, pid } => {
+                self.sheet.inherit(slot);
+                return self.untold.push(Untold::Replaced { slot, pid });
+            }
+            Report::Hung { .. } | Report::ForkFailed { .. } | Report::Scaled { .. } => {}
         }
         self.untold.push(Untold::Report(report));
     }
 
     /// Tells the log and main of the turn that has begun at `now`.
     pub(super) fn tell(&mut self, now: Tick) {
-        for untold in mem::take(&mut self.untold) {
+        let all = mem::take(&mut self.untold);
+        let starved = self.starved(&all);
+        for untold in all {
             match untold {
-                Untold::Report(report) => self.report(now, report),
+                Untold::Report(report) => self.report(now, report, starved),
                 Untold::Replaced { slot, pid } => {
                     self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
                 }
@@ -47,23 +61,48 @@ impl Running<'_> {
         }
     }
 
-    fn report(&mut self, now: Tick, report: Report) {
+    /// Whether the kernel has killed for want of memory everybody of these whom
+    /// nobody is known to have killed. Looked at whenever there is anything to
+    /// tell, so that what it has killed before does not count.
+    fn starved(&mut self, untold: &[Untold]) -> bool {
+        let is_killed = |untold: &&Untold| match untold {
+            Untold::Report(Report::Died { exit, why, .. }) => {
+                *why == Why::Unknown && exit.is_sigkill()
+            }
+            Untold::Report(_) | Untold::Replaced { .. } => false,
+        };
+        let killed = untold.iter().filter(is_killed).count();
+        !untold.is_empty() && self.kills.explain(killed)
+    }
+
+    fn report(&mut self, now: Tick, report: Report, starved: bool) {
+        let generation = self.generation;
         match report {
-            Report::Died { slot, pid, exit, lived, asked, next } => {
-                let (level, why) =
-                    if asked { (Level::Info, "asked") } else { (Level::Warn, "unknown") };
-                let (death, generation) = (Death(exit), self.generation);
-                let next = Next { next, now };
+            Report::Died { slot, pid, exit, lived, mut why, next } => {
+                if starved && why == Why::Unknown && exit.is_sigkill() {
+                    why = Why::Memory;
+                    self.sheet.explain(slot, exit, why);
+                }
+                let level = if why == Why::Asked { Level::Info } else { Level::Warn };
+                let (death, reason, next) = (Death(exit), why.name(), Next { next, now });
                 log::log(
                     level,
                     format_args!(
-                        "worker {slot} ({pid}) of generation {generation} {death} after {lived}: {why}{next}"
+                        "worker {slot} ({pid}) of generation {generation} {death} after {lived}: {reason}{next}"
                     ),
                 );
-                if !asked {
-                    self.mention(format_args!("X_PANZER=lost {slot} {pid} {death}"));
+                if why != Why::Asked {
+                    self.mention(format_args!("X_PANZER=lost {slot} {pid} {}", Cause(exit, why)));
                 }
             }
+            Report::Inherited { .. } => {}
+            Report::Hung { slot, pid, busy } => log::log(
+                Level::Warn,
+                format_args!(
+                    "worker {slot} ({pid}) of generation {generation} is busy for {busy} and has \
+                     hung: sent SIGABRT"
+                ),
+            ),
             Report::ForkFailed { slot, next } => {
                 let next = Next { next, now };
                 log::log(Level::Warn, format_args!("worker {slot} is missing{next}"));
@@ -84,7 +123,7 @@ impl Running<'_> {
 
     pub(super) fn log_status(&self, now: Tick) {
         for slot in Slot::first(self.rules.count) {
-            let (state, since) = self.sheet.state(slot);
+            let (state, since) = self.sheet.state(Desk::of(slot));
             let (pid, state, since) = (self.plan.worker(slot), state.name(), now.since(since));
             match pid {
                 Some(pid) => {
@@ -92,6 +131,9 @@ impl Running<'_> {
                 }
                 None => log::log(Level::Info, format_args!("worker {slot} {state} for {since}")),
             }
+        }
+        if let Some((slot, pid)) = self.plan.heir() {
+            log::log(Level::Info, format_args!("worker {slot} is to be {pid}"));
         }
     }
 }
