@@ -9,14 +9,16 @@
 //! panzer reloads a hundred times, each time asked as soon as the generation
 //! before is current; in two more the monitor is killed twenty times instead,
 //! and its workers finish what they have in hand. TCP and Unix sockets, a
-//! connection for each request and one for ten.
+//! connection for each request and one for ten. In a last run the `supervise`
+//! example, which is its own main, reloads a hundred times.
 //!
 //! Prints a table. Failures are counted on fresh and on reused connections
 //! (`fresh/reused`), latencies in milliseconds (`p50/p99/max`) for requests that
 //! were under way between a reload's signal and its end, and for all others.
 //! Ends with 1 when a request failed or panzer did not leave with 0.
 //!
-//! `PANZER_BIN` names another panzer, `HTTP_BIN` another program to run.
+//! `PANZER_BIN` names another panzer, `HTTP_BIN` and `SUPERVISE_BIN` other
+//! programs to run.
 
 // Each bench uses its own part of what they share.
 #[allow(dead_code, unused_imports)]
@@ -25,6 +27,7 @@ mod load;
 mod server;
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Error, Write};
 use std::ops::Range;
 use std::process::{ExitCode, ExitStatus};
@@ -44,6 +47,9 @@ const WARM_UP: u64 = 2_000;
 /// is not the swap itself.
 const OPTIONS: &[&str] = &["--count", "4", "--probation", "0", "--delay", "0"];
 
+/// The same as a file.
+const FILE: &str = "event-fd: 3\ncount: 4\nprobation: 0\ndelay: 0\n";
+
 /// What is done to panzer under the load.
 #[derive(Clone, Copy)]
 enum Change {
@@ -58,6 +64,8 @@ enum Change {
 enum Family {
     Tcp,
     Unix,
+    /// The same as the first, of a program that is its own main.
+    Itself,
 }
 
 /// One line of the table.
@@ -76,6 +84,7 @@ const RUNS: &[Run] = &[
     Run::new("unix keep-alive", Family::Unix, 10, Change::Reload, 100),
     Run::new("tcp kill", Family::Tcp, 1, Change::Murder, 20),
     Run::new("tcp keep-alive kill", Family::Tcp, 10, Change::Murder, 20),
+    Run::new("supervise", Family::Itself, 1, Change::Reload, 100),
 ];
 
 /// What came of a run.
@@ -123,11 +132,10 @@ impl Run {
     fn perform(&self) -> io::Result<Outcome> {
         let place = Place::new()?;
         let target = match self.family {
-            Family::Tcp => Target::Tcp(server::free_address()?),
+            Family::Tcp | Family::Itself => Target::Tcp(server::free_address()?),
             Family::Unix => Target::Unix(place.join("http.sock")),
         };
-        let (http, address) = (server::example("http")?, target.address());
-        let mut server = Server::start(OPTIONS, &[http.as_ref(), OsStr::new(&address)])?;
+        let mut server = self.start(&place, &target)?;
         let first = server.wait_for("a current generation", |event| event.name == "current")?;
 
         let requests_per_connection = self.requests_per_connection;
@@ -146,6 +154,22 @@ impl Run {
         let report = load.finish()?;
         let status = server.stop()?;
         Ok(Outcome { report, windows, status })
+    }
+
+    fn start(&self, place: &Place, target: &Target) -> io::Result<Server> {
+        let address = target.address();
+        match self.family {
+            Family::Tcp | Family::Unix => {
+                let http = server::example("http")?;
+                Server::start(OPTIONS, &[http.as_ref(), OsStr::new(&address)])
+            }
+            Family::Itself => {
+                let supervise = server::example("supervise")?;
+                fs::create_dir(place.join("config"))?;
+                fs::write(place.join("config/panzer.yml"), FILE)?;
+                Server::start_itself(place.path(), &[supervise.as_ref(), OsStr::new(&address)])
+            }
+        }
     }
 
     /// Makes each change as soon as the one before is through; says when.

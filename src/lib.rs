@@ -32,6 +32,10 @@
 //!
 //! Started by itself it serves; started by `panzer` it can be reloaded.
 //!
+//! [`supervise`] puts `panzer` into the program: the file that was started keeps the
+//! sockets, and starts itself as the monitor. [`Main`] is `panzer` alone, for a
+//! program that wants to be one.
+//!
 //! # The source, in reading order
 //!
 //! ```text
@@ -67,6 +71,7 @@ mod roles;
 // For this crate's own programs, tests and benches; it promises nothing.
 #[doc(hidden)]
 pub mod sys;
+mod tape;
 mod text;
 mod types;
 mod words;
@@ -76,6 +81,7 @@ pub use keep::log::log;
 #[doc(hidden)]
 pub use roles::ctl::program as control;
 pub use roles::listen::{Listener, listen, wait};
+pub use roles::main::embed::{Main, supervise};
 #[doc(hidden)]
 pub use roles::main::program;
 pub use roles::monitor::Monitor;

@@ -15,7 +15,7 @@ pub extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     without_std::prepare();
     let count = usize::try_from(count).unwrap_or(0);
     let mut args: Vec<&'static CStr> = Vec::new();
-    for index in 1..count {
+    for index in 0..count {
         // SAFETY: the C library gives `count` pointers, and `index` is below.
         let place = unsafe { words.add(index) };
         // SAFETY: `place` is within the array, which lives as long as the process.

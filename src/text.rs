@@ -74,6 +74,17 @@ macro_rules! words {
                 Self::ALL.iter().copied().find(|value| value.name().as_bytes() == word)
             }
         }
+
+        impl $crate::tape::Taped for $name {
+            fn blank() -> Self {
+                Self::ALL[0]
+            }
+
+            fn tape(&mut self, tape: &mut $crate::tape::Tape) {
+                let place = tape.number(*self as u64, Self::ALL.len() as u64 - 1);
+                *self = Self::ALL[place as usize];
+            }
+        }
     };
 }
 

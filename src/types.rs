@@ -9,6 +9,7 @@
 //!
 //! Pure: knows no layer of this crate.
 
+use crate::tape::{Tape, Taped, taped};
 use crate::text::words;
 use alloc::vec::Vec;
 use core::fmt;
@@ -43,6 +44,26 @@ impl fmt::Display for Pid {
         self.raw().unsigned_abs().fmt(out)
     }
 }
+
+impl Taped for Pid {
+    fn blank() -> Self {
+        Self(NonZeroI32::MAX)
+    }
+
+    fn tape(&mut self, tape: &mut Tape) {
+        let raw = tape.number(u64::from(self.raw().unsigned_abs()), i32::MAX as u64);
+        match Self::new(raw as i32) {
+            Some(pid) => *self = pid,
+            None => tape.fail(),
+        }
+    }
+}
+
+taped! { struct Millis(0) }
+taped! { struct Tick(0) }
+taped! { struct Generation(0) }
+taped! { struct Account { user, group, groups } }
+taped! { struct Backoff { delay, max_delay } }
 
 /// A length of time in whole milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -243,6 +264,8 @@ pub enum Exit {
         core: bool,
     },
 }
+
+taped! { enum Exit { 0 = Status(status), 1 = Signal { number, core } } }
 
 impl Exit {
     /// Whether the process ended by itself and said that all was well.

@@ -58,6 +58,11 @@ impl Place {
         Ok(Self { path })
     }
 
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The path of something in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -94,17 +99,26 @@ impl Server {
     ///
     /// As [`Server::start`].
     pub fn start_by(script: &str, options: &[&str], command: &[&OsStr]) -> io::Result<Self> {
-        let mut child = Command::new("sh")
-            .args(["-c", script])
-            .arg(panzer())
-            .args(["--event-fd", "3"])
-            .args(options)
-            .arg("--")
-            .args(command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).arg(panzer()).args(["--event-fd", "3"]);
+        Self::listen_to(shell.args(options).arg("--").args(command))
+    }
+
+    /// Starts a program that is a panzer itself in this directory, where a
+    /// configuration file has to say that 3 is the descriptor for events.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn start_itself(directory: &Path, command: &[&OsStr]) -> io::Result<Self> {
+        let mut shell = Command::new("sh");
+        let shell = shell.current_dir(directory).env("PWD", directory);
+        Self::listen_to(shell.args(["-c", REDIRECT]).args(command))
+    }
+
+    fn listen_to(shell: &mut Command) -> io::Result<Self> {
+        let mut child =
+            shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let events = child.stdout.take().expect("it was asked for");
         let log = child.stderr.take().expect("it was asked for");
         Ok(Self { child, events: Ear::new(events), log: Ear::new(log) })

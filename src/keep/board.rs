@@ -27,6 +27,7 @@
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::memory::{self, Shared};
 use crate::sys::{self};
+use crate::tape::taped;
 pub use crate::types::Activity as State;
 use crate::types::{Exit, Pid, Slot, Tick, Why};
 use crate::words::picture::Worker;
@@ -73,6 +74,8 @@ pub struct Header {
 pub struct Board {
     file: Fd,
 }
+
+taped! { struct Board { file } }
 
 impl Board {
     /// A new board, on which nobody has written.

@@ -19,6 +19,7 @@ use crate::sys::message::{self, Patience};
 use crate::sys::poll::Source;
 use crate::sys::socket::{self, control as kernel};
 use crate::sys::{self, Errno, process, would_block};
+use crate::tape::taped;
 use crate::types::{Generation, Level, Millis, Tick};
 use crate::words::control::{LONGEST_REQUEST, Request, Word, answer};
 use crate::words::pieces::cut;
@@ -50,6 +51,8 @@ pub enum Waits {
     Generation(Generation),
     /// So many workers.
     Workers(u16),
+    /// Main to be replaced the so manieth time.
+    Restart(u32),
     /// The end of main.
     End,
 }
@@ -83,6 +86,10 @@ struct Client {
     /// Whether he is dropped now.
     is_gone: bool,
 }
+
+taped! { enum Waits { 0 = End, 1 = Generation(generation), 2 = Workers(count), 3 = Restart(number) } }
+taped! { struct Control { listener, path, clients, pause, strangers } }
+taped! { struct Client { fd, request, has_asked, waits, owed, is_answered, due, is_gone } }
 
 impl Control {
     /// Makes the socket. The pid file's lock is held.

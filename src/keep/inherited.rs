@@ -56,6 +56,8 @@ pub struct Settings {
     pub hang_timeout: Option<Millis>,
     /// `--lifetime`
     pub lifetime: Option<Millis>,
+    /// `--ready` of programs that do not say it themselves.
+    pub ready_after: Option<Millis>,
 }
 
 /// All that was handed down.
@@ -63,6 +65,8 @@ pub struct Settings {
 pub struct Inherited {
     /// Main, if it did; else nobody, or a service manager.
     pub main: Option<Main>,
+    /// Whether main has started us, itself or through a wrapper.
+    pub is_below_main: bool,
     /// The sockets nobody has claimed.
     pub sockets: Vec<Socket>,
     /// The names of those that were let go of, until they are given back.
@@ -106,14 +110,15 @@ impl Inherited {
             max_delay: span(c"PANZER_MAX_DELAY"),
             hang_timeout: span(c"PANZER_HANG_TIMEOUT"),
             lifetime: span(c"PANZER_LIFETIME"),
+            ready_after: span(c"PANZER_READY"),
         };
         let sockets = take_sockets();
         let notify = env::take(c"NOTIFY_SOCKET")
             .and_then(|name| socket::connect_notify(name.to_bytes()).ok());
-        let under_main = env::var(c"PANZER_MAIN").is_some();
+        let is_below_main = env::var(c"PANZER_MAIN").is_some();
         let main = take_main();
-        let keeps = notify.is_some() && main.is_some() == under_main;
-        Self { main, sockets, unclaimed: Vec::new(), notify, keeps, settings }
+        let keeps = notify.is_some() && main.is_some() == is_below_main;
+        Self { main, is_below_main, sockets, unclaimed: Vec::new(), notify, keeps, settings }
     }
 
     /// Says something to whoever is above, if anybody listens; waits for room.

@@ -10,6 +10,7 @@ use super::socket::{self, Path};
 use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity};
 use crate::sys::socket::{self as kernel, Kind};
+use crate::tape::taped;
 use crate::types::{Generation, Level};
 use crate::words::address::Bind;
 use alloc::string::String;
@@ -61,6 +62,10 @@ impl Entry {
 pub struct Listeners {
     entries: Vec<Entry>,
 }
+
+taped! { struct Listeners { entries } }
+taped! { struct Entry { fd, name, identity, origin, path, unwanted, given_back } }
+taped! { enum Origin { 0 = Adopted, 1 = Bound(bind), 2 = Stored(generation) } }
 
 /// Closes what was not asked for, at once, whatever its owner had in mind.
 pub fn dispose(fd: Fd) {

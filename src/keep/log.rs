@@ -10,6 +10,7 @@
 use crate::sys::fd::{Borrowed, Standard};
 use crate::sys::output::Output;
 use crate::sys::{clock, env, file, process};
+use crate::tape::taped;
 use crate::types::{Level, Role};
 use crate::words::decimal;
 use crate::words::event::{Event, Kind};
@@ -89,12 +90,19 @@ pub fn dropped() -> u32 {
     DROPPED.load(ORDER)
 }
 
+/// Lines that were dropped, and not mentioned, by the one in whose place we are.
+pub fn begin_dropped(count: u32) {
+    DROPPED.store(count, ORDER);
+}
+
 /// The events for deploy tools and tests: the descriptor of `--event-fd`.
 #[derive(Debug, Default)]
 pub struct Events {
     output: Option<Output>,
     dropped: u32,
 }
+
+taped! { struct Events { output, dropped } }
 
 impl Events {
     /// Events that go to `output`, or nowhere.

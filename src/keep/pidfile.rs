@@ -17,6 +17,7 @@ use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::file::{self, Kind};
 use crate::sys::lock::{self, Which};
 use crate::sys::{self, Errno, process};
+use crate::tape::taped;
 use crate::text;
 use crate::types::Pid;
 use alloc::borrow::ToOwned as _;
@@ -34,6 +35,8 @@ pub struct PidFile {
     path: Path,
     file: Fd,
 }
+
+taped! { struct PidFile { path, file } }
 
 impl PidFile {
     /// Locks it again. Whoever has read and closed the same file, which an option

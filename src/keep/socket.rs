@@ -7,6 +7,7 @@ use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity, Kind};
 use crate::sys::socket::{self, Name};
 use crate::sys::{self, Errno};
+use crate::tape::{Tape, Taped, taped};
 use crate::types::Account;
 use crate::words::address::Address;
 use alloc::boxed::Box;
@@ -53,6 +54,18 @@ pub struct Path(Box<Named>);
 struct Named {
     path: CString,
     identity: Identity,
+}
+
+taped! { struct Named { path, identity } }
+
+impl Taped for Path {
+    fn blank() -> Self {
+        Self(Box::new(Named::blank()))
+    }
+
+    fn tape(&mut self, tape: &mut Tape) {
+        self.0.tape(tape);
+    }
 }
 
 impl Path {

@@ -10,6 +10,7 @@
 //! failed together from trying again together, is a hash of the seed and of the
 //! number of deaths, so equal histories give equal waits.
 
+use crate::tape::taped;
 use crate::types::{Backoff, Millis, Tick};
 
 /// The health that makes the next death a first one again.
@@ -21,6 +22,8 @@ pub struct Streak {
     seed: u32,
     deaths: u32,
 }
+
+taped! { struct Streak { seed, deaths } }
 
 impl Streak {
     /// No deaths yet. Streaks with different seeds wait differently long.

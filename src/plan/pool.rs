@@ -30,6 +30,7 @@
 
 mod hang;
 mod heir;
+mod ready;
 mod row;
 mod words;
 
@@ -143,6 +144,7 @@ impl Pool {
         match event {
             Event::Forked { slot, pid } => self.adopt(now, slot, pid, actions),
             Event::ForkFailed { slot } => self.miss(now, slot, actions),
+            Event::Runs { slot, pid } => self.begin_to_live(now, slot, pid),
             Event::Ready { slot, pid } => self.welcome(now, slot, pid, actions),
             Event::Busy { slot, pid, since } => self.see(now, slot, pid, since, actions),
             Event::Exited { pid, exit } => self.bury(now, pid, exit, actions),
@@ -163,7 +165,9 @@ impl Pool {
     pub fn deadline(&self) -> Option<Tick> {
         let of_row = |row: &Row| row.due().or_else(|| row.pressed_at());
         let of_all = [self.escalates_at(), self.recycles_at(), self.looks_at()];
-        self.all_rows().filter_map(of_row).chain(of_all.into_iter().flatten()).min()
+        let living = self.all_rows().filter_map(Row::lives_until);
+        let of_rows = self.all_rows().filter_map(of_row).chain(living);
+        of_rows.chain(of_all.into_iter().flatten()).min()
     }
 
     /// When a stop goes one step further by our clock.
@@ -200,6 +204,11 @@ impl Pool {
     /// Whether a stop has begun: the next SIGINT then means now.
     pub const fn is_stopping(&self) -> bool {
         !matches!(self.course, Course::Serving)
+    }
+
+    /// Whether every slot had a ready worker once.
+    pub const fn was_ready(&self) -> bool {
+        self.announced
     }
 
     /// The worker in `slot`; `None` when nobody is there.
@@ -255,35 +264,10 @@ impl Pool {
         row.unwrap_or_else(|| panic!("slot {slot} is not being filled"))
     }
 
-    /// The worker `pid` says that it serves.
-    fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid, actions: &mut Vec<Action>) {
-        let rules = self.rules;
-        let Some(row) = self.row_of(slot, pid) else { return };
-        if row.welcome(now, pid, &rules) {
-            self.let_inherit(now, slot, actions);
-            self.tell_if_ready(actions);
-        }
-    }
-
     /// The row of this worker, if it is in that slot.
     fn row_of(&mut self, slot: Slot, pid: Pid) -> Option<&mut Row> {
         let own = self.rows.get_mut(slot.index());
         own.into_iter().chain(&mut self.heir).find(|row| row.slot == slot && row.employs(pid))
-    }
-
-    /// Says what is still to be said once every slot has a ready worker.
-    fn tell_if_ready(&mut self, actions: &mut Vec<Action>) {
-        if self.announced && !self.scaling || !self.wanted().iter().all(|row| self.is_served(row)) {
-            return;
-        }
-        if !self.announced {
-            self.announced = true;
-            actions.push(Action::AnnounceReady);
-        }
-        if self.scaling {
-            self.scaling = false;
-            actions.push(Action::Tell(Report::Scaled { count: self.rules.count }));
-        }
     }
 
     /// The worker `pid` was reaped: reports it and has its slot filled again.
@@ -291,7 +275,7 @@ impl Pool {
         let Some(row) = self.all_rows().find(|row| row.employs(pid)).copied() else { return };
         let (slot, Some(worker)) = (row.slot, row.worker()) else { return };
         let (ready_at, told, why) = match worker.stage {
-            Stage::Starting => (None, None, Why::Unknown),
+            Stage::Starting | Stage::Living { .. } => (None, None, Why::Unknown),
             Stage::Ready { at, .. } => (Some(at), None, Why::Unknown),
             Stage::Leaving { told, why, .. } => (None, Some(told), why),
         };
@@ -403,6 +387,7 @@ impl Pool {
         }
         let escalates = self.escalates_at().is_some_and(|at| at <= now);
         self.all_rows_mut().for_each(|row| row.press(now, actions));
+        self.welcome_living(now, actions);
         match self.course {
             Course::Serving => {
                 self.recycle(now);
@@ -486,7 +471,15 @@ mod tests {
 
     fn rules(count: u16, timeout: Millis) -> Rules {
         let backoff = Backoff { delay: Millis(100), max_delay: Millis(30_000) };
-        Rules { count, timeout, backoff, hang: Millis(0), lifetime: Millis(0), seed: 1 }
+        Rules {
+            count,
+            timeout,
+            backoff,
+            ready_after: None,
+            hang: Millis(0),
+            lifetime: Millis(0),
+            seed: 1,
+        }
     }
 
     const fn fork(number: u16) -> Action {
@@ -527,6 +520,10 @@ mod tests {
         Action::Signal { pid: pid(worker), signal }
     }
 
+    const fn tell_ready(number: u16, worker: i32) -> Action {
+        Action::Tell(Report::Ready { slot: slot(number), pid: pid(worker) })
+    }
+
     const fn exited(worker: i32) -> Event {
         Event::Exited { pid: pid(worker), exit: Exit::Status(0) }
     }
@@ -554,10 +551,58 @@ mod tests {
 
         at(&mut pool, 6, Event::Forked { slot: slot(1), pid: pid(11) });
         at(&mut pool, 6, Event::Forked { slot: slot(2), pid: pid(12) });
-        assert_eq!(at(&mut pool, 50, Event::Ready { slot: slot(1), pid: pid(11) }), []);
+        let ready = Event::Ready { slot: slot(1), pid: pid(11) };
+        assert_eq!(at(&mut pool, 50, ready), [tell_ready(1, 11)]);
         let ready = Event::Ready { slot: slot(2), pid: pid(12) };
-        assert_eq!(at(&mut pool, 60, ready), [Action::AnnounceReady]);
+        assert_eq!(at(&mut pool, 60, ready), [tell_ready(2, 12), Action::AnnounceReady]);
         assert_eq!(at(&mut pool, 61, ready), []);
+    }
+
+    /// A pool of two workers, 11 and 12, forked at 0, that have to live for a second.
+    fn living() -> Pool {
+        let mut pool = pool_of(2, Authority::Own, Millis(60_000));
+        pool.rules.ready_after = Some(Millis(1_000));
+        at(&mut pool, 0, Event::Timer);
+        at(&mut pool, 0, Event::Forked { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 0, Event::Forked { slot: slot(2), pid: pid(12) });
+        pool
+    }
+
+    #[test]
+    fn who_has_to_live_for_some_time_is_ready_that_long_after_its_exec() {
+        let mut pool = living();
+        assert_eq!(pool.deadline(), None);
+        assert_eq!(at(&mut pool, 300, Event::Runs { slot: slot(1), pid: pid(11) }), []);
+        assert_eq!(at(&mut pool, 700, Event::Runs { slot: slot(2), pid: pid(12) }), []);
+        assert_eq!(at(&mut pool, 900, Event::Runs { slot: slot(1), pid: pid(11) }), []);
+        assert_eq!(at_deadline(&mut pool, 1_300), [tell_ready(1, 11)]);
+        assert_eq!(at_deadline(&mut pool, 1_700), [tell_ready(2, 12), Action::AnnounceReady]);
+        assert_eq!(pool.deadline(), None);
+    }
+
+    #[test]
+    fn who_dies_before_that_was_never_ready_and_who_says_so_need_not_wait() {
+        let mut pool = living();
+        at(&mut pool, 300, Event::Runs { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 300, Event::Runs { slot: slot(2), pid: pid(12) });
+        let ready = Event::Ready { slot: slot(2), pid: pid(12) };
+        assert_eq!(at(&mut pool, 400, ready), [tell_ready(2, 12)]);
+        assert_eq!(next_of(&at(&mut pool, 1_299, exited(11))), Some(Tick(1_299)));
+        assert_eq!(at_deadline(&mut pool, 1_299), [fork(1)]);
+        at(&mut pool, 1_299, Event::Forked { slot: slot(1), pid: pid(13) });
+        assert_eq!(at(&mut pool, 1_299, Event::Runs { slot: slot(1), pid: pid(11) }), []);
+        assert_eq!(pool.deadline(), None);
+        at(&mut pool, 1_300, Event::Runs { slot: slot(1), pid: pid(13) });
+        assert_eq!(at_deadline(&mut pool, 2_300), [tell_ready(1, 13), Action::AnnounceReady]);
+    }
+
+    #[test]
+    fn who_is_told_to_leave_has_nothing_to_live_for() {
+        let mut pool = living();
+        at(&mut pool, 300, Event::Runs { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 400, Event::Stop);
+        at(&mut pool, 500, Event::Runs { slot: slot(2), pid: pid(12) });
+        assert_eq!(pool.deadline(), Some(Tick(60_400)));
     }
 
     #[test]
@@ -804,9 +849,11 @@ mod tests {
         for (number, worker) in [(2, 12), (3, 13)] {
             at(&mut pool, 500, Event::Forked { slot: slot(number), pid: pid(worker) });
         }
-        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(3), pid: pid(13) }), []);
+        let ready = Event::Ready { slot: slot(3), pid: pid(13) };
+        assert_eq!(at(&mut pool, 600, ready), [tell_ready(3, 13)]);
         let scaled = Action::Tell(Report::Scaled { count: 3 });
-        assert_eq!(at(&mut pool, 600, Event::Ready { slot: slot(2), pid: pid(12) }), [scaled]);
+        let ready = Event::Ready { slot: slot(2), pid: pid(12) };
+        assert_eq!(at(&mut pool, 600, ready), [tell_ready(2, 12), scaled]);
     }
 
     #[test]
@@ -886,7 +933,8 @@ mod tests {
         assert_eq!(at(&mut pool, due, Event::Forked { slot: slot(1), pid: pid(21) }), []);
         assert_eq!(pool.deadline(), None, "one at a time");
         let ready = Event::Ready { slot: slot(1), pid: pid(21) };
-        assert_eq!(at(&mut pool, 12_000, ready), [signal(11, Signal::Term)]);
+        let asked = [tell_ready(1, 21), signal(11, Signal::Term)];
+        assert_eq!(at(&mut pool, 12_000, ready), asked);
         assert_eq!(at_deadline(&mut pool, 72_000), [signal(11, Signal::Int)]);
         assert_eq!(at_deadline(&mut pool, 74_000), [signal(11, Signal::Kill)]);
         let end = at(&mut pool, 74_001, shot(11, 9));
@@ -920,7 +968,7 @@ mod tests {
         assert_eq!(next_of(&told[..1]), None, "it is on the way");
         assert_eq!(pool.worker(slot(1)), Some(pid(21)));
         let ready = Event::Ready { slot: slot(1), pid: pid(21) };
-        assert_eq!(at(&mut pool, 12_001, ready), []);
+        assert_eq!(at(&mut pool, 12_001, ready), [tell_ready(1, 21)]);
     }
 
     /// RATIONALE 2.22
@@ -944,8 +992,7 @@ mod tests {
         at(&mut pool, 5_001, Event::Forked { slot: slot(1), pid: pid(13) });
         at(&mut pool, 5_002, Event::Ready { slot: slot(1), pid: pid(13) });
         let Some(Tick(due)) = pool.deadline() else { panic!("somebody is recycled") };
-        let Some(Action::Fork { slot: which, heir: true }) =
-            at(&mut pool, due, Event::Timer).pop()
+        let Some(Action::Fork { slot: which, heir: true }) = at(&mut pool, due, Event::Timer).pop()
         else {
             panic!("somebody is recycled")
         };

@@ -1,16 +1,16 @@
 //! The application's listening sockets: inherited, or bound and kept by main.
 
 use crate::error::{Error, Result};
-use crate::keep::inherited::Inherited;
+use crate::keep::inherited::{Inherited, Socket};
 use crate::keep::socket::{self, Path};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
-use crate::sys::file;
 use crate::sys::global::Global;
 use crate::sys::poll::{self, Source};
 use crate::sys::socket::{self as kernel, Name};
+use crate::sys::{env, file};
 use crate::types::Tick;
 use crate::words::address::{Address, Bind};
-use crate::words::{fdname, notify};
+use crate::words::{fdname, notify, printable};
 use alloc::ffi::CString;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -41,6 +41,18 @@ pub(super) fn given<R>(access: impl FnOnce(&mut Given) -> R) -> R {
             given.get_or_insert_with(|| Given { inherited: Inherited::take(), open: Vec::new() });
         access(given)
     })
+}
+
+/// Whether what was handed down has been read.
+pub(super) fn is_given() -> bool {
+    GIVEN.with(|given| given.is_some())
+}
+
+/// Whether main has started us, itself or through a wrapper. If not, what was
+/// handed down is left for whom this process may become.
+pub(super) fn is_below_main() -> bool {
+    let may_be = is_given() || env::var(c"PANZER_MAIN").is_some();
+    may_be && given(|given| given.inherited.is_below_main)
 }
 
 /// A listening socket.
@@ -128,6 +140,18 @@ impl Given {
         self.open.push(Open { number: fd.number(), name, path, is_held });
         let blocking = fd::blocking(fd.borrow()).unwrap_or(Blocking::Yes);
         Ok(Listener { fd, blocking })
+    }
+
+    /// Everything that was handed down, with its name as it is carried, for
+    /// programs that take it or leave it.
+    pub fn claim_all(&mut self) -> Vec<(Fd, String)> {
+        let sockets = core::mem::take(&mut self.inherited.sockets);
+        let claimed = sockets.into_iter().map(|Socket { fd, name }| {
+            let carried = printable::lossy(&name);
+            self.open.push(Open { number: fd.number(), name, path: None, is_held: true });
+            (fd, carried)
+        });
+        claimed.collect()
     }
 
     /// Gives back what the application did not claim, and says that it is ready.

@@ -1,5 +1,6 @@
 //! The environment: environ(7).
 
+use super::{Result, file};
 use crate::sys::process::{self, Threads};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
@@ -37,6 +38,25 @@ pub fn executed() -> Option<&'static CStr> {
     let place = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
     // SAFETY: the kernel has put a C string there, which nobody takes away.
     (!place.is_null()).then(|| unsafe { CStr::from_ptr(place) })
+}
+
+/// The words that this process was started with, the program's name first.
+///
+/// Needs `/proc`: the C library hands them to `main` alone.
+///
+/// # Errors
+///
+/// `ENOENT` without `/proc`, `EFBIG` when they are larger than any that execve(2) takes.
+pub fn arguments() -> Result<Vec<CString>> {
+    /// A quarter of the largest stack that execve(2) counts with.
+    const MOST: usize = 6 << 20;
+    let bytes = file::read(c"/proc/self/cmdline", MOST)?;
+    // Each word ends with a NUL.
+    Ok(bytes.split_inclusive(|&byte| byte == 0).filter_map(word).collect())
+}
+
+fn word(bytes: &[u8]) -> Option<CString> {
+    CStr::from_bytes_with_nul(bytes).ok().map(CStr::to_owned)
 }
 
 /// Every `NAME=value`, copied.

@@ -10,6 +10,7 @@ use super::process::{self, Alive};
 use super::signal::{self, Blocked, Inherited};
 use super::{Errno, Result, check, last_errno};
 use crate::sys::call;
+use crate::tape::taped;
 use crate::types::{Account, Pid};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
@@ -40,6 +41,10 @@ const DIGITS: usize = 12;
 /// A program ready to be started.
 pub struct Program<'a> {
     files: Vec<CString>,
+    /// The file itself, if it was opened before.
+    open: Option<Borrowed<'a>>,
+    /// Whether it stays in our process group.
+    stays: bool,
     directory: &'a CStr,
     /// The strings that `argv` and `envp` point into.
     _words: [&'a [CString]; 2],
@@ -81,11 +86,33 @@ impl<'a> Program<'a> {
         let files = words.first().map(|command| candidates(command, path)).unwrap_or_default();
         let (argv, envp) = (pointers(words, 1), pointers(environment, 2));
         let listen_pid = [LISTEN_PID, &[0; DIGITS]].concat();
-        Self { files, directory, _words: [words, environment], argv, envp, listen_pid }
+        let words = [words, environment];
+        let (open, stays) = (None, false);
+        Self { files, open, stays, directory, _words: words, argv, envp, listen_pid }
     }
 
-    /// Starts the program in a process group of its own, with `descriptors` as
-    /// 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null, as
+    /// Has `file` executed, whatever stands at its path by then. It cannot be a
+    /// script, whose interpreter would find it closed.
+    pub const fn open(mut self, file: Borrowed<'a>) -> Self {
+        self.open = Some(file);
+        self
+    }
+
+    /// Leaves it in our process group.
+    pub const fn beside_us(mut self) -> Self {
+        self.stays = true;
+        self
+    }
+
+    /// Executes the program in place of this one, of which it has the process and
+    /// those descriptors that are not close-on-exec. Comes back only with the
+    /// reason why that could not be done. execve(2), execveat(2)
+    pub fn replace(&self) -> Errno {
+        self.execute()
+    }
+
+    /// Starts the program, in a process group of its own unless it is to stay
+    /// [beside us](Self::beside_us), with `descriptors` as 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null, as
     /// `account`, if there is one.
     ///
     /// Returns the child and the pipe to read its fate from. Does not wait for
@@ -106,13 +133,19 @@ impl<'a> Program<'a> {
         let mut places = Vec::with_capacity(descriptors.len());
         let parent = process::id();
         let pid = process::fork_to_exec(|| {
-            let mut place =
-                Place { report: write.borrow(), nowhere: nowhere.borrow(), descriptors };
+            let mut place = Place {
+                report: write.borrow(),
+                file: self.open,
+                nowhere: nowhere.borrow(),
+                descriptors,
+            };
             let (stage, errno) =
                 self.become_it(&mut place, &mut places, inherited, account, parent);
             place.tell(stage, errno)
         })?;
-        process::lead_group(Some(pid));
+        if !self.stays {
+            process::lead_group(Some(pid));
+        }
         Ok((pid, Fate { pipe: read }))
     }
 
@@ -125,13 +158,16 @@ impl<'a> Program<'a> {
         account: Option<&Account>,
         parent: Pid,
     ) -> (Stage, Errno) {
-        process::lead_group(None);
-        // Until now we were in main's group: what was to stop that would stop
-        // us for ever, because nobody lets our group go on.
-        signal::forget_stops();
+        if !self.stays {
+            process::lead_group(None);
+            // Until now we were in main's group: what was to stop that would stop
+            // us for ever, because nobody lets our group go on.
+            signal::forget_stops();
+        }
         if let Err(errno) = place.arrange(moved) {
             return (Stage::Descriptors, errno);
         }
+        self.open = place.file.map(|file| Borrowed::trusted(file.number()));
         if let Some(account) = account
             && let Err(errno) = process::become_user(account)
         {
@@ -174,11 +210,19 @@ impl<'a> Program<'a> {
 
     /// Tries each file, as execvp(3) does; returns the reason that counts.
     fn execute(&self) -> Errno {
+        let (argv, envp) = (self.argv.as_ptr(), self.envp.as_ptr());
+        if let Some(file) = self.open {
+            let (this, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+            // SAFETY: the path is a C string, and both lists are null-ended
+            // arrays of C strings that `self` borrows.
+            unsafe { libc::syscall(libc::SYS_execveat, file.number(), this, argv, envp, flags) };
+            return last_errno();
+        }
         let mut reason = Errno(libc::ENOENT);
         for file in &self.files {
             // SAFETY: the file is a C string, and both lists are null-ended
             // arrays of C strings that `self` borrows.
-            unsafe { libc::execve(file.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+            unsafe { libc::execve(file.as_ptr(), argv, envp) };
             match last_errno() {
                 Errno(libc::ENOENT | libc::ENOTDIR) => {}
                 Errno(libc::EACCES) => reason = Errno(libc::EACCES),
@@ -192,21 +236,24 @@ impl<'a> Program<'a> {
 /// The child's descriptors before they are in place.
 struct Place<'fd> {
     report: Borrowed<'fd>,
+    /// What is to be executed, if it is open.
+    file: Option<Borrowed<'fd>>,
     nowhere: Borrowed<'fd>,
     descriptors: &'fd [Borrowed<'fd>],
 }
 
 impl Place<'_> {
     /// The number behind the last descriptor of the program, where the report
-    /// pipe goes.
+    /// pipe goes, and behind that the file.
     const fn end(&self) -> libc::c_int {
         3 + self.descriptors.len() as libc::c_int
     }
 
     /// Puts everything in place: first out of the way, then where it belongs.
     fn arrange(&mut self, moved: &mut Vec<Fd>) -> Result<()> {
-        let beyond = self.end() + 1;
+        let beyond = self.end() + 2;
         let report = copy_from(self.report, beyond)?;
+        let file = self.file.map(|file| copy_from(file, beyond)).transpose()?;
         for descriptor in self.descriptors {
             moved.push(copy_from(*descriptor, beyond)?);
         }
@@ -217,7 +264,12 @@ impl Place<'_> {
         let last = Borrowed::trusted(self.end());
         fd::replace(last, report.borrow())?;
         self.report = last;
-        drop(report);
+        if let Some(file) = &file {
+            let behind = Borrowed::trusted(self.end() + 1);
+            fd::replace(behind, file.borrow())?;
+            self.file = Some(behind);
+        }
+        drop((report, file));
         close_from(beyond);
         Ok(())
     }
@@ -266,6 +318,8 @@ fn close_from(first: libc::c_int) {
 pub struct Fate {
     pipe: Fd,
 }
+
+taped! { struct Fate { pipe } }
 
 /// The answer of a [`Fate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

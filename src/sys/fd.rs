@@ -5,6 +5,7 @@
 
 use super::{Result, check, check_size, retry_eintr};
 use crate::sys::call;
+use crate::tape::{Tape, Taped, Way};
 use core::marker::PhantomData;
 
 /// An open descriptor; dropping it closes it.
@@ -41,6 +42,25 @@ impl Fd {
     #[cfg(feature = "std")]
     fn release(self) -> libc::c_int {
         core::mem::ManuallyDrop::new(self).0
+    }
+}
+
+/// Read, it is taken over: whoever has executed us has let it through.
+impl Taped for Fd {
+    fn blank() -> Self {
+        Self(-1)
+    }
+
+    fn tape(&mut self, tape: &mut Tape) {
+        let number = tape.number(u64::from(self.0.unsigned_abs()), i32::MAX as u64) as u32;
+        match tape.way() {
+            Way::Write => tape.keep(self.0),
+            Way::Read => match adopt(number) {
+                Some(fd) => *self = fd,
+                None => tape.fail(),
+            },
+            Way::Try => self.0 = number.cast_signed(),
+        }
     }
 }
 
@@ -310,6 +330,17 @@ pub fn adopt(number: u32) -> Option<Fd> {
 pub fn close_on_exec(fd: Borrowed<'_>) -> Result<()> {
     // SAFETY: `fd` is open while borrowed; F_SETFD takes a number.
     check(unsafe { call::fcntl(fd.number, libc::F_SETFD, libc::FD_CLOEXEC as _) })?;
+    Ok(())
+}
+
+/// Leaves `fd` open in what this process executes, which is to take it over.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is closed.
+pub fn open_on_exec(fd: Borrowed<'_>) -> Result<()> {
+    // SAFETY: `fd` is open while borrowed; F_SETFD takes a number.
+    check(unsafe { call::fcntl(fd.number, libc::F_SETFD, 0) })?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::fd::{Borrowed, Fd};
 use super::{Errno, Result, check, check_size, retry_eintr};
 use crate::sys::call;
+use crate::tape::taped;
 use crate::text;
 use crate::types::Account;
 use alloc::ffi::CString;
@@ -32,6 +33,9 @@ pub enum Kind {
     /// Anything else.
     Other,
 }
+
+taped! { struct Identity { device, inode, kind } }
+taped! { enum Kind { 0 = Other, 1 = Regular, 2 = Socket, 3 = Pipe, 4 = Character } }
 
 impl Identity {
     fn of(stat: &libc::statx) -> Self {
@@ -107,6 +111,8 @@ pub enum Mode {
     WriteNonblocking,
     /// For nothing but to have hold of it, links not followed.
     Hold,
+    /// To be executed, links followed.
+    Execute,
 }
 
 /// Opens `path`, close-on-exec and never as the controlling terminal.
@@ -120,6 +126,7 @@ pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
         Mode::ReadWrite => libc::O_RDWR,
         Mode::WriteNonblocking => libc::O_WRONLY | libc::O_NONBLOCK,
         Mode::Hold => libc::O_PATH | libc::O_NOFOLLOW,
+        Mode::Execute => libc::O_PATH,
     } | libc::O_CLOEXEC
         | libc::O_NOCTTY;
     // SAFETY: `path` is a C string; open touches no other memory.

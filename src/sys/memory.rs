@@ -3,6 +3,7 @@
 use super::fd::{Borrowed, Fd};
 use super::{Result, check, last_errno};
 use crate::sys::call;
+use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr::{self, NonNull};
@@ -14,49 +15,95 @@ use core::sync::atomic::AtomicU64;
 ///
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
 pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: `name` is a C string; memfd_create touches no other memory.
-    let fd = check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)?;
+    let file = file(name)?;
     // SAFETY: ftruncate takes two numbers and touches no memory.
-    check(unsafe { libc::ftruncate(fd.number(), size.cast_signed() as libc::off_t) })?;
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: F_ADD_SEALS takes a number and touches no memory.
-    check(unsafe { call::fcntl(fd.number(), libc::F_ADD_SEALS, seals as _) })?;
-    Ok(fd)
+    check(unsafe { libc::ftruncate(file.number(), size.cast_signed() as libc::off_t) })?;
+    seal(&file, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL)?;
+    Ok(file)
 }
 
-/// A copy of the first `size` bytes of `file`, and of a piece of the others, that
-/// nobody can change any more.
+/// A file in memory that can still be changed.
+fn file(name: &CStr) -> Result<Fd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: `name` is a C string; memfd_create touches no other memory.
+    check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)
+}
+
+fn seal(file: &Fd, seals: libc::c_int) -> Result<()> {
+    // SAFETY: F_ADD_SEALS takes a number and touches no memory.
+    check(unsafe { call::fcntl(file.number(), libc::F_ADD_SEALS, seals as _) })?;
+    Ok(())
+}
+
+/// Nobody can change anything any more.
+const SETTLED: libc::c_int =
+    libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// A copy of the first `size` bytes of `original`, and of a piece of the others,
+/// that nobody can change any more.
 ///
 /// # Errors
 ///
-/// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` when `file` is shorter.
+/// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` when `original` is shorter.
 pub fn snapshot(
     name: &CStr,
-    file: Borrowed<'_>,
+    original: Borrowed<'_>,
     size: usize,
     piece: Range<usize>,
 ) -> Result<Fd> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: `name` is a C string; memfd_create touches no other memory.
-    let copy = check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)?;
+    let copy = file(name)?;
     for Range { start, end } in [0..size, piece] {
         let mut offset = start.cast_signed() as libc::off_t;
         let mut left = end - start;
         while left > 0 {
             let place = &raw mut offset;
             // SAFETY: `place` is writable for the one offset that sendfile moves.
-            let sent = unsafe { libc::sendfile(copy.number(), file.number(), place, left) };
+            let sent = unsafe { libc::sendfile(copy.number(), original.number(), place, left) };
             match super::check_size(sent)? {
                 0 => return Err(super::Errno(libc::EINVAL)),
                 sent => left -= sent,
             }
         }
     }
-    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: F_ADD_SEALS takes a number and touches no memory.
-    check(unsafe { call::fcntl(copy.number(), libc::F_ADD_SEALS, seals as _) })?;
+    seal(&copy, SETTLED)?;
     Ok(copy)
+}
+
+/// A file with these bytes, which nobody can change any more.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn settled_file(name: &CStr, bytes: &[u8]) -> Result<Fd> {
+    let file = file(name)?;
+    let mut written = 0;
+    while let Some(rest @ [_, ..]) = bytes.get(written..) {
+        written += super::fd::write(file.borrow(), rest)?;
+    }
+    seal(&file, SETTLED)?;
+    Ok(file)
+}
+
+/// The bytes of a file that nobody can change any more, at most `most` of them.
+///
+/// # Errors
+///
+/// `EINVAL` when `file` is another one, `EFBIG` when it is larger, `ENOMEM`.
+pub fn read_settled(file: Borrowed<'_>, most: usize) -> Result<Vec<u8>> {
+    if !is_settled(file) {
+        return Err(super::Errno(libc::EINVAL));
+    }
+    let (mut bytes, mut piece) = (Vec::new(), [0; 1_024]);
+    loop {
+        match super::fd::read_at(file, &mut piece, bytes.len())? {
+            0 => return Ok(bytes),
+            read if bytes.len() + read > most => return Err(super::Errno(libc::EFBIG)),
+            read => {
+                bytes.try_reserve(read).map_err(|_| super::Errno(libc::ENOMEM))?;
+                bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+            }
+        }
+    }
 }
 
 /// Whether this is a file in memory that nobody can change any more: reading

@@ -10,6 +10,7 @@ use super::file::{self, Kind, Mode};
 use super::poll::{self, Source};
 use super::signal;
 use super::{Errno, Result, check_size};
+use crate::tape::{Tape, Taped, Way as TapeWay};
 use crate::types::Tick;
 
 /// `RWF_NOWAIT` of linux/fs.h.
@@ -30,6 +31,27 @@ enum Way {
     Reopened(Fd),
     /// Ask for room before; a small write into a pipe with room does not wait.
     Ask,
+}
+
+/// Read, it is the descriptor that the operator named, once more.
+impl Taped for Output {
+    fn blank() -> Self {
+        Self { number: 0, way: Way::NoWait }
+    }
+
+    fn tape(&mut self, tape: &mut Tape) {
+        let number = u64::from(self.number.unsigned_abs());
+        let number = tape.number(number, i32::MAX as u64) as libc::c_int;
+        match tape.way() {
+            TapeWay::Write if number > Standard::Error as libc::c_int => tape.keep(number),
+            TapeWay::Write => {}
+            TapeWay::Read => match Self::named(number) {
+                Ok(output) => *self = output,
+                Err(_) => tape.fail(),
+            },
+            TapeWay::Try => self.number = number,
+        }
+    }
 }
 
 impl Output {

@@ -278,6 +278,16 @@ pub fn reap(pid: Pid) -> Result<Reaped> {
     wait_for(libc::P_PID, pid.raw(), libc::WEXITED)
 }
 
+/// Whether `pid` is a child of ours, dead or alive: then it is no stranger.
+///
+/// # Errors
+///
+/// None that waitid(2) knows for these arguments.
+pub fn is_child(pid: Pid) -> Result<bool> {
+    let answer = wait_for(libc::P_PID, pid.raw(), libc::WEXITED | libc::WNOWAIT)?;
+    Ok(answer != Reaped::NoChild)
+}
+
 /// Whether we have a child, dead or alive, in the group `leader`: then no
 /// stranger can have taken the group's number.
 ///

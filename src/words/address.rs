@@ -12,11 +12,12 @@
 
 use super::pieces::cut;
 use super::{decimal, fdname, inet, printable};
+use crate::tape::{Tape, Taped, taped};
 use crate::text;
 use alloc::ffi::CString;
 use alloc::string::String;
 use core::fmt;
-use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The most bytes of a path that fit into an address of unix(7).
 const LONGEST_PATH: usize = 107;
@@ -39,6 +40,47 @@ pub struct Bind {
     pub name: Option<String>,
     /// Where it listens.
     pub address: Address,
+}
+
+taped! { struct Bind { name, address } }
+
+impl Taped for Address {
+    fn blank() -> Self {
+        Self::Unix(CString::default())
+    }
+
+    fn tape(&mut self, tape: &mut Tape) {
+        let kind = match self {
+            Self::Unix(_) => 0,
+            Self::Inet(SocketAddr::V4(_)) => 4,
+            Self::Inet(SocketAddr::V6(_)) => 6,
+        };
+        let kind = tape.number(kind, 6);
+        if let (0, Self::Unix(path)) = (kind, &mut *self) {
+            return path.tape(tape);
+        }
+        let (mut bytes, mut port, mut interface) = ([0; 16], 0, 0);
+        if let Self::Inet(address) = self {
+            (bytes, port) = (to_v6(address.ip()).octets(), address.port());
+            interface = if let SocketAddr::V6(address) = address { address.scope_id() } else { 0 };
+        }
+        bytes.tape(tape);
+        port.tape(tape);
+        interface.tape(tape);
+        let ip = Ipv6Addr::from(bytes);
+        *self = Self::Inet(match (kind, ip.to_ipv4_mapped()) {
+            (4, Some(ip)) => SocketAddr::V4(SocketAddrV4::new(ip, port)),
+            _ => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, interface)),
+        });
+    }
+}
+
+/// The 16 bytes that stand for an address.
+fn to_v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
 }
 
 /// Reads an address without a name.

@@ -38,6 +38,8 @@ words! {
         Failed = "failed",
         /// A generation failed in its probation.
         RolledBack = "rolled_back",
+        /// Main was replaced in place, and goes on.
+        Restarted = "restarted",
         /// Main was told to stop.
         Stopping = "stopping",
         /// Lines before this one were lost.

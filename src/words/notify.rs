@@ -57,6 +57,14 @@ pub enum News<'a> {
         /// The new process.
         pid: Pid,
     },
+    /// `X_PANZER=unusable STATUS WHY`: what the workers are to run cannot be
+    /// executed, and nobody was ever ready.
+    Unusable {
+        /// What a shell would leave with: 127 when it is not there, else 126.
+        status: u8,
+        /// Why, for people.
+        why: &'a [u8],
+    },
     /// `X_PANZER=scaled COUNT`: it has so many workers now, all of them ready.
     Scaled {
         /// How many.
@@ -71,6 +79,10 @@ impl<'a> News<'a> {
         let what = take(&mut rest, b' ');
         if what == b"scaled" {
             return decimal::parse_short(rest, Slot::LAST).map(|count| Self::Scaled { count });
+        }
+        if what == b"unusable" {
+            let status = decimal::parse(take(&mut rest, b' '), u8::MAX.into())?;
+            return Some(Self::Unusable { status: status as u8, why: rest });
         }
         let slot = Slot::new(decimal::parse_short(take(&mut rest, b' '), Slot::LAST)?)?;
         let pid = decimal::parse(take(&mut rest, b' '), i32::MAX.unsigned_abs())?;
@@ -156,6 +168,9 @@ mod tests {
         assert_eq!(lost, Notice { news, ..SILENCE });
         let news = News::Respawned { slot, pid };
         assert_eq!(parse(b"X_PANZER=respawn 3 901"), Notice { news, ..SILENCE });
+        let news = News::Unusable { status: 127, why: b"cannot execute 'x'" };
+        let unusable = parse(b"X_PANZER=unusable 127 cannot execute 'x'");
+        assert_eq!(unusable, Notice { news, ..SILENCE });
         let news = News::Scaled { count: 7 };
         assert_eq!(parse(b"X_PANZER=scaled 7"), Notice { news, ..SILENCE });
         assert_eq!(parse(b"BARRIER=1"), SILENCE);

@@ -11,6 +11,7 @@ use super::address::Bind;
 use super::printable::Quoted;
 use super::{decimal, seconds};
 use crate::error::{Error, Result};
+use crate::tape::taped;
 use crate::types::{Account, Backoff, Level, Millis, Slot};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -24,7 +25,7 @@ pub enum Number {
     Count,
     /// How long a graceful stop may take before SIGINT follows SIGTERM.
     Timeout,
-    /// How long a generation lives until it is ready; unset, it has to say so.
+    /// What [`Options::ready_after`] says.
     Ready,
     /// How long a generation may take to become ready.
     ReadyTimeout,
@@ -44,6 +45,8 @@ pub enum Number {
     Lifetime,
     /// The descriptor for events; perhaps not open.
     EventFd,
+    /// 1 where COMMAND is what each worker runs, and the monitor is panzer's own.
+    Exec,
 }
 
 /// How many workers there are to be.
@@ -57,9 +60,13 @@ pub enum Count {
 
 /// The number that stands for `auto`: a pool has at least one worker.
 const AUTO: u16 = 0;
+/// The number that stands for `notify`: nobody lives so long.
+const NOTIFY: u64 = u64::MAX;
+/// How long a program lives that knows nothing of readiness.
+const LIFE: Millis = Millis(1_000);
 
 /// What each of them is where it was not set, in their order.
-const DEFAULTS: [Option<u64>; 12] = [
+const DEFAULTS: [Option<u64>; 13] = [
     None,
     Some(60_000),
     None,
@@ -71,6 +78,7 @@ const DEFAULTS: [Option<u64>; 12] = [
     Some(5),
     Some(0),
     Some(0),
+    None,
     None,
 ];
 
@@ -113,6 +121,8 @@ pub enum Takes {
     Bind,
     /// It takes none, and sets the least grave level that is logged.
     Level(Level),
+    /// It takes none, and says what COMMAND is.
+    Exec,
     /// It is what remains of the command line, or a list of the file.
     Command,
     /// It takes none, and asks for the effective values.
@@ -126,7 +136,7 @@ pub enum Takes {
 impl Takes {
     /// Whether a value follows the option.
     pub const fn a_value(self) -> bool {
-        !matches!(self, Self::Level(_) | Self::Check | Self::Help | Self::Version)
+        !matches!(self, Self::Level(_) | Self::Exec | Self::Check | Self::Help | Self::Version)
     }
 
     /// Whether the configuration file may set it.
@@ -154,6 +164,7 @@ const fn known(long: &'static str, short: u8, takes: Takes) -> Known {
 /// Every option there is.
 pub const KNOWN: &[Known] = &[
     known("count", b'n', Takes::Count),
+    known("exec", b'x', Takes::Exec),
     known("bind", b'b', Takes::Bind),
     known("chdir", b'C', Takes::Path(Path::Chdir)),
     known("env-file", b'e', Takes::Path(Path::EnvFile)),
@@ -199,6 +210,8 @@ pub struct Options {
     paths: [Option<CString>; 5],
 }
 
+taped! { struct Options { command, bind, verbosity, account, numbers, paths } }
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -226,6 +239,26 @@ impl Options {
     /// A length of time as it was set, or its default.
     pub fn span(&self, which: Number) -> Millis {
         Millis(self.effective(which))
+    }
+
+    /// Whether COMMAND is what each worker runs.
+    pub fn exec(&self) -> bool {
+        self.effective(Number::Exec) == 1
+    }
+
+    /// What COMMAND is stays as it was.
+    pub const fn keep_exec(&mut self, before: &Self) {
+        self.numbers[Number::Exec as usize] = before.number(Number::Exec);
+    }
+
+    /// How long a generation, or with `--exec` each worker, lives until it is
+    /// ready; `None`: it has to say so.
+    pub fn ready_after(&self) -> Option<Millis> {
+        match self.number(Number::Ready) {
+            None => self.exec().then_some(LIFE),
+            Some(NOTIFY) => None,
+            Some(span) => Some(Millis(span)),
+        }
     }
 
     /// The number of workers, where it was set.
@@ -258,7 +291,7 @@ impl Options {
             Takes::Count if value == b"auto" => (Number::Count, Some(AUTO.into())),
             Takes::Count => (Number::Count, Some(parse_number(value, 1, Slot::LAST.into())?)),
             Takes::Number(number, most) => (number, Some(parse_number(value, 0, most)?)),
-            Takes::Ready if value == b"notify" => (Number::Ready, None),
+            Takes::Ready if value == b"notify" => (Number::Ready, Some(NOTIFY)),
             Takes::Ready => (Number::Ready, Some(parse_secs(value, "neither notify nor")?)),
             Takes::Seconds(number) => (number, Some(parse_secs(value, "not")?)),
             Takes::Path(path) => {
@@ -277,6 +310,7 @@ impl Options {
                 return Ok(());
             }
             Takes::Level(level) => return self.set_verbosity(level, value),
+            Takes::Exec => (Number::Exec, Some(parse_flag(value)?.into())),
             // They have no value.
             Takes::Check | Takes::Help | Takes::Version => return Ok(()),
         };
@@ -286,11 +320,10 @@ impl Options {
 
     /// Sets the verbosity to `level`, or back to the default if it was that.
     fn set_verbosity(&mut self, level: Level, value: &[u8]) -> Result<()> {
-        match value {
-            b"true" => self.verbosity = level,
-            b"false" if self.verbosity == level => self.verbosity = Level::Info,
-            b"false" => {}
-            _ => return Err(wrong(value, format_args!("is neither true nor false"))),
+        if parse_flag(value)? {
+            self.verbosity = level;
+        } else if self.verbosity == level {
+            self.verbosity = Level::Info;
         }
         Ok(())
     }
@@ -299,6 +332,14 @@ impl Options {
 /// An objection to `value`.
 fn wrong(value: &[u8], what: fmt::Arguments<'_>) -> Error {
     Error::plain(format_args!("{} {what}", Quoted(value)))
+}
+
+fn parse_flag(value: &[u8]) -> Result<bool> {
+    match value {
+        b"true" => Ok(true),
+        b"false" => Ok(false),
+        _ => Err(wrong(value, format_args!("is neither true nor false"))),
+    }
 }
 
 /// Takes a number; a `least` of 1 means `--count`, whose objection names `auto`.
@@ -373,6 +414,8 @@ mod tests {
             ("hang-timeout", "0.5", Number::HangTimeout, 500),
             ("lifetime", "0.5", Number::Lifetime, 500),
             ("event-fd", "3", Number::EventFd, 3),
+            ("exec", "true", Number::Exec, 1),
+            ("exec", "false", Number::Exec, 0),
         ] {
             let mut options = set(key, value);
             assert_eq!(options.number(number), Some(expected), "{key}");
@@ -416,7 +459,19 @@ mod tests {
         ];
         let options = after(&settings).expect("all are right");
         assert_eq!((options.count(), options.bind.len()), (Some(Count::Fixed(2)), 2));
-        assert_eq!(options.number(Number::Ready), None);
+        assert_eq!(options.ready_after(), None);
+    }
+
+    #[test]
+    fn a_program_that_knows_nothing_of_it_is_ready_after_a_second() {
+        let ready = |settings: &[_]| after(settings).map(|options| options.ready_after());
+        let (exec, say) = (("exec", "true"), ("ready", "notify"));
+        assert_eq!(ready(&[]), Ok(None));
+        assert_eq!(ready(&[exec]), Ok(Some(Millis(1_000))));
+        assert_eq!(ready(&[exec, say]), Ok(None));
+        assert_eq!(ready(&[say, exec, ("ready", "0.2")]), Ok(Some(Millis(200))));
+        assert_eq!(ready(&[("ready", "0")]), Ok(Some(Millis(0))));
+        assert_eq!(ready(&[exec, ("exec", "false")]), Ok(None));
     }
 
     #[test]
@@ -440,6 +495,7 @@ mod tests {
             ("give-up", "-1", "'-1' is not a number from 0 to 4294967295"),
             ("event-fd", "2147483648", "'2147483648' is not a number from 0 to 2147483647"),
             ("quiet", "yes", "'yes' is neither true nor false"),
+            ("exec", "1", "'1' is neither true nor false"),
         ] {
             assert_eq!(after(&[(key, value)]).expect_err(key).to_string(), why);
         }

@@ -4,7 +4,7 @@
 //! in quotes, so that no parser takes them for anything else; what was not set
 //! is a comment.
 
-use super::options::{Count, KNOWN, Number, Options, Takes};
+use super::options::{Count, KNOWN, Options, Takes};
 use super::printable::write_escaped;
 use super::seconds::Seconds;
 use crate::text;
@@ -21,6 +21,10 @@ impl Display for Word<'_> {
         write_escaped(out, self.0, usize::MAX, b"\"\\")?;
         out.write_str("\"")
     }
+}
+
+fn flag(is_set: bool) -> &'static dyn Display {
+    if is_set { &"true" } else { &"false" }
 }
 
 /// Shows all options that have a value, in the order of the help.
@@ -46,8 +50,10 @@ fn show_one(options: &Options, key: &str, takes: Takes, out: &mut String) {
             Some(Count::Fixed(count)) => line(out, true, &u32::from(count)),
             None => {}
         },
-        Takes::Ready if options.number(Number::Ready).is_none() => line(out, true, &"notify"),
-        Takes::Ready => line(out, true, &Seconds(options.span(Number::Ready))),
+        Takes::Ready => match options.ready_after() {
+            None => line(out, true, &"notify"),
+            Some(span) => line(out, true, &Seconds(span)),
+        },
         Takes::Seconds(number) => {
             line(out, options.number(number).is_some(), &Seconds(options.span(number)));
         }
@@ -57,8 +63,9 @@ fn show_one(options: &Options, key: &str, takes: Takes, out: &mut String) {
             }
         }
         Takes::Level(level) => {
-            line(out, true, if options.verbosity == level { &"true" } else { &"false" });
+            line(out, true, flag(options.verbosity == level));
         }
+        Takes::Exec => line(out, true, flag(options.exec())),
         Takes::Path(path) => {
             if let Some(path) = options.path(path) {
                 line(out, true, &Word(path.to_bytes()));
@@ -102,6 +109,7 @@ mod tests {
             ("event-fd", "3"),
             ("user", "1:30"),
             ("verbose", "true"),
+            ("exec", "true"),
         ] {
             let known = KNOWN.iter().find(|known| known.long == key).expect(key);
             options.set(known, value.as_bytes()).expect(key);

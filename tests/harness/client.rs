@@ -5,6 +5,9 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use super::PATIENCE;
 
@@ -78,6 +81,37 @@ pub fn ask_unix(path: &Path) -> io::Result<Answer> {
     let mut response = String::new();
     stream.read_to_string(&mut response)?;
     understand(&response)
+}
+
+/// Clients that ask one request after another, until they are told to stop.
+pub struct Clients {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u32>>,
+}
+
+impl Clients {
+    /// Three of them, who ask the HTTP example.
+    pub fn begin(address: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..3).map(|_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                let mut answered = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    ask(address).expect("every request is answered");
+                    answered += 1;
+                }
+                answered
+            })
+        });
+        Self { threads: threads.collect(), stop }
+    }
+
+    /// How many were answered; fails if one was not.
+    pub fn end(self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().map(|thread| thread.join().expect("no request fails")).sum()
+    }
 }
 
 /// A connection to a witness that was perhaps accepted already.

@@ -41,9 +41,19 @@ impl Setup {
     pub fn new(program: &Path, words: &[&str]) -> Self {
         let command = std::iter::once(program.into());
         Self {
-            options: vec!["--probation=0".into()],
+            options: vec!["--event-fd=3".into(), "--probation=0".into()],
             command: command.chain(words.iter().map(OsString::from)).collect(),
-            program: panzer().into(),
+            ..Self::itself(&panzer(), &[])
+        }
+    }
+
+    /// A program that is a panzer itself, with these words of its own. It has to
+    /// know by itself that 3 is the descriptor for events.
+    pub fn itself(program: &Path, words: &[&str]) -> Self {
+        Self {
+            options: Vec::new(),
+            command: words.iter().map(OsString::from).collect(),
+            program: program.into(),
             variables: Vec::new(),
             directory: None,
             before: Vec::new(),
@@ -118,7 +128,10 @@ impl Setup {
         let become_it = format!(r#"exec "$0" "$@" 3>&1 1>&2 {}"#, self.redirections);
         let mut command = Command::new("sh");
         command.arg("-c").arg(become_it).args(self.before).arg(self.program);
-        command.arg("--event-fd=3").args(self.options).arg("--").args(self.command);
+        if !self.options.is_empty() {
+            command.args(self.options).arg("--");
+        }
+        command.args(self.command);
         let mark = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         command.envs(self.variables).env(MARK, &mark);
         command.stdin(self.stdin).stdout(Stdio::piped());

@@ -289,7 +289,6 @@ fn what_is_not_understood_is_refused_with_a_reason() {
     panzer.expect_current(1);
     assert_eq!(ask(&pid_file, "dance"), ["refused there is no such command"]);
     assert_eq!(ask(&pid_file, "scale x"), ["refused scale takes N, +N or -N, of 1 to 16383"]);
-    assert_eq!(ask(&pid_file, "restart"), ["failed not yet in this version"]);
     for (line, answer) in [
         ("GET / HTTP/1.0\r\n", "refused this main speaks panzer/1"),
         ("panzer/2 status\n", "refused this main speaks panzer/1"),

@@ -131,7 +131,7 @@ fn without_a_socket_panzerctl_sends_the_signals() {
     assert_eq!(ctl(&pid_file, &["reload"]).status, 0);
     panzer.expect_current(2);
     assert_eq!(ctl(&pid_file, &["restart"]).status, 0);
-    panzer.expect_line("SIGUSR2");
+    panzer.expect_line("main is panzer ");
     for words in [&["ready"][..], &["scale", "2"], &["status", "--json"], &["status", "--watch"]] {
         let outcome = ctl(&pid_file, words);
         assert_eq!(outcome.status, 1, "{words:?}");

@@ -161,7 +161,7 @@ fn whichever_step_before_the_exec_fails_is_named_and_is_a_failed_start() {
     let steps = [
         ("dup2", "EMFILE", "cannot hand the descriptors to"),
         // Main's own first one gives it its name, and may fail.
-        ("prctl", "EINVAL", "cannot tie to main"),
+        ("prctl", "EINVAL", "cannot tie to its parent"),
         ("chdir", "EIO", "cannot enter"),
     ];
     for (call, error, step) in steps {

@@ -30,6 +30,7 @@
 //! * `several`: a worker with several listeners.
 //! * `above`: with a service manager above, or nobody.
 //! * `handover`: what one generation leaves to the next.
+//! * `embedded`: main in a program of one's own.
 //! * `serving`: a server whose next version may be a bad one.
 //! * `keep_alive`: how the HTTP example drains.
 //! * `audit`: what they ask the kernel for, and what never.
@@ -54,6 +55,7 @@ mod control;
 mod ctl;
 mod ctl_hostile;
 mod deaths;
+mod embedded;
 mod examples;
 mod failing;
 mod first;

@@ -2,15 +2,12 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use panzer::sys::{Signal, host};
 
-use crate::harness::client::{self, Held};
+use crate::harness::client::{Clients, Held};
 use crate::harness::operator::{ask, ask_briefly, begin, rest_of};
 use crate::harness::panzer::{Panzer, send};
 use crate::harness::place::{Place, example};
@@ -28,36 +25,6 @@ fn start(setup: Setup, options: &[&str]) -> (Place, PathBuf, Panzer) {
 
 fn witness(words: &[&str], options: &[&str]) -> (Place, PathBuf, Panzer) {
     start(Setup::new(&example("witness"), words), options)
-}
-
-/// Clients that ask one request after another, until they are told to stop.
-struct Clients {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<u32>>,
-}
-
-impl Clients {
-    fn begin(address: SocketAddr) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let threads = (0..3).map(|_| {
-            let stop = Arc::clone(&stop);
-            thread::spawn(move || {
-                let mut answered = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    client::ask(address).expect("every request is answered");
-                    answered += 1;
-                }
-                answered
-            })
-        });
-        Self { threads: threads.collect(), stop }
-    }
-
-    /// How many were answered; fails if one was not.
-    fn end(self) -> u32 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().map(|thread| thread.join().expect("no request fails")).sum()
-    }
 }
 
 /// RATIONALE 2.14, 2.17

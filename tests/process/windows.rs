@@ -91,8 +91,11 @@ fn a_stop_that_comes_before_main_has_handlers_stops_it_before_anything_is_starte
 #[test]
 fn whatever_else_comes_before_main_has_handlers_is_answered_when_it_has() {
     for moment in BEFORE_MAINS_HANDLERS {
-        let answers =
-            [(Signal::Usr2, "SIGUSR2: "), (Signal::Ttin, "status: panzer "), (Signal::Usr1, "")];
+        let answers = [
+            (Signal::Usr2, "main is panzer "),
+            (Signal::Ttin, "status: panzer "),
+            (Signal::Usr1, ""),
+        ];
         for (signal, answer) in answers {
             let place = Place::new();
             let mut panzer = moment.strike_main(&place, idle(), signal).start();

@@ -36,6 +36,8 @@ const OVERSLEPT: Millis = Millis(3_000);
 const LIFETIME: Millis = STEP;
 const UNSPREAD: u32 = 19959;
 const HANG: Millis = STEP;
+/// How long a worker lives until it is ready, where it does not have to say so.
+const LIFE: Millis = Millis(2_000);
 /// A slot that is new.
 const NOBODY: Truth =
     Truth { process: None, forking: false, odd: false, deaths: 0, died_at: Tick(NOW.0 - MEMORY.0) };
@@ -55,8 +57,10 @@ enum Heard {
 struct Process {
     pid: Pid,
     heard: Heard,
-    /// When it said that it is ready.
+    /// When it became ready.
     ready_at: Option<Tick>,
+    /// When it has lived long enough to be ready.
+    lives_until: Option<Tick>,
     /// When it was asked to leave without a stop of all, or was aborted.
     alone: Option<Tick>,
     /// Whether it was aborted.
@@ -68,9 +72,16 @@ struct Process {
 }
 
 impl Process {
+    /// One that was just forked.
     const fn new(pid: Pid) -> Self {
-        let (heard, ready_at, alone, hung) = (Heard::Nothing, None, None, false);
-        Self { pid, heard, ready_at, alone, hung, until: None, busy: None }
+        let (heard, ready_at, lives_until, alone) = (Heard::Nothing, None, None, None);
+        let (hung, until, busy) = (false, None, None);
+        Self { pid, heard, ready_at, lives_until, alone, hung, until, busy }
+    }
+
+    /// Whether it is not ready yet, and may become so.
+    fn is_starting(&self) -> bool {
+        self.ready_at.is_none() && self.heard == Heard::Nothing
     }
 
     /// When it is to hear the next thing if it leaves alone.
@@ -83,6 +94,11 @@ impl Process {
         }
     }
 
+    fn begin_to_serve(&mut self, now: Tick, lifetime: Millis) {
+        self.ready_at = Some(now);
+        self.until = (lifetime.0 > 0).then_some(now.after(lifetime));
+    }
+
     /// Whether it serves and stays.
     fn serves(self) -> bool {
         self.ready_at.is_some() && self.heard == Heard::Nothing
@@ -90,8 +106,7 @@ impl Process {
 
     /// Whether it is aborted by now, if it is still at the same thing.
     fn hangs(self, now: Tick) -> bool {
-        self.heard == Heard::Nothing
-            && self.busy.is_some_and(|(_, since)| since.after(HANG) <= now)
+        self.heard == Heard::Nothing && self.busy.is_some_and(|(_, since)| since.after(HANG) <= now)
     }
 }
 
@@ -192,17 +207,24 @@ fn due_or_later(until: Tick, now: Tick) -> Tick {
 }
 
 impl World {
-    fn new(count: u16, most: u16, authority: Authority, about: About) -> Self {
+    fn new(
+        count: u16,
+        most: u16,
+        authority: Authority,
+        about: About,
+        ready_after: Option<Millis>,
+    ) -> Self {
         let backoff = match (most, count) {
             _ if about != About::Nothing => NO_BACKOFF,
             (1.., _) => NO_BACKOFF,
             (0, 1) => BACKOFF,
             (0, _) => SHORT_BACKOFF,
         };
-        let lifetime = if matches!(about, About::Lifetime | About::Both) { LIFETIME } else { Millis(0) };
+        let lifetime = matches!(about, About::Lifetime | About::Both).then_some(LIFETIME);
+        let hang = matches!(about, About::Hang | About::Both).then_some(HANG);
+        let (lifetime, hang) = (lifetime.unwrap_or_default(), hang.unwrap_or_default());
         let seed = if lifetime.0 > 0 { UNSPREAD } else { 3 };
-        let hang = if matches!(about, About::Hang | About::Both) { HANG } else { Millis(0) };
-        let rules = Rules { count, timeout: TIMEOUT, backoff, hang, lifetime, seed };
+        let rules = Rules { count, timeout: TIMEOUT, backoff, ready_after, hang, lifetime, seed };
         let above = match authority {
             Authority::Own => Above::Nobody,
             Authority::Main { timeout } => Above::Main { escalates: TIMEOUT >= timeout },
@@ -325,7 +347,7 @@ impl World {
             }
             if let Some(Process { pid, .. }) = truth.process {
                 let killed = Exit::Signal { number: 9, core: false };
-                events.push(Event::Ready { slot, pid });
+                events.extend([Event::Ready { slot, pid }, Event::Runs { slot, pid }]);
                 events.push(Event::Exited { pid, exit: killed });
                 events.push(Event::Exited { pid, exit: Exit::Status(0) });
             }
@@ -434,9 +456,8 @@ impl World {
             _ => MOST_DEATHS - 1,
         };
         let all_killed = self.alive().all(|process| process.heard == Heard::Kill);
-        let is_old = |process: Process| {
-            process.busy.is_none_or(|(since, _)| since >= self.pool.watch.from)
-        };
+        let is_old =
+            |process: Process| process.busy.is_none_or(|(since, _)| since >= self.pool.watch.from);
         let from = if self.alive().all(is_old) { Tick(0) } else { self.pool.watch.from };
         self.pool.watch.from = kept(from.max(Tick(now.0 - HANG.0)), now);
         self.pool.watch.at = self.pool.watch.at.filter(|_| self.order.is_none());
@@ -449,6 +470,7 @@ impl World {
                     // Only reports tell of it, and those have been checked.
                     worker.since = NOW;
                     match &mut worker.stage {
+                        Stage::Living { until } => *until = kept(*until, now),
                         Stage::Ready { at, until } => {
                             *at = young_or_old(*at, now);
                             *until = due_or_later(*until, now);
@@ -482,6 +504,8 @@ impl World {
                 let stays = !stops && process.heard == Heard::Nothing;
                 let ready_at = process.ready_at.filter(|_| !stops);
                 process.ready_at = ready_at.map(|at| young_or_old(at, now));
+                let lives_until = process.lives_until.filter(|_| process.is_starting());
+                process.lives_until = lives_until.map(|until| kept(until, now));
                 let alone = process.alone.filter(|_| process.heard < Heard::Kill);
                 process.alone = alone.map(|at| kept(at, now));
                 let until = process.until.filter(|_| stays);
@@ -551,15 +575,19 @@ impl Check<'_> {
                     world.heir = None;
                 }
             }
+            Event::Runs { slot, pid } => {
+                let life = world.pool.rules.ready_after;
+                if let Some(process) = world.claimant(slot, pid) {
+                    process.lives_until = process.lives_until.or(life.map(|life| now.after(life)));
+                }
+            }
             Event::Ready { slot, pid } => {
                 let lifetime = world.pool.rules.lifetime;
-                if world.slot_of(pid) != Some(slot) {
-                    return;
-                }
-                let process = world.process_mut(pid);
-                if process.ready_at.is_none() && !process.hung {
-                    process.ready_at = Some(now);
-                    process.until = (lifetime.0 > 0).then_some(now.after(lifetime));
+                if let Some(process) = world.claimant(slot, pid)
+                    && process.ready_at.is_none()
+                    && !process.hung
+                {
+                    process.begin_to_serve(now, lifetime);
                 }
             }
             Event::Busy { .. } => {}
@@ -569,7 +597,15 @@ impl Check<'_> {
             Event::StopNow { by } => self.order_now(world, by),
             Event::MainGone => self.lose_main(world),
             Event::Overslept { by } => world.postpone(now, by),
-            Event::Timer => {}
+            Event::Timer => {
+                let lifetime = world.pool.rules.lifetime;
+                let processes = world.all_slots_mut().filter_map(|truth| truth.process.as_mut());
+                for process in processes.filter(|process| process.is_starting()) {
+                    if process.lives_until.is_some_and(|until| until <= now) {
+                        process.begin_to_serve(now, lifetime);
+                    }
+                }
+            }
         }
     }
 
@@ -666,7 +702,8 @@ impl Check<'_> {
                 world.scaling = false;
             }
             Action::Tell(
-                Report::Died { .. }
+                Report::Ready { .. }
+                | Report::Died { .. }
                 | Report::ForkFailed { .. }
                 | Report::Inherited { .. }
                 | Report::Hung { .. },
@@ -680,9 +717,8 @@ impl Check<'_> {
         let is_there = followed.is_some();
         self.expect(is_there, "invariant (an heir follows somebody who is there)");
         if world.heir.is_none() {
-            let is_due = followed.is_some_and(|it| {
-                it.serves() && it.until.is_some_and(|until| until <= self.now)
-            });
+            let is_due = followed
+                .is_some_and(|it| it.serves() && it.until.is_some_and(|until| until <= self.now));
             self.expect(is_due, "invariant 9 (nobody is recycled before its time)");
         }
         let (of, truth) = world.heir.get_or_insert((slot, NOBODY));
@@ -804,9 +840,10 @@ impl Check<'_> {
             own.into_iter().chain(heir).any(Process::serves)
         };
         let died = matches!(self.event, Event::Exited { .. });
-        let hung = self.actions.iter().any(|action| {
-            matches!(action, Action::Signal { signal: Signal::Abrt, .. })
-        });
+        let hung = self
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Signal { signal: Signal::Abrt, .. }));
         for slot in Slot::first(u16::try_from(self.before.count.min(world.count)).unwrap_or(0)) {
             let kept = !served(self.before, slot) || served(world, slot);
             self.expect(kept || died || hung, "invariant (nobody ready is lost by a recycling)");
@@ -824,7 +861,10 @@ impl Check<'_> {
             }
             Some(heir) => {
                 let followed = world.slots[heir.slot.index()].process;
-                self.expect(followed.is_some(), "invariant (an heir follows somebody who is there)");
+                self.expect(
+                    followed.is_some(),
+                    "invariant (an heir follows somebody who is there)",
+                );
                 let ready = world.heir_of(heir.slot).and_then(|heir| heir.process);
                 let asked = followed.is_some_and(|it| it.heard > Heard::Nothing);
                 let is_ready = ready.is_some_and(Process::serves);
@@ -889,10 +929,20 @@ impl Check<'_> {
             }
             // Whoever is ready is to be recycled some day, or follows somebody.
             Event::Ready { .. } if world.pool.rules.lifetime.0 > 0 => {
+                let has_lived = self.before.pool.rules.ready_after.is_some();
                 let kept = before.is_none_or(|before| after.is_some_and(|now| now <= before));
+                self.expect(kept || has_lived, name);
+            }
+            Event::Forked { .. } => self.expect(before == after, name),
+            // Who was to live for some time has its time no longer.
+            Event::Ready { .. } => {
+                let kept = before.is_none_or(|before| after.is_none_or(|now| now >= before));
                 self.expect(kept, name);
             }
-            Event::Forked { .. } | Event::Ready { .. } => self.expect(before == after, name),
+            Event::Runs { .. } => {
+                let life = self.now.after(LIFE);
+                self.expect(before == after || after == Some(life), name);
+            }
             Event::Scale { .. } if stopping => self.expect(before == after, name),
             // Whoever leaves alone takes his time with him.
             Event::Exited { .. } if stopping && self.before.alive().any(is_alone) => {
@@ -978,6 +1028,7 @@ impl Check<'_> {
             Event::Scale { .. } => None,
             Event::Forked { slot, .. }
             | Event::ForkFailed { slot }
+            | Event::Runs { slot, .. }
             | Event::Ready { slot, .. }
             | Event::Busy { slot, .. } => Some(slot),
             Event::Exited { pid, .. } => self.before.slot_of(pid),
@@ -1007,6 +1058,27 @@ impl Check<'_> {
         self.expect(world.announced || !all, name);
         let owed = world.scaling && all;
         self.expect(!owed, "invariant (a new number is told once it is reached)");
+        for process in world.alive().filter(Process::is_starting) {
+            let next = world.pool.deadline();
+            let is_due = process.lives_until.is_none_or(|until| next.is_some_and(|at| at <= until));
+            self.expect(is_due, "invariant (no deadline is lost)");
+        }
+        let told = self.actions.iter().filter_map(|action| match action {
+            Action::Tell(Report::Ready { slot, pid }) => Some((*slot, *pid)),
+            Action::Tell(_)
+            | Action::Fork { .. }
+            | Action::Look
+            | Action::Signal { .. }
+            | Action::AnnounceReady
+            | Action::Finish { .. } => None,
+        });
+        let was_starting = |pid: Pid| {
+            let mut before = self.before.alive();
+            before.any(|process| process.pid == pid && process.is_starting())
+        };
+        let ready = world.alive().filter(|it| it.ready_at.is_some() && was_starting(it.pid));
+        let ready = ready.map(|it| (world.slot_of(it.pid).expect("it is alive"), it.pid));
+        self.expect(told.eq(ready), "invariant (whoever becomes ready is told of once)");
     }
 
     /// Every death and every failed fork is told, truthfully.
@@ -1016,7 +1088,10 @@ impl Check<'_> {
                 Some(*report)
             }
             Action::Tell(
-                Report::Scaled { .. } | Report::Inherited { .. } | Report::Hung { .. },
+                Report::Ready { .. }
+                | Report::Scaled { .. }
+                | Report::Inherited { .. }
+                | Report::Hung { .. },
             )
             | Action::Fork { .. }
             | Action::Look
@@ -1132,6 +1207,11 @@ impl World {
         })
     }
 
+    /// The process of this slot, if it has this number.
+    fn claimant(&mut self, slot: Slot, pid: Pid) -> Option<&mut Process> {
+        (self.slot_of(pid) == Some(slot)).then(|| self.process_mut(pid))
+    }
+
     /// There are to be so many slots, which a stop does not hear.
     fn scale(&mut self, count: usize) {
         if self.order.is_some() {
@@ -1168,6 +1248,7 @@ impl World {
                 process.alone = process.alone.map(|at| at.after(by));
                 process.until = process.until.map(|at| at.after(by));
                 process.busy = process.busy.map(|(on, _)| (on, now));
+                process.lives_until = process.lives_until.map(|until| until.after(by));
             }
         }
     }
@@ -1179,7 +1260,10 @@ fn walk(count: u16, most: u16, authority: Authority) -> usize {
 }
 
 fn walk_about(count: u16, most: u16, authority: Authority, about: About) -> usize {
-    let beginning = World::new(count, most, authority, about);
+    walk_from(World::new(count, most, authority, about, None))
+}
+
+fn walk_from(beginning: World) -> usize {
     let mut seen = HashSet::from([beginning.clone()]);
     let mut queue = VecDeque::from([beginning]);
     while let Some(world) = queue.pop_front() {
@@ -1216,6 +1300,21 @@ fn every_reachable_state_of_a_pool_that_is_scaled_is_sound() {
     let states: usize = authorities.map(|authority| walk(2, 2, authority)).iter().sum();
     assert!(states > 20_000, "the walk was trivial: {states} states");
     std::println!("scaled pool: walked {states} states");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the number of states is the result")]
+fn every_reachable_state_of_a_pool_whose_workers_have_to_live_for_a_while_is_sound() {
+    let equal = Authority::Main { timeout: TIMEOUT };
+    let both = [Authority::Own, equal];
+    let world =
+        |count, most, authority, about| World::new(count, most, authority, about, Some(LIFE));
+    let alone = both.map(|authority| world(1, 0, authority, About::Nothing));
+    let scaled = both.map(|authority| world(2, 2, authority, About::Nothing));
+    let recycled = [world(1, 0, equal, About::Lifetime)];
+    let states: usize = alone.into_iter().chain(scaled).chain(recycled).map(walk_from).sum();
+    assert!(states > 20_000, "the walk was trivial: {states} states");
+    std::println!("living pool: walked {states} states");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 use super::member::Leader;
 use super::{Action, Event, Exec, Left, Past, Readiness, Report, Rules, Service, Stop};
 use crate::plan::backoff::Streak;
+use crate::tape::tests as tape;
 use crate::types::{Backoff, Generation, Millis, Pid, Signal, Tick};
 use alloc::vec::Vec;
 use std::collections::HashSet;
@@ -569,6 +570,8 @@ fn walk(name: &str, rules: Rules) -> usize {
             continue;
         }
         assert!(seen.len() < 1_000_000, "the walk does not end");
+        let successor = tape::read(&tape::written(&mut world.plan.clone()));
+        assert_eq!(successor.as_ref(), Some(&world.plan), "RATIONALE 13.2 (all is kept)");
         for event in world.choices() {
             steps += 1;
             queue.push(world.after(event));

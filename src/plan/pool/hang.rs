@@ -69,10 +69,10 @@ impl Pool {
         let since = since.max(self.watch.from);
         let due = since.after(self.rules.hang);
         let Some(row) = self.row_of(slot, pid) else { return };
-        let Some(Stage::Starting | Stage::Ready { .. }) = row.worker().map(|worker| worker.stage)
-        else {
-            return;
-        };
+        match row.worker().map(|worker| worker.stage) {
+            Some(Stage::Starting | Stage::Living { .. } | Stage::Ready { .. }) => {}
+            Some(Stage::Leaving { .. }) | None => return,
+        }
         if due <= now {
             row.abort(now, actions);
             let busy = now.since(since);

@@ -43,10 +43,10 @@ impl Pool {
         row.is_ready() || self.heir.is_some_and(|heir| heir.slot == row.slot && heir.is_ready())
     }
 
-    /// Asks whoever is in `slot` to leave, if its heir serves.
-    pub(super) fn let_inherit(&mut self, now: Tick, slot: Slot, actions: &mut Vec<Action>) {
-        if self.heir.is_some_and(|heir| heir.slot == slot && heir.is_ready()) {
-            self.rows[slot.index()].remove(now.after(self.rules.timeout), actions);
+    /// Asks whoever is to be followed to leave, if the heir serves.
+    pub(super) fn let_inherit(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        if let Some(heir) = self.heir.filter(Row::is_ready) {
+            self.rows[heir.slot.index()].remove(now.after(self.rules.timeout), actions);
         }
     }
 
@@ -58,7 +58,8 @@ impl Pool {
         asked: bool,
     ) -> Option<Tick> {
         let is_over = self.is_stopping() || asked;
-        let heir = self.heir.as_mut().filter(|heir| !is_over && heir.slot.number() <= self.rules.count);
+        let heir =
+            self.heir.as_mut().filter(|heir| !is_over && heir.slot.number() <= self.rules.count);
         match heir {
             Some(heir) => heir.vacate(now, ready_at, self.rules.backoff),
             None => self.heir = None,

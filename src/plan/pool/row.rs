@@ -42,6 +42,8 @@ pub(super) struct Worker {
 pub(super) enum Stage {
     /// It has not said yet that it is ready.
     Starting,
+    /// The same, and once it has lived until then it is taken as ready.
+    Living { until: Tick },
     /// It serves, and is recycled at `until`.
     Ready { at: Tick, until: Tick },
     /// It was told to go, last by this. If it leaves alone, and the pool did not
@@ -107,7 +109,7 @@ impl Row {
     pub(super) fn pressed_at(&self) -> Option<Tick> {
         match self.worker()?.stage {
             Stage::Leaving { next_at, .. } => next_at,
-            Stage::Starting | Stage::Ready { .. } => None,
+            Stage::Starting | Stage::Living { .. } | Stage::Ready { .. } => None,
         }
     }
 
@@ -115,13 +117,33 @@ impl Row {
     pub(super) fn until(&self) -> Tick {
         match self.worker().map(|worker| worker.stage) {
             Some(Stage::Ready { until, .. }) => until,
-            Some(Stage::Starting | Stage::Leaving { .. }) | None => Tick::NEVER,
+            Some(Stage::Starting | Stage::Living { .. } | Stage::Leaving { .. }) | None => {
+                Tick::NEVER
+            }
         }
     }
 
     /// Whether a worker here has said that it serves, and was not told to go.
     pub(super) fn is_ready(&self) -> bool {
         self.worker().is_some_and(|worker| matches!(worker.stage, Stage::Ready { .. }))
+    }
+
+    /// The worker here, if it is this one, has until then to live to be ready.
+    pub(super) fn live(&mut self, pid: Pid, until: Tick) {
+        if let Place::Taken(worker) = &mut self.place
+            && worker.pid == pid
+            && worker.stage == Stage::Starting
+        {
+            worker.stage = Stage::Living { until };
+        }
+    }
+
+    /// When the worker here has lived long enough.
+    pub(super) fn lives_until(&self) -> Option<Tick> {
+        match self.worker()?.stage {
+            Stage::Living { until } => Some(until),
+            Stage::Starting | Stage::Ready { .. } | Stage::Leaving { .. } => None,
+        }
     }
 
     /// Makes the worker here ready, if it is this one; says whether that is new.
@@ -131,7 +153,8 @@ impl Row {
             lifetime => now.after(self.streak.spread(lifetime)),
         };
         let Place::Taken(worker) = &mut self.place else { return false };
-        let is_new = worker.pid == pid && worker.stage == Stage::Starting;
+        let is_starting = matches!(worker.stage, Stage::Starting | Stage::Living { .. });
+        let is_new = worker.pid == pid && is_starting;
         if is_new {
             worker.stage = Stage::Ready { at: now, until };
         }
@@ -142,7 +165,9 @@ impl Row {
     pub(super) fn tell(&mut self, told: Told, actions: &mut Vec<Action>) {
         let Place::Taken(worker) = &mut self.place else { return };
         let (before, why, mut next_at) = match worker.stage {
-            Stage::Starting | Stage::Ready { .. } => (None, Why::Asked, None),
+            Stage::Starting | Stage::Living { .. } | Stage::Ready { .. } => {
+                (None, Why::Asked, None)
+            }
             Stage::Leaving { told, why, next_at } => (Some(told), why, next_at),
         };
         if before < Some(told) {
@@ -206,7 +231,10 @@ impl Row {
         match &mut self.place {
             Place::Empty { due: at }
             | Place::Taken(Worker {
-                stage: Stage::Ready { until: at, .. } | Stage::Leaving { next_at: Some(at), .. },
+                stage:
+                    Stage::Living { until: at }
+                    | Stage::Ready { until: at, .. }
+                    | Stage::Leaving { next_at: Some(at), .. },
                 ..
             }) => {
                 *at = at.after(by);

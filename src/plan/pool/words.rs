@@ -15,6 +15,9 @@ pub struct Rules {
     pub hang: Millis,
     /// After how long a worker is recycled; 0: never.
     pub lifetime: Millis,
+    /// A worker whose program has run so long is taken as ready; `None`: it has
+    /// to say so.
+    pub ready_after: Option<Millis>,
     /// Makes this pool's jitter differ from another's.
     pub seed: u32,
 }
@@ -54,6 +57,14 @@ pub enum Event {
     ForkFailed {
         /// The slot that is still empty.
         slot: Slot,
+    },
+    /// The program of this worker runs from now on: its time to become ready, if
+    /// it has one, begins. Ignored unless it is in that slot.
+    Runs {
+        /// The slot it fills.
+        slot: Slot,
+        /// The process.
+        pid: Pid,
     },
     /// Somebody says that this worker of this slot serves. Ignored unless it is
     /// in that slot.
@@ -141,6 +152,13 @@ pub enum Action {
 /// What the log and the board want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Report {
+    /// A worker has become ready.
+    Ready {
+        /// The slot it fills.
+        slot: Slot,
+        /// Who it is.
+        pid: Pid,
+    },
     /// A worker is dead.
     Died {
         /// The slot it filled.

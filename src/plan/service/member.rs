@@ -1,6 +1,7 @@
 //! One generation, from its start to the last of its processes.
 
 use super::words::{Action, Report, Rules};
+use crate::tape::taped;
 use crate::types::{Generation, Millis, Pid, Signal, Tick};
 use alloc::vec::Vec;
 
@@ -66,6 +67,15 @@ pub(super) enum Step {
     /// The kernel did not end it. Nothing more can be done.
     Abandoned,
 }
+
+taped! { struct Member { generation, life, leader, since, due, rules } }
+taped! {
+    enum Life {
+        0 = Spawning, 1 = Starting, 2 = Living, 3 = Probation, 4 = Current, 5 = Leaving(step),
+    }
+}
+taped! { enum Leader { 0 = Monitor(pid), 1 = Group(pid) } }
+taped! { enum Step { 0 = Asked, 1 = Pressed, 2 = Killed, 3 = Abandoned } }
 
 impl Member {
     /// One that was ordered and is not there yet.

@@ -24,6 +24,7 @@ mod words;
 pub use words::{Action, Event, Exec, Failure, Left, Readiness, Report, Rules};
 
 use super::backoff::Streak;
+use crate::tape::taped;
 use crate::types::{Generation, Millis, Pid, Tick};
 use alloc::vec::Vec;
 use member::{Leader, Life, Member, Step};
@@ -67,6 +68,15 @@ enum Stop {
     Now { status: u8 },
     /// `Finish` was ordered.
     Finished,
+}
+
+taped! { struct Service { rules, members, next, wanted, streak, past, stop } }
+taped! { enum Past { 0 = NeverReady { failed }, 1 = Ready } }
+taped! {
+    enum Stop {
+        0 = No, 1 = Lingering { until }, 2 = Asked { interrupt, status }, 3 = Now { status },
+        4 = Finished,
+    }
 }
 
 impl Service {

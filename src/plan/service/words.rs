@@ -1,5 +1,6 @@
 //! What the plan of main is told, what it orders, and what it tells.
 
+use crate::tape::taped;
 use crate::types::{Backoff, Generation, Millis, Pid, Signal, Tick};
 
 /// When a generation counts as ready.
@@ -10,6 +11,8 @@ pub enum Readiness {
     /// When it says so, or has lived that long.
     After(Millis),
 }
+
+taped! { enum Readiness { 0 = Notify, 1 = After(span) } }
 
 /// What the operator has set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +35,12 @@ pub struct Rules {
     pub seed: u32,
 }
 
+taped! {
+    struct Rules {
+        timeout, readiness, ready_timeout, probation, drain_delay, backoff, give_up, seed,
+    }
+}
+
 /// Why a program's process came to nothing before it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exec {
@@ -44,6 +53,8 @@ pub enum Exec {
     /// Something else was in the way, which may pass.
     Hindered,
 }
+
+taped! { enum Exec { 0 = Done, 1 = Missing, 2 = Unusable, 3 = Hindered } }
 
 /// Whether anybody of a generation outlived its monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -100,10 +100,10 @@ impl<'a> Patience<'a> {
 
 /// Runs the `panzerctl` program and returns its exit status.
 ///
-/// `args` are the words behind the program's name.
+/// `args` are the program's name and the words behind it.
 pub fn program(args: &[&CStr]) -> u8 {
     fd::fill_standard();
-    let outcome = match ctl_cli::parse(args) {
+    let outcome = match ctl_cli::parse(args.get(1..).unwrap_or_default()) {
         Ok(Wanted::Ask(asking)) => run(asking),
         Ok(Wanted::Show(text)) => print(text),
         Err(why) => Err(Bad { status: Status::Usage, why }),

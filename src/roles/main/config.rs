@@ -23,7 +23,7 @@ const USUAL: &CStr = c"config/panzer.yml";
 /// The largest file that is read.
 const MOST: usize = 1 << 20;
 
-/// What the words of the command line ask for, with what the file adds. Main was
+/// What a command line, its first word included, asks for, with what the file adds. Main was
 /// started in `start`. The options have the file that was read before, if one
 /// was, and are given the one that is read now.
 ///
@@ -32,6 +32,7 @@ const MOST: usize = 1 << 20;
 /// One line: what is wrong, and where.
 #[inline(never)]
 pub(super) fn read(args: &[&CStr], start: &CStr, options: &mut Options) -> Result<Request> {
+    let args = args.get(1..).unwrap_or_default();
     let mut request = cli::parse(args, options)?;
     if !matches!(request, Request::Run | Request::Check) {
         return Ok(request);
@@ -47,6 +48,15 @@ pub(super) fn read(args: &[&CStr], start: &CStr, options: &mut Options) -> Resul
         return Err(Error::plain(format_args!("there is no COMMAND to run; see --help")));
     }
     Ok(request)
+}
+
+/// Options to be read again: they have the file that was read before.
+pub(super) fn again(before: &Options) -> Options {
+    let mut options = Options::default();
+    if let Some(file) = before.path(Path::Config) {
+        options.set_path(Path::Config, file.to_owned());
+    }
+    options
 }
 
 /// Has the options be what the file says, and nothing where there is none. One
@@ -95,16 +105,15 @@ impl Main {
         })
     }
 
-    fn read_again(&mut self) -> Result<()> {
-        let mut options = Options::default();
-        if let Some(file) = self.options.path(Path::Config) {
-            options.set_path(Path::Config, file.to_owned());
-        }
+    pub(super) fn read_again(&mut self) -> Result<()> {
+        let mut options = again(&self.options);
         read(self.words, &self.start, &mut options)?;
         let fixed = [
             ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
             ("pid", options.path(Path::Pid) == self.options.path(Path::Pid)),
+            ("exec", options.exec() == self.options.exec()),
         ];
+        options.keep_exec(&self.options);
         let is_counted_anew = options.count() != self.options.count();
         self.keep_to(options)?;
         for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {

@@ -59,7 +59,7 @@ impl Main {
             }
             Request::Ready if self.plan.is_ready() => (Word::Done, format_args!("ready")),
             Request::Ready => (Word::Failed, format_args!("no generation is ready")),
-            Request::Restart => (Word::Failed, format_args!("not yet in this version")),
+            Request::Restart => return self.restart(Some(client)),
             Request::Reload => return self.grant_reload(client),
             Request::Scale(scale) => return self.scale(client, scale),
         };
@@ -67,7 +67,7 @@ impl Main {
     }
 
     /// Notes what an operator waits for.
-    fn wait_for(&mut self, client: Place, waits: Waits) {
+    pub(super) fn wait_for(&mut self, client: Place, waits: Waits) {
         if let Some(control) = &mut self.operator.control {
             control.wait(client, waits);
         }

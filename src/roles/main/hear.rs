@@ -10,7 +10,7 @@ use super::Main;
 use super::run::Run;
 use crate::keep::listeners::{self, Origin};
 use crate::keep::log;
-use crate::plan::service::{Event, Left};
+use crate::plan::service::{Event, Exec, Left};
 use crate::sys::Errno;
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
@@ -26,6 +26,9 @@ use alloc::vec::Vec;
 
 /// The most datagrams of one generation that are read in one turn.
 const MOST: usize = 1_024;
+
+/// The status that says that a file is not there.
+const MISSING: u8 = 127;
 
 /// The least time between two lines about messages that were refused.
 const REFUSED: Millis = Millis(1_000);
@@ -146,6 +149,7 @@ impl Main {
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
             }
+            News::Unusable { status, why } => self.note_unusable(generation, status, why),
             News::Respawned { slot, pid } => {
                 let (slot, pid) = (Some(slot), Some(pid));
                 self.event(&Tidings { slot, pid, ..Tidings::about(Kind::Respawn, generation) });
@@ -158,6 +162,14 @@ impl Main {
         if let Some(status) = notice.status {
             run.status = Some(printable::lossy(status));
         }
+    }
+
+    /// A pool of programs has nothing that it could run. That is to us as if its
+    /// monitor were what cannot be executed, which leaves for that.
+    fn note_unusable(&mut self, generation: Generation, status: u8, why: &[u8]) {
+        let Some(run) = self.run_of(generation).filter(|run| run.why.is_none()) else { return };
+        run.why = Some(printable::lossy(why));
+        run.exec = if status == MISSING { Exec::Missing } else { Exec::Unusable };
     }
 
     /// Looks at the board of whoever is on probation.
@@ -181,6 +193,7 @@ impl Main {
     /// have the number of such a group.
     pub(super) fn reap(&mut self) {
         while let Ok(Reaped::Dead(pid, exit)) = process::reap_any() {
+            self.restart.note_death(pid, exit);
             if let Some(run) = self.runs.iter_mut().find(|run| run.monitor == Some(pid)) {
                 (run.monitor, run.exit) = (None, Some(exit));
             }
@@ -210,8 +223,7 @@ impl Main {
     /// were killed by nobody knows whom.
     fn starved(&mut self) -> bool {
         let is_asked = |run: &Run| self.plan.stage_of(run.generation) == Some(Stage::Draining);
-        let is_killed =
-            |run: &&Run| run.exit.is_some_and(Exit::is_sigkill) && !is_asked(run);
+        let is_killed = |run: &&Run| run.exit.is_some_and(Exit::is_sigkill) && !is_asked(run);
         let killed = self.runs.iter().filter(is_killed).count();
         self.runs.iter().any(|run| run.exit.is_some()) && self.kills.explain(killed)
     }

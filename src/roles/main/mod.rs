@@ -5,16 +5,21 @@
 
 mod config;
 mod control;
+pub mod embed;
 mod hear;
 mod operator;
 mod records;
+mod restart;
 mod run;
 mod setup;
 mod spawn;
+mod state;
 mod status;
 mod tell;
+mod trial;
 mod waiters;
 
+pub(in crate::roles) use run::{class, why};
 pub use setup::program;
 
 use crate::keep::kills::Kills;
@@ -35,6 +40,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem;
 use operator::Operator;
+use restart::Restart;
 use run::Run;
 use setup::has_terminal;
 
@@ -45,11 +51,17 @@ const STATUS: Millis = Millis(100);
 
 /// The main process.
 struct Main {
+    /// This process.
+    id: Pid,
     options: Options,
-    /// The command line, for the next reload.
+    /// The words of this process, for a restart.
+    own: &'static [&'static CStr],
+    /// The command line of panzer(1), for the next reload: the same, unless a
+    /// program of one's own has made it.
     words: &'static [&'static CStr],
-    /// Where main was started.
+    /// Where main was started, and where its image stands.
     start: CString,
+    binary: CString,
     inherited: Inherited,
     directory: CString,
     plan: Service,
@@ -81,6 +93,7 @@ struct Main {
     refused: (u32, Tick),
     finished: Option<u8>,
     operator: Operator,
+    restart: Restart,
 }
 
 impl Main {
@@ -96,11 +109,11 @@ impl Main {
 
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
-        let deadline = match (self.plan.deadline(), self.operator.deadline()) {
-            (Some(plan), Some(operator)) => Some(plan.min(operator)),
-            (plan, operator) => plan.or(operator),
-        };
+        let deadlines = [self.plan.deadline(), self.operator.deadline(), self.restart.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         self.wait(deadline);
+        // What arrives from here on is for the image that takes our place.
+        let blocked = self.restart.begin_turn().then(signal::block_all);
         let before = mem::replace(&mut self.now, clock::now());
         if let Some(by) = pause::lost(before, deadline, self.now) {
             self.step(Event::Overslept { by });
@@ -119,12 +132,16 @@ impl Main {
         }
         self.bury();
         self.check_losses();
+        self.look_at_trial();
         self.obey(&caught);
         if self.plan.deadline().is_some_and(|deadline| deadline <= self.now) {
             self.step(Event::Timer);
         }
         // The last of all, so that everybody has what he was told before.
         self.attend();
+        if let Some(blocked) = blocked {
+            self.replace(blocked);
+        }
     }
 
     fn wait(&self, deadline: Option<Tick>) {
@@ -136,6 +153,7 @@ impl Main {
                 sources.push(Source::readable(fate.source()));
             }
         }
+        sources.extend(self.restart.source());
         self.add_control(&mut sources);
         if let Err(errno) = poll::wait(&mut sources, deadline) {
             self.breathe("wait for everything", errno);
@@ -171,10 +189,7 @@ impl Main {
     /// Does what the other signals say. After a stop a reload is nothing more.
     fn obey(&mut self, caught: &signal::Caught) {
         if caught.has(Signal::Usr2) {
-            log::log(
-                Level::Warn,
-                format_args!("SIGUSR2: this version cannot restart itself in place"),
-            );
+            self.restart(None);
         }
         let by_hangup = caught.hung_up(Hangup::Stranger) || caught.hung_up(Hangup::Session);
         if caught.has(Signal::Usr1) || by_hangup {
@@ -214,8 +229,9 @@ impl Main {
                 }
             }
             // A group is pinned while a child of ours is in it.
-            Action::SignalGroup { leader, signal, .. } => {
-                if process::has_child_in_group(leader) == Ok(true) {
+            Action::SignalGroup { generation, leader, signal } => {
+                let is_its = self.run_of(generation).is_some_and(|run| run.leader == leader);
+                if is_its && process::has_child_in_group(leader) == Ok(true) {
                     complain("the group of", leader, signal::send_group(leader, signal));
                 }
             }

@@ -6,6 +6,7 @@ use crate::keep::control::Control;
 use crate::keep::log::log;
 use crate::keep::pidfile::{self, PidFile, Taken};
 use crate::sys::file;
+use crate::tape::taped;
 use crate::types::{Generation, Level, Tick};
 use crate::words::control::socket_beside;
 use crate::words::printable::Quoted;
@@ -36,6 +37,9 @@ pub(super) struct Operator {
     /// How many workers there are to be, since somebody asked for a number.
     pub scaled: Option<u16>,
 }
+
+taped! { struct LastReload { generation, outcome, at, why } }
+taped! { struct Operator { control, pid_file, reload, scaled } }
 
 impl Operator {
     /// Takes the pid file and makes the control socket beside it. Without a pid

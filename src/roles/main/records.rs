@@ -9,7 +9,7 @@ use crate::keep::control::Place;
 use crate::keep::listeners::Origin as Source;
 use crate::keep::log;
 use crate::sys::socket::{self, Name, control as kernel};
-use crate::sys::{env, fd::Borrowed, file, process};
+use crate::sys::{fd::Borrowed, file, process};
 use crate::text;
 use crate::types::Stage;
 use crate::words::address::Address;
@@ -17,6 +17,7 @@ use crate::words::control::Word;
 use crate::words::fdname;
 use crate::words::status::{self, Binary, Life, Listener, Origin, Phase, Text};
 use alloc::string::String;
+use core::ffi::CStr;
 
 /// How much is gathered before it is sent.
 const ENOUGH: usize = 4_096;
@@ -69,7 +70,7 @@ impl Main {
                 (false, false) => Phase::Running,
             },
             count: self.wanted_count(),
-            binary: binary(),
+            binary: stands(&self.binary),
             dropped: log::dropped(),
         };
         main.write(out);
@@ -125,11 +126,13 @@ fn add_life(run: &Run, stage: Stage, board: bool, out: &mut String) {
     life.write(out);
 }
 
-/// What stands at the path that main was executed by.
-fn binary() -> Binary {
-    match env::executed() {
-        Some(path) if file::same(c"/proc/self/exe", path) => Binary::Same,
-        Some(path) if file::links(path) > 0 => Binary::Differs,
-        Some(_) | None => Binary::Missing,
+/// What stands at the path that a restart would execute.
+fn stands(path: &CStr) -> Binary {
+    if file::same(c"/proc/self/exe", path) {
+        Binary::Same
+    } else if file::links(path) > 0 {
+        Binary::Differs
+    } else {
+        Binary::Missing
     }
 }

@@ -6,11 +6,13 @@ use crate::plan::service::Exec;
 use crate::sys::Errno;
 use crate::sys::exec::{Fate, Outcome, Stage};
 use crate::sys::fd::Fd;
+use crate::tape::taped;
 use crate::text;
 use crate::types::{Exit, Generation, Level, Pid, Tick};
 use crate::words::printable::Quoted;
 use alloc::ffi::CString;
 use alloc::string::String;
+use core::ffi::CStr;
 
 /// A generation of which anybody is left.
 #[derive(Debug)]
@@ -43,6 +45,13 @@ pub(super) struct Run {
     pub empty: bool,
 }
 
+taped! {
+    struct Run {
+        generation, leader, monitor, since, notify, board, fate, exec, command, directory, user,
+        user_id, why, status, exit, empty,
+    }
+}
+
 impl Run {
     /// Reads the fate of the program if it is known by now; says whether it is
     /// new that the program runs.
@@ -53,16 +62,8 @@ impl Run {
             Outcome::Open => return false,
             Outcome::Running => {}
             Outcome::Failed(stage, errno) => {
-                let (what, which) = match stage {
-                    Stage::User => ("become user", &self.user),
-                    Stage::Descriptors => ("hand the descriptors to", command),
-                    Stage::Parent => ("tie to main", command),
-                    Stage::Directory => ("enter", directory),
-                    Stage::Execute => ("execute", command),
-                };
-                let which = Quoted(which.to_bytes());
                 self.exec = class(stage, errno);
-                self.why = Some(text::compose(format_args!("cannot {what} {which}: {errno}")));
+                self.why = Some(why(stage, errno, command, directory, &self.user));
             }
         }
         self.fate = None;
@@ -85,8 +86,27 @@ impl Run {
     }
 }
 
+/// Why a program does not run: `cannot execute './app': …`.
+pub(in crate::roles) fn why(
+    stage: Stage,
+    errno: Errno,
+    command: &CStr,
+    directory: &CStr,
+    user: &CStr,
+) -> String {
+    let (what, which) = match stage {
+        Stage::User => ("become user", user),
+        Stage::Descriptors => ("hand the descriptors to", command),
+        Stage::Parent => ("tie to its parent", command),
+        Stage::Directory => ("enter", directory),
+        Stage::Execute => ("execute", command),
+    };
+    let which = Quoted(which.to_bytes());
+    text::compose(format_args!("cannot {what} {which}: {errno}"))
+}
+
 /// What an errno of the exec means for a first start.
-const fn class(stage: Stage, errno: Errno) -> Exec {
+pub(in crate::roles) const fn class(stage: Stage, errno: Errno) -> Exec {
     match (stage, errno.0) {
         (Stage::Execute, libc::ENOENT | libc::ENOTDIR) => Exec::Missing,
         (

@@ -4,6 +4,8 @@
 //! before anything is started.
 
 use super::operator::Operator;
+use super::restart::{self, Restart};
+use super::trial::Handed;
 use super::{Main, config, spawn};
 use crate::error::{Error, Result, cannot};
 use crate::keep::kills::Kills;
@@ -11,17 +13,19 @@ use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
 use crate::plan::service::{Readiness, Rules, Service};
+use crate::roles::monitor;
 use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::output::Output;
 use crate::sys::signal::{self, Inherited, Wake};
 use crate::sys::{clock, env, file, process, socket as kernel};
 use crate::text;
-use crate::types::{Account, Backoff, Generation, Level, Millis, Role, Signal, Tick};
+use crate::types::{Account, Backoff, Generation, Level, Role, Signal, Tick};
 use crate::words::address::Bind;
 use crate::words::cli::Request;
 use crate::words::options::{Number, Options, Path};
 use crate::words::printable::Quoted;
 use crate::words::{decimal, fdname, shown, usage};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -29,32 +33,39 @@ use core::ffi::CStr;
 
 /// Runs the `panzer` program and returns its exit status.
 ///
-/// `args` are the words behind the program's name. Blocks until main is told
-/// to stop. Call it before anything else has changed a signal.
-pub fn program(args: &'static [&'static CStr]) -> u8 {
+/// `words` are the program's name and the words behind it. Blocks until main is
+/// told to stop. Call it before anything else has changed a signal.
+pub fn program(words: &'static [&'static CStr]) -> u8 {
+    run(words, words)
+}
+
+/// The same in a process whose `own` words are others.
+pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]) -> u8 {
     let blocked = signal::block_all();
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
-    let mut options = Options::default();
-    let start = spawn::start_directory();
-    match config::read(args, start.as_deref().unwrap_or(c"."), &mut options) {
-        Ok(Request::Run) => {}
-        Ok(Request::Check) => return print(&shown::show(&options)),
-        Ok(Request::Help) => return print(usage::HELP),
-        Ok(Request::Version) => return print(usage::VERSION),
-        Err(error) => {
-            complain(&error);
-            return 2;
-        }
+    if let Some(status) = monitor::program(words, inherited) {
+        return status;
     }
-    log::begin(Role::Main, options.verbosity);
     let mut status = 1;
-    let made = start.and_then(|start| Main::new(&options, inherited, start, args));
-    let begun = made.and_then(|main| {
-        main.begin(options, &mut status)?;
-        Ok(main)
-    });
+    let begun = match Handed::take() {
+        None => match start(inherited, own, words, &mut status) {
+            Ok(Begun::Main(main)) => Ok(main),
+            Ok(Begun::Said(text)) => return print(&text),
+            Err(error) => Err(error),
+        },
+        Some(handed) => {
+            Main::new(None, inherited, CString::default(), own, words).and_then(|main| {
+                if handed.is_trial() {
+                    handed.answer(main);
+                    process::exit_now(0);
+                }
+                main.resume(&handed)?;
+                Ok(main)
+            })
+        }
+    };
     match begun {
         Ok(main) => {
             drop(blocked);
@@ -66,6 +77,37 @@ pub fn program(args: &'static [&'static CStr]) -> u8 {
             status
         }
     }
+}
+
+/// What a start comes to.
+enum Begun {
+    /// Main is ready to run.
+    Main(&'static mut Main),
+    /// Nothing more than this was asked for.
+    Said(Cow<'static, str>),
+}
+
+/// Reads the options and sets main up. With an error, `status` is what to leave with.
+fn start(
+    inherited: Inherited,
+    own: &'static [&'static CStr],
+    words: &'static [&'static CStr],
+    status: &mut u8,
+) -> Result<Begun> {
+    let mut options = Options::default();
+    let start = spawn::start_directory();
+    let request = config::read(words, start.as_deref().unwrap_or(c"."), &mut options)
+        .inspect_err(|_| *status = 2)?;
+    match request {
+        Request::Run => {}
+        Request::Check => return Ok(Begun::Said(shown::show(&options).into())),
+        Request::Help => return Ok(Begun::Said(usage::HELP.into())),
+        Request::Version => return Ok(Begun::Said(usage::VERSION.into())),
+    }
+    log::begin(Role::Main, options.verbosity);
+    let main = Main::new(Some(&options), inherited, start?, own, words)?;
+    main.begin(options, status)?;
+    Ok(Begun::Main(main))
 }
 
 fn print(text: &str) -> u8 {
@@ -81,7 +123,7 @@ fn print(text: &str) -> u8 {
 }
 
 /// One line on standard error, for somebody who has just typed a command.
-fn complain(what: &Error) {
+pub(super) fn complain(what: &Error) {
     let line = text::compose(format_args!("panzer: {what}\n"));
     // Nobody is left to be told.
     let _ = fd::write(fd::Borrowed::standard(fd::Standard::Error), line.as_bytes());
@@ -91,9 +133,10 @@ fn complain(what: &Error) {
 fn rules(options: &Options) -> Rules {
     Rules {
         timeout: options.span(Number::Timeout),
-        readiness: match options.number(Number::Ready) {
+        // Of programs of its own each worker is to live so long.
+        readiness: match options.ready_after().filter(|_| !options.exec()) {
             None => Readiness::Notify,
-            Some(span) => Readiness::After(Millis(span)),
+            Some(span) => Readiness::After(span),
         },
         ready_timeout: options.span(Number::ReadyTimeout),
         probation: options.span(Number::Probation),
@@ -111,21 +154,27 @@ impl Main {
     /// Main with what it needs of the kernel. It is never taken down: the kernel
     /// takes everything back at the end of the process.
     fn new(
-        options: &Options,
+        options: Option<&Options>,
         inherited: Inherited,
         start: CString,
+        own: &'static [&'static CStr],
         words: &'static [&'static CStr],
     ) -> Result<&'static mut Self> {
         // Before anything of ours is open, which could have the number that the
         // operator named.
+        let usual = Options::default();
+        let options = options.unwrap_or(&usual);
         let events = open_events(options)?;
         let wake = Wake::open().map_err(cannot("make a pipe"))?;
         let lifeline = fd::pipe(Blocking::Yes).map_err(cannot("make a pipe"))?;
         let now = clock::now();
         Ok(Box::leak(Box::new(Self {
             options: Options::default(),
+            own,
             words,
             directory: CString::default(),
+            id: process::id(),
+            binary: restart::path_of_image(own, &start),
             start,
             inherited,
             plan: Service::new(rules(options), now),
@@ -148,6 +197,7 @@ impl Main {
             refused: (0, Tick(0)),
             finished: None,
             operator: Operator::default(),
+            restart: Restart::default(),
         })))
     }
 
@@ -165,11 +215,22 @@ impl Main {
         Ok(())
     }
 
+    /// Goes on where another image of this process has stopped.
+    fn resume(&mut self, handed: &Handed) -> Result<()> {
+        handed.read(self)?;
+        process::set_name(c"panzer:main");
+        log::begin(Role::Main, self.options.verbosity);
+        self.above = connect_above();
+        signal::expect_ready(self.runs.last().map(|run| run.leader));
+        catch_signals(self.inherited);
+        self.begin_anew();
+        Ok(())
+    }
+
     /// Does what `options` ask for, from the next generation on; nothing of it
     /// when a socket cannot be opened.
     pub(super) fn keep_to(&mut self, mut options: Options) -> Result<()> {
-        spawn::look_from(&self.start, &mut options);
-        bind_anew(&options, &mut self.listeners)?;
+        bind_anew(&mut options, &self.start, &mut self.listeners)?;
         self.directory = spawn::from(&self.start, options.path(Path::Chdir));
         self.plan.configure(rules(&options));
         log::begin(Role::Main, options.verbosity);
@@ -223,10 +284,16 @@ fn adopt_sockets(listeners: &mut Listeners) {
     }
 }
 
-/// Opens the sockets of `--bind` that are not open yet. Those that are not asked
+/// Has the paths of `options` be as seen from `start`, and opens the sockets of
+/// `--bind` that are not open yet. Those that are not asked
 /// for any more stay until no generation has them. Where one cannot be opened,
 /// none is.
-fn bind_anew(options: &Options, listeners: &mut Listeners) -> Result<()> {
+pub(super) fn bind_anew(
+    options: &mut Options,
+    start: &CStr,
+    listeners: &mut Listeners,
+) -> Result<()> {
+    spawn::look_from(start, options);
     let before = listeners.count();
     let mut seen: &[Bind] = &[];
     for bind in &options.bind {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result, cannot};
 use crate::keep::board::{Board, Wish};
 use crate::plan::service::{Event, Exec};
 use crate::sys::exec::Program;
+use crate::sys::fd::Fd;
 use crate::sys::{env, file, process, signal, socket};
 use crate::text;
 use crate::types::{Generation, Level, Millis, Pid};
@@ -103,7 +104,14 @@ impl Main {
         descriptors.push(board.descriptor());
         descriptors.push(self.lifeline.0.borrow());
         let command = &self.options.command;
-        let mut program = Program::new(command, &environment, &self.directory);
+        // Of programs of its own we are the monitor, in another process.
+        let exec = self.options.exec().then(|| self.own_image()).transpose()?;
+        let words = exec.iter().map(|_| CString::from(c"panzer")).chain(command.iter().cloned());
+        let words: Vec<_> = words.collect();
+        let mut program = Program::new(&words, &environment, &self.directory);
+        if let Some(image) = &exec {
+            program = program.open(image.borrow());
+        }
         let blocked = signal::block_all();
         let (leader, fate) = program
             .spawn(&descriptors, self.inherited, self.options.account.as_ref(), &blocked)
@@ -131,6 +139,13 @@ impl Main {
         });
         self.listeners.leave_out(generation);
         Ok(leader)
+    }
+
+    /// The image of this process, whatever stands at its path by now.
+    fn own_image(&self) -> Result<Fd> {
+        file::open(c"/proc/self/exe", file::Mode::Execute)
+            .or_else(|_| file::open(&self.binary, file::Mode::Execute))
+            .map_err(cannot("open the image of the monitor"))
     }
 
     /// Everything a monitor finds in its environment, but `LISTEN_PID`.
@@ -166,6 +181,12 @@ impl Main {
         ] {
             if let Some(span) = options.number(number) {
                 add(entries, name, &Seconds(Millis(span)));
+            }
+        }
+        if options.exec() {
+            add(entries, "PANZER_EXEC", &"1");
+            if let Some(span) = options.ready_after() {
+                add(entries, "PANZER_READY", &Seconds(span));
             }
         }
         match options.verbosity {

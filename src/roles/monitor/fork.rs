@@ -1,26 +1,72 @@
-//! One worker: from the fork to its end.
+//! The workers of a library pool: copies of their monitor, each from its fork
+//! to its end.
 
-use super::pool::Running;
+use super::pool::{Kind, Running, cannot_set_up};
+use crate::error::Result;
 use crate::keep::board::Desk;
 use crate::keep::log;
 use crate::plan::pool::Event;
 use crate::roles::listen::given;
-use crate::roles::worker::Context;
-use crate::sys::fd;
+use crate::roles::worker::{BUSY, Context, Worker};
+use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::file::{self, Mode};
+use crate::sys::poll::Source;
 use crate::sys::process::{self, Alive};
 use crate::sys::signal::{self, Blocked};
 use crate::sys::{self, alarm, clock};
-use crate::types::{Level, Millis, Pid, Role, Signal, Slot};
+use crate::types::{Activity, Level, Millis, Pid, Role, Signal, Slot, Tick};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// From the timeout of a stop to the last resort of a worker that is left alone.
 const GRACE: Millis = Millis(2_000);
 /// The status of a worker that could not be set up.
 const NOT_SET_UP: u8 = 111;
 
-impl Running<'_> {
+/// What a worker writes into the ready pipe: its slot and its pid.
+const RECORD: usize = 6;
+
+/// What an application's workers run, and what ties them to their monitor.
+pub(super) struct Copies<'w> {
+    worker: &'w mut dyn Worker,
+    ready_read: Fd,
+    ready_write: Fd,
+    lifeline_read: Fd,
+    lifeline_write: Fd,
+}
+
+impl<'w> Copies<'w> {
+    /// Copies that run `worker`.
+    pub(super) fn new(worker: &'w mut dyn Worker) -> Result<Self> {
+        let (ready_read, ready_write) = fd::pipe(Blocking::Yes).map_err(cannot_set_up)?;
+        fd::set_blocking(ready_read.borrow(), Blocking::No).map_err(cannot_set_up)?;
+        let (lifeline_read, lifeline_write) = fd::pipe(Blocking::Yes).map_err(cannot_set_up)?;
+        Ok(Self { worker, ready_read, ready_write, lifeline_read, lifeline_write })
+    }
+}
+
+impl Kind for Copies<'_> {
+    fn make(pool: &mut Running<Self>, slot: Slot, heir: bool) -> Event {
+        pool.fork(slot, heir)
+    }
+
+    fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
+        sources.push(Source::readable(self.ready_read.borrow()));
+    }
+
+    fn hear(pool: &mut Running<Self>, now: Tick) {
+        pool.hear_ready(now);
+    }
+
+    /// They write on the board themselves, and say why they cannot be set up.
+    fn note(_: &mut Running<Self>, _: Tick, _: Pid, _: Activity) -> Option<String> {
+        None
+    }
+}
+
+impl Running<Copies<'_>> {
     /// Forks the worker of `slot`, or its heir, and says what came of it.
-    pub(super) fn fork(&mut self, slot: Slot, heir: bool) -> Event {
+    fn fork(&mut self, slot: Slot, heir: bool) -> Event {
         let blocked = signal::block_all();
         let monitor = process::id();
         let mut in_child = Some(blocked);
@@ -53,12 +99,12 @@ impl Running<'_> {
         blocked: Blocked,
     ) -> sys::Result<Context> {
         self.wake.renew()?;
-        signal::serve(monitor, self.nowhere, self.lifeline_read.borrow());
+        signal::serve(monitor, self.nowhere, self.kind.lifeline_read.borrow());
         self.sheet.begin_worker(desk, clock::now());
         self.restore_other_dispositions();
         self.hold_lifeline()?;
         let alive = process::follow_parent(monitor)?;
-        let ready = fd::duplicate(self.ready_write.borrow())?;
+        let ready = fd::duplicate(self.kind.ready_write.borrow())?;
         self.let_go()?;
         // Without a timer the two other belts still hold.
         let _ = alarm::prepare(Millis(self.rules.timeout.0.saturating_add(GRACE.0)));
@@ -83,18 +129,18 @@ impl Running<'_> {
     ///
     /// The write end is let go after, so that opening the pipe never waits.
     fn hold_lifeline(&self) -> sys::Result<()> {
-        let read = self.lifeline_read.borrow();
+        let read = self.kind.lifeline_read.borrow();
         if let Ok(own) = file::reopen(read, Mode::Read) {
             fd::signal_on_hangup(own.borrow())?;
             fd::replace(read, own.borrow())?;
         }
-        fd::replace(self.lifeline_write.borrow(), self.nowhere)
+        fd::replace(self.kind.lifeline_write.borrow(), self.nowhere)
     }
 
     /// Lets go of what is the monitor's: it stays open there alone.
     fn let_go(&self) -> sys::Result<()> {
-        fd::replace(self.ready_read.borrow(), self.nowhere)?;
-        fd::replace(self.ready_write.borrow(), self.nowhere)?;
+        fd::replace(self.kind.ready_read.borrow(), self.nowhere)?;
+        fd::replace(self.kind.ready_write.borrow(), self.nowhere)?;
         if let Some(above) = &self.above {
             fd::replace(above.lifeline.borrow(), self.nowhere)?;
         }
@@ -105,11 +151,31 @@ impl Running<'_> {
     }
 
     fn serve(&mut self, mut context: Context) -> u8 {
-        match self.worker.run(&mut context) {
+        match self.kind.worker.run(&mut context) {
             Ok(()) => 0,
             Err(error) => {
                 log::log(Level::Error, format_args!("worker {} failed: {error}", context.slot()));
                 1
+            }
+        }
+    }
+
+    /// Takes in the workers that say that they are ready, or busy.
+    fn hear_ready(&mut self, now: Tick) {
+        let mut records = [0; 64 * RECORD];
+        while let Ok(length) = fd::read(self.kind.ready_read.borrow(), &mut records) {
+            for &[a, b, c, d, e, f] in records[..length].as_chunks::<RECORD>().0 {
+                let said = u16::from_ne_bytes([a, b]);
+                let (slot, is_busy) = (Slot::new(said & !BUSY), said & BUSY != 0);
+                let pid = Pid::new(i32::from_ne_bytes([c, d, e, f]));
+                let (Some(slot), Some(pid)) = (slot, pid) else { continue };
+                let ready = (!is_busy).then_some(Event::Ready { slot, pid });
+                if let Some(event) = ready.or_else(|| self.busy(slot, pid)) {
+                    self.step(now, event);
+                }
+            }
+            if length < records.len() {
+                return;
             }
         }
     }

@@ -4,11 +4,14 @@
 //! workers, keeps their number, and comes back when a graceful stop is over.
 
 mod busy;
+mod exec;
 mod fork;
 mod pool;
 mod reap;
 mod scale;
 mod tell;
+
+pub(in crate::roles) use exec::program;
 
 use super::listen::given;
 use super::worker::Worker;
@@ -137,48 +140,61 @@ impl<W: Worker> Monitor<W> {
     /// worker that cannot be forked is no error: it is tried again.
     pub fn run(mut self) -> Result<()> {
         if self.threads.is_none() {
-            refuse_threads()?;
+            refuse_threads(
+                "and a worker has only one of them; start threads in Worker::run, or see \
+                 Monitor::allow_threads",
+            )?;
         }
-        let (settings, authority) = given(|given| {
-            given.inherited.let_go_of_unclaimed();
-            let settings = given.inherited.settings;
-            // A second pool of the same program has no lifeline any more, and
-            // so nobody above who would see its stop through.
-            let lifeline = given.inherited.main.as_ref().and_then(|main| main.lifeline.as_ref());
-            let authority = match lifeline {
-                None => Authority::Own,
-                Some(_) => Authority::Main { timeout: settings.timeout.unwrap_or(TIMEOUT) },
-            };
-            (settings, authority)
-        });
-        let rules = self.rules(settings);
-        pool::Running::new(&mut self.worker, rules, authority)?.run()
-    }
-
-    fn rules(&self, settings: Settings) -> Rules {
-        let delay = settings.delay.unwrap_or(self.backoff.delay);
-        let max_delay = settings.max_delay.unwrap_or(self.backoff.max_delay);
-        Rules {
-            count: settings.count.or(self.count).unwrap_or_else(processors::by_default),
-            timeout: settings.timeout.unwrap_or(self.timeout),
-            backoff: Backoff { delay, max_delay },
-            hang: settings.hang_timeout.unwrap_or(self.hang),
-            lifetime: settings.lifetime.unwrap_or(self.lifetime),
-            seed: process::id().raw().unsigned_abs(),
-        }
+        given(|given| given.inherited.let_go_of_unclaimed());
+        let (settings, authority) = above();
+        let mut rules = rules(settings, self.count, self.timeout, self.backoff);
+        rules.hang = settings.hang_timeout.unwrap_or(self.hang);
+        rules.lifetime = settings.lifetime.unwrap_or(self.lifetime);
+        let copies = fork::Copies::new(&mut self.worker)?;
+        pool::Running::new(copies, rules, authority)?.run()
     }
 }
 
-/// With a second thread a worker could find any lock held for ever.
-fn refuse_threads() -> Result<()> {
+/// What the operator has set, and who sees a stop through.
+fn above() -> (Settings, Authority) {
+    given(|given| {
+        let settings = given.inherited.settings;
+        // A second pool of the same program has no lifeline any more, and
+        // so nobody above who would see its stop through.
+        let lifeline = given.inherited.main.as_ref().and_then(|main| main.lifeline.as_ref());
+        let authority = match lifeline {
+            None => Authority::Own,
+            Some(_) => Authority::Main { timeout: settings.timeout.unwrap_or(TIMEOUT) },
+        };
+        (settings, authority)
+    })
+}
+
+/// What the pool keeps to: what the operator has set, or else this.
+fn rules(settings: Settings, count: Option<u16>, timeout: Millis, backoff: Backoff) -> Rules {
+    let delay = settings.delay.unwrap_or(backoff.delay);
+    let max_delay = settings.max_delay.unwrap_or(backoff.max_delay);
+    Rules {
+        count: settings.count.or(count).unwrap_or_else(processors::by_default),
+        timeout: settings.timeout.unwrap_or(timeout),
+        backoff: Backoff { delay, max_delay },
+        ready_after: settings.ready_after,
+        hang: settings.hang_timeout.unwrap_or_default(),
+        lifetime: settings.lifetime.unwrap_or_default(),
+        seed: process::id().raw().unsigned_abs(),
+    }
+}
+
+/// Says how many threads the process has if it has more than one, `and` what
+/// that means: what a second one holds is held for ever in who is forked.
+pub(super) fn refuse_threads(and: &str) -> Result<()> {
     let patience = clock::now().after(AFTER_A_JOIN);
     loop {
         match process::threads() {
             Threads::One => return Ok(()),
             Threads::Unknown => {
                 return Err(Error::plain(format_args!(
-                    "cannot fork: the kernel does not say whether the program has one thread; \
-                     see Monitor::allow_threads"
+                    "cannot fork: the kernel does not say how many threads the program has, {and}"
                 )));
             }
             Threads::Many(_) if clock::now() < patience => {
@@ -189,8 +205,7 @@ fn refuse_threads() -> Result<()> {
             }
             Threads::Many(count) => {
                 return Err(Error::plain(format_args!(
-                    "cannot fork: the program has {count} threads, and a worker has only one of \
-                     them; start threads in Worker::run, or see Monitor::allow_threads"
+                    "cannot fork: the program has {count} threads, {and}"
                 )));
             }
         }

@@ -8,15 +8,15 @@ use crate::keep::log;
 use crate::plan::pause;
 use crate::plan::pool::{Action, Authority, Event, Pool, Rules, Sender};
 use crate::roles::listen::given;
-use crate::roles::worker::{BUSY, Worker};
 use crate::sys::clock;
-use crate::sys::fd::{self, Blocking, Borrowed, Fd};
+use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Mode};
 use crate::sys::poll::{self, Source};
 use crate::sys::process;
 use crate::sys::signal::{self, Caught, Saved, Wake};
-use crate::types::{Level, Millis, Pid, Signal, Slot, Tick};
+use crate::types::{Activity, Level, Millis, Pid, Signal, Slot, Tick};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -24,12 +24,30 @@ use core::mem;
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
 /// How long to leave poll(2) alone when it has failed.
 pub(super) const BREATHER: Millis = Millis(100);
-/// What a worker writes into the ready pipe: its slot and its pid.
-const RECORD: usize = 6;
+
+/// What the workers of a pool are: how one is made, and how it is heard.
+///
+/// A type and no object, so that a program that has one kind alone does not
+/// carry the other.
+pub(super) trait Kind: Sized {
+    /// Makes a worker for `slot`, or an heir of the one there, and says what
+    /// came of it.
+    fn make(pool: &mut Running<Self>, slot: Slot, heir: bool) -> Event;
+
+    /// Adds where workers are heard.
+    fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>);
+
+    /// Takes in what workers have said.
+    fn hear(pool: &mut Running<Self>, now: Tick);
+
+    /// Takes note of what the worker `pid` does now, as the plan has it. Of one
+    /// that is dead it says why it was none, if that is known.
+    fn note(pool: &mut Running<Self>, now: Tick, pid: Pid, activity: Activity) -> Option<String>;
+}
 
 /// A pool that runs.
-pub(super) struct Running<'w> {
-    pub(super) worker: &'w mut dyn Worker,
+pub(super) struct Running<K> {
+    pub(super) kind: K,
     pub(super) rules: Rules,
     pub(super) plan: Pool,
     pub(super) sheet: Sheet,
@@ -38,10 +56,6 @@ pub(super) struct Running<'w> {
     pub(super) generation: u32,
     pub(super) nowhere: Borrowed<'static>,
     pub(super) wake: Wake,
-    pub(super) ready_read: Fd,
-    pub(super) ready_write: Fd,
-    pub(super) lifeline_read: Fd,
-    pub(super) lifeline_write: Fd,
     saved: Vec<Saved>,
     /// When the last turn began.
     pub(super) woke: Tick,
@@ -62,17 +76,13 @@ pub(super) struct Above {
     pub(super) lifeline: Fd,
 }
 
-fn cannot_set_up(errno: crate::error::Errno) -> Error {
+pub(super) fn cannot_set_up(errno: crate::error::Errno) -> Error {
     Error::system(format_args!("cannot set up the monitor"), errno)
 }
 
-impl<'w> Running<'w> {
+impl<K: Kind> Running<K> {
     /// Sets everything up; nothing is forked yet.
-    pub(super) fn new(
-        worker: &'w mut dyn Worker,
-        rules: Rules,
-        authority: Authority,
-    ) -> Result<Self> {
+    pub(super) fn new(kind: K, rules: Rules, authority: Authority) -> Result<Self> {
         let main = given(|given| {
             let main = given.inherited.main.as_mut()?;
             Some((main.pid, main.generation, main.board.take(), main.lifeline.take()))
@@ -87,12 +97,9 @@ impl<'w> Running<'w> {
         let sheet = sheet.map_err(cannot_set_up)?;
         let nowhere = file::open(c"/dev/null", Mode::ReadWrite).map_err(cannot_set_up)?;
         let nowhere: &'static Fd = Box::leak(Box::new(nowhere));
-        let (ready_read, ready_write) = fd::pipe(Blocking::Yes).map_err(cannot_set_up)?;
-        fd::set_blocking(ready_read.borrow(), Blocking::No).map_err(cannot_set_up)?;
-        let (lifeline_read, lifeline_write) = fd::pipe(Blocking::Yes).map_err(cannot_set_up)?;
         let now = clock::now();
         Ok(Self {
-            worker,
+            kind,
             rules,
             plan: Pool::new(rules, authority, now),
             sheet,
@@ -100,10 +107,6 @@ impl<'w> Running<'w> {
             generation,
             nowhere: nowhere.borrow(),
             wake: Wake::open().map_err(cannot_set_up)?,
-            ready_read,
-            ready_write,
-            lifeline_read,
-            lifeline_write,
             saved: Vec::new(),
             woke: now,
             swept: now,
@@ -116,7 +119,7 @@ impl<'w> Running<'w> {
     }
 
     /// Runs until the plan says that it is over.
-    pub(super) fn run(mut self) -> Result<()> {
+    pub(super) fn run(&mut self) -> Result<()> {
         process::set_name(c"panzer:monitor");
         let blocked = signal::block_all();
         for signal in OURS {
@@ -178,7 +181,7 @@ impl<'w> Running<'w> {
         }
         self.wake.empty();
         let died = signal::took(Signal::Chld);
-        self.hear_ready(now);
+        K::hear(self, now);
         self.reap(now, died);
         // After the dead: a stop that was sent before a death is seen with it.
         let caught = signal::take();
@@ -201,15 +204,15 @@ impl<'w> Running<'w> {
     fn wait(&self, deadline: Option<Tick>) -> bool {
         let mut sources = Vec::with_capacity(3);
         sources.push(Source::readable(self.wake.source()));
-        sources.push(Source::readable(self.ready_read.borrow()));
         sources.extend(self.above.iter().map(|above| Source::readable(above.lifeline.borrow())));
+        self.kind.add_sources(&mut sources);
         if let Err(errno) = poll::wait(&mut sources, deadline) {
             // Out of memory, which may pass; the workers serve on meanwhile.
             log::log(Level::Error, format_args!("cannot wait for the workers: {errno}"));
             let _ = poll::wait(&mut [], Some(clock::now().after(BREATHER)));
             return false;
         }
-        sources.get(2).is_some_and(Source::is_readable)
+        self.above.is_some() && sources.get(1).is_some_and(Source::is_readable)
     }
 
     /// Whether main has died, asked of the kernel just now. Nobody ever writes
@@ -226,30 +229,6 @@ impl<'w> Running<'w> {
             log::log(Level::Warn, format_args!("main is gone: stopping"));
             self.begin_final_stop();
             self.step(now, Event::MainGone);
-        }
-    }
-
-    /// Takes in the workers that say that they are ready, or busy.
-    fn hear_ready(&mut self, now: Tick) {
-        let mut records = [0; 64 * RECORD];
-        while let Ok(length) = fd::read(self.ready_read.borrow(), &mut records) {
-            for &[a, b, c, d, e, f] in records[..length].as_chunks::<RECORD>().0 {
-                let said = u16::from_ne_bytes([a, b]);
-                let slot = Slot::new(said & !BUSY);
-                let pid = Pid::new(i32::from_ne_bytes([c, d, e, f]));
-                let (Some(slot), Some(pid)) = (slot, pid) else { continue };
-                let event = if said & BUSY == 0 {
-                    Some(Event::Ready { slot, pid })
-                } else {
-                    self.is_busy(slot, pid)
-                };
-                if let Some(event) = event {
-                    self.step(now, event);
-                }
-            }
-            if length < records.len() {
-                return;
-            }
         }
     }
 
@@ -317,7 +296,7 @@ impl<'w> Running<'w> {
     fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
         match action {
             Action::Fork { slot, heir } => {
-                let event = self.fork(slot, heir);
+                let event = K::make(self, slot, heir);
                 if let Event::Forked { slot, pid } = event {
                     self.welcome(now, slot, pid, heir);
                 }
@@ -326,6 +305,7 @@ impl<'w> Running<'w> {
             Action::Signal { pid, signal } => {
                 // Not reaped, so it is ours; one that is dead already is as good.
                 let _ = signal::send(pid, signal);
+                K::note(self, now, pid, Activity::Draining);
             }
             Action::AnnounceReady => {
                 let level = if self.above.is_some() { Level::Debug } else { Level::Info };

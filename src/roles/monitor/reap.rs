@@ -1,6 +1,6 @@
 //! Whom a monitor reaps: its own workers, each by its pid.
 
-use super::pool::Running;
+use super::pool::{Kind, Running};
 use crate::plan::pool::Event;
 use crate::sys::process::{self, Reaped};
 use crate::sys::signal;
@@ -12,7 +12,7 @@ const SWEEP: Millis = Millis(50);
 /// So many workers are looked at whenever one has died.
 const FEW: u16 = 64;
 
-impl Running<'_> {
+impl<K: Kind> Running<K> {
     /// Reaps our own dead: those that a signal has named at once, and those that
     /// it may have stood for at once too, or within 50 ms where workers are many.
     pub(super) fn reap(&mut self, now: Tick, died: bool) {

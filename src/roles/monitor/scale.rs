@@ -3,12 +3,12 @@
 //! Main writes the number onto the board and sends SIGWINCH. A signal without a
 //! number is somebody else's, perhaps of a terminal that was resized.
 
-use super::pool::{BREATHER, Running};
+use super::pool::{BREATHER, Kind, Running};
 use crate::plan::pool::Event;
 use crate::sys::clock;
 use crate::types::Tick;
 
-impl Running<'_> {
+impl<K: Kind> Running<K> {
     /// Has as many workers as main wants, if it has said.
     pub(super) fn scale(&mut self, now: Tick) {
         if let Some(count) = self.sheet.wanted()

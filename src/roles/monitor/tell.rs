@@ -1,24 +1,25 @@
 //! What a monitor tells: its board, the log, and main above it.
 
-use super::pool::Running;
+use super::pool::{Kind, Running};
 use crate::keep::board::Desk;
 use crate::keep::log;
 use crate::plan::pool::Report;
 use crate::roles::listen::given;
-use crate::types::{Level, Pid, Slot, Tick, Why};
+use crate::types::{Activity, Level, Pid, Slot, Tick, Why};
 use crate::words::death::{Cause, Death};
+use alloc::string::String;
 use core::{fmt, mem};
 
 /// What has happened in a turn and is to be told at its end: whoever is to be
 /// replaced waits for no log and no datagram.
 pub(super) enum Untold {
-    /// What the plan tells.
-    Report(Report),
+    /// What the plan tells, and what it does not know of a death.
+    Report(Report, Option<String>),
     /// A slot is filled, and not for the first time.
     Replaced { slot: Slot, pid: Pid },
 }
 
-impl Running<'_> {
+impl<K: Kind> Running<K> {
     /// A slot is filled, or has an heir: the board says so.
     pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid, heir: bool) {
         if heir {
@@ -34,17 +35,19 @@ impl Running<'_> {
 
     /// Takes note of what the plan tells; the board shows it at once.
     pub(super) fn note(&mut self, now: Tick, report: Report) {
-        match report {
+        let known = match report {
+            Report::Ready { pid, .. } => K::note(self, now, pid, Activity::Idle),
             Report::Died { slot, pid, exit, why, .. } => {
                 self.sheet.died(slot, pid, exit, why, now);
+                K::note(self, now, pid, Activity::Empty)
             }
             Report::Inherited { slot, pid } => {
                 self.sheet.inherit(slot);
                 return self.untold.push(Untold::Replaced { slot, pid });
             }
-            Report::Hung { .. } | Report::ForkFailed { .. } | Report::Scaled { .. } => {}
-        }
-        self.untold.push(Untold::Report(report));
+            Report::Hung { .. } | Report::ForkFailed { .. } | Report::Scaled { .. } => None,
+        };
+        self.untold.push(Untold::Report(report, known));
     }
 
     /// Tells the log and main of the turn that has begun at `now`.
@@ -53,7 +56,9 @@ impl Running<'_> {
         let starved = self.starved(&all);
         for untold in all {
             match untold {
-                Untold::Report(report) => self.report(now, report, starved),
+                Untold::Report(report, known) => {
+                    self.report(now, report, known.as_deref(), starved);
+                }
                 Untold::Replaced { slot, pid } => {
                     self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
                 }
@@ -66,25 +71,30 @@ impl Running<'_> {
     /// tell, so that what it has killed before does not count.
     fn starved(&mut self, untold: &[Untold]) -> bool {
         let is_killed = |untold: &&Untold| match untold {
-            Untold::Report(Report::Died { exit, why, .. }) => {
+            Untold::Report(Report::Died { exit, why, .. }, _) => {
                 *why == Why::Unknown && exit.is_sigkill()
             }
-            Untold::Report(_) | Untold::Replaced { .. } => false,
+            Untold::Report(..) | Untold::Replaced { .. } => false,
         };
         let killed = untold.iter().filter(is_killed).count();
         !untold.is_empty() && self.kills.explain(killed)
     }
 
-    fn report(&mut self, now: Tick, report: Report, starved: bool) {
+    fn report(&mut self, now: Tick, report: Report, known: Option<&str>, starved: bool) {
         let generation = self.generation;
         match report {
+            Report::Ready { slot, pid } => {
+                log::log(Level::Debug, format_args!("worker {slot} ({pid}) is ready"));
+            }
             Report::Died { slot, pid, exit, lived, mut why, next } => {
                 if starved && why == Why::Unknown && exit.is_sigkill() {
                     why = Why::Memory;
                     self.sheet.explain(slot, exit, why);
                 }
-                let level = if why == Why::Asked { Level::Info } else { Level::Warn };
-                let (death, reason, next) = (Death(exit), why.name(), Next { next, now });
+                let is_asked = known.is_none() && why == Why::Asked;
+                let level = if is_asked { Level::Info } else { Level::Warn };
+                let (death, reason) = (Death(exit), known.unwrap_or(why.name()));
+                let next = Next { next, now };
                 log::log(
                     level,
                     format_args!(

@@ -1,6 +1,7 @@
 //! What a signal does to us: sigaction(2).
 
 use super::mask;
+use crate::tape::taped;
 use crate::types::Signal;
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -28,6 +29,8 @@ pub(super) enum Restart {
 pub struct Inherited {
     ignored: u64,
 }
+
+taped! { struct Inherited { ignored } }
 
 fn query(number: libc::c_int) -> Option<libc::sigaction> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
