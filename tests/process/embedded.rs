@@ -257,3 +257,26 @@ fn what_rusts_runtime_ignores_a_command_of_main_does_not() {
         panzer.lines()
     );
 }
+
+/// RATIONALE 14.7
+#[test]
+fn a_program_with_main_in_it_runs_a_pool_of_programs_too() {
+    let words = ["+exec", "+count=2", "+ready=0", "/bin/sleep", "1000"];
+    let mut panzer = embedded(&words);
+    let monitor = panzer.expect_current(1);
+    assert_eq!(look::name(monitor), "panzer:monitor");
+    let workers = panzer.workers(monitor).into_iter().map(look::name);
+    assert_eq!(workers.collect::<Vec<_>>(), ["sleep", "sleep"]);
+    panzer.reload(2);
+    panzer.stop();
+}
+
+/// RATIONALE 14.7
+#[test]
+fn one_program_is_no_pool_of_itself() {
+    let place = place("exec: true\ngive-up: 1\n");
+    let (mut panzer, _) = start(&place);
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count_lines("cannot supervise a pool of programs"), 1);
+    assert_eq!(panzer.count_lines("listening on "), 0);
+}

@@ -130,8 +130,9 @@ impl Main {
     /// * names the process `panzer:main`, and writes the log as main.
     ///
     /// The environment, the working directory and the umask stay as they are. SIGUSR2
-    /// executes the program that this process runs, with its own words: it has to
-    /// come to this call again. Needs `/proc`.
+    /// executes the program that this process runs, with its own words; and with the
+    /// option `exec` each generation is this program, with the words of COMMAND as its
+    /// own. Both have to come to this call again. Needs `/proc`.
     ///
     /// # Errors
     ///
@@ -190,6 +191,11 @@ impl Main {
         if !listen::is_below_main() {
             // Nothing of the application's is to run on the way out either.
             process::exit_now(self.run());
+        }
+        if env::take(c"PANZER_EXEC").is_some() {
+            Err(Error::plain(format_args!(
+                "cannot supervise a pool of programs: the monitor is this program itself"
+            )))?;
         }
         make()?.run()?;
         Ok(())
@@ -255,8 +261,8 @@ fn leak(words: Vec<CString>) -> Words {
 ///
 /// To the operator the program is panzer(1): the signals, `panzerctl` and the
 /// configuration file are the same. Options stand in `config/panzer.yml`, or are
-/// set with [`Main::itself`]; the pid file and its control socket are in `tmp/`
-/// if there is one. The words of the command line are the application's own.
+/// set with [`Main::itself`], all but `exec`; the pid file and its control socket are
+/// in `tmp/` if there is one. The words of the command line are the application's own.
 ///
 /// Below `panzer` itself, or another main, the program is just the monitor: it is
 /// main only where `PANZER_MAIN` is not in its environment. Where that names
