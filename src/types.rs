@@ -215,6 +215,8 @@ pub enum Signal {
     Pipe,
     /// The monitor of a worker is gone.
     Io,
+    /// An end that leaves a core, where it may.
+    Abrt,
     /// The end, which nobody can refuse.
     Kill,
 }
@@ -270,6 +272,27 @@ impl Exit {
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Status(0))
+    }
+
+    /// Whether it was ended by the signal that nobody can refuse.
+    #[must_use]
+    pub const fn is_sigkill(self) -> bool {
+        matches!(self, Self::Signal { number: 9, core: _ })
+    }
+}
+
+words! {
+    /// Why a process ended, as far as it is known; in the order of the numbers
+    /// that stand on a board.
+    Why {
+        /// Nobody has asked it to, and there is nothing to show why.
+        Unknown = "unknown",
+        /// It was asked to leave.
+        Asked = "asked",
+        /// It was busy for too long, and was sent SIGABRT.
+        Hung = "hung",
+        /// The kernel has ended it, for there was no memory left.
+        Memory = "out of memory",
     }
 }
 

@@ -14,17 +14,22 @@
 //! | 3    | what main wants (bits of [`Wish`]) | state, and since when below it   |
 //! | 4    | 1: the monitor's handlers are in place | connections or requests handled |
 //! | 5    | 1: a worker had to be killed       | 1: the slot has lost a worker badly |
-//! | 6    | the workers that main wants, or 0  | -                                |
+//! | 6    | the workers that main wants, or 0  | of the last row: the slot        |
+//! | 7    | 1: who becomes busy tells the monitor | -                             |
 //!
 //! The header's words 3 and 6 are main's; the row's words 3 and 4 are the worker's;
-//! all others are the monitor's.
+//! all others are the monitor's, but for a 0 in its last that a worker writes.
+//!
+//! One row more than there can be slots is that of the heir, a worker that
+//! follows another one in its slot. It writes there as long as its pid stands
+//! there, and in the row of the slot from then on.
 
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::memory::{self, Shared};
 use crate::sys::{self};
 use crate::tape::taped;
 pub use crate::types::Activity as State;
-use crate::types::{Exit, Pid, Slot, Tick};
+use crate::types::{Exit, Pid, Slot, Tick, Why};
 use crate::words::picture::Worker;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +38,10 @@ pub(super) const VERSION: u64 = 0x504E_5A52_0000_0001;
 /// Words in the header and in a row.
 pub(super) const ROW: usize = 8;
 /// The size of every board: sparse, so only what is used takes up memory.
-const SIZE: usize = (Slot::LAST as usize + 1) * ROW * size_of::<u64>();
+const SIZE: usize = HEIR_AT + ROW * size_of::<u64>();
+/// The row of an heir, and where it stands.
+pub(super) const HEIR: u16 = Slot::LAST + 1;
+const HEIR_AT: usize = HEIR as usize * ROW * size_of::<u64>();
 /// Where the state stands in the row's word 3.
 const STATE_SHIFT: u32 = 56;
 
@@ -105,8 +113,8 @@ impl Board {
         fd::write_at(self.file.borrow(), &word, 6 * size_of::<u64>()).map(drop)
     }
 
-    /// A copy that nobody can change any more: the header, and the rows of the
-    /// slots there are.
+    /// A copy that nobody can change any more: the header, the rows of the slots
+    /// there are, and that of the heir.
     ///
     /// # Errors
     ///
@@ -114,7 +122,7 @@ impl Board {
     pub fn snapshot(&self, count: u16) -> sys::Result<Fd> {
         let rows = 1 + usize::from(count.min(Slot::LAST));
         let size = rows * ROW * size_of::<u64>();
-        memory::snapshot(c"panzer-board", self.file.borrow(), size)
+        memory::snapshot(c"panzer-board", self.file.borrow(), size, HEIR_AT..SIZE)
     }
 
     /// Reads the header; `None` when it is not one of this version.
@@ -136,6 +144,11 @@ impl Board {
     pub fn worker(&self, slot: Slot) -> Option<Worker> {
         worker(self.file.borrow(), slot)
     }
+
+    /// The heir, if there is one.
+    pub fn heir(&self) -> Option<Worker> {
+        heir(self.file.borrow(), HEIR)
+    }
 }
 
 /// A row of a board, or its header, which is the first one; in one read.
@@ -152,23 +165,33 @@ pub(super) fn words(file: Borrowed<'_>, row: u16) -> Option<[u64; ROW]> {
 
 /// What stands in a row; `None` when nobody was ever there.
 pub(super) fn worker(file: Borrowed<'_>, slot: Slot) -> Option<Worker> {
-    let words = words(file, slot.number())?;
-    let pid = Pid::new(low(words[0]).cast_signed());
-    let restarts = high(words[0]);
-    if pid.is_none() && restarts == 0 {
-        return None;
-    }
+    let worker = take_down(slot, &words(file, slot.number())?);
+    (worker.pid.is_some() || worker.restarts > 0).then_some(worker)
+}
+
+/// The heir in the row `row`, if there is one.
+pub(super) fn heir(file: Borrowed<'_>, row: u16) -> Option<Worker> {
+    let words = words(file, row)?;
+    let slot = Slot::new(u16::try_from(words[6]).ok()?)?;
+    let heir = Worker { is_heir: true, ..take_down(slot, &words) };
+    heir.pid.map(|_| heir)
+}
+
+fn take_down(slot: Slot, words: &[u64; ROW]) -> Worker {
     let (activity, active_since) = state(words[3]);
-    Some(Worker {
+    let (exit, why) = decode(words[2]);
+    Worker {
         slot,
-        pid,
-        restarts,
+        is_heir: false,
+        pid: Pid::new(low(words[0]).cast_signed()),
+        restarts: high(words[0]),
         since: Tick(words[1]),
         activity,
         active_since,
-        exit: decode(words[2]),
+        exit,
+        why,
         handled: words[4],
-    })
+    }
 }
 
 /// The number of slots that a header speaks of.
@@ -192,6 +215,27 @@ pub(super) const fn high(word: u64) -> u32 {
 
 const fn pack(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
+}
+
+/// Where a worker writes: its slot's row, or as long as it is that of the heir,
+/// that one.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk {
+    slot: Slot,
+    /// Who was forked as an heir.
+    born: Option<Pid>,
+}
+
+impl Desk {
+    /// That of the worker in `slot`.
+    pub const fn of(slot: Slot) -> Self {
+        Self { slot, born: None }
+    }
+
+    /// That of `pid`, which was forked as the heir of `slot`.
+    pub const fn of_heir(slot: Slot, pid: Pid) -> Self {
+        Self { slot, born: Some(pid) }
+    }
 }
 
 /// The board as a monitor and its workers have it.
@@ -224,7 +268,31 @@ impl Sheet {
     }
 
     fn row(self, slot: Slot, index: usize) -> &'static AtomicU64 {
-        self.words.word(usize::from(slot.number()) * ROW + index)
+        self.at(slot.number(), index)
+    }
+
+    fn at(self, row: u16, index: usize) -> &'static AtomicU64 {
+        self.words.word(usize::from(row) * ROW + index)
+    }
+
+    /// The row at which a worker is to be found now.
+    fn row_of(self, desk: Desk) -> u16 {
+        let heir = low(self.at(HEIR, 0).load(Ordering::SeqCst));
+        match desk.born {
+            Some(pid) if pid.raw().cast_unsigned() == heir => HEIR,
+            Some(_) | None => desk.slot.number(),
+        }
+    }
+
+    /// A worker writes a word of its own, and once more if it was moved just now:
+    /// whoever moved it may have looked before.
+    fn write(self, desk: Desk, index: usize, word: u64) {
+        let row = self.row_of(desk);
+        self.at(row, index).store(word, Ordering::SeqCst);
+        let now = self.row_of(desk);
+        if now != row {
+            self.at(now, index).store(word, Ordering::SeqCst);
+        }
     }
 
     /// The monitor's handlers are in place, and it has that many slots.
@@ -278,22 +346,57 @@ impl Sheet {
         before > 0
     }
 
-    /// A worker has just been forked into a slot.
-    pub fn begin_worker(self, slot: Slot, now: Tick) {
-        self.row(slot, 4).store(0, Ordering::SeqCst);
-        self.enter(slot, State::Starting, now);
+    /// The monitor has made the heir of a slot.
+    pub fn forked_heir(self, slot: Slot, pid: Pid, now: Tick) {
+        self.at(HEIR, 1).store(now.0, Ordering::SeqCst);
+        self.at(HEIR, 6).store(slot.number().into(), Ordering::SeqCst);
+        self.at(HEIR, 0).store(pid.raw().cast_unsigned().into(), Ordering::SeqCst);
     }
 
-    /// The worker of a slot has died. One that was asked to is no loss; one that
+    /// The heir is all that is left in its slot: its row is free again.
+    pub fn inherit(self, slot: Slot) {
+        let restarts = high(self.row(slot, 0).load(Ordering::SeqCst));
+        let heir = low(self.at(HEIR, 0).load(Ordering::SeqCst));
+        self.row(slot, 1).store(self.at(HEIR, 1).load(Ordering::SeqCst), Ordering::SeqCst);
+        self.row(slot, 0).store(pack(heir, restarts), Ordering::SeqCst);
+        self.row(slot, 4).store(0, Ordering::SeqCst);
+        let before = [3, 4].map(|index| self.row(slot, index).load(Ordering::SeqCst));
+        // From here on it writes where we are about to: what it has written there
+        // is newer than what we bring.
+        self.at(HEIR, 0).store(0, Ordering::SeqCst);
+        for (index, before) in [3, 4].into_iter().zip(before) {
+            let brought = self.at(HEIR, index).load(Ordering::SeqCst);
+            let word = self.row(slot, index);
+            let _ = word.compare_exchange(before, brought, Ordering::SeqCst, Ordering::SeqCst);
+        }
+    }
+
+    /// A worker has just been forked. An heir may write before its monitor does.
+    pub fn begin_worker(self, desk: Desk, now: Tick) {
+        if let Some(pid) = desk.born {
+            self.at(HEIR, 0).store(pid.raw().cast_unsigned().into(), Ordering::SeqCst);
+        }
+        self.write(desk, 4, 0);
+        self.enter(desk, State::Starting, now);
+    }
+
+    /// A worker of a slot has died. One that was asked to is no loss; one that
     /// left unasked, by a signal or a status other than 0, is a bad one.
-    pub fn died(self, slot: Slot, exit: Exit, asked: bool, now: Tick) {
-        let lost = high(self.row(slot, 0).load(Ordering::SeqCst));
-        self.row(slot, 0).store(pack(0, lost.saturating_add(u32::from(!asked))), Ordering::SeqCst);
-        self.enter(slot, State::Empty, now);
+    pub fn died(self, slot: Slot, pid: Pid, exit: Exit, why: Why, now: Tick) {
+        let asked = why == Why::Asked;
+        let row = self.row(slot, 0).load(Ordering::SeqCst);
+        let lost = high(row).saturating_add(u32::from(!asked));
+        if self.row_of(Desk::of_heir(slot, pid)) == HEIR {
+            self.at(HEIR, 0).store(0, Ordering::SeqCst);
+            self.row(slot, 0).store(pack(low(row), lost), Ordering::SeqCst);
+        } else {
+            self.row(slot, 0).store(pack(0, lost), Ordering::SeqCst);
+            self.enter(Desk::of(slot), State::Empty, now);
+        }
         if asked {
             return;
         }
-        self.row(slot, 2).store(encode(exit), Ordering::SeqCst);
+        self.explain(slot, exit, why);
         if !exit.is_success() {
             let first = !self.is_hit(slot);
             self.row(slot, 5).store(1, Ordering::SeqCst);
@@ -303,54 +406,117 @@ impl Sheet {
         }
     }
 
+    /// How and why the last worker of a slot ended that nobody had asked to.
+    pub fn explain(self, slot: Slot, exit: Exit, why: Why) {
+        self.row(slot, 2).store(encode(exit, why), Ordering::SeqCst);
+    }
+
     /// A worker says what it does now.
-    pub fn enter(self, slot: Slot, state: State, now: Tick) {
+    pub fn enter(self, desk: Desk, state: State, now: Tick) {
         let since = now.0 & ((1 << STATE_SHIFT) - 1);
-        self.row(slot, 3).store((state as u64) << STATE_SHIFT | since, Ordering::SeqCst);
+        self.write(desk, 3, (state as u64) << STATE_SHIFT | since);
     }
 
-    /// A worker has done one thing more.
-    pub fn handled(self, slot: Slot) {
-        self.row(slot, 4).fetch_add(1, Ordering::Relaxed);
+    /// A worker has done so many things.
+    pub fn handled(self, desk: Desk, count: u64) {
+        self.write(desk, 4, count);
     }
 
-    /// The state of a slot, and since when.
-    pub fn state(self, slot: Slot) -> (State, Tick) {
-        let (state, since) = state(self.row(slot, 3).load(Ordering::SeqCst));
+    /// What a worker does, and since when.
+    pub fn state(self, desk: Desk) -> (State, Tick) {
+        let (state, since) = state(self.at(self.row_of(desk), 3).load(Ordering::SeqCst));
         (state.unwrap_or(State::Empty), since)
     }
-}
 
-/// An exit as one word: 1 and the status, or 2, the signal and 256 for a core.
-const fn encode(exit: Exit) -> u64 {
-    match exit {
-        Exit::Status(status) => pack(status as u32, 1),
-        Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8, 2),
+    /// Whether the monitor is to be told who becomes busy. To ask for it, ask
+    /// before a look at what they do; who becomes busy looks here after it has
+    /// said so. One of the two sees the other.
+    pub fn ask_for_busy(self, is_asked: bool) -> bool {
+        self.header(7).swap(is_asked.into(), Ordering::SeqCst) == 1
+    }
+
+    /// The same, without changing it.
+    pub fn is_asked_for_busy(self) -> bool {
+        self.header(7).load(Ordering::SeqCst) == 1
     }
 }
 
-/// The exit that a word stands for, if it stands for one.
-const fn decode(word: u64) -> Option<Exit> {
-    let [first, second, ..] = low(word).to_le_bytes();
-    match high(word) {
+/// An exit as one word: 1 and the status, or 2, the signal and 256 for a core;
+/// and the reason above bit 16.
+const fn encode(exit: Exit, why: Why) -> u64 {
+    let why = (why as u32) << 16;
+    match exit {
+        Exit::Status(status) => pack(status as u32 | why, 1),
+        Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8 | why, 2),
+    }
+}
+
+/// The exit that a word stands for, if it stands for one, and the reason.
+fn decode(word: u64) -> (Option<Exit>, Why) {
+    let [first, second, third, _] = low(word).to_le_bytes();
+    let exit = match high(word) {
         1 => Some(Exit::Status(first)),
         2 => Some(Exit::Signal { number: first, core: second & 1 != 0 }),
         _ => None,
-    }
+    };
+    (exit, Why::ALL.get(usize::from(third)).copied().unwrap_or(Why::Unknown))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Sheet, high, low};
-    use crate::types::{Exit, Pid, Slot, Tick};
+    use super::{Desk, HEIR, Sheet, State, high, low};
+    use crate::types::{Exit, Pid, Slot, Tick, Why};
     use core::sync::atomic::Ordering;
+
+    fn pid(raw: i32) -> Pid {
+        Pid::new(raw).expect("tests use positive numbers")
+    }
+
+    /// RATIONALE 2.21
+    #[test]
+    fn an_heir_has_a_row_of_its_own_until_it_inherits_and_nothing_it_wrote_is_lost() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(2).expect("a slot");
+        sheet.begin(2);
+        sheet.forked(slot, pid(7), Tick(1));
+        let (old, heir) = (Desk::of(slot), Desk::of_heir(slot, pid(8)));
+        sheet.enter(old, State::Busy, Tick(2));
+        sheet.handled(old, 5);
+        sheet.begin_worker(heir, Tick(3));
+        sheet.forked_heir(slot, pid(8), Tick(3));
+        sheet.enter(heir, State::Idle, Tick(4));
+        sheet.handled(heir, 1);
+        assert_eq!(sheet.state(old), (State::Busy, Tick(2)));
+        sheet.died(slot, pid(7), Exit::Status(0), Why::Asked, Tick(5));
+        sheet.inherit(slot);
+        let row = [0, 1, 4].map(|index| sheet.row(slot, index).load(Ordering::SeqCst));
+        assert_eq!((row, sheet.state(heir)), ([8, 3, 1], (State::Idle, Tick(4))));
+        sheet.enter(heir, State::Busy, Tick(6));
+        assert_eq!(sheet.state(Desk::of(slot)), (State::Busy, Tick(6)));
+        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
+    }
+
+    /// RATIONALE 2.22
+    #[test]
+    fn an_heir_that_dies_is_a_loss_of_its_slot_and_leaves_who_is_there_alone() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        sheet.forked(slot, pid(7), Tick(1));
+        sheet.enter(Desk::of(slot), State::Idle, Tick(2));
+        sheet.forked_heir(slot, pid(8), Tick(3));
+        sheet.died(slot, pid(8), Exit::Status(1), Why::Unknown, Tick(4));
+        let row = sheet.row(slot, 0).load(Ordering::SeqCst);
+        assert_eq!((low(row), high(row)), (7, 1));
+        assert_eq!(sheet.state(Desk::of(slot)), (State::Idle, Tick(2)));
+        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
+    }
 
     #[test]
     fn what_was_lost_in_slots_that_are_not_wanted_does_not_count() {
         let sheet = Sheet::alone().expect("there is memory");
         sheet.begin(3);
         for slot in Slot::first(3).skip(1) {
-            sheet.died(slot, Exit::Status(1), false, Tick(1));
+            sheet.died(slot, pid(7), Exit::Status(1), Why::Unknown, Tick(1));
         }
         let counts = || {
             let word = sheet.header(2).load(Ordering::SeqCst);
@@ -367,13 +533,13 @@ mod tests {
     #[test]
     fn who_was_asked_to_leave_is_no_loss_and_leaves_a_place_that_was_filled_before() {
         let sheet = Sheet::alone().expect("there is memory");
-        let (slot, pid) = (Slot::new(1).expect("a slot"), Pid::new(7).expect("a pid"));
+        let (slot, pid) = (Slot::new(1).expect("a slot"), pid(7));
         assert!(!sheet.forked(slot, pid, Tick(1)));
-        sheet.died(slot, Exit::Status(0), true, Tick(2));
+        sheet.died(slot, pid, Exit::Status(0), Why::Asked, Tick(2));
         assert!(sheet.forked(slot, pid, Tick(3)));
         let word = |index| sheet.row(slot, index).load(Ordering::SeqCst);
         assert_eq!((high(word(0)), word(2)), (0, 0));
-        sheet.died(slot, Exit::Status(0), false, Tick(4));
+        sheet.died(slot, pid, Exit::Status(0), Why::Unknown, Tick(4));
         assert_eq!((high(word(0)), word(5)), (1, 0));
     }
 

@@ -52,6 +52,10 @@ pub struct Settings {
     pub delay: Option<Millis>,
     /// `--max-delay`
     pub max_delay: Option<Millis>,
+    /// `--hang-timeout`
+    pub hang_timeout: Option<Millis>,
+    /// `--lifetime`
+    pub lifetime: Option<Millis>,
     /// `--ready` of programs that do not say it themselves.
     pub ready_after: Option<Millis>,
 }
@@ -104,6 +108,8 @@ impl Inherited {
             timeout: span(c"PANZER_TIMEOUT"),
             delay: span(c"PANZER_DELAY"),
             max_delay: span(c"PANZER_MAX_DELAY"),
+            hang_timeout: span(c"PANZER_HANG_TIMEOUT"),
+            lifetime: span(c"PANZER_LIFETIME"),
             ready_after: span(c"PANZER_READY"),
         };
         let sockets = take_sockets();

@@ -6,6 +6,7 @@
 //! * [`pidfile`]: the file that says which process main is.
 //! * [`control`]: the socket that operators ask over.
 //! * [`listeners`]: main's store of listening sockets.
+//! * [`kills`]: whom the kernel has killed for want of memory.
 //! * [`processors`]: how many of them there are for us.
 //! * [`board`]: the table in shared memory that a generation is watched by.
 //! * [`snapshot`]: a copy of it, as panzerctl is given.
@@ -15,6 +16,7 @@
 pub mod board;
 pub mod control;
 pub mod inherited;
+pub mod kills;
 pub mod listeners;
 pub mod log;
 pub mod pidfile;

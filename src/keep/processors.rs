@@ -47,7 +47,7 @@ fn quota() -> Option<u16> {
     let groups = file::read(c"/proc/self/cgroup", MOST).ok()?;
     let mut least = u64::MAX;
     for line in groups.split(|&byte| byte == b'\n') {
-        let Some((version, mut group)) = cgroup::parse(line) else { continue };
+        let Some((version, mut group)) = cgroup::parse(line, b"cpu") else { continue };
         loop {
             if let Some(limit) = cgroup::processors(&limit_of(version, group)) {
                 least = limit.min(least);

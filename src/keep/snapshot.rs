@@ -4,14 +4,15 @@
 //! that says that it is main. So nothing is mapped, all is read once, and no
 //! value is believed to mean more than a number.
 
-use super::board::{VERSION, count, high, words, worker};
+use super::board::{VERSION, count, heir, high, words, worker};
 use crate::sys::fd::Borrowed;
 use crate::sys::memory;
 use crate::types::Slot;
 use crate::words::picture::Worker;
 use alloc::vec::Vec;
 
-/// The workers on the copy of a board, each slot that has ever had one.
+/// The workers on the copy of a board, each slot that has ever had one, and an
+/// heir behind the one that it is to follow.
 ///
 /// # Errors
 ///
@@ -29,5 +30,11 @@ pub fn read(file: Borrowed<'_>) -> Result<Vec<Worker>, &'static str> {
             "its board is not one of Panzer's"
         });
     }
-    Ok(Slot::first(count(&header)).filter_map(|slot| worker(file, slot)).collect())
+    let count = count(&header);
+    let mut workers: Vec<_> = Slot::first(count).filter_map(|slot| worker(file, slot)).collect();
+    if let Some(heir) = heir(file, count.saturating_add(1)) {
+        let place = workers.iter().position(|worker| worker.slot > heir.slot);
+        workers.insert(place.unwrap_or(workers.len()), heir);
+    }
+    Ok(workers)
 }

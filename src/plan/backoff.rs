@@ -38,8 +38,8 @@ impl Streak {
     /// with less than 10 s of health between) after `delay` times 2^(n-2), at
     /// most `max_delay`, give or take a quarter. A `delay` of 0 never waits.
     pub fn died(&mut self, now: Tick, healthy_since: Option<Tick>, rules: Backoff) -> Tick {
-        if healthy_since.is_some_and(|ready| now.since(ready) >= HEALTHY_AFTER) {
-            self.reset();
+        if let Some(ready) = healthy_since {
+            self.rest(now, ready);
         }
         self.deaths = self.deaths.saturating_add(1);
         now.after(self.wait(rules))
@@ -60,6 +60,20 @@ impl Streak {
     #[cfg(test)]
     pub(super) fn forget_beyond(&mut self, most: u32) {
         self.deaths = self.deaths.min(most);
+    }
+
+    /// Forgets the deaths if it was healthy for long enough since `ready`.
+    pub fn rest(&mut self, now: Tick, ready: Tick) {
+        if now.since(ready) >= HEALTHY_AFTER {
+            self.reset();
+        }
+    }
+
+    /// `span`, and up to a tenth of it more: what is to happen to many after so
+    /// long should not happen to all at once.
+    pub fn spread(&self, span: Millis) -> Millis {
+        let more = u64::from(hash(self.seed, self.deaths)) % (span.0 / 10).saturating_add(1);
+        Millis(span.0.saturating_add(more))
     }
 
     /// How long the repair of the last death waits.

@@ -23,23 +23,30 @@
 //! and never moves them back. A slot that is wanted again waits for who leaves.
 //!
 //! Every event costs time linear in the number of slots, most of them less.
+//!
+//! * `row`: one slot.
+//! * `heir`: who takes the place of a worker that is recycled.
+//! * `hang`: who is busy for too long.
 
+mod hang;
+mod heir;
 mod ready;
 mod row;
 mod words;
 
 pub use words::{Action, Authority, Event, Report, Rules, Sender};
 
-use crate::types::{Exit, Millis, Pid, Slot, Tick};
+use crate::types::{Exit, Millis, Pid, Slot, Tick, Why};
 use alloc::vec::Vec;
+use hang::Watch;
 use row::{Place, Row, Stage, Told, Worker};
 
 /// From the SIGINT of a graceful stop to its SIGKILL.
 const KILL_AFTER_TIMEOUT: Millis = Millis(2_000);
 /// From the SIGINT of a stop-now to its SIGKILL.
 const KILL_AFTER_STOP_NOW: Millis = Millis(1_000);
-/// The kernel's number of the signal that nobody can refuse.
-const SIGKILL: u8 = 9;
+/// From the SIGABRT of a worker that hangs to its SIGKILL.
+const KILL_AFTER_ABORT: Millis = Millis(1_000);
 /// The most forks between two looks at the world: with thousands of slots to
 /// fill, a stop must not wait for the last of them.
 const FORKS_AT_ONCE: usize = 32;
@@ -86,6 +93,9 @@ enum Clock {
 pub struct Pool {
     rules: Rules,
     rows: Vec<Row>,
+    /// Who is to follow whoever is in its slot; there is somebody there then.
+    heir: Option<Row>,
+    watch: Watch,
     course: Course,
     clock: Clock,
     announced: bool,
@@ -101,9 +111,17 @@ impl Pool {
             Authority::Main { timeout } if rules.timeout >= timeout => Clock::Mains,
             Authority::Main { .. } | Authority::Own => Clock::Ours,
         };
-        let (rows, course) = (Vec::new(), Course::Serving);
-        let (announced, scaling, killed) = (false, false, false);
-        let mut pool = Self { rules, rows, course, clock, announced, scaling, killed };
+        let mut pool = Self {
+            rules,
+            rows: Vec::new(),
+            heir: None,
+            watch: Watch::new(now),
+            course: Course::Serving,
+            clock,
+            announced: false,
+            scaling: false,
+            killed: false,
+        };
         pool.lengthen(now);
         pool
     }
@@ -128,6 +146,7 @@ impl Pool {
             Event::ForkFailed { slot } => self.miss(now, slot, actions),
             Event::Runs { slot, pid } => self.begin_to_live(now, slot, pid),
             Event::Ready { slot, pid } => self.welcome(now, slot, pid, actions),
+            Event::Busy { slot, pid, since } => self.see(now, slot, pid, since, actions),
             Event::Exited { pid, exit } => self.bury(now, pid, exit, actions),
             Event::Scale { count } => self.scale(now, count, actions),
             Event::Stop => self.drain(now, actions),
@@ -136,7 +155,7 @@ impl Pool {
                 self.clock = Clock::Ours;
                 self.drain(now, actions);
             }
-            Event::Overslept { by } => self.postpone(by),
+            Event::Overslept { by } => self.postpone(now, by),
             Event::Timer => self.wake(now, actions),
         }
         self.finish_if_empty(actions);
@@ -145,8 +164,10 @@ impl Pool {
     /// When [`Event::Timer`] is due; `None`: only another event can wake us.
     pub fn deadline(&self) -> Option<Tick> {
         let of_row = |row: &Row| row.due().or_else(|| row.pressed_at());
-        let living = self.rows.iter().filter_map(Row::lives_until);
-        self.rows.iter().filter_map(of_row).chain(living).chain(self.escalates_at()).min()
+        let of_all = [self.escalates_at(), self.recycles_at(), self.looks_at()];
+        let living = self.all_rows().filter_map(Row::lives_until);
+        let of_rows = self.all_rows().filter_map(of_row).chain(living);
+        of_rows.chain(of_all.into_iter().flatten()).min()
     }
 
     /// When a stop goes one step further by our clock.
@@ -163,6 +184,16 @@ impl Pool {
             | Course::Killed
             | Course::Finished => None,
         }
+    }
+
+    /// The rows of everybody that there is.
+    fn all_rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().chain(&self.heir)
+    }
+
+    /// The same, to change.
+    fn all_rows_mut(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.rows.iter_mut().chain(&mut self.heir)
     }
 
     /// The rows of the slots that are wanted.
@@ -185,14 +216,19 @@ impl Pool {
         Some(self.rows.get(slot.index())?.worker()?.pid)
     }
 
+    /// The number of slots that there ever were.
+    pub const fn slots(&self) -> usize {
+        self.rows.len()
+    }
+
     /// All workers that were not reaped.
     pub fn pids(&self) -> Vec<Pid> {
-        self.rows.iter().filter_map(|row| Some(row.worker()?.pid)).collect()
+        self.all_rows().filter_map(|row| Some(row.worker()?.pid)).collect()
     }
 
     /// Whether `pid` is one of them.
     pub fn employs(&self, pid: Pid) -> bool {
-        self.rows.iter().any(|row| row.worker().is_some_and(|worker| worker.pid == pid))
+        self.all_rows().any(|row| row.employs(pid))
     }
 
     /// A fork made `pid`. One that comes after the stop hears of it at once, and
@@ -211,36 +247,54 @@ impl Pool {
 
     /// A fork made nothing, which counts as a death without health.
     fn miss(&mut self, now: Tick, slot: Slot, actions: &mut Vec<Action>) {
+        let is_heir = self.rows[slot.index()].place != Place::Forking;
         self.forking(slot);
-        let next = self.vacate(slot.index(), now, None, false);
+        let next = if is_heir {
+            self.lose_heir(now, None, false)
+        } else {
+            self.vacate(slot.index(), now, None, false)
+        };
         actions.push(Action::Tell(Report::ForkFailed { slot, next }));
     }
 
     /// The row of a slot whose fork is outstanding.
     fn forking(&mut self, slot: Slot) -> &mut Row {
-        let row = &mut self.rows[slot.index()];
-        assert!(row.place == Place::Forking, "slot {slot} is not being filled");
-        row
+        let is_it = |row: &&mut Row| row.slot == slot && row.place == Place::Forking;
+        let row = self.all_rows_mut().find(is_it);
+        row.unwrap_or_else(|| panic!("slot {slot} is not being filled"))
+    }
+
+    /// The row of this worker, if it is in that slot.
+    fn row_of(&mut self, slot: Slot, pid: Pid) -> Option<&mut Row> {
+        let own = self.rows.get_mut(slot.index());
+        own.into_iter().chain(&mut self.heir).find(|row| row.slot == slot && row.employs(pid))
     }
 
     /// The worker `pid` was reaped: reports it and has its slot filled again.
     fn bury(&mut self, now: Tick, pid: Pid, exit: Exit, actions: &mut Vec<Action>) {
-        let workers = self.rows.iter().map(Row::worker).enumerate();
-        let mut known = workers.filter_map(|(index, worker)| Some((index, worker?)));
-        let Some((index, worker)) = known.find(|(_, worker)| worker.pid == pid) else { return };
-        let (ready_at, told) = match worker.stage {
-            Stage::Starting | Stage::Living { .. } => (None, None),
-            Stage::Ready { at } => (Some(at), None),
-            Stage::Leaving { told, interrupt_at: _ } => (None, Some(told)),
+        let Some(row) = self.all_rows().find(|row| row.employs(pid)).copied() else { return };
+        let (slot, Some(worker)) = (row.slot, row.worker()) else { return };
+        let (ready_at, told, why) = match worker.stage {
+            Stage::Starting | Stage::Living { .. } => (None, None, Why::Unknown),
+            Stage::Ready { at, .. } => (Some(at), None, Why::Unknown),
+            Stage::Leaving { told, why, .. } => (None, Some(told), why),
         };
         // One that left by itself while SIGKILL was on its way needed none.
-        let was_killed = matches!(exit, Exit::Signal { number: SIGKILL, core: _ });
-        self.killed |= self.is_stopping() && told == Some(Told::Kill) && was_killed;
-        let slot = self.rows[index].slot;
-        let asked = told.is_some();
-        let next = self.vacate(index, now, ready_at, asked);
+        self.killed |= self.is_stopping() && told == Some(Told::Kill) && exit.is_sigkill();
+        let asked = why == Why::Asked;
+        let is_heir = self.heir.is_some_and(|heir| heir.employs(pid));
+        let (next, follower) = if is_heir {
+            (self.lose_heir(now, ready_at, asked), None)
+        } else {
+            self.vacate(slot.index(), now, ready_at, asked);
+            let follower = self.succeed(slot, asked);
+            (self.rows[slot.index()].due(), follower)
+        };
         let lived = now.since(worker.since);
-        actions.push(Action::Tell(Report::Died { slot, pid, exit, lived, asked, next }));
+        actions.push(Action::Tell(Report::Died { slot, pid, exit, lived, why, next }));
+        if let Some(pid) = follower {
+            actions.push(Action::Tell(Report::Inherited { slot, pid }));
+        }
     }
 
     /// Empties a slot and says when it will be filled again.
@@ -277,6 +331,7 @@ impl Pool {
             row.open(now);
         }
         others.iter_mut().for_each(|row| row.remove(interrupt_at, actions));
+        self.remove_heir(interrupt_at, actions);
         self.scaling = true;
         self.tell_if_ready(actions);
     }
@@ -314,14 +369,15 @@ impl Pool {
     }
 
     /// Moves every deadline back.
-    fn postpone(&mut self, by: Millis) {
+    fn postpone(&mut self, now: Tick, by: Millis) {
         match &mut self.course {
             Course::Draining { interrupt_at: at } | Course::Interrupted { kill_at: at } => {
                 *at = at.after(by);
             }
             Course::Serving | Course::Killed | Course::Finished => {}
         }
-        self.rows.iter_mut().for_each(|row| row.postpone(by));
+        self.all_rows_mut().for_each(|row| row.postpone(by));
+        self.watch.postpone(now, by);
     }
 
     /// Does what is due at `now`, if the deadline has passed.
@@ -330,10 +386,14 @@ impl Pool {
             return;
         }
         let escalates = self.escalates_at().is_some_and(|at| at <= now);
-        self.rows.iter_mut().for_each(|row| row.press(now, actions));
+        self.all_rows_mut().for_each(|row| row.press(now, actions));
         self.welcome_living(now, actions);
         match self.course {
-            Course::Serving => self.refill(now, actions),
+            Course::Serving => {
+                self.recycle(now);
+                self.refill(now, actions);
+                self.look(now, actions);
+            }
             Course::Draining { interrupt_at } if escalates => {
                 let kill_at = interrupt_at.after(KILL_AFTER_TIMEOUT);
                 self.course = Course::Interrupted { kill_at };
@@ -352,23 +412,26 @@ impl Pool {
 
     /// Forks for the slots that are due, a limited number at a time.
     fn refill(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        let due = self.rows.iter_mut().filter(|row| row.due().is_some_and(|due| due <= now));
-        for row in due.take(FORKS_AT_ONCE) {
+        let rows = self.rows.iter_mut().map(|row| (row, false));
+        let all = rows.chain(self.heir.iter_mut().map(|row| (row, true)));
+        let due = all.filter(|(row, _)| row.due().is_some_and(|due| due <= now));
+        for (row, heir) in due.take(FORKS_AT_ONCE) {
             row.place = Place::Forking;
-            actions.push(Action::Fork { slot: row.slot });
+            actions.push(Action::Fork { slot: row.slot, heir });
         }
     }
 
     /// Sends everybody `told` who has not heard it, and lets no empty slot be
     /// filled again.
     fn tell_all(&mut self, told: Told, actions: &mut Vec<Action>) {
-        for row in &mut self.rows {
+        for row in self.all_rows_mut() {
             match row.place {
                 Place::Empty { .. } => row.close(),
                 Place::Taken(_) => row.tell(told, actions),
                 Place::Forking | Place::Closed => {}
             }
         }
+        self.heir = self.heir.filter(|heir| heir.place != Place::Closed);
     }
 
     /// Ends the stop when nobody is left and nobody is on the way.
@@ -388,7 +451,7 @@ mod walk;
 #[cfg(test)]
 mod tests {
     use super::{Action, Authority, Event, Pool, Report, Rules, Sender};
-    use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
+    use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick, Why};
     use alloc::vec::Vec;
 
     const MAIN: Authority = Authority::Main { timeout: Millis(60_000) };
@@ -403,8 +466,28 @@ mod tests {
 
     /// A pool of empty slots, made at 0.
     fn pool_of(count: u16, authority: Authority, timeout: Millis) -> Pool {
+        Pool::new(rules(count, timeout), authority, Tick(0))
+    }
+
+    fn rules(count: u16, timeout: Millis) -> Rules {
         let backoff = Backoff { delay: Millis(100), max_delay: Millis(30_000) };
-        Pool::new(Rules { count, timeout, backoff, ready_after: None, seed: 1 }, authority, Tick(0))
+        Rules {
+            count,
+            timeout,
+            backoff,
+            ready_after: None,
+            hang: Millis(0),
+            lifetime: Millis(0),
+            seed: 1,
+        }
+    }
+
+    const fn fork(number: u16) -> Action {
+        Action::Fork { slot: slot(number), heir: false }
+    }
+
+    const fn fork_heir(number: u16) -> Action {
+        Action::Fork { slot: slot(number), heir: true }
     }
 
     /// A pool with these workers, forked at 0 and ready at 100, in slots from 1.
@@ -461,7 +544,7 @@ mod tests {
     #[test]
     fn every_slot_is_filled_at_once_and_readiness_is_announced_once() {
         let mut pool = pool_of(2, Authority::Own, Millis(60_000));
-        let forks = [Action::Fork { slot: slot(1) }, Action::Fork { slot: slot(2) }];
+        let forks = [fork(1), fork(2)];
         assert_eq!(pool.deadline(), Some(Tick(0)));
         assert_eq!(at(&mut pool, 0, Event::Timer), forks);
         assert_eq!(pool.deadline(), None);
@@ -505,7 +588,7 @@ mod tests {
         let ready = Event::Ready { slot: slot(2), pid: pid(12) };
         assert_eq!(at(&mut pool, 400, ready), [tell_ready(2, 12)]);
         assert_eq!(next_of(&at(&mut pool, 1_299, exited(11))), Some(Tick(1_299)));
-        assert_eq!(at_deadline(&mut pool, 1_299), [Action::Fork { slot: slot(1) }]);
+        assert_eq!(at_deadline(&mut pool, 1_299), [fork(1)]);
         at(&mut pool, 1_299, Event::Forked { slot: slot(1), pid: pid(13) });
         assert_eq!(at(&mut pool, 1_299, Event::Runs { slot: slot(1), pid: pid(11) }), []);
         assert_eq!(pool.deadline(), None);
@@ -541,16 +624,16 @@ mod tests {
             pid: pid(12),
             exit: Exit::Status(0),
             lived: Millis(5_000),
-            asked: false,
+            why: Why::Unknown,
             next: Some(Tick(5_000)),
         };
         assert_eq!(at(&mut pool, 5_000, exited(12)), [Action::Tell(died)]);
-        assert_eq!(at_deadline(&mut pool, 5_000), [Action::Fork { slot: slot(2) }]);
+        assert_eq!(at_deadline(&mut pool, 5_000), [fork(2)]);
 
         at(&mut pool, 5_000, Event::Forked { slot: slot(2), pid: pid(13) });
         let next = next_of(&at(&mut pool, 5_010, shot(13, 11))).expect("it is replaced");
         assert!((Tick(5_085)..=Tick(5_135)).contains(&next), "{next:?}");
-        assert_eq!(at_deadline(&mut pool, next.0), [Action::Fork { slot: slot(2) }]);
+        assert_eq!(at_deadline(&mut pool, next.0), [fork(2)]);
     }
 
     #[test]
@@ -579,9 +662,9 @@ mod tests {
     fn a_fork_that_fails_is_tried_again_at_once_and_then_waits() {
         let mut pool = pool_of(1, Authority::Own, Millis(60_000));
         let failed = Event::ForkFailed { slot: slot(1) };
-        assert_eq!(at(&mut pool, 0, Event::Timer), [Action::Fork { slot: slot(1) }]);
+        assert_eq!(at(&mut pool, 0, Event::Timer), [fork(1)]);
         assert_eq!(next_of(&at(&mut pool, 0, failed)), Some(Tick(0)));
-        assert_eq!(at(&mut pool, 0, Event::Timer), [Action::Fork { slot: slot(1) }]);
+        assert_eq!(at(&mut pool, 0, Event::Timer), [fork(1)]);
         let next = next_of(&at(&mut pool, 0, failed)).expect("it is tried again");
         assert!(next >= Tick(75), "{next:?}");
     }
@@ -609,7 +692,7 @@ mod tests {
             pid: pid(11),
             exit: Exit::Signal { number: 9, core: false },
             lived: Millis(67_001),
-            asked: true,
+            why: Why::Asked,
             next: None,
         };
         let end = [Action::Tell(report), Action::Finish { killed: true }];
@@ -761,7 +844,7 @@ mod tests {
     fn slots_that_are_added_are_filled_at_once_and_told_of_when_all_are_ready() {
         let mut pool = serving(&[11], MAIN, Millis(60_000));
         assert_eq!(at(&mut pool, 500, Event::Scale { count: 3 }), []);
-        let forks = [Action::Fork { slot: slot(2) }, Action::Fork { slot: slot(3) }];
+        let forks = [fork(2), fork(3)];
         assert_eq!(at_deadline(&mut pool, 500), forks);
         for (number, worker) in [(2, 12), (3, 13)] {
             at(&mut pool, 500, Event::Forked { slot: slot(number), pid: pid(worker) });
@@ -795,7 +878,7 @@ mod tests {
         assert_eq!(at(&mut pool, 2_000, Event::Scale { count: 2 }), []);
         assert_eq!(pool.deadline(), Some(Tick(61_000)));
         assert_eq!(next_of(&at(&mut pool, 5_000, exited(12))), Some(Tick(5_000)));
-        assert_eq!(at_deadline(&mut pool, 5_000), [Action::Fork { slot: slot(2) }]);
+        assert_eq!(at_deadline(&mut pool, 5_000), [fork(2)]);
     }
 
     #[test]
@@ -825,6 +908,169 @@ mod tests {
         let forked = Event::Forked { slot: slot(2), pid: pid(12) };
         assert_eq!(at(&mut pool, 7, forked), [signal(12, Signal::Term)]);
         assert_eq!(at_deadline(&mut pool, 60_007), [signal(12, Signal::Int)]);
+    }
+
+    /// Two workers that are recycled after ten seconds, forked at 0 and ready at
+    /// 100; the jitter makes that of slot 1 the first.
+    fn recycling() -> (Pool, u64) {
+        let rules = Rules { lifetime: Millis(10_000), ..rules(2, Millis(60_000)) };
+        let mut pool = Pool::new(rules, MAIN, Tick(0));
+        at(&mut pool, 0, Event::Timer);
+        for (number, worker, ready) in [(1, 11, 100), (2, 12, 5_000)] {
+            at(&mut pool, 0, Event::Forked { slot: slot(number), pid: pid(worker) });
+            at(&mut pool, ready, Event::Ready { slot: slot(number), pid: pid(worker) });
+        }
+        let Some(Tick(due)) = pool.deadline() else { panic!("somebody is recycled") };
+        assert!((10_100..=11_100).contains(&due), "{due}");
+        (pool, due)
+    }
+
+    /// RATIONALE 2.21
+    #[test]
+    fn a_worker_is_asked_to_leave_when_its_heir_is_ready_and_not_before() {
+        let (mut pool, due) = recycling();
+        assert_eq!(at_deadline(&mut pool, due), [fork_heir(1)]);
+        assert_eq!(at(&mut pool, due, Event::Forked { slot: slot(1), pid: pid(21) }), []);
+        assert_eq!(pool.deadline(), None, "one at a time");
+        let ready = Event::Ready { slot: slot(1), pid: pid(21) };
+        let asked = [tell_ready(1, 21), signal(11, Signal::Term)];
+        assert_eq!(at(&mut pool, 12_000, ready), asked);
+        assert_eq!(at_deadline(&mut pool, 72_000), [signal(11, Signal::Int)]);
+        assert_eq!(at_deadline(&mut pool, 74_000), [signal(11, Signal::Kill)]);
+        let end = at(&mut pool, 74_001, shot(11, 9));
+        let inherited = Action::Tell(Report::Inherited { slot: slot(1), pid: pid(21) });
+        assert_eq!(end.last(), Some(&inherited));
+        assert_eq!(next_of(&end[..1]), None);
+        // The other one has waited.
+        assert_eq!(at(&mut pool, 74_001, Event::Timer), [fork_heir(2)]);
+    }
+
+    /// RATIONALE 2.22
+    #[test]
+    fn an_heir_that_dies_is_tried_again_later_and_later_while_the_old_one_serves() {
+        let (mut pool, due) = recycling();
+        at(&mut pool, due, Event::Timer);
+        at(&mut pool, due, Event::Forked { slot: slot(1), pid: pid(21) });
+        assert_eq!(next_of(&at(&mut pool, 12_000, exited(21))), Some(Tick(12_000)));
+        assert_eq!(at_deadline(&mut pool, 12_000), [fork_heir(1)]);
+        let next = next_of(&at(&mut pool, 12_000, Event::ForkFailed { slot: slot(1) }));
+        assert!(next.is_some_and(|next| (12_075..=12_125).contains(&next.0)), "{next:?}");
+        assert_eq!(pool.worker(slot(1)), Some(pid(11)));
+    }
+
+    /// RATIONALE 2.22
+    #[test]
+    fn an_heir_replaces_a_worker_that_dies_unasked_meanwhile() {
+        let (mut pool, due) = recycling();
+        at(&mut pool, due, Event::Timer);
+        at(&mut pool, due, Event::Forked { slot: slot(1), pid: pid(21) });
+        let told = at(&mut pool, 12_000, shot(11, 9));
+        assert_eq!(next_of(&told[..1]), None, "it is on the way");
+        assert_eq!(pool.worker(slot(1)), Some(pid(21)));
+        let ready = Event::Ready { slot: slot(1), pid: pid(21) };
+        assert_eq!(at(&mut pool, 12_001, ready), [tell_ready(1, 21)]);
+    }
+
+    /// RATIONALE 2.22
+    #[test]
+    fn a_stop_a_stop_now_and_a_scale_reach_an_heir() {
+        let with_heir = || {
+            let (mut pool, due) = recycling();
+            at(&mut pool, due, Event::Timer);
+            at(&mut pool, due, Event::Forked { slot: slot(1), pid: pid(21) });
+            pool
+        };
+        let told = [11, 12, 21].map(|worker| signal(worker, Signal::Term));
+        assert_eq!(at(&mut with_heir(), 12_000, Event::Stop), told);
+        let told = [11, 12, 21].map(|worker| signal(worker, Signal::Int));
+        let now = Event::StopNow { by: Sender::Main };
+        assert_eq!(at(&mut with_heir(), 12_000, now), told);
+
+        let (mut pool, _) = recycling();
+        at(&mut pool, 5_001, exited(11));
+        at(&mut pool, 5_001, Event::Timer);
+        at(&mut pool, 5_001, Event::Forked { slot: slot(1), pid: pid(13) });
+        at(&mut pool, 5_002, Event::Ready { slot: slot(1), pid: pid(13) });
+        let Some(Tick(due)) = pool.deadline() else { panic!("somebody is recycled") };
+        let Some(Action::Fork { slot: which, heir: true }) = at(&mut pool, due, Event::Timer).pop()
+        else {
+            panic!("somebody is recycled")
+        };
+        at(&mut pool, due, Event::Forked { slot: which, pid: pid(22) });
+        let told = at(&mut pool, due, Event::Scale { count: 1 });
+        assert_eq!(told.contains(&signal(22, Signal::Term)), which == slot(2), "{told:?}");
+    }
+
+    /// A worker that hangs after two seconds, forked at 0 and ready at 100.
+    fn watched() -> Pool {
+        let rules = Rules { hang: Millis(2_000), ..rules(1, Millis(60_000)) };
+        let mut pool = Pool::new(rules, MAIN, Tick(0));
+        at(&mut pool, 0, Event::Timer);
+        at(&mut pool, 0, Event::Forked { slot: slot(1), pid: pid(11) });
+        at(&mut pool, 100, Event::Ready { slot: slot(1), pid: pid(11) });
+        pool
+    }
+
+    const fn busy(since: u64) -> Event {
+        Event::Busy { slot: slot(1), pid: pid(11), since: Tick(since) }
+    }
+
+    /// RATIONALE 2.20
+    #[test]
+    fn a_worker_that_is_busy_for_too_long_is_aborted_and_killed_a_second_later() {
+        let mut pool = watched();
+        assert!(!pool.is_watching());
+        assert_eq!(at(&mut pool, 1_000, busy(990)), []);
+        assert!(pool.is_watching());
+        assert_eq!(at_deadline(&mut pool, 2_990), [Action::Look]);
+        let hung = Report::Hung { slot: slot(1), pid: pid(11), busy: Millis(2_000) };
+        let abort = [signal(11, Signal::Abrt), Action::Tell(hung)];
+        assert_eq!(at(&mut pool, 2_990, busy(990)), abort);
+        assert_eq!(at(&mut pool, 2_991, busy(990)), [], "once");
+        assert_eq!(at_deadline(&mut pool, 3_990), [signal(11, Signal::Kill)]);
+        let told = at(&mut pool, 3_991, shot(11, 9));
+        let [Action::Tell(Report::Died { why: Why::Hung, next: Some(Tick(3_991)), .. })] =
+            told.as_slice()
+        else {
+            panic!("{told:?}")
+        };
+    }
+
+    /// RATIONALE 2.20
+    #[test]
+    fn workers_that_go_on_to_something_else_are_looked_at_once_in_so_long() {
+        let mut pool = watched();
+        at(&mut pool, 1_000, busy(1_000));
+        for now in [3_000, 4_999, 6_998] {
+            assert_eq!(at_deadline(&mut pool, now), [Action::Look]);
+            assert_eq!(at(&mut pool, now, busy(now - 1)), []);
+        }
+        assert_eq!(at_deadline(&mut pool, 8_997), [Action::Look]);
+        assert_eq!(pool.deadline(), None, "nobody is busy");
+        assert!(!pool.is_watching());
+    }
+
+    /// RATIONALE 2.20
+    #[test]
+    fn who_was_told_to_leave_may_be_busy_as_long_as_its_own_clock_says() {
+        let mut pool = watched();
+        at(&mut pool, 1_000, busy(1_000));
+        at(&mut pool, 2_000, Event::Stop);
+        assert!(pool.is_watching(), "nobody needs to be told");
+        assert_eq!(pool.deadline(), None);
+        assert_eq!(at(&mut pool, 9_000, busy(1_000)), []);
+    }
+
+    /// RATIONALE 1.7, 2.20
+    #[test]
+    fn a_pause_of_everybody_lets_every_worker_begin_anew() {
+        let mut pool = watched();
+        at(&mut pool, 1_000, busy(1_000));
+        at(&mut pool, 90_000, Event::Overslept { by: Millis(87_500) });
+        assert_eq!(at_deadline(&mut pool, 90_500), [Action::Look]);
+        assert_eq!(at(&mut pool, 90_500, busy(1_000)), []);
+        assert_eq!(at_deadline(&mut pool, 92_000), [Action::Look]);
+        assert_eq!(at(&mut pool, 92_000, busy(1_000)).len(), 2);
     }
 
     #[test]

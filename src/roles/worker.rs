@@ -10,7 +10,7 @@ pub use connection::{Connection, Peer};
 
 use super::listen::Listener;
 use crate::error::{Error, Result};
-use crate::keep::board::{Sheet, State, Wish};
+use crate::keep::board::{Desk, Sheet, State, Wish};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Guard};
@@ -24,6 +24,10 @@ use core::marker::PhantomData;
 
 /// How long a worker that is out of descriptors or memory leaves its queue alone.
 const BREATHER: Millis = Millis(100);
+
+/// In a record of the ready pipe, beside the slot: the worker is not ready, it is
+/// busy, and the monitor has asked to be told.
+pub(super) const BUSY: u16 = 0x8000;
 
 /// What a worker's run comes to. An error ends the worker with status 1 and is
 /// logged; whatever it was, the worker is replaced unless it was told to stop.
@@ -71,6 +75,8 @@ pub struct Context {
     generation: u32,
     timeout: Millis,
     sheet: Sheet,
+    desk: Desk,
+    handled: u64,
     /// Readable once the handler of SIGTERM has run.
     stop: Fd,
     ready: Fd,
@@ -94,7 +100,7 @@ impl Context {
         slot: Slot,
         generation: u32,
         timeout: Millis,
-        sheet: Sheet,
+        (sheet, desk): (Sheet, Desk),
         stop: Fd,
         ready: Fd,
     ) -> Self {
@@ -103,6 +109,8 @@ impl Context {
             generation,
             timeout,
             sheet,
+            desk,
+            handled: 0,
             stop,
             ready,
             said_ready: false,
@@ -134,7 +142,12 @@ impl Context {
             return;
         }
         self.note(State::Idle);
-        let [a, b] = self.slot.number().to_ne_bytes();
+        self.tell(0);
+    }
+
+    /// Writes a record for the monitor: see [`BUSY`].
+    fn tell(&self, kind: u16) {
+        let [a, b] = (self.slot.number() | kind).to_ne_bytes();
         let [c, d, e, f] = process::id().raw().to_ne_bytes();
         let blocked = signal::block_output_signals();
         // A monitor that is gone needs not be told; SIGTERM is on its way.
@@ -178,6 +191,9 @@ impl Context {
     pub fn busy(&mut self) {
         if !core::mem::replace(&mut self.busy, true) {
             self.note(State::Busy);
+            if self.sheet.is_asked_for_busy() && self.sheet.ask_for_busy(false) {
+                self.tell(BUSY);
+            }
         }
     }
 
@@ -185,14 +201,15 @@ impl Context {
     /// [`Context::accept`] does so when it is called again.
     pub fn idle(&mut self) {
         if core::mem::replace(&mut self.busy, false) {
-            self.sheet.handled(self.slot);
+            self.handled += 1;
+            self.sheet.handled(self.desk, self.handled);
             self.note(State::Idle);
         }
     }
 
     fn note(&self, state: State) {
         let state = if self.is_stopping() { State::Draining } else { state };
-        self.sheet.enter(self.slot, state, clock::now());
+        self.sheet.enter(self.desk, state, clock::now());
     }
 
     /// Waits for a connection on `listener` and takes it.

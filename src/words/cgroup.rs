@@ -1,27 +1,29 @@
-//! How much of the processors a control group may use: cgroups(7).
+//! How much of the processors a control group may use, and how many of it the
+//! kernel has killed for want of memory: cgroups(7).
 //!
 //! /proc/self/cgroup names the groups of a process, one a line:
 //! `0::/path` in the one hierarchy of version 2, `4:cpu,cpuacct:/path` in one
 //! of version 1. A limit is a quota and the period in which it may be used, both
 //! in microseconds: `50000 100000` in `cpu.max`, or one number in each of
 //! `cpu.cfs_quota_us` and `cpu.cfs_period_us`. Any other word, `max` or `-1`,
-//! means that there is none.
+//! means that there is none. Whom the kernel has killed is counted in the line
+//! `oom_kill` of `memory.events.local`, or of `memory.oom_control`.
 
 use super::decimal;
 use super::pieces::take;
 
-/// A hierarchy of groups in which time on processors can be limited.
+/// A hierarchy of groups, in which a controller limits something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// `cpu.cfs_quota_us` and `cpu.cfs_period_us`.
+    /// One of its own: `cpu.cfs_quota_us` and `cpu.cfs_period_us`.
     One,
-    /// `cpu.max`.
+    /// The one of all controllers: `cpu.max`.
     Two,
 }
 
-/// The group that a line of /proc/self/cgroup names, if time on processors may
-/// be limited there.
-pub fn parse(line: &[u8]) -> Option<(Version, &[u8])> {
+/// The group that a line of /proc/self/cgroup names, if `controller` may be
+/// there.
+pub fn parse<'l>(line: &'l [u8], controller: &[u8]) -> Option<(Version, &'l [u8])> {
     let mut path = line;
     let (number, controllers) = (take(&mut path, b':'), take(&mut path, b':'));
     if path.is_empty() {
@@ -32,7 +34,7 @@ pub fn parse(line: &[u8]) -> Option<(Version, &[u8])> {
     }
     controllers
         .split(|&byte| byte == b',')
-        .any(|name| name == b"cpu")
+        .any(|name| name == controller)
         .then_some((Version::One, path))
 }
 
@@ -51,16 +53,55 @@ pub fn processors(limit: &[u8]) -> Option<u64> {
     (period > 0).then(|| quota.div_ceil(period).max(1))
 }
 
+/// How many the kernel has killed in a group, by what such a file says; `None`
+/// when it does not say.
+pub fn oom_kills(file: &[u8]) -> Option<u64> {
+    let count = file.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "));
+    decimal::parse_long(count?, u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Version, parent, parse, processors};
+    use super::{Version, oom_kills, parent, parse, processors};
+
+    /// RATIONALE 5.7
+    #[test]
+    fn the_killed_are_counted_in_either_version() {
+        let one = b"oom_kill_disable 0\nunder_oom 1\noom_kill 7\n";
+        let two = b"low 0\nhigh 3\nmax 912\noom 5\noom_kill 4\noom_group_kill 1\n";
+        assert_eq!((oom_kills(one), oom_kills(two)), (Some(7), Some(4)));
+        assert_eq!(oom_kills(b"oom_kill 18446744073709551615"), Some(u64::MAX));
+    }
+
+    /// RATIONALE 5.7
+    #[test]
+    fn a_kernel_that_does_not_count_the_killed_says_nothing() {
+        for file in [
+            &b""[..],
+            b"oom_kill_disable 0\nunder_oom 0\n",
+            b"oom_kill\n",
+            b"oom_kill x\n",
+            b"oom_kill -1\n",
+            b"oom_kill 18446744073709551616\n",
+        ] {
+            assert_eq!(oom_kills(file), None, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_names_the_group_of_another_controller() {
+        assert_eq!(parse(b"4:memory:/x", b"memory"), Some((Version::One, &b"/x"[..])));
+        assert_eq!(parse(b"0::/x", b"memory"), Some((Version::Two, &b"/x"[..])));
+        assert_eq!(parse(b"4:cpu:/x", b"memory"), None);
+    }
 
     #[test]
     fn a_line_names_a_group_of_either_version() {
-        assert_eq!(parse(b"0::/user.slice/a b"), Some((Version::Two, &b"/user.slice/a b"[..])));
-        assert_eq!(parse(b"0::/a:b"), Some((Version::Two, &b"/a:b"[..])));
+        let cpu = |line| parse(line, b"cpu");
+        assert_eq!(cpu(b"0::/user.slice/a b"), Some((Version::Two, &b"/user.slice/a b"[..])));
+        assert_eq!(cpu(b"0::/a:b"), Some((Version::Two, &b"/a:b"[..])));
         for line in [&b"1:cpu:/x"[..], b"4:cpu,cpuacct:/x", b"12:cpuacct,cpu:/x"] {
-            assert_eq!(parse(line), Some((Version::One, &b"/x"[..])));
+            assert_eq!(cpu(line), Some((Version::One, &b"/x"[..])));
         }
     }
 
@@ -75,7 +116,7 @@ mod tests {
             b"10::/x",
             b"cpu:/x",
         ] {
-            assert_eq!(parse(line), None, "{line:?}");
+            assert_eq!(parse(line, b"cpu"), None, "{line:?}");
         }
     }
 

@@ -269,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn options_of_later_versions_are_refused() {
-        for name in ["hang-timeout", "lifetime"] {
+    fn options_that_there_are_not_are_refused() {
+        for name in ["hang", "life-time", "lifetimes"] {
             let words = "--".to_string() + name + "=1 x";
             assert_eq!(wrong(&words), "there is no option '--".to_string() + name + "'");
         }

@@ -4,7 +4,7 @@
 //! a name of its own is `signal 37`.
 
 use crate::text;
-use crate::types::Exit;
+use crate::types::{Exit, Why};
 use core::fmt;
 
 /// Says how a process ended, as the second half of a sentence.
@@ -22,6 +22,20 @@ impl fmt::Display for Death {
                 }
                 out.write_str(if core { " (core dumped)" } else { "" })
             }
+        }
+    }
+}
+
+/// The same, with the reason, if there is more to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause(pub Exit, pub Why);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Death(self.0).fmt(out)?;
+        match self.1 {
+            Why::Hung | Why::Memory => write!(out, ": {}", self.1.name()),
+            Why::Unknown | Why::Asked => Ok(()),
         }
     }
 }

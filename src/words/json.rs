@@ -139,5 +139,8 @@ impl Json<'_> {
         self.number("handled", Some(worker.handled));
         let exit = worker.exit.map(|exit| text::compose(format_args!("{}", Death(exit))));
         self.text("last_exit", exit.as_ref().map(String::as_bytes));
+        self.text("last_reason", worker.exit.map(|_| worker.why.name().as_bytes()));
+        self.key("heir");
+        self.out.push_str(if worker.is_heir { "true" } else { "false" });
     }
 }

@@ -181,7 +181,8 @@ impl Text {
         value: fn(&Picture, &Worker) -> Option<Box<dyn fmt::Display>>,
     ) {
         for (generation, workers) in with_boards(picture) {
-            for worker in workers {
+            // An heir's samples would have the labels of whom it is to follow.
+            for worker in workers.iter().filter(|worker| !worker.is_heir) {
                 let labels: &Labels<'_> =
                     &[("generation", &generation.life.number), ("slot", &worker.slot)];
                 if let Some(value) = value(picture, worker) {

@@ -83,7 +83,7 @@ mod tests {
             assert!(!why.contains(char::is_control), "{why:?}");
         }
         let _ = notify::parse(bytes);
-        let _ = cgroup::parse(bytes).map(|(_, path)| cgroup::parent(path));
+        let _ = cgroup::parse(bytes, b"cpu").map(|(_, path)| cgroup::parent(path));
         let _ = cgroup::processors(bytes);
         let _ = control::Request::parse(bytes).map(|request| assert!(request.line().len() <= 64));
         let _ = control::Answer::parse(bytes);

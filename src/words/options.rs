@@ -39,6 +39,10 @@ pub enum Number {
     MaxDelay,
     /// Failed starts in a row before leaving; 0 means never.
     GiveUp,
+    /// How long a worker may be busy with one thing; 0 means for ever.
+    HangTimeout,
+    /// After how long a worker is recycled; 0 means never.
+    Lifetime,
     /// The descriptor for events; perhaps not open.
     EventFd,
     /// 1 where COMMAND is what each worker runs, and the monitor is panzer's own.
@@ -62,7 +66,7 @@ const NOTIFY: u64 = u64::MAX;
 const LIFE: Millis = Millis(1_000);
 
 /// What each of them is where it was not set, in their order.
-const DEFAULTS: [Option<u64>; 11] = [
+const DEFAULTS: [Option<u64>; 13] = [
     None,
     Some(60_000),
     None,
@@ -72,6 +76,8 @@ const DEFAULTS: [Option<u64>; 11] = [
     Some(Backoff::USUAL.delay.0),
     Some(Backoff::USUAL.max_delay.0),
     Some(5),
+    Some(0),
+    Some(0),
     None,
     None,
 ];
@@ -170,6 +176,8 @@ pub const KNOWN: &[Known] = &[
     known("delay", 0, Takes::Seconds(Number::Delay)),
     known("max-delay", 0, Takes::Seconds(Number::MaxDelay)),
     known("give-up", 0, Takes::Number(Number::GiveUp, u32::MAX)),
+    known("hang-timeout", 0, Takes::Seconds(Number::HangTimeout)),
+    known("lifetime", 0, Takes::Seconds(Number::Lifetime)),
     known("user", b'u', Takes::Path(Path::User)),
     known("pid", b'p', Takes::Path(Path::Pid)),
     known("config", b'c', Takes::Path(Path::Config)),
@@ -403,6 +411,8 @@ mod tests {
             ("probation", "0.5", Number::Probation, 500),
             ("drain-delay", "0.5", Number::DrainDelay, 500),
             ("give-up", "0", Number::GiveUp, 0),
+            ("hang-timeout", "0.5", Number::HangTimeout, 500),
+            ("lifetime", "0.5", Number::Lifetime, 500),
             ("event-fd", "3", Number::EventFd, 3),
             ("exec", "true", Number::Exec, 1),
             ("exec", "false", Number::Exec, 0),

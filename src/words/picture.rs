@@ -4,7 +4,7 @@
 //! [`metrics`](super::metrics).
 
 use super::status::{Life, Listener, Main, Record, Reload};
-use crate::types::{Activity, Exit, Millis, Pid, Slot, Tick};
+use crate::types::{Activity, Exit, Millis, Pid, Slot, Tick, Why};
 use alloc::vec::Vec;
 
 /// The most records of one answer that are taken.
@@ -37,6 +37,8 @@ pub struct Generation {
 pub struct Worker {
     /// Its place.
     pub slot: Slot,
+    /// Whether it is to follow another one there.
+    pub is_heir: bool,
     /// The process; `None` when nobody is there.
     pub pid: Option<Pid>,
     /// How many were here before.
@@ -47,8 +49,10 @@ pub struct Worker {
     pub activity: Option<Activity>,
     /// Since when it does that.
     pub active_since: Tick,
-    /// How the one before ended.
+    /// How the one before ended that nobody had asked to.
     pub exit: Option<Exit>,
+    /// Why it did.
+    pub why: Why,
     /// What it has done.
     pub handled: u64,
 }

@@ -14,7 +14,7 @@
 //!                                         before: killed by SIGSEGV
 //! ```
 
-use super::death::Death;
+use super::death::Cause;
 use super::page::{Colour, Page};
 use super::picture::{Generation, Picture, Worker};
 use super::printable;
@@ -181,6 +181,9 @@ fn draw_worker(page: &mut Page, picture: &Picture, worker: &Worker, place: (&str
         }
         None => page.column(REST),
     }
+    if worker.is_heir {
+        page.put(format_args!(", heir"));
+    }
     if worker.restarts > 0 {
         let comma = if worker.pid.is_some() { ", " } else { "" };
         page.put(format_args!("{comma}{}", Count(worker.restarts.into(), "restart")));
@@ -189,7 +192,7 @@ fn draw_worker(page: &mut Page, picture: &Picture, worker: &Worker, place: (&str
     if let Some(exit) = worker.exit {
         page.put(format_args!("{branch} {}", if is_last { " " } else { "│" }));
         page.column(REST);
-        page.paint(Colour::Dim, format_args!("before: {}", Death(exit)));
+        page.paint(Colour::Dim, format_args!("before: {}", Cause(exit, worker.why)));
         page.end();
     }
 }

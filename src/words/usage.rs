@@ -21,13 +21,13 @@ Runs COMMAND on all processors and replaces it without losing a connection.
       --delay SECS         wait before a second repair, then twice that... [0.1]
       --max-delay SECS     ... up to this [30]
       --give-up N          leave after N failed first starts; 0: never [5]
+      --hang-timeout SECS  end a worker that is busy longer; 0: never [0]
+      --lifetime SECS      recycle a worker that is older; 0: never [0]
   -u, --user USER[:GROUP]  run COMMAND as that user; sockets are opened before
   -p, --pid FILE           pid file, with the control socket [tmp/panzer.pid]
   -c, --config FILE        more of these, in YAML [config/panzer.yml]
       --event-fd N         write a line of JSON for every transition to N
-  -q, --quiet, -v, --verbose, -h, --help, -V, --version
-      --check              show what all of this comes to, and leave
-
+  -q, --quiet, -v, --verbose, -h, --help, -V, --version, --check (show it all)
 Signals: USR1 or HUP reload, TERM or INT stop, QUIT stops now, TTIN: status.
 ";
 

@@ -9,9 +9,9 @@
 //! when there is none; deadlines that are past are served before more time goes
 //! by, unless the whole machine stood still.
 
-use super::row::{Place, Row, Stage, Told};
+use super::row::{Place, Row, Stage};
 use super::{Action, Authority, Event, Pool, Report, Rules, Sender};
-use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
+use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick, Why};
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -32,6 +32,10 @@ const NO_BACKOFF: Backoff = Backoff { delay: Millis(0), max_delay: Millis(0) };
 /// What passes there between two events: all moments are then few.
 const STEP: Millis = Millis(2_000);
 const OVERSLEPT: Millis = Millis(3_000);
+/// Without any jitter, of these seeds.
+const LIFETIME: Millis = STEP;
+const UNSPREAD: u32 = 19959;
+const HANG: Millis = STEP;
 /// How long a worker lives until it is ready, where it does not have to say so.
 const LIFE: Millis = Millis(2_000);
 /// A slot that is new.
@@ -43,6 +47,7 @@ const NOBODY: Truth =
 enum Heard {
     Nothing,
     Term,
+    Abrt,
     Int,
     Kill,
 }
@@ -56,15 +61,22 @@ struct Process {
     ready_at: Option<Tick>,
     /// When it has lived long enough to be ready.
     lives_until: Option<Tick>,
-    /// When it was asked to leave without a stop of all.
+    /// When it was asked to leave without a stop of all, or was aborted.
     alone: Option<Tick>,
+    /// Whether it was aborted.
+    hung: bool,
+    /// When it is old enough to be recycled.
+    until: Option<Tick>,
+    /// Since when it is busy: as the board says, and as it counts.
+    busy: Option<(Tick, Tick)>,
 }
 
 impl Process {
     /// One that was just forked.
     const fn new(pid: Pid) -> Self {
         let (heard, ready_at, lives_until, alone) = (Heard::Nothing, None, None, None);
-        Self { pid, heard, ready_at, lives_until, alone }
+        let (hung, until, busy) = (false, None, None);
+        Self { pid, heard, ready_at, lives_until, alone, hung, until, busy }
     }
 
     /// Whether it is not ready yet, and may become so.
@@ -75,10 +87,26 @@ impl Process {
     /// When it is to hear the next thing if it leaves alone.
     const fn pressed_at(self) -> Option<Tick> {
         match (self.alone, self.heard) {
+            (Some(at), Heard::Abrt | Heard::Int) if self.hung => Some(at.after(Millis(1_000))),
             (Some(at), Heard::Nothing | Heard::Term) => Some(at.after(TIMEOUT)),
             (Some(at), Heard::Int) => Some(at.after(Millis(TIMEOUT.0 + 2_000))),
-            (_, Heard::Kill) | (None, Heard::Nothing | Heard::Term | Heard::Int) => None,
+            (Some(_), Heard::Abrt | Heard::Kill) | (None, _) => None,
         }
+    }
+
+    fn begin_to_serve(&mut self, now: Tick, lifetime: Millis) {
+        self.ready_at = Some(now);
+        self.until = (lifetime.0 > 0).then_some(now.after(lifetime));
+    }
+
+    /// Whether it serves and stays.
+    fn serves(self) -> bool {
+        self.ready_at.is_some() && self.heard == Heard::Nothing
+    }
+
+    /// Whether it is aborted by now, if it is still at the same thing.
+    fn hangs(self, now: Tick) -> bool {
+        self.heard == Heard::Nothing && self.busy.is_some_and(|(_, since)| since.after(HANG) <= now)
     }
 }
 
@@ -120,6 +148,8 @@ struct Order {
 struct World {
     pool: Pool,
     slots: Vec<Truth>,
+    /// The slot in which somebody is to be followed, and by whom.
+    heir: Option<(Slot, Truth)>,
     /// How many slots there are to be, and the most that anybody asks for.
     count: usize,
     most: u16,
@@ -130,6 +160,8 @@ struct World {
     announced: bool,
     killed: bool,
     finished: bool,
+    /// Whether somebody is to look who is busy.
+    looking: bool,
 }
 
 /// What can happen next.
@@ -139,6 +171,18 @@ enum Choice {
     After(Millis, Event),
     /// Only time passes.
     Pass(Millis),
+    /// A worker is busy from now on, or is not any more.
+    Work(Pid),
+    Rest(Pid),
+}
+
+/// What the walk is about besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    Nothing,
+    Lifetime,
+    Hang,
+    Both,
 }
 
 const fn kept(time: Tick, now: Tick) -> Tick {
@@ -157,14 +201,30 @@ const fn young_or_old(ready_at: Tick, now: Tick) -> Tick {
     if is_old { Tick(NOW.0 - MEMORY.0) } else { NOW }
 }
 
+/// How long ago somebody was due is nobody's business.
+fn due_or_later(until: Tick, now: Tick) -> Tick {
+    if until == Tick::NEVER { until } else { kept(until.max(now), now) }
+}
+
 impl World {
-    fn new(count: u16, most: u16, authority: Authority, ready_after: Option<Millis>) -> Self {
+    fn new(
+        count: u16,
+        most: u16,
+        authority: Authority,
+        about: About,
+        ready_after: Option<Millis>,
+    ) -> Self {
         let backoff = match (most, count) {
+            _ if about != About::Nothing => NO_BACKOFF,
             (1.., _) => NO_BACKOFF,
             (0, 1) => BACKOFF,
             (0, _) => SHORT_BACKOFF,
         };
-        let rules = Rules { count, timeout: TIMEOUT, backoff, ready_after, seed: 3 };
+        let lifetime = matches!(about, About::Lifetime | About::Both).then_some(LIFETIME);
+        let hang = matches!(about, About::Hang | About::Both).then_some(HANG);
+        let (lifetime, hang) = (lifetime.unwrap_or_default(), hang.unwrap_or_default());
+        let seed = if lifetime.0 > 0 { UNSPREAD } else { 3 };
+        let rules = Rules { count, timeout: TIMEOUT, backoff, ready_after, hang, lifetime, seed };
         let above = match authority {
             Authority::Own => Above::Nobody,
             Authority::Main { timeout } => Above::Main { escalates: TIMEOUT >= timeout },
@@ -172,6 +232,7 @@ impl World {
         Self {
             pool: Pool::new(rules, authority, NOW),
             slots: vec![NOBODY; usize::from(count)],
+            heir: None,
             count: usize::from(count),
             most,
             scaling: false,
@@ -180,6 +241,7 @@ impl World {
             announced: false,
             killed: false,
             finished: false,
+            looking: false,
         }
     }
 
@@ -196,8 +258,52 @@ impl World {
         self.most > 0
     }
 
+    /// Whether few moments are told apart.
+    fn is_brief(&self) -> bool {
+        let Rules { hang, lifetime, .. } = self.pool.rules;
+        self.is_scaled() || lifetime.0 > 0 || hang.0 > 0
+    }
+
+    fn all_slots(&self) -> impl Iterator<Item = &Truth> {
+        self.slots.iter().chain(self.heir.iter().map(|(_, truth)| truth))
+    }
+
+    fn all_slots_mut(&mut self) -> impl Iterator<Item = &mut Truth> {
+        self.slots.iter_mut().chain(self.heir.iter_mut().map(|(_, truth)| truth))
+    }
+
     fn alive(&self) -> impl Iterator<Item = Process> {
-        self.slots.iter().filter_map(|slot| slot.process)
+        self.all_slots().filter_map(|slot| slot.process)
+    }
+
+    fn process_mut(&mut self, pid: Pid) -> &mut Process {
+        let mut all = self.all_slots_mut().filter_map(|slot| slot.process.as_mut());
+        all.find(|process| process.pid == pid).expect("it is alive")
+    }
+
+    /// The slot in which a process is.
+    fn slot_of(&self, pid: Pid) -> Option<Slot> {
+        let slots = Slot::first(Slot::LAST).zip(&self.slots);
+        let mut all = slots.chain(self.heir.iter().map(|(slot, truth)| (*slot, truth)));
+        all.find(|(_, truth)| truth.holds(pid)).map(|(slot, _)| slot)
+    }
+
+    /// Who follows in `slot`, if anybody does.
+    fn heir_of(&self, slot: Slot) -> Option<&Truth> {
+        self.heir.as_ref().filter(|(of, _)| *of == slot).map(|(_, truth)| truth)
+    }
+
+    /// Where a fork for `slot` is outstanding.
+    fn forking(&mut self, slot: Slot) -> &mut Truth {
+        if self.slots[slot.index()].forking {
+            return &mut self.slots[slot.index()];
+        }
+        &mut self.heir.as_mut().expect("nobody else is being forked").1
+    }
+
+    /// An heir that is not there is not wanted any more by then.
+    fn drop_vacant_heir(&mut self) {
+        self.heir = self.heir.filter(|(_, heir)| !heir.is_vacant());
     }
 
     /// Whether SIGINT was ordered, or has come by itself.
@@ -213,7 +319,9 @@ impl World {
     /// before, so that a stale number is noticed.
     fn next_pid(&self, slot: Slot) -> Pid {
         let odd = if self.slots[slot.index()].odd { 100 } else { 0 };
-        Pid::new(i32::from(slot.number()) + odd).expect("it is positive")
+        let pid = |more| Pid::new(i32::from(slot.number()) + more).expect("it is positive");
+        let own = pid(odd);
+        if self.alive().any(|process| process.pid == own) { pid(200) } else { own }
     }
 
     fn choices(&self) -> Vec<Choice> {
@@ -230,7 +338,8 @@ impl World {
         if matches!(self.above, Above::Main { .. }) {
             events.extend([Event::StopNow { by: Sender::Main }, Event::MainGone]);
         }
-        for (slot, truth) in Slot::first(Slot::LAST).zip(&self.slots) {
+        let heir = self.heir.iter().map(|(slot, truth)| (*slot, truth));
+        for (slot, truth) in Slot::first(Slot::LAST).zip(&self.slots).chain(heir) {
             events.push(Event::Ready { slot, pid: self.next_pid(slot) });
             if truth.forking {
                 let pid = self.next_pid(slot);
@@ -245,18 +354,26 @@ impl World {
         }
         let mut choices: Vec<_> =
             events.into_iter().map(|event| Choice::After(Millis(0), event)).collect();
-        let by = if self.is_scaled() { STEP } else { OVERSLEPT };
+        let by = if self.is_brief() { STEP } else { OVERSLEPT };
         choices.push(Choice::After(by, Event::Overslept { by }));
         choices.extend(self.waits().into_iter().map(Choice::Pass));
+        if self.pool.rules.hang.0 > 0 {
+            choices.extend(self.alive().map(|process| match process.busy {
+                Some(_) => Choice::Rest(process.pid),
+                None => Choice::Work(process.pid),
+            }));
+        }
         choices
     }
 
     /// How much time can pass before something else happens.
     fn waits(&self) -> Vec<Millis> {
-        if self.is_scaled() {
+        if self.is_brief() {
             let left = self.pool.deadline().map(|deadline| deadline.since(NOW));
             let leaving = self.order.is_some() || self.alive().any(is_alone);
-            let waits = left.into_iter().chain(leaving.then_some(STEP));
+            let is_busy = self.alive().any(|process| process.busy.is_some());
+            let step = Millis(if is_busy { HANG.0 / 2 } else { STEP.0 });
+            let waits = left.into_iter().chain((leaving || is_busy).then_some(step));
             let fits = |wait: &Millis| wait.0 > 0 && left.is_none_or(|left| *wait <= left);
             return waits.filter(fits).collect();
         }
@@ -280,30 +397,72 @@ impl World {
 
     fn after(&self, choice: Choice) -> Self {
         let mut world = self.clone();
-        let now = match choice {
-            Choice::Pass(span) => NOW.after(span),
+        let mut now = NOW;
+        match choice {
+            Choice::Pass(span) => now = NOW.after(span),
             Choice::After(span, event) => {
-                let now = NOW.after(span);
-                let mut actions = Vec::new();
-                world.pool.step(now, event, &mut actions);
-                Check { before: self, event, now, actions: &actions }.run(&mut world);
-                now
+                now = NOW.after(span);
+                world = self.stepped(now, event);
             }
-        };
+            Choice::Work(pid) => world.set_busy(pid, Some((NOW, NOW))),
+            Choice::Rest(pid) => world.set_busy(pid, None),
+        }
+        world.watch(now);
+        world.assert_watched(now);
         world.forget_the_time(now);
         world
+    }
+
+    fn stepped(&self, now: Tick, event: Event) -> Self {
+        let (mut world, mut actions) = (self.clone(), Vec::new());
+        world.pool.step(now, event, &mut actions);
+        Check { before: self, event, now, actions: &actions }.run(&mut world);
+        world
+    }
+
+    fn set_busy(&mut self, pid: Pid, busy: Option<(Tick, Tick)>) {
+        self.process_mut(pid).busy = busy;
+    }
+
+    /// What the monitor does who is asked to look, or finds that nobody has to.
+    fn watch(&mut self, now: Tick) {
+        if !self.looking && self.pool.is_watching() {
+            return;
+        }
+        self.looking = false;
+        let busy: Vec<_> = self.alive().filter_map(|it| Some((it.pid, it.busy?.0))).collect();
+        for (pid, since) in busy {
+            let slot = self.slot_of(pid).expect("it is alive");
+            *self = self.stepped(now, Event::Busy { slot, pid, since });
+        }
+    }
+
+    /// Nobody is busy whom nobody watches.
+    fn assert_watched(&self, now: Tick) {
+        let deadline = self.pool.deadline();
+        for it in self.alive().filter(|it| self.order.is_none() && it.heard == Heard::Nothing) {
+            let Some((_, since)) = it.busy else { continue };
+            let is_seen = deadline.is_some_and(|deadline| deadline <= since.after(HANG));
+            assert!(is_seen, "invariant (who hangs is ended): after {now:?}\nin {self:?}");
+        }
     }
 
     /// Makes `now` the one moment that all states are kept at.
     fn forget_the_time(&mut self, now: Tick) {
         // Nobody is replaced after a stop, and after SIGKILL nothing is due.
         let most_deaths = match self.slots.len() {
-            _ if self.order.is_some() || self.is_scaled() => 0,
+            _ if self.order.is_some() || self.is_brief() => 0,
             1 => MOST_DEATHS,
             _ => MOST_DEATHS - 1,
         };
         let all_killed = self.alive().all(|process| process.heard == Heard::Kill);
-        for row in &mut self.pool.rows {
+        let is_old =
+            |process: Process| process.busy.is_none_or(|(since, _)| since >= self.pool.watch.from);
+        let from = if self.alive().all(is_old) { Tick(0) } else { self.pool.watch.from };
+        self.pool.watch.from = kept(from.max(Tick(now.0 - HANG.0)), now);
+        self.pool.watch.at = self.pool.watch.at.filter(|_| self.order.is_none());
+        self.pool.watch.at = self.pool.watch.at.map(|at| kept(at, now));
+        for row in self.pool.rows.iter_mut().chain(&mut self.pool.heir) {
             row.streak.forget_beyond(most_deaths);
             match &mut row.place {
                 Place::Empty { due } => *due = kept(*due, now),
@@ -311,11 +470,13 @@ impl World {
                     // Only reports tell of it, and those have been checked.
                     worker.since = NOW;
                     match &mut worker.stage {
-                        Stage::Ready { at } => *at = young_or_old(*at, now),
                         Stage::Living { until } => *until = kept(*until, now),
-                        Stage::Leaving { told: Told::Kill, interrupt_at } => *interrupt_at = None,
-                        Stage::Leaving { interrupt_at, .. } => {
-                            *interrupt_at = interrupt_at.map(|at| kept(at, now));
+                        Stage::Ready { at, until } => {
+                            *at = young_or_old(*at, now);
+                            *until = due_or_later(*until, now);
+                        }
+                        Stage::Leaving { next_at, .. } => {
+                            *next_at = next_at.map(|at| kept(at, now));
                         }
                         Stage::Starting => {}
                     }
@@ -334,17 +495,25 @@ impl World {
                 course
             }
         };
-        for truth in &mut self.slots {
+        let (stops, is_brief) = (self.order.is_some(), self.is_brief());
+        for truth in self.all_slots_mut() {
             truth.deaths = truth.deaths.min(most_deaths);
-            let vacant = truth.is_vacant() && self.order.is_none() && self.most == 0;
+            let vacant = truth.is_vacant() && !stops && !is_brief;
             truth.died_at = kept(if vacant { truth.died_at } else { Tick(0) }, now);
             if let Some(process) = &mut truth.process {
-                let ready_at = process.ready_at.filter(|_| self.order.is_none());
+                let stays = !stops && process.heard == Heard::Nothing;
+                let ready_at = process.ready_at.filter(|_| !stops);
                 process.ready_at = ready_at.map(|at| young_or_old(at, now));
                 let lives_until = process.lives_until.filter(|_| process.is_starting());
                 process.lives_until = lives_until.map(|until| kept(until, now));
                 let alone = process.alone.filter(|_| process.heard < Heard::Kill);
                 process.alone = alone.map(|at| kept(at, now));
+                let until = process.until.filter(|_| stays);
+                process.until = until.map(|at| due_or_later(at, now));
+                let busy = process.busy.filter(|_| stays);
+                let old = Tick(now.0 - HANG.0);
+                let kept = |at: Tick| kept(at.max(old), now);
+                process.busy = busy.map(|(on, since)| (kept(on), kept(since)));
             }
         }
         let is_over = self.finished || self.pool.course == super::Course::Killed && all_killed;
@@ -374,6 +543,7 @@ impl Check<'_> {
         self.assert_population(world);
         self.assert_stop(world);
         self.assert_leaving(world);
+        self.assert_heirs(world);
         self.assert_escalation(world);
         self.assert_deadline(world);
         self.assert_refills(world);
@@ -392,13 +562,19 @@ impl Check<'_> {
         let now = self.now;
         match self.event {
             Event::Forked { slot, pid } => {
-                let alone = world.slots.len() == 1;
-                let truth = &mut world.slots[slot.index()];
+                let alone = world.slots.len() == 1 && !world.is_brief();
+                let truth = world.forking(slot);
                 // Stale numbers are looked for where there are few states.
                 (truth.forking, truth.odd) = (false, alone && !truth.odd);
                 truth.process = Some(Process::new(pid));
             }
-            Event::ForkFailed { slot } => world.slots[slot.index()].die(now),
+            Event::ForkFailed { slot } => {
+                let is_heir = !world.slots[slot.index()].forking;
+                world.forking(slot).die(now);
+                if is_heir && (world.order.is_some() || slot.index() >= world.count) {
+                    world.heir = None;
+                }
+            }
             Event::Runs { slot, pid } => {
                 let life = world.pool.rules.ready_after;
                 if let Some(process) = world.claimant(slot, pid) {
@@ -406,37 +582,58 @@ impl Check<'_> {
                 }
             }
             Event::Ready { slot, pid } => {
-                if let Some(process) = world.claimant(slot, pid) {
-                    process.ready_at = process.ready_at.or(Some(now));
+                let lifetime = world.pool.rules.lifetime;
+                if let Some(process) = world.claimant(slot, pid)
+                    && process.ready_at.is_none()
+                    && !process.hung
+                {
+                    process.begin_to_serve(now, lifetime);
                 }
             }
+            Event::Busy { .. } => {}
             Event::Exited { pid, exit } => self.reap(world, pid, exit),
             Event::Scale { count } => world.scale(usize::from(count)),
             Event::Stop => world.ordered(Heard::Term, now),
             Event::StopNow { by } => self.order_now(world, by),
             Event::MainGone => self.lose_main(world),
-            Event::Overslept { by } => world.postpone(by),
+            Event::Overslept { by } => world.postpone(now, by),
             Event::Timer => {
-                let processes = world.slots.iter_mut().filter_map(|truth| truth.process.as_mut());
+                let lifetime = world.pool.rules.lifetime;
+                let processes = world.all_slots_mut().filter_map(|truth| truth.process.as_mut());
                 for process in processes.filter(|process| process.is_starting()) {
-                    let has_lived = process.lives_until.is_some_and(|until| until <= now);
-                    process.ready_at = has_lived.then_some(now);
+                    if process.lives_until.is_some_and(|until| until <= now) {
+                        process.begin_to_serve(now, lifetime);
+                    }
                 }
             }
         }
     }
 
     fn reap(&self, world: &mut World, pid: Pid, exit: Exit) {
-        let is_it = |truth: &&mut Truth| truth.process.is_some_and(|process| process.pid == pid);
-        let Some(truth) = world.slots.iter_mut().find(is_it) else { return };
-        let process = truth.process.expect("it was just found");
         let stopping = world.order.is_some();
-        world.killed |= stopping && process.heard == Heard::Kill && exit != Exit::Status(0);
+        let Some(slot) = world.slot_of(pid) else { return };
+        let Some(truth) = world.all_slots_mut().find(|truth| truth.holds(pid)) else { return };
+        let process = truth.process.expect("it was just found");
         truth.die(self.now);
-        if process.heard > Heard::Nothing && !stopping {
+        let asked = process.heard > Heard::Nothing && !process.hung;
+        if asked && !stopping {
             // It was asked to, so that is no failure.
             truth.deaths = 0;
         }
+        world.killed |= stopping && process.heard == Heard::Kill && exit != Exit::Status(0);
+        let gone = world.heir.filter(|(of, _)| *of == slot);
+        let Some((_, heir)) = gone else { return };
+        if self.before.heir_of(slot).is_some_and(|heir| heir.holds(pid)) {
+            let is_over = stopping || asked || slot.index() >= world.count;
+            world.heir = world.heir.filter(|_| !is_over);
+            return;
+        }
+        let truth = &mut world.slots[slot.index()];
+        (truth.process, truth.forking) = (heir.process, heir.forking);
+        if asked && heir.is_vacant() {
+            (truth.deaths, truth.died_at) = (heir.deaths, heir.died_at);
+        }
+        world.heir = None;
     }
 
     fn order_now(&self, world: &mut World, by: Sender) {
@@ -469,11 +666,15 @@ impl Check<'_> {
         let finished = self.before.finished;
         self.expect(!finished, "invariant (after Finish nothing is done)");
         match action {
-            Action::Fork { slot } => {
+            Action::Look => world.looking = true,
+            Action::Fork { slot, heir } => {
                 let stopping = world.order.is_some();
                 self.expect(!stopping, "invariant 6 (no refill outlives the stop)");
                 let wanted = slot.index() < world.count;
                 self.expect(wanted, "invariant (a closed slot is not filled)");
+                if heir {
+                    return self.fork_heir(world, slot);
+                }
                 let truth = &mut world.slots[slot.index()];
                 let vacant = truth.is_vacant();
                 self.expect(vacant, "invariant (never more processes than slots)");
@@ -501,14 +702,35 @@ impl Check<'_> {
                 world.scaling = false;
             }
             Action::Tell(
-                Report::Ready { .. } | Report::Died { .. } | Report::ForkFailed { .. },
+                Report::Ready { .. }
+                | Report::Died { .. }
+                | Report::ForkFailed { .. }
+                | Report::Inherited { .. }
+                | Report::Hung { .. },
             ) => {}
         }
+    }
+
+    /// Somebody is recycled, in time, and one at a time; or that is tried again.
+    fn fork_heir(&self, world: &mut World, slot: Slot) {
+        let followed = self.before.slots[slot.index()].process;
+        let is_there = followed.is_some();
+        self.expect(is_there, "invariant (an heir follows somebody who is there)");
+        if world.heir.is_none() {
+            let is_due = followed
+                .is_some_and(|it| it.serves() && it.until.is_some_and(|until| until <= self.now));
+            self.expect(is_due, "invariant 9 (nobody is recycled before its time)");
+        }
+        let (of, truth) = world.heir.get_or_insert((slot, NOBODY));
+        let one = *of == slot && truth.is_vacant();
+        self.expect(one, "invariant (there is one heir at most)");
+        truth.forking = true;
     }
 
     fn signal(&self, world: &mut World, pid: Pid, signal: Signal) {
         let heard = match signal {
             Signal::Term => Heard::Term,
+            Signal::Abrt => Heard::Abrt,
             Signal::Int => Heard::Int,
             Signal::Kill => Heard::Kill,
             Signal::Hup
@@ -523,17 +745,31 @@ impl Check<'_> {
             | Signal::Pipe
             | Signal::Io => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
         };
-        let slots = world.slots.iter_mut().enumerate();
-        let mut alive = slots.filter_map(|(slot, truth)| Some((slot, truth.process.as_mut()?)));
-        let process = alive.find(|(_, process)| process.pid == pid);
-        self.expect(process.is_some(), "invariant 7 (only living workers are signalled)");
-        let Some((slot, process)) = process else { return };
+        let slot = world.slot_of(pid);
+        self.expect(slot.is_some(), "invariant 7 (only living workers are signalled)");
+        let Some(slot) = slot else { return };
+        let (count, is_stopping) = (world.count, world.order.is_some());
+        let heir = world.heir_of(slot).and_then(|heir| heir.process);
+        let is_followed = heir.is_some_and(|heir| heir.pid != pid && heir.serves());
+        let process = world.process_mut(pid);
         let rises = process.heard < heard;
-        self.expect(rises, "invariant (TERM, INT and KILL come once and in order)");
+        self.expect(rises, "invariant (TERM, ABRT, INT and KILL come once and in order)");
         let pressed = process.pressed_at().is_some_and(|at| at <= self.now);
+        let hangs = process.hangs(self.now);
         process.heard = heard;
-        if heard == Heard::Term && slot >= world.count && world.order.is_none() {
+        let leaves_alone = slot.index() >= count || is_followed;
+        if heard == Heard::Term && leaves_alone && !is_stopping {
             process.alone = Some(self.now);
+            return;
+        }
+        if heard == Heard::Abrt {
+            self.expect(hangs && !is_stopping, "invariant (only who hangs is aborted)");
+            let healthy = process.ready_at.is_some_and(|at| self.now.since(at) >= MEMORY);
+            (process.hung, process.alone, process.ready_at) = (true, Some(self.now), None);
+            let truth = world.all_slots_mut().find(|truth| truth.holds(pid) && healthy);
+            if let Some(truth) = truth {
+                truth.deaths = 0;
+            }
             return;
         }
         if pressed {
@@ -542,7 +778,7 @@ impl Check<'_> {
         self.expect(world.order.is_some(), "invariant (nobody is signalled without a stop)");
         let Some(order) = world.order else { return };
         let early = match heard {
-            Heard::Nothing | Heard::Term => false,
+            Heard::Nothing | Heard::Term | Heard::Abrt => false,
             Heard::Int => order.level < Heard::Int && self.now < order.began.after(TIMEOUT),
             Heard::Kill => {
                 let graceful = order.began.after(Millis(TIMEOUT.0 + 2_000));
@@ -561,7 +797,14 @@ impl Check<'_> {
             truth.process.map(|process| process.pid) == worker.map(|worker| worker.pid)
         });
         self.expect(same, "invariant (the plan knows who is alive)");
-        let serving = world.alive().filter(|process| process.heard == Heard::Nothing).count();
+        let same = world.pool.heir.map(|heir| (heir.slot, heir.worker().map(|it| it.pid)));
+        let heir = world.heir.map(|(slot, heir)| (slot, heir.process.map(|it| it.pid)));
+        self.expect(
+            same == heir || heir.is_none() && same.is_some_and(|(_, pid)| pid.is_none()),
+            "invariant (the plan knows who is alive)",
+        );
+        let serving = world.slots.iter().filter_map(|slot| slot.process);
+        let serving = serving.filter(|process| process.heard == Heard::Nothing).count();
         let few = serving <= world.count && world.pool.rows.len() == world.slots.len();
         self.expect(few, "invariant (never more processes than slots)");
         for truth in world.slots.iter().skip(world.count) {
@@ -582,6 +825,50 @@ impl Check<'_> {
                 let due = before.pressed_at().is_some_and(|at| at <= self.now);
                 let done = !due || after.heard > before.heard;
                 self.expect(done, "invariant 9 (what is due is done)");
+            }
+        }
+    }
+
+    /// There are never fewer ready workers for a recycling, and it goes on.
+    fn assert_heirs(&self, world: &World) {
+        if world.order.is_some() {
+            return;
+        }
+        let served = |world: &World, slot: Slot| {
+            let own = world.slots[slot.index()].process;
+            let heir = world.heir_of(slot).and_then(|heir| heir.process);
+            own.into_iter().chain(heir).any(Process::serves)
+        };
+        let died = matches!(self.event, Event::Exited { .. });
+        let hung = self
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Signal { signal: Signal::Abrt, .. }));
+        for slot in Slot::first(u16::try_from(self.before.count.min(world.count)).unwrap_or(0)) {
+            let kept = !served(self.before, slot) || served(world, slot);
+            self.expect(kept || died || hung, "invariant (nobody ready is lost by a recycling)");
+        }
+        let wanted = world.slots.iter().take(world.count);
+        let due = wanted.filter_map(|slot| slot.process).filter(|it| it.serves());
+        let next = due.filter_map(|it| it.until).min();
+        match world.pool.heir {
+            None => {
+                let deadline = world.pool.deadline();
+                let kept = next.is_none_or(|next| deadline.is_some_and(|at| at <= next));
+                self.expect(kept, "invariant (no deadline is lost)");
+                let overdue = self.event == Event::Timer && next.is_some_and(|at| at <= self.now);
+                self.expect(!overdue, "invariant 9 (what is due is done)");
+            }
+            Some(heir) => {
+                let followed = world.slots[heir.slot.index()].process;
+                self.expect(
+                    followed.is_some(),
+                    "invariant (an heir follows somebody who is there)",
+                );
+                let ready = world.heir_of(heir.slot).and_then(|heir| heir.process);
+                let asked = followed.is_some_and(|it| it.heard > Heard::Nothing);
+                let is_ready = ready.is_some_and(Process::serves);
+                self.expect(asked || !is_ready, "invariant (who is followed is asked to leave)");
             }
         }
     }
@@ -640,6 +927,12 @@ impl Check<'_> {
                 let kept = before.is_none_or(|before| after.is_some_and(|now| now <= before));
                 self.expect(kept, name);
             }
+            // Whoever is ready is to be recycled some day, or follows somebody.
+            Event::Ready { .. } if world.pool.rules.lifetime.0 > 0 => {
+                let has_lived = self.before.pool.rules.ready_after.is_some();
+                let kept = before.is_none_or(|before| after.is_some_and(|now| now <= before));
+                self.expect(kept || has_lived, name);
+            }
             Event::Forked { .. } => self.expect(before == after, name),
             // Who was to live for some time has its time no longer.
             Event::Ready { .. } => {
@@ -676,6 +969,7 @@ impl Check<'_> {
             | Event::MainGone
             | Event::Scale { .. }
             | Event::ForkFailed { .. }
+            | Event::Busy { .. }
             | Event::Exited { .. }
             | Event::Timer => {}
         }
@@ -686,7 +980,8 @@ impl Check<'_> {
         if world.order.is_some() {
             return;
         }
-        for (row, truth) in world.pool.rows.iter().zip(&world.slots) {
+        let heir = world.pool.heir.iter().zip(world.heir.iter().map(|(_, truth)| truth));
+        for (row, truth) in world.pool.rows.iter().zip(&world.slots).chain(heir) {
             if !truth.is_vacant() {
                 continue;
             }
@@ -710,14 +1005,16 @@ impl Check<'_> {
         }
         let actions = self.actions.iter();
         let forked = actions.filter_map(|action| match action {
-            Action::Fork { slot } => Some(*slot),
+            Action::Fork { slot, heir } => Some((*slot, *heir)),
             Action::Signal { .. }
             | Action::AnnounceReady
+            | Action::Look
             | Action::Finish { .. }
             | Action::Tell(_) => None,
         });
-        for slot in forked {
-            let truth = &self.before.slots[slot.index()];
+        for (slot, heir) in forked {
+            let own = &self.before.slots[slot.index()];
+            let truth = if heir { self.before.heir_of(slot).unwrap_or(&NOBODY) } else { own };
             let early = self.now.since(truth.died_at).0 < truth.wait(world) * 3 / 4;
             self.expect(!early, "invariant (the back-off is kept)");
         }
@@ -732,18 +1029,19 @@ impl Check<'_> {
             Event::Forked { slot, .. }
             | Event::ForkFailed { slot }
             | Event::Runs { slot, .. }
-            | Event::Ready { slot, .. } => Some(slot),
-            Event::Exited { pid, .. } => {
-                let rows = self.before.pool.rows.iter();
-                let mut own = rows.filter(|row| row.worker().is_some_and(|it| it.pid == pid));
-                own.next().map(|row| row.slot)
-            }
+            | Event::Ready { slot, .. }
+            | Event::Busy { slot, .. } => Some(slot),
+            Event::Exited { pid, .. } => self.before.slot_of(pid),
             Event::Stop
             | Event::StopNow { .. }
             | Event::MainGone
             | Event::Overslept { .. }
             | Event::Timer => return,
         };
+        let heir = self.before.pool.heir.iter().filter(|heir| Some(heir.slot) != concerned);
+        let mut kept = heir.filter(|heir| heir.slot.index() < stay);
+        let untouched = kept.all(|heir| world.pool.heir == Some(*heir));
+        self.expect(untouched, "invariant (one worker never disturbs another slot)");
         let rows = self.before.pool.rows.iter().zip(&world.pool.rows);
         let rows = rows.take(if concerned.is_none() { stay } else { usize::MAX });
         let others = rows.filter(|(row, _)| Some(row.slot) != concerned);
@@ -766,21 +1064,20 @@ impl Check<'_> {
             self.expect(is_due, "invariant (no deadline is lost)");
         }
         let told = self.actions.iter().filter_map(|action| match action {
-            Action::Tell(Report::Ready { slot, pid }) => Some((slot.index(), *pid)),
+            Action::Tell(Report::Ready { slot, pid }) => Some((*slot, *pid)),
             Action::Tell(_)
             | Action::Fork { .. }
+            | Action::Look
             | Action::Signal { .. }
             | Action::AnnounceReady
             | Action::Finish { .. } => None,
         });
-        let is_new = |slot: usize, pid: Pid| {
-            let before = self.before.slots.get(slot).and_then(|truth| truth.process);
-            before.is_some_and(|process| process.pid == pid && process.is_starting())
+        let was_starting = |pid: Pid| {
+            let mut before = self.before.alive();
+            before.any(|process| process.pid == pid && process.is_starting())
         };
-        let slots = world.slots.iter().enumerate();
-        let ready = slots.filter_map(|(slot, truth)| Some((slot, truth.process?)));
-        let ready = ready.filter(|(slot, it)| it.ready_at.is_some() && is_new(*slot, it.pid));
-        let ready = ready.map(|(slot, process)| (slot, process.pid));
+        let ready = world.alive().filter(|it| it.ready_at.is_some() && was_starting(it.pid));
+        let ready = ready.map(|it| (world.slot_of(it.pid).expect("it is alive"), it.pid));
         self.expect(told.eq(ready), "invariant (whoever becomes ready is told of once)");
     }
 
@@ -790,34 +1087,68 @@ impl Check<'_> {
             Action::Tell(report @ (Report::Died { .. } | Report::ForkFailed { .. })) => {
                 Some(*report)
             }
-            Action::Tell(Report::Ready { .. } | Report::Scaled { .. })
+            Action::Tell(
+                Report::Ready { .. }
+                | Report::Scaled { .. }
+                | Report::Inherited { .. }
+                | Report::Hung { .. },
+            )
             | Action::Fork { .. }
+            | Action::Look
             | Action::Signal { .. }
             | Action::AnnounceReady
             | Action::Finish { .. } => None,
         });
         let told: Vec<_> = told.collect();
-        let deceased = |pid: Pid| {
-            let slots = self.before.slots.iter();
-            slots.filter_map(|slot| slot.process).find(|process| process.pid == pid)
+        let deceased = |pid: Pid| self.before.alive().find(|process| process.pid == pid);
+        let due = |slot: Slot, was_heir: bool| {
+            let row = &world.pool.rows[slot.index()];
+            if was_heir { world.pool.heir.and_then(|heir| heir.due()) } else { row.due() }
         };
         let truthful = match (self.event, told.as_slice()) {
             (
                 Event::Exited { pid, exit },
-                [Report::Died { slot, pid: of, exit: how, asked, next, .. }],
+                [Report::Died { slot, pid: of, exit: how, why: told, next, .. }],
             ) => {
-                let was_told = deceased(pid).is_some_and(|it| it.heard > Heard::Nothing);
-                (pid, exit, was_told) == (*of, *how, *asked)
-                    && world.pool.rows[slot.index()].due() == *next
+                let why = match deceased(pid) {
+                    Some(it) if it.hung => Why::Hung,
+                    Some(it) if it.heard > Heard::Nothing => Why::Asked,
+                    Some(_) | None => Why::Unknown,
+                };
+                let was_heir = self.before.heir_of(*slot).is_some_and(|heir| heir.holds(pid));
+                (pid, exit, why) == (*of, *how, *told) && due(*slot, was_heir) == *next
             }
             (Event::Exited { pid, .. }, []) => deceased(pid).is_none(),
             (Event::ForkFailed { slot }, [Report::ForkFailed { slot: of, next }]) => {
-                slot == *of && world.pool.rows[slot.index()].due() == *next
+                let was_heir = !self.before.slots[slot.index()].forking;
+                slot == *of && due(slot, was_heir) == *next
             }
             (Event::Exited { .. } | Event::ForkFailed { .. }, _) => false,
             (_, told) => told.is_empty(),
         };
         self.expect(truthful, "invariant (every death is told once and truly)");
+        let aborted = self.actions.iter().filter_map(|action| match action {
+            Action::Signal { pid, signal: Signal::Abrt } => Some(*pid),
+            _ => None,
+        });
+        let hung = self.actions.iter().filter_map(|action| match action {
+            Action::Tell(Report::Hung { pid, .. }) => Some(*pid),
+            _ => None,
+        });
+        self.expect(aborted.eq(hung), "invariant (who is aborted is told of)");
+        let follows = |action: &Action| match action {
+            Action::Tell(Report::Inherited { slot, pid }) => Some((*slot, *pid)),
+            _ => None,
+        };
+        let told = self.actions.iter().find_map(follows);
+        let follower = match self.event {
+            Event::Exited { pid, .. } => self.before.heir.and_then(|(slot, heir)| {
+                let was_followed = self.before.slots[slot.index()].holds(pid);
+                heir.process.filter(|_| was_followed).map(|process| (slot, process.pid))
+            }),
+            _ => None,
+        };
+        self.expect(told == follower, "invariant (who inherits is told of)");
     }
 }
 
@@ -830,6 +1161,11 @@ impl Truth {
     /// Whether nobody is here, and nobody is on the way.
     const fn is_vacant(&self) -> bool {
         self.process.is_none() && !self.forking
+    }
+
+    /// Whether this one is here.
+    fn holds(&self, pid: Pid) -> bool {
+        self.process.is_some_and(|process| process.pid == pid)
     }
 
     /// Whoever was here, or was to be, is not.
@@ -860,18 +1196,20 @@ impl World {
         let fresh = Order { level, began: now, now_at: None, kill_by: None, taken_over: false };
         let order = self.order.get_or_insert(fresh);
         order.level = order.level.max(level);
+        self.drop_vacant_heir();
     }
 
     /// Whether every slot has a worker that is ready and stays.
     fn is_ready(&self) -> bool {
-        self.slots.iter().take(self.count).all(|truth| {
-            truth.process.is_some_and(|it| it.ready_at.is_some() && it.heard == Heard::Nothing)
+        Slot::first(Slot::LAST).zip(&self.slots).take(self.count).all(|(slot, truth)| {
+            let heir = self.heir_of(slot).and_then(|heir| heir.process);
+            truth.process.into_iter().chain(heir).any(Process::serves)
         })
     }
 
     /// The process of this slot, if it has this number.
     fn claimant(&mut self, slot: Slot, pid: Pid) -> Option<&mut Process> {
-        self.slots[slot.index()].process.as_mut().filter(|process| process.pid == pid)
+        (self.slot_of(pid) == Some(slot)).then(|| self.process_mut(pid))
     }
 
     /// There are to be so many slots, which a stop does not hear.
@@ -886,6 +1224,9 @@ impl World {
         self.slots.resize(length, NOBODY);
         self.count = count;
         self.scaling = true;
+        if self.heir.is_some_and(|(slot, _)| slot.index() >= count) {
+            self.drop_vacant_heir();
+        }
     }
 
     fn owe_kill(&mut self, by: Tick) {
@@ -895,16 +1236,18 @@ impl World {
     }
 
     /// Lost time is nobody's fault: whatever is owed is owed later.
-    fn postpone(&mut self, by: Millis) {
+    fn postpone(&mut self, now: Tick, by: Millis) {
         if let Some(order) = &mut self.order {
             order.began = order.began.after(by);
             order.now_at = order.now_at.map(|at| at.after(by));
             order.kill_by = order.kill_by.map(|at| at.after(by));
         }
-        for truth in &mut self.slots {
+        for truth in self.all_slots_mut() {
             truth.died_at = truth.died_at.after(by);
             if let Some(process) = &mut truth.process {
                 process.alone = process.alone.map(|at| at.after(by));
+                process.until = process.until.map(|at| at.after(by));
+                process.busy = process.busy.map(|(on, _)| (on, now));
                 process.lives_until = process.lives_until.map(|until| until.after(by));
             }
         }
@@ -913,7 +1256,11 @@ impl World {
 
 /// Walks from one beginning and returns the number of states.
 fn walk(count: u16, most: u16, authority: Authority) -> usize {
-    walk_from(World::new(count, most, authority, None))
+    walk_about(count, most, authority, About::Nothing)
+}
+
+fn walk_about(count: u16, most: u16, authority: Authority, about: About) -> usize {
+    walk_from(World::new(count, most, authority, about, None))
 }
 
 fn walk_from(beginning: World) -> usize {
@@ -960,9 +1307,35 @@ fn every_reachable_state_of_a_pool_that_is_scaled_is_sound() {
 fn every_reachable_state_of_a_pool_whose_workers_have_to_live_for_a_while_is_sound() {
     let equal = Authority::Main { timeout: TIMEOUT };
     let both = [Authority::Own, equal];
-    let alone = both.map(|authority| World::new(1, 0, authority, Some(LIFE)));
-    let scaled = both.map(|authority| World::new(2, 2, authority, Some(LIFE)));
-    let states: usize = alone.into_iter().chain(scaled).map(walk_from).sum();
+    let world =
+        |count, most, authority, about| World::new(count, most, authority, about, Some(LIFE));
+    let alone = both.map(|authority| world(1, 0, authority, About::Nothing));
+    let scaled = both.map(|authority| world(2, 2, authority, About::Nothing));
+    let recycled = [world(1, 0, equal, About::Lifetime)];
+    let states: usize = alone.into_iter().chain(scaled).chain(recycled).map(walk_from).sum();
     assert!(states > 20_000, "the walk was trivial: {states} states");
     std::println!("living pool: walked {states} states");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the number of states is the result")]
+fn every_reachable_state_of_a_pool_that_is_recycled_is_sound() {
+    let about = About::Lifetime;
+    let equal = Authority::Main { timeout: TIMEOUT };
+    let states = walk_about(1, 0, Authority::Own, about) + walk_about(1, 0, equal, about);
+    let states = states + walk_about(2, 0, equal, about) + walk_about(1, 2, equal, about);
+    assert!(states > 20_000, "the walk was trivial: {states} states");
+    std::println!("recycled pool: walked {states} states");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the number of states is the result")]
+fn every_reachable_state_of_a_pool_in_which_workers_hang_is_sound() {
+    let about = About::Hang;
+    let equal = Authority::Main { timeout: TIMEOUT };
+    let states = walk_about(1, 0, Authority::Own, about) + walk_about(1, 0, equal, about);
+    let states = states + walk_about(2, 0, Authority::Own, about);
+    let states = states + walk_about(2, 0, equal, about) + walk_about(1, 0, equal, About::Both);
+    assert!(states > 20_000, "the walk was trivial: {states} states");
+    std::println!("pool that hangs: walked {states} states");
 }

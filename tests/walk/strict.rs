@@ -627,6 +627,7 @@ impl Check<'_> {
             | Signal::Vtalrm
             | Signal::Winch
             | Signal::Pipe
+            | Signal::Abrt
             | Signal::Io => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
         };
         self.assert_may_end(world, generation);

@@ -3,9 +3,9 @@
 //! A row knows what may happen to one worker; what is to happen to all of them
 //! is the pool's business.
 
-use super::{Action, KILL_AFTER_TIMEOUT};
+use super::{Action, KILL_AFTER_ABORT, KILL_AFTER_TIMEOUT, Rules};
 use crate::plan::backoff::Streak;
-use crate::types::{Backoff, Millis, Pid, Signal, Slot, Tick};
+use crate::types::{Backoff, Millis, Pid, Signal, Slot, Tick, Why};
 use alloc::vec::Vec;
 
 /// A slot and its deaths in a row.
@@ -44,17 +44,18 @@ pub(super) enum Stage {
     Starting,
     /// The same, and once it has lived until then it is taken as ready.
     Living { until: Tick },
-    /// It serves.
-    Ready { at: Tick },
-    /// It was told to go, last by this. If it left alone, and the pool did not
-    /// stop, it has a time of its own for SIGINT.
-    Leaving { told: Told, interrupt_at: Option<Tick> },
+    /// It serves, and is recycled at `until`.
+    Ready { at: Tick, until: Tick },
+    /// It was told to go, last by this. If it leaves alone, and the pool did not
+    /// stop before, it has a time of its own for what comes next.
+    Leaving { told: Told, why: Why, next_at: Option<Tick> },
 }
 
 /// The signals that a worker is sent, in the order of their coming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Told {
     Term,
+    Abrt,
     Int,
     Kill,
 }
@@ -63,6 +64,7 @@ impl Told {
     const fn signal(self) -> Signal {
         match self {
             Self::Term => Signal::Term,
+            Self::Abrt => Signal::Abrt,
             Self::Int => Signal::Int,
             Self::Kill => Signal::Kill,
         }
@@ -83,6 +85,18 @@ impl Row {
         }
     }
 
+    /// Whether it is this one.
+    pub(super) fn employs(&self, pid: Pid) -> bool {
+        self.worker().is_some_and(|worker| worker.pid == pid)
+    }
+
+    /// Another one for this slot, to be filled now.
+    pub(super) fn heir(&self, now: Tick) -> Self {
+        let mut heir = *self;
+        heir.open(now);
+        heir
+    }
+
     /// When the slot is to be filled; `None` unless it is empty.
     pub(super) const fn due(&self) -> Option<Tick> {
         match self.place {
@@ -93,13 +107,19 @@ impl Row {
 
     /// When a worker that leaves alone is to be told the next thing.
     pub(super) fn pressed_at(&self) -> Option<Tick> {
-        let Stage::Leaving { told, interrupt_at: Some(at) } = self.worker()?.stage else {
-            return None;
-        };
-        match told {
-            Told::Term => Some(at),
-            Told::Int => Some(at.after(KILL_AFTER_TIMEOUT)),
-            Told::Kill => None,
+        match self.worker()?.stage {
+            Stage::Leaving { next_at, .. } => next_at,
+            Stage::Starting | Stage::Living { .. } | Stage::Ready { .. } => None,
+        }
+    }
+
+    /// When the worker here is to be recycled; never, unless it serves.
+    pub(super) fn until(&self) -> Tick {
+        match self.worker().map(|worker| worker.stage) {
+            Some(Stage::Ready { until, .. }) => until,
+            Some(Stage::Starting | Stage::Living { .. } | Stage::Leaving { .. }) | None => {
+                Tick::NEVER
+            }
         }
     }
 
@@ -127,12 +147,16 @@ impl Row {
     }
 
     /// Makes the worker here ready, if it is this one; says whether that is new.
-    pub(super) fn welcome(&mut self, now: Tick, pid: Pid) -> bool {
+    pub(super) fn welcome(&mut self, now: Tick, pid: Pid, rules: &Rules) -> bool {
+        let until = match rules.lifetime {
+            Millis(0) => Tick::NEVER,
+            lifetime => now.after(self.streak.spread(lifetime)),
+        };
         let Place::Taken(worker) = &mut self.place else { return false };
         let is_starting = matches!(worker.stage, Stage::Starting | Stage::Living { .. });
         let is_new = worker.pid == pid && is_starting;
         if is_new {
-            worker.stage = Stage::Ready { at: now };
+            worker.stage = Stage::Ready { at: now, until };
         }
         is_new
     }
@@ -140,12 +164,18 @@ impl Row {
     /// Sends the worker here `told`, unless it was told that or worse before.
     pub(super) fn tell(&mut self, told: Told, actions: &mut Vec<Action>) {
         let Place::Taken(worker) = &mut self.place else { return };
-        let (before, interrupt_at) = match worker.stage {
-            Stage::Starting | Stage::Living { .. } | Stage::Ready { .. } => (None, None),
-            Stage::Leaving { told, interrupt_at } => (Some(told), interrupt_at),
+        let (before, why, mut next_at) = match worker.stage {
+            Stage::Starting | Stage::Living { .. } | Stage::Ready { .. } => {
+                (None, Why::Asked, None)
+            }
+            Stage::Leaving { told, why, next_at } => (Some(told), why, next_at),
         };
         if before < Some(told) {
-            worker.stage = Stage::Leaving { told, interrupt_at };
+            if before == Some(Told::Term) {
+                next_at = next_at.map(|at| at.after(KILL_AFTER_TIMEOUT));
+            }
+            let next_at = next_at.filter(|_| told < Told::Kill);
+            worker.stage = Stage::Leaving { told, why, next_at };
             actions.push(Action::Signal { pid: worker.pid, signal: told.signal() });
         }
     }
@@ -156,12 +186,23 @@ impl Row {
         match &mut self.place {
             Place::Empty { .. } => self.close(),
             Place::Taken(worker) if !matches!(worker.stage, Stage::Leaving { .. }) => {
-                let interrupt_at = Some(interrupt_at);
-                worker.stage = Stage::Leaving { told: Told::Term, interrupt_at };
+                let (told, why, next_at) = (Told::Term, Why::Asked, Some(interrupt_at));
+                worker.stage = Stage::Leaving { told, why, next_at };
                 actions.push(Action::Signal { pid: worker.pid, signal: Signal::Term });
             }
             Place::Taken(_) | Place::Forking | Place::Closed => {}
         }
+    }
+
+    /// Has the worker here end that hangs. It was healthy until now.
+    pub(super) fn abort(&mut self, now: Tick, actions: &mut Vec<Action>) {
+        let Place::Taken(worker) = &mut self.place else { return };
+        if let Stage::Ready { at, .. } = worker.stage {
+            self.streak.rest(now, at);
+        }
+        let (why, next_at) = (Why::Hung, Some(now.after(KILL_AFTER_ABORT)));
+        worker.stage = Stage::Leaving { told: Told::Abrt, why, next_at };
+        actions.push(Action::Signal { pid: worker.pid, signal: Signal::Abrt });
     }
 
     /// Tells whoever leaves alone the next thing, if it is time.
@@ -190,7 +231,10 @@ impl Row {
         match &mut self.place {
             Place::Empty { due: at }
             | Place::Taken(Worker {
-                stage: Stage::Living { until: at } | Stage::Leaving { interrupt_at: Some(at), .. },
+                stage:
+                    Stage::Living { until: at }
+                    | Stage::Ready { until: at, .. }
+                    | Stage::Leaving { next_at: Some(at), .. },
                 ..
             }) => {
                 *at = at.after(by);

@@ -1,6 +1,6 @@
 //! What the plan of a pool is told, what it orders, and what it tells.
 
-use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick};
+use crate::types::{Backoff, Exit, Millis, Pid, Signal, Slot, Tick, Why};
 
 /// What the pool keeps to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,10 @@ pub struct Rules {
     pub timeout: Millis,
     /// How long an empty slot waits.
     pub backoff: Backoff,
+    /// How long a worker may be busy with one thing; 0: for ever.
+    pub hang: Millis,
+    /// After how long a worker is recycled; 0: never.
+    pub lifetime: Millis,
     /// A worker whose program has run so long is taken as ready; `None`: it has
     /// to say so.
     pub ready_after: Option<Millis>,
@@ -70,6 +74,16 @@ pub enum Event {
         /// The process it claims to be.
         pid: Pid,
     },
+    /// This worker of this slot is busy. Ignored unless it is in that slot and
+    /// was not told to leave.
+    Busy {
+        /// The slot that it fills.
+        slot: Slot,
+        /// The worker.
+        pid: Pid,
+        /// Since when it has been busy with this one thing, as it says.
+        since: Tick,
+    },
     /// A child was reaped. Ignored unless it is a worker.
     Exited {
         /// Who it was.
@@ -110,14 +124,20 @@ pub enum Action {
     Fork {
         /// The slot that it fills.
         slot: Slot,
+        /// Whether somebody else is in that slot still, whose heir it is.
+        heir: bool,
     },
     /// Send this signal to this worker, which has not been reaped.
     Signal {
         /// The worker.
         pid: Pid,
-        /// SIGTERM, SIGINT or SIGKILL.
+        /// SIGTERM, SIGABRT, SIGINT or SIGKILL.
         signal: Signal,
     },
+    /// Look who is busy; answered with [`Event::Busy`] for each. Until it is
+    /// ordered again, whoever becomes busy is to be told as long as
+    /// [`Pool::is_watching`] says no.
+    Look,
     /// For the first and only time, every slot has a ready worker.
     AnnounceReady,
     /// The stop is complete: nobody is left, and no event matters any more.
@@ -149,10 +169,27 @@ pub enum Report {
         exit: Exit,
         /// From its fork to its reaping.
         lived: Millis,
-        /// Whether we had told it to leave.
-        asked: bool,
-        /// When the slot will be filled again; `None`: never.
+        /// Whether we had told it to leave, or had it end: nothing else is
+        /// known here.
+        why: Why,
+        /// When the slot will be filled again; `None`: never, or it is.
         next: Option<Tick>,
+    },
+    /// The heir of a slot is all that is left there: it is the slot's worker.
+    Inherited {
+        /// The slot.
+        slot: Slot,
+        /// The worker.
+        pid: Pid,
+    },
+    /// A worker was sent SIGABRT.
+    Hung {
+        /// The slot that it fills.
+        slot: Slot,
+        /// The worker.
+        pid: Pid,
+        /// How long it has been busy with one thing.
+        busy: Millis,
     },
     /// A worker could not be made.
     ForkFailed {

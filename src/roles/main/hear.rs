@@ -7,6 +7,7 @@
 //! dropped.
 
 use super::Main;
+use super::run::Run;
 use crate::keep::listeners::{self, Origin};
 use crate::keep::log;
 use crate::plan::service::{Event, Exec, Left};
@@ -15,8 +16,8 @@ use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
 use crate::sys::process::{self, Reaped};
 use crate::text;
-use crate::types::{Exit, Generation, Level, Millis, Pid};
-use crate::words::death::Death;
+use crate::types::{Exit, Generation, Level, Millis, Pid, Stage, Why};
+use crate::words::death::Cause;
 use crate::words::event::{Event as Tidings, Kind};
 use crate::words::notify::{self, News, Notice, Store};
 use crate::words::printable;
@@ -142,6 +143,8 @@ impl Main {
             News::None => {}
             News::Scaled { count } => self.scaled(generation, count),
             News::Lost { slot, pid, why } => {
+                // What has killed it is not to explain another death.
+                self.kills.explain(0);
                 let why = printable::lossy(why);
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.event(&Tidings { slot, pid, why, ..Tidings::about(Kind::Died, generation) });
@@ -203,28 +206,44 @@ impl Main {
     /// Tells the plan who is dead, after all that they had said before. The
     /// newest first, so that nobody takes a place who is dead himself.
     pub(super) fn bury(&mut self) {
+        let starved = self.starved();
         // Nobody but the one that is told is removed.
         for place in (0..self.runs.len()).rev() {
             let Some(run) = self.runs.get_mut(place) else { continue };
             let generation = run.generation;
             if let Some(exit) = run.exit.take() {
-                self.bury_monitor(generation, exit);
+                self.bury_monitor(generation, exit, starved);
             } else if run.empty {
                 self.step(Event::Empty { generation });
             }
         }
     }
 
-    fn bury_monitor(&mut self, generation: Generation, exit: Exit) {
+    /// Whether the kernel has killed for want of memory all the monitors that
+    /// were killed by nobody knows whom.
+    fn starved(&mut self) -> bool {
+        let is_asked = |run: &Run| self.plan.stage_of(run.generation) == Some(Stage::Draining);
+        let is_killed = |run: &&Run| run.exit.is_some_and(Exit::is_sigkill) && !is_asked(run);
+        let killed = self.runs.iter().filter(is_killed).count();
+        self.runs.iter().any(|run| run.exit.is_some()) && self.kills.explain(killed)
+    }
+
+    fn bury_monitor(&mut self, generation: Generation, exit: Exit, starved: bool) {
         let Some(run) = self.run_of(generation) else { return };
         let (pid, exec) = (run.leader, run.exec);
         let left = if run.empty { Left::Nobody } else { Left::Members };
         let forced = run.board.header().is_some_and(|header| header.killed);
         let since = run.since;
         let why = run.why.take();
-        self.tell_death(generation, pid, exit, self.now.since(since), why.as_deref());
-        self.reason =
-            why.or_else(|| Some(text::compose(format_args!("its monitor {}", Death(exit)))));
+        let is_asked = self.plan.stage_of(generation) == Some(Stage::Draining);
+        let cause = match is_asked {
+            true => Why::Asked,
+            false if starved && exit.is_sigkill() => Why::Memory,
+            false => Why::Unknown,
+        };
+        self.tell_death(generation, pid, exit, self.now.since(since), why.as_deref(), cause);
+        let cause = Cause(exit, cause);
+        self.reason = why.or_else(|| Some(text::compose(format_args!("its monitor {cause}"))));
         if forced {
             self.step(Event::Forced);
         }

@@ -22,6 +22,7 @@ mod waiters;
 pub(in crate::roles) use run::{class, why};
 pub use setup::program;
 
+use crate::keep::kills::Kills;
 use crate::keep::listeners::Listeners;
 use crate::keep::log::{self, Events};
 use crate::plan::pause;
@@ -86,6 +87,7 @@ struct Main {
     /// Why the last process could not be made, or has left, until it is told.
     reason: Option<String>,
     events: Events,
+    kills: Kills,
     dropped_told: u32,
     /// Messages that were refused and not yet told, and when one may be told.
     refused: (u32, Tick),

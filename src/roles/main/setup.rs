@@ -8,6 +8,7 @@ use super::restart::{self, Restart};
 use super::trial::Handed;
 use super::{Main, config, spawn};
 use crate::error::{Error, Result, cannot};
+use crate::keep::kills::Kills;
 use crate::keep::listeners::{Listeners, Origin};
 use crate::keep::log::{self, Events};
 use crate::keep::socket;
@@ -191,6 +192,7 @@ impl Main {
             interrupts: 0,
             reason: None,
             events,
+            kills: Kills::new(),
             dropped_told: 0,
             refused: (0, Tick(0)),
             finished: None,

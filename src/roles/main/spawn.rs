@@ -176,6 +176,8 @@ impl Main {
             ("PANZER_TIMEOUT", Number::Timeout),
             ("PANZER_DELAY", Number::Delay),
             ("PANZER_MAX_DELAY", Number::MaxDelay),
+            ("PANZER_HANG_TIMEOUT", Number::HangTimeout),
+            ("PANZER_LIFETIME", Number::Lifetime),
         ] {
             if let Some(span) = options.number(number) {
                 add(entries, name, &Seconds(Millis(span)));

@@ -48,6 +48,10 @@ fn log_workers(run: &Run, now: Tick) {
             ),
         );
     }
+    if let Some(heir) = run.board.heir() {
+        let (slot, state, up) = (heir.slot, heir.state(), now.since(heir.since));
+        log(Level::Info, format_args!("status: an heir of worker {slot} {state}, up {up}"));
+    }
     if let (true, Some(monitor)) = (header.handlers, run.monitor) {
         let _ = signal::send(monitor, Signal::Ttin);
     }

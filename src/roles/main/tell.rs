@@ -6,8 +6,8 @@ use crate::keep::log::{self, log};
 use crate::plan::service::{Failure, Report};
 use crate::sys::message::{self, Patience};
 use crate::text;
-use crate::types::{Exit, Generation, Level, Millis, Pid, Stage};
-use crate::words::death::Death;
+use crate::types::{Exit, Generation, Level, Millis, Pid, Why};
+use crate::words::death::{Cause, Death};
 use crate::words::event::{Event, Kind};
 use crate::words::printable::Quoted;
 use crate::words::status::Outcome;
@@ -128,21 +128,18 @@ impl Main {
         exit: Exit,
         lived: Millis,
         known: Option<&str>,
+        cause: Why,
     ) {
-        let (level, reason) = match (known, self.plan.stage_of(generation) == Some(Stage::Draining))
-        {
-            (Some(reason), _) => (Level::Warn, reason),
-            (None, true) => (Level::Info, "asked"),
-            (None, false) => (Level::Warn, "unknown"),
-        };
-        let death = Death(exit);
+        let is_asked = known.is_none() && cause == Why::Asked;
+        let level = if is_asked { Level::Info } else { Level::Warn };
+        let (reason, death) = (known.unwrap_or(cause.name()), Death(exit));
         log(
             level,
             format_args!(
                 "monitor {pid} of generation {generation} {death} after {lived}: {reason}"
             ),
         );
-        let why = text::compose(format_args!("{death}"));
+        let why = text::compose(format_args!("{}", Cause(exit, cause)));
         let (pid, why) = (Some(pid), Some(why.as_str()));
         self.event(&Event { pid, why, ..Event::about(Kind::Died, generation) });
     }

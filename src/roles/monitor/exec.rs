@@ -10,6 +10,7 @@
 //! that the socket was made for: it is closed when that one is reaped.
 
 use super::pool::{Kind, Running};
+use crate::keep::board::Desk;
 use crate::keep::listeners;
 use crate::keep::log;
 use crate::plan::pool::{Event, Sender};
@@ -101,9 +102,13 @@ fn add(environment: &mut Vec<CString>, name: &str, value: &dyn Display) {
 }
 
 impl Kind for Programs {
-    fn make(pool: &mut Running<Self>, slot: Slot) -> Event {
+    fn make(pool: &mut Running<Self>, slot: Slot, heir: bool) -> Event {
         match pool.start(slot) {
-            Ok(pid) => Event::Forked { slot, pid },
+            Ok(pid) => {
+                let desk = if heir { Desk::of_heir(slot, pid) } else { Desk::of(slot) };
+                pool.sheet.begin_worker(desk, sys::clock::now());
+                Event::Forked { slot, pid }
+            }
             Err(errno) => {
                 log::log(Level::Error, format_args!("cannot start worker {slot}: {errno}"));
                 Event::ForkFailed { slot }
@@ -132,7 +137,7 @@ impl Kind for Programs {
         if activity == Activity::Empty {
             return running.swap_remove(place).why;
         }
-        pool.sheet.enter(running[place].slot, activity, now);
+        pool.sheet.enter(Desk::of_heir(running[place].slot, pid), activity, now);
         None
     }
 }
@@ -148,7 +153,6 @@ impl Running<Programs> {
         add(environment, "PANZER_GENERATION", &self.generation);
         add(environment, "PANZER_SLOT", &slot);
         let sockets: Vec<_> = programs.sockets.iter().map(Fd::borrow).collect();
-        self.sheet.begin_worker(slot, sys::clock::now());
         let blocked = signal::block_all();
         let (pid, fate) = Program::new(&programs.command, environment, c".").beside_us().spawn(
             &sockets,

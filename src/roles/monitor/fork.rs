@@ -3,10 +3,11 @@
 
 use super::pool::{Kind, Running, cannot_set_up};
 use crate::error::Result;
+use crate::keep::board::Desk;
 use crate::keep::log;
 use crate::plan::pool::Event;
 use crate::roles::listen::given;
-use crate::roles::worker::{Context, Worker};
+use crate::roles::worker::{BUSY, Context, Worker};
 use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::file::{self, Mode};
 use crate::sys::poll::Source;
@@ -45,8 +46,8 @@ impl<'w> Copies<'w> {
 }
 
 impl Kind for Copies<'_> {
-    fn make(pool: &mut Running<Self>, slot: Slot) -> Event {
-        pool.fork(slot)
+    fn make(pool: &mut Running<Self>, slot: Slot, heir: bool) -> Event {
+        pool.fork(slot, heir)
     }
 
     fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
@@ -64,14 +65,15 @@ impl Kind for Copies<'_> {
 }
 
 impl Running<Copies<'_>> {
-    /// Forks the worker of `slot` and says what came of it.
-    fn fork(&mut self, slot: Slot) -> Event {
+    /// Forks the worker of `slot`, or its heir, and says what came of it.
+    fn fork(&mut self, slot: Slot, heir: bool) -> Event {
         let blocked = signal::block_all();
         let monitor = process::id();
         let mut in_child = Some(blocked);
         let forked = process::fork(|| {
             let blocked = in_child.take().expect("the child runs once");
-            match self.become_worker(slot, monitor, blocked) {
+            let desk = if heir { Desk::of_heir(slot, process::id()) } else { Desk::of(slot) };
+            match self.become_worker(slot, desk, monitor, blocked) {
                 Ok(context) => self.serve(context),
                 Err(errno) => {
                     log::log(Level::Error, format_args!("cannot set up worker {slot}: {errno}"));
@@ -92,12 +94,13 @@ impl Running<Copies<'_>> {
     fn become_worker(
         &mut self,
         slot: Slot,
+        desk: Desk,
         monitor: Pid,
         blocked: Blocked,
     ) -> sys::Result<Context> {
         self.wake.renew()?;
         signal::serve(monitor, self.nowhere, self.kind.lifeline_read.borrow());
-        self.sheet.begin_worker(slot, clock::now());
+        self.sheet.begin_worker(desk, clock::now());
         self.restore_other_dispositions();
         self.hold_lifeline()?;
         let alive = process::follow_parent(monitor)?;
@@ -115,7 +118,7 @@ impl Running<Copies<'_>> {
             process::exit_now(0);
         }
         let (generation, timeout) = (self.generation, self.rules.timeout);
-        Ok(Context::new(slot, generation, timeout, self.sheet, stop, ready))
+        Ok(Context::new(slot, generation, timeout, (self.sheet, desk), stop, ready))
     }
 
     /// Has SIGIO come when the monitor dies: a worker that waits in accept does
@@ -157,15 +160,18 @@ impl Running<Copies<'_>> {
         }
     }
 
-    /// Takes in the workers that say that they are ready.
+    /// Takes in the workers that say that they are ready, or busy.
     fn hear_ready(&mut self, now: Tick) {
         let mut records = [0; 64 * RECORD];
         while let Ok(length) = fd::read(self.kind.ready_read.borrow(), &mut records) {
             for &[a, b, c, d, e, f] in records[..length].as_chunks::<RECORD>().0 {
-                let slot = Slot::new(u16::from_ne_bytes([a, b]));
+                let said = u16::from_ne_bytes([a, b]);
+                let (slot, is_busy) = (Slot::new(said & !BUSY), said & BUSY != 0);
                 let pid = Pid::new(i32::from_ne_bytes([c, d, e, f]));
-                if let (Some(slot), Some(pid)) = (slot, pid) {
-                    self.step(now, Event::Ready { slot, pid });
+                let (Some(slot), Some(pid)) = (slot, pid) else { continue };
+                let ready = (!is_busy).then_some(Event::Ready { slot, pid });
+                if let Some(event) = ready.or_else(|| self.busy(slot, pid)) {
+                    self.step(now, event);
                 }
             }
             if length < records.len() {

@@ -3,6 +3,7 @@
 //! [`Monitor::run`] turns the process into the monitor of a pool: it forks the
 //! workers, keeps their number, and comes back when a graceful stop is over.
 
+mod busy;
 mod exec;
 mod fork;
 mod pool;
@@ -38,6 +39,8 @@ pub struct Monitor<W> {
     count: Option<u16>,
     timeout: Millis,
     backoff: Backoff,
+    hang: Millis,
+    lifetime: Millis,
     threads: Option<ThreadsAllowed>,
 }
 
@@ -45,8 +48,15 @@ impl<W: Worker> Monitor<W> {
     /// A pool in which every worker runs a copy of `worker`.
     #[must_use]
     pub fn new(worker: W) -> Self {
-        let backoff = Backoff::default();
-        Self { worker, count: None, timeout: TIMEOUT, backoff, threads: None }
+        Self {
+            worker,
+            count: None,
+            timeout: TIMEOUT,
+            backoff: Backoff::default(),
+            hang: Millis(0),
+            lifetime: Millis(0),
+            threads: None,
+        }
     }
 
     /// The number of workers, 1 to 16,383; what is beyond is taken as the
@@ -77,6 +87,28 @@ impl<W: Worker> Monitor<W> {
     #[must_use]
     pub fn max_delay(mut self, max_delay: Duration) -> Self {
         self.backoff.max_delay = max_delay.into();
+        self
+    }
+
+    /// How long a worker may be busy with one thing: from a connection that
+    /// [`Context::accept`](crate::Context::accept) has returned, or from
+    /// [`Context::busy`](crate::Context::busy), to the next call of either kind.
+    /// One that is busy for longer has hung: it is sent SIGABRT, and SIGKILL a
+    /// second later, and replaced. By default 0: for ever. Workers that are idle
+    /// wake nobody for it.
+    #[must_use]
+    pub fn hang_timeout(mut self, timeout: Duration) -> Self {
+        self.hang = timeout.into();
+        self
+    }
+
+    /// After how long a worker is recycled: counted from when it was ready, and
+    /// up to a tenth longer, so that not all are recycled at once. It is asked to
+    /// leave as in a stop once another one is ready in its slot; of these there
+    /// is one at a time. By default 0: never.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime.into();
         self
     }
 
@@ -115,7 +147,9 @@ impl<W: Worker> Monitor<W> {
         }
         given(|given| given.inherited.let_go_of_unclaimed());
         let (settings, authority) = above();
-        let rules = rules(settings, self.count, self.timeout, self.backoff);
+        let mut rules = rules(settings, self.count, self.timeout, self.backoff);
+        rules.hang = settings.hang_timeout.unwrap_or(self.hang);
+        rules.lifetime = settings.lifetime.unwrap_or(self.lifetime);
         let copies = fork::Copies::new(&mut self.worker)?;
         pool::Running::new(copies, rules, authority)?.run()
     }
@@ -145,6 +179,8 @@ fn rules(settings: Settings, count: Option<u16>, timeout: Millis, backoff: Backo
         timeout: settings.timeout.unwrap_or(timeout),
         backoff: Backoff { delay, max_delay },
         ready_after: settings.ready_after,
+        hang: settings.hang_timeout.unwrap_or_default(),
+        lifetime: settings.lifetime.unwrap_or_default(),
         seed: process::id().raw().unsigned_abs(),
     }
 }

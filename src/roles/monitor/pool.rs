@@ -3,6 +3,7 @@
 use super::tell::Untold;
 use crate::error::{Error, Result};
 use crate::keep::board::{Sheet, Wish};
+use crate::keep::kills::Kills;
 use crate::keep::log;
 use crate::plan::pause;
 use crate::plan::pool::{Action, Authority, Event, Pool, Rules, Sender};
@@ -29,8 +30,9 @@ pub(super) const BREATHER: Millis = Millis(100);
 /// A type and no object, so that a program that has one kind alone does not
 /// carry the other.
 pub(super) trait Kind: Sized {
-    /// Makes a worker for `slot`, and says what came of it.
-    fn make(pool: &mut Running<Self>, slot: Slot) -> Event;
+    /// Makes a worker for `slot`, or an heir of the one there, and says what
+    /// came of it.
+    fn make(pool: &mut Running<Self>, slot: Slot, heir: bool) -> Event;
 
     /// Adds where workers are heard.
     fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>);
@@ -56,13 +58,14 @@ pub(super) struct Running<K> {
     pub(super) wake: Wake,
     saved: Vec<Saved>,
     /// When the last turn began.
-    woke: Tick,
+    pub(super) woke: Tick,
     /// The last look at all workers, and the next one if it is wanted.
     pub(super) swept: Tick,
     pub(super) sweep: Option<Tick>,
     /// The new number of workers that is reached, until main has been told.
     pub(super) scaled: Option<u16>,
     pub(super) untold: Vec<Untold>,
+    pub(super) kills: Kills,
     /// Whether the stop, once it is over, had to kill a worker.
     finished: Option<bool>,
 }
@@ -110,6 +113,7 @@ impl<K: Kind> Running<K> {
             sweep: None,
             scaled: None,
             untold: Vec::new(),
+            kills: Kills::new(),
             finished: None,
         })
     }
@@ -191,6 +195,7 @@ impl<K: Kind> Running<K> {
         if self.plan.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        self.watch();
         self.tell(now);
         self.tell_scaled();
     }
@@ -279,6 +284,9 @@ impl<K: Kind> Running<K> {
         while let Some(event) = events.pop_front() {
             self.plan.step(now, event, &mut actions);
             for action in mem::take(&mut actions) {
+                if action == Action::Look {
+                    events.extend(self.look());
+                }
                 events.extend(self.act(now, action));
             }
         }
@@ -287,10 +295,10 @@ impl<K: Kind> Running<K> {
     /// Does one thing; says what came of it if the plan has to know.
     fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
         match action {
-            Action::Fork { slot } => {
-                let event = K::make(self, slot);
+            Action::Fork { slot, heir } => {
+                let event = K::make(self, slot, heir);
                 if let Event::Forked { slot, pid } = event {
-                    self.welcome(now, slot, pid);
+                    self.welcome(now, slot, pid, heir);
                 }
                 return Some(event);
             }
@@ -310,6 +318,7 @@ impl<K: Kind> Running<K> {
                 }
                 self.finished = Some(killed);
             }
+            Action::Look => {}
             Action::Tell(report) => self.note(now, report),
         }
         None

@@ -1,11 +1,12 @@
 //! What a monitor tells: its board, the log, and main above it.
 
 use super::pool::{Kind, Running};
+use crate::keep::board::Desk;
 use crate::keep::log;
 use crate::plan::pool::Report;
 use crate::roles::listen::given;
-use crate::types::{Activity, Level, Pid, Slot, Tick};
-use crate::words::death::Death;
+use crate::types::{Activity, Level, Pid, Slot, Tick, Why};
+use crate::words::death::{Cause, Death};
 use alloc::string::String;
 use core::{fmt, mem};
 
@@ -19,8 +20,12 @@ pub(super) enum Untold {
 }
 
 impl<K: Kind> Running<K> {
-    /// A slot is filled: the board says so.
-    pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid) {
+    /// A slot is filled, or has an heir: the board says so.
+    pub(super) fn welcome(&mut self, now: Tick, slot: Slot, pid: Pid, heir: bool) {
+        if heir {
+            self.sheet.forked_heir(slot, pid, now);
+            return log::log(Level::Debug, format_args!("worker {slot} is to be {pid}"));
+        }
         let again = self.sheet.forked(slot, pid, now);
         log::log(Level::Debug, format_args!("worker {slot} is {pid}"));
         if again {
@@ -30,22 +35,30 @@ impl<K: Kind> Running<K> {
 
     /// Takes note of what the plan tells; the board shows it at once.
     pub(super) fn note(&mut self, now: Tick, report: Report) {
-        let why = match report {
+        let known = match report {
             Report::Ready { pid, .. } => K::note(self, now, pid, Activity::Idle),
-            Report::Died { slot, pid, exit, asked, .. } => {
-                self.sheet.died(slot, exit, asked, now);
+            Report::Died { slot, pid, exit, why, .. } => {
+                self.sheet.died(slot, pid, exit, why, now);
                 K::note(self, now, pid, Activity::Empty)
             }
-            Report::ForkFailed { .. } | Report::Scaled { .. } => None,
+            Report::Inherited { slot, pid } => {
+                self.sheet.inherit(slot);
+                return self.untold.push(Untold::Replaced { slot, pid });
+            }
+            Report::Hung { .. } | Report::ForkFailed { .. } | Report::Scaled { .. } => None,
         };
-        self.untold.push(Untold::Report(report, why));
+        self.untold.push(Untold::Report(report, known));
     }
 
     /// Tells the log and main of the turn that has begun at `now`.
     pub(super) fn tell(&mut self, now: Tick) {
-        for untold in mem::take(&mut self.untold) {
+        let all = mem::take(&mut self.untold);
+        let starved = self.starved(&all);
+        for untold in all {
             match untold {
-                Untold::Report(report, why) => self.report(now, report, why.as_deref()),
+                Untold::Report(report, known) => {
+                    self.report(now, report, known.as_deref(), starved);
+                }
                 Untold::Replaced { slot, pid } => {
                     self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
                 }
@@ -53,28 +66,53 @@ impl<K: Kind> Running<K> {
         }
     }
 
-    fn report(&mut self, now: Tick, report: Report, known: Option<&str>) {
+    /// Whether the kernel has killed for want of memory everybody of these whom
+    /// nobody is known to have killed. Looked at whenever there is anything to
+    /// tell, so that what it has killed before does not count.
+    fn starved(&mut self, untold: &[Untold]) -> bool {
+        let is_killed = |untold: &&Untold| match untold {
+            Untold::Report(Report::Died { exit, why, .. }, _) => {
+                *why == Why::Unknown && exit.is_sigkill()
+            }
+            Untold::Report(..) | Untold::Replaced { .. } => false,
+        };
+        let killed = untold.iter().filter(is_killed).count();
+        !untold.is_empty() && self.kills.explain(killed)
+    }
+
+    fn report(&mut self, now: Tick, report: Report, known: Option<&str>, starved: bool) {
+        let generation = self.generation;
         match report {
             Report::Ready { slot, pid } => {
                 log::log(Level::Debug, format_args!("worker {slot} ({pid}) is ready"));
             }
-            Report::Died { slot, pid, exit, lived, asked, next } => {
-                let (level, why) = match known {
-                    None if asked => (Level::Info, "asked"),
-                    known => (Level::Warn, known.unwrap_or("unknown")),
-                };
-                let (death, generation) = (Death(exit), self.generation);
+            Report::Died { slot, pid, exit, lived, mut why, next } => {
+                if starved && why == Why::Unknown && exit.is_sigkill() {
+                    why = Why::Memory;
+                    self.sheet.explain(slot, exit, why);
+                }
+                let is_asked = known.is_none() && why == Why::Asked;
+                let level = if is_asked { Level::Info } else { Level::Warn };
+                let (death, reason) = (Death(exit), known.unwrap_or(why.name()));
                 let next = Next { next, now };
                 log::log(
                     level,
                     format_args!(
-                        "worker {slot} ({pid}) of generation {generation} {death} after {lived}: {why}{next}"
+                        "worker {slot} ({pid}) of generation {generation} {death} after {lived}: {reason}{next}"
                     ),
                 );
-                if !asked {
-                    self.mention(format_args!("X_PANZER=lost {slot} {pid} {death}"));
+                if why != Why::Asked {
+                    self.mention(format_args!("X_PANZER=lost {slot} {pid} {}", Cause(exit, why)));
                 }
             }
+            Report::Inherited { .. } => {}
+            Report::Hung { slot, pid, busy } => log::log(
+                Level::Warn,
+                format_args!(
+                    "worker {slot} ({pid}) of generation {generation} is busy for {busy} and has \
+                     hung: sent SIGABRT"
+                ),
+            ),
             Report::ForkFailed { slot, next } => {
                 let next = Next { next, now };
                 log::log(Level::Warn, format_args!("worker {slot} is missing{next}"));
@@ -95,7 +133,7 @@ impl<K: Kind> Running<K> {
 
     pub(super) fn log_status(&self, now: Tick) {
         for slot in Slot::first(self.rules.count) {
-            let (state, since) = self.sheet.state(slot);
+            let (state, since) = self.sheet.state(Desk::of(slot));
             let (pid, state, since) = (self.plan.worker(slot), state.name(), now.since(since));
             match pid {
                 Some(pid) => {
@@ -103,6 +141,9 @@ impl<K: Kind> Running<K> {
                 }
                 None => log::log(Level::Info, format_args!("worker {slot} {state} for {since}")),
             }
+        }
+        if let Some((slot, pid)) = self.plan.heir() {
+            log::log(Level::Info, format_args!("worker {slot} is to be {pid}"));
         }
     }
 }

@@ -41,6 +41,7 @@ impl Signal {
             Self::Winch => libc::SIGWINCH,
             Self::Pipe => libc::SIGPIPE,
             Self::Io => libc::SIGIO,
+            Self::Abrt => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
         }
     }
