@@ -602,6 +602,56 @@ fn a_restart_that_is_asked_for_after_a_stop_is_refused() {
 
 /// RATIONALE 13.7
 #[test]
+fn a_stop_that_is_asked_for_in_the_turn_of_the_exec_is_one() {
+    for request in ["exit", "shutdown"] {
+        let place = Place::new();
+        let app = place.script("app", "exit 1");
+        let trace = place.join("trace");
+        let output = trace.display().to_string();
+        // Main stops whenever it waits, and nobody but main is there.
+        let words = ["-D", "-qqq", "-o", &output, "-etrace=poll", "-einject=poll:signal=STOP"];
+        let setup = Setup::new(&app, &[]).options(&["--give-up=0", "--delay=60"]);
+        let mut main = Restarting::begin(place, setup.through(Path::new("strace"), &words));
+        let pid = main.panzer.pid();
+        let is_stopped = || matches!(look::state(pid), Some('T' | 't'));
+        // In the turn of the exec it waits for nothing.
+        let is_due = || {
+            let text = fs::read_to_string(&trace).unwrap_or_default();
+            let mut calls = text.lines().filter(|line| line.starts_with("poll("));
+            calls.next_back().is_some_and(|last| last.contains(", 0)"))
+        };
+        let mut asked = false;
+        let mut client = None;
+        main.panzer.eventually("it is about to execute itself", || {
+            if client.is_none() && asked && is_stopped() && is_due() {
+                client = Some(operator::begin(&main.pid_file, request));
+            }
+            if !asked && look::children(pid).is_empty() && main.pid_file.exists() && !is_due() {
+                send(pid, Signal::Usr2);
+                asked = true;
+            }
+            if is_stopped() {
+                continue_process(pid);
+            }
+            client.is_some()
+        });
+        let goes_on = || {
+            continue_process(pid);
+            !look::is_alive(pid)
+        };
+        main.panzer.eventually("it ends", goes_on);
+        assert_eq!(main.panzer.end(), End::Status(0), "{request}");
+        let answer = client.expect("it was asked").rest();
+        let last = answer.last().map(String::as_str);
+        assert_eq!(last, Some("done main leaves with status 0"), "{request}");
+        let events = main.panzer.events();
+        assert_eq!(events.last().map(|event| &*event.name), Some("stopped"), "{events:?}");
+        assert!(!main.pid_file.exists() && !operator::socket_of(&main.pid_file).exists());
+    }
+}
+
+/// RATIONALE 13.7
+#[test]
 fn two_that_ask_at_once_are_both_answered() {
     let mut main = Restarting::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
