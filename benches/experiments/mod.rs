@@ -13,6 +13,7 @@ mod murder;
 mod pause;
 mod queue;
 mod reload;
+mod restart;
 mod shortage;
 mod start;
 mod stop;
@@ -54,6 +55,8 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "reload-burst", perform: reload::burst },
     Experiment { name: "reload-status", perform: reload::status },
     Experiment { name: "reload-growth", perform: reload::growth },
+    Experiment { name: "restart", perform: restart::random },
+    Experiment { name: "restart-storm", perform: restart::storm },
     Experiment { name: "start-signals", perform: start::signals },
     Experiment { name: "start-status", perform: start::status },
     Experiment { name: "storm", perform: storm::all },

@@ -41,9 +41,12 @@ fn start(place: &Place) -> (Panzer, PathBuf) {
 /// RATIONALE 13.5, 14.5
 #[test]
 fn one_program_replaces_main_in_place_and_starts_itself_as_before() {
-    let place = place("");
-    let (mut panzer, pid_file) = start(&place);
-    let address = panzer.expect_address();
+    let place = place("chdir: here\n");
+    fs::create_dir(place.join("here")).expect("it is a new place");
+    let path = format!("{}:/usr/bin:/bin", place.path().display());
+    let setup = Setup::itself(Path::new("app"), &[ADDRESS]).variable("PATH", &path);
+    let mut panzer = setup.directory(place.path()).start();
+    let (address, pid_file) = (panzer.expect_address(), place.join("panzer.pid"));
     let monitor = panzer.expect_current(1);
     for _ in 0..2 {
         let outcome = ctl(&pid_file, &["restart"]);
@@ -52,8 +55,12 @@ fn one_program_replaces_main_in_place_and_starts_itself_as_before() {
     assert_eq!(look::name(panzer.pid()), "panzer:main");
     assert_eq!(look::children(panzer.pid()), [monitor]);
     assert_eq!(ctl(&pid_file, &["reload"]).status, 0);
+    panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
     assert_eq!(ask(address).expect("it serves").generation, 2);
     assert_eq!(panzer.count("restarted"), 2);
+    place.script("app", "exit 7");
+    assert_eq!(ctl(&pid_file, &["restart"]).status, 1);
+    assert_eq!(ask(address).expect("it serves on").generation, 2);
     assert_eq!(ctl(&pid_file, &["shutdown"]).status, 0);
     assert_eq!(panzer.end(), End::Status(0));
     assert_eq!(panzer.count_lines("listening on "), 2);
@@ -193,7 +200,7 @@ fn main_leaves_without_what_the_application_does_at_its_end() {
     assert_eq!(panzer.count_lines("the application leaves"), 1, "{:?}", panzer.lines());
 }
 
-/// RATIONALE 14.1
+/// RATIONALE 14.1, 14.5
 #[test]
 fn a_program_with_main_in_it_is_panzer() {
     let witness = example("witness").display().to_string();
@@ -203,7 +210,10 @@ fn a_program_with_main_in_it_is_panzer() {
     let monitor = panzer.expect_current(1);
     assert_eq!(look::name(panzer.pid()), "panzer:main");
     assert_eq!(panzer.workers(monitor).len(), 1);
+    panzer.signal(Signal::Usr2);
+    panzer.expect_event("another image", |event| event.name == "restarted");
     panzer.reload(2);
+    assert_eq!(panzer.count_lines("monitor env PANZER_COUNT=1"), 2);
     panzer.stop();
     let mut panzer = embedded(&["./nothing"]);
     assert_eq!(panzer.end(), End::Status(127));
@@ -246,4 +256,27 @@ fn what_rusts_runtime_ignores_a_command_of_main_does_not() {
         "{:?}",
         panzer.lines()
     );
+}
+
+/// RATIONALE 14.7
+#[test]
+fn a_program_with_main_in_it_runs_a_pool_of_programs_too() {
+    let words = ["+exec", "+count=2", "+ready=0", "/bin/sleep", "1000"];
+    let mut panzer = embedded(&words);
+    let monitor = panzer.expect_current(1);
+    assert_eq!(look::name(monitor), "panzer:monitor");
+    let workers = panzer.workers(monitor).into_iter().map(look::name);
+    assert_eq!(workers.collect::<Vec<_>>(), ["sleep", "sleep"]);
+    panzer.reload(2);
+    panzer.stop();
+}
+
+/// RATIONALE 14.7
+#[test]
+fn one_program_is_no_pool_of_itself() {
+    let place = place("exec: true\ngive-up: 1\n");
+    let (mut panzer, _) = start(&place);
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(panzer.count_lines("cannot supervise a pool of programs"), 1);
+    assert_eq!(panzer.count_lines("listening on "), 0);
 }

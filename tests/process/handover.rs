@@ -86,7 +86,7 @@ fn a_version_that_does_not_block_and_is_rolled_back_leaves_the_old_one_as_it_was
         held.finish().expect("it is finished");
     }
     let mut panzer = panzer.stop();
-    assert_eq!(panzer.count_lines("worker 1 ("), 1, "it was always the same");
+    assert_eq!(panzer.count_lines(") of generation 1 "), 1, "it was always the same");
 }
 
 /// RATIONALE 4.7

@@ -42,6 +42,15 @@
 //! * `first`: main as process 1.
 //! * `growth`: nothing grows.
 //! * `windows`: a signal between two system calls.
+//! * `restart`: main is restarted in place, and what it keeps.
+//! * `restart_above`: under whoever has started it.
+//! * `restart_builds`: by programs of other builds.
+//! * `restart_deadlines`: what is due at a time, over restarts.
+//! * `restart_broken`: the program that main is to become is a bad one.
+//! * `restart_forged`: what says that it is main's state, and is not.
+//! * `restart_failing`: what a restart is made with fails.
+//! * `restarting`: a main that may be restarted.
+//! * `exec`: any program, in as many copies as there are to be workers.
 //! * `examples`: they do what they say, and the README too.
 
 #[path = "../harness/mod.rs"]
@@ -60,6 +69,7 @@ mod ctl_hostile;
 mod deaths;
 mod embedded;
 mod examples;
+mod exec;
 mod failing;
 mod first;
 mod forks;
@@ -77,6 +87,14 @@ mod pidfile;
 mod pool;
 mod ready;
 mod reload;
+mod restart;
+mod restart_above;
+mod restart_broken;
+mod restart_builds;
+mod restart_deadlines;
+mod restart_failing;
+mod restart_forged;
+mod restarting;
 mod reuse;
 mod scale;
 mod serving;

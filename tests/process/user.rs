@@ -24,14 +24,14 @@ const PASSWD: &str = "root:x:0:0::/:\nwww:x:4242:4343:::\nother:x:4545:4545:::\n
 const GROUP: &str = "www:x:4343:\nlogs:x:4444:other,www\nothers:x:4545:other\n";
 
 /// What everybody can reach: a program, and where it starts.
-struct Users {
+pub struct Users {
     place: Place,
     program: PathBuf,
 }
 
 impl Users {
     /// `None` when nobody else can be become, and panzer has said so.
-    fn new(name: &str) -> Option<Self> {
+    pub fn new(name: &str) -> Option<Self> {
         if process::user() != 0 {
             refused();
             return None;
@@ -44,7 +44,13 @@ impl Users {
         Some(Self { place, program })
     }
 
-    fn setup(&self, words: &[&str]) -> Setup {
+    /// Where its sockets are.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Starts it with these words.
+    pub fn setup(&self, words: &[&str]) -> Setup {
         Setup::new(&self.program, words).directory(self.place.path()).options(&["-n1"])
     }
 

@@ -3,7 +3,7 @@
 //! What is set here becomes words of panzer(1)'s command line, which main reads
 //! as it reads an operator's: so there is one main, and one reader of options.
 
-use super::{setup, spawn};
+use super::{restart, setup, spawn};
 use crate::error::{Error, Result, cannot};
 use crate::roles::listen;
 use crate::roles::monitor::{Monitor, refuse_threads};
@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::result;
+use core::{iter, result};
 
 /// The exit status when main cannot be set up.
 const FAILED: u8 = 1;
@@ -85,7 +85,7 @@ impl Main {
     /// [`supervise`](Self::supervise).
     ///
     /// Every generation is started from the path that this process was started
-    /// from, so a reload runs the file that stands there then. Needs `/proc`.
+    /// from, so a reload runs the file that stands there then.
     #[must_use]
     pub const fn itself() -> Self {
         Self { options: Vec::new(), command: None }
@@ -129,7 +129,10 @@ impl Main {
     ///   closes nothing else, and hands nothing else down;
     /// * names the process `panzer:main`, and writes the log as main.
     ///
-    /// The environment, the working directory and the umask stay as they are.
+    /// The environment, the working directory and the umask stay as they are. SIGUSR2
+    /// executes the program that this process runs, with its own words; and with the
+    /// option `exec` each generation is this program, with the words of COMMAND as its
+    /// own. Both have to come to this call again. Needs `/proc`.
     ///
     /// # Errors
     ///
@@ -189,68 +192,60 @@ impl Main {
             // Nothing of the application's is to run on the way out either.
             process::exit_now(self.run());
         }
+        if env::take(c"PANZER_EXEC").is_some() {
+            Err(Error::plain(format_args!(
+                "cannot supervise a pool of programs: the monitor is this program itself"
+            )))?;
+        }
         make()?.run()?;
         Ok(())
     }
 
     /// The words of this process and those for main, or with what to leave and why.
     fn prepare(self) -> result::Result<(Words, Words), (u8, Error)> {
-        let own = own_words().map_err(|why| (FAILED, why))?;
-        let words = self.words(&own).map_err(|why| (FAILED, why))?;
-        let words = leak(words).map_err(|why| (USAGE, why))?;
-        let own = leak(own).map_err(|why| (FAILED, why))?;
-        Ok((own, words))
-    }
-
-    /// What would be the command line of panzer(1).
-    fn words(self, own: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-        refuse_threads("and main has to be the only one")?;
-        if listen::is_given() {
-            return Err(Error::plain(format_args!(
-                "cannot become main: the program has opened a listener or run a pool before"
-            )));
-        }
-        let mut words = Vec::from([b"panzer".into()]);
-        words.extend(self.options);
-        words.push(b"--".into());
-        match self.command {
-            Some(command) => words.extend(command),
-            None => words.extend(itself(own)?),
-        }
-        Ok(words)
+        let (own, command) = make_room(self.command).map_err(|why| (FAILED, why))?;
+        let words = iter::once(b"panzer".into()).chain(self.options);
+        let words = words.chain(iter::once(b"--".into())).chain(command);
+        let words: Result<Vec<_>> = words.map(word).collect();
+        Ok((own, leak(words.map_err(|why| (USAGE, why))?)))
     }
 }
 
-/// Words as main has them: it lives as long as the process, and reads them at
-/// every reload.
+/// Makes sure that this process may become main; its own words, and the command.
+fn make_room(command: Option<Vec<Vec<u8>>>) -> Result<(Words, Vec<Vec<u8>>)> {
+    refuse_threads("and main has to be the only one")?;
+    if listen::is_given() {
+        return Err(Error::plain(format_args!(
+            "cannot become main: the program has opened a listener or run a pool before"
+        )));
+    }
+    let own = env::arguments().map_err(cannot("tell with which words this program started"))?;
+    let own = leak(own);
+    let command = match command {
+        Some(command) => command,
+        None => itself(own, &spawn::start_directory()?),
+    };
+    Ok((own, command))
+}
+
+/// This program as a command: where its image stands, and its own words.
+fn itself(own: Words, start: &CStr) -> Vec<Vec<u8>> {
+    let path = restart::path_of_image(own, start).into_bytes();
+    iter::once(path).chain(own.iter().skip(1).map(|word| word.to_bytes().into())).collect()
+}
+
+fn word(bytes: Vec<u8>) -> Result<CString> {
+    CString::new(bytes)
+        .map_err(|error| Error::plain(format_args!("{} contains a NUL", Quoted(&error.into_vec()))))
+}
+
+/// Words as main has them: it lives as long as the process, and looks at them
+/// again and again.
 type Words = &'static [&'static CStr];
 
-fn leak(words: Vec<Vec<u8>>) -> Result<Words> {
-    let leak = |word: Vec<u8>| -> Result<&'static CStr> {
-        let word = CString::new(word).map_err(|error| {
-            Error::plain(format_args!("{} contains a NUL", Quoted(&error.into_vec())))
-        })?;
-        Ok(Box::leak(word.into_boxed_c_str()))
-    };
-    let words: Result<Vec<_>> = words.into_iter().map(leak).collect();
-    words.map(|words| &*words.leak())
-}
-
-/// The words that this program was started with.
-fn own_words() -> Result<Vec<Vec<u8>>> {
-    let words = env::arguments().map_err(cannot("tell with which words this program started"))?;
-    Ok(words.into_iter().map(CString::into_bytes).collect())
-}
-
-/// This program as a command: the path it was started from, and its own words.
-fn itself(own: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-    let mut words = own.to_vec();
-    // Executed by a descriptor, it has no other path than the one that it is told.
-    let executed = env::executed().filter(|path| !path.to_bytes().starts_with(b"/dev/fd/"));
-    if let (Some(path), Some(first)) = (executed, words.first_mut()) {
-        *first = spawn::from(&spawn::start_directory()?, Some(path)).into_bytes();
-    }
-    Ok(words)
+fn leak(words: Vec<CString>) -> Words {
+    let leak = |word: CString| -> &'static CStr { Box::leak(word.into_boxed_c_str()) };
+    words.into_iter().map(leak).collect::<Vec<_>>().leak()
 }
 
 /// Makes of one program a server that can be replaced while it runs: main, and
@@ -266,8 +261,8 @@ fn itself(own: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
 ///
 /// To the operator the program is panzer(1): the signals, `panzerctl` and the
 /// configuration file are the same. Options stand in `config/panzer.yml`, or are
-/// set with [`Main::itself`]; the pid file and its control socket are in `tmp/`
-/// if there is one. The words of the command line are the application's own.
+/// set with [`Main::itself`], all but `exec`; the pid file and its control socket are
+/// in `tmp/` if there is one. The words of the command line are the application's own.
 ///
 /// Below `panzer` itself, or another main, the program is just the monitor: it is
 /// main only where `PANZER_MAIN` is not in its environment. Where that names

@@ -139,7 +139,8 @@ impl Main {
         }
         // The last of all, so that everybody has what he was told before.
         self.attend();
-        if let Some(blocked) = blocked {
+        // A stop that was granted in this turn is the end of a restart.
+        if let Some(blocked) = blocked.filter(|_| !self.plan.is_stopping()) {
             self.replace(blocked);
         }
     }

@@ -45,7 +45,7 @@ pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]
     let inherited = Inherited::capture();
     fd::fill_standard();
     log::begin(Role::Main, Level::Info);
-    if let Some(status) = monitor::program(words, inherited) {
+    if let Some(status) = monitor::program(own, inherited) {
         return status;
     }
     let mut status = 1;

@@ -109,17 +109,20 @@ impl Trial {
     /// that is not known.
     pub fn verdict(&mut self, now: Tick) -> Option<Result<String>> {
         self.listen();
+        // It is over when its process is, which nobody has to end any more then.
+        let Some(exit) = self.exit else {
+            let late = || Error::plain(format_args!("it is not done within {PATIENCE}"));
+            return (now >= self.due).then(|| Err(late()));
+        };
         if let Outcome::Failed(_, errno) = self.fate.outcome() {
             return Some(Err(Error::system(format_args!("cannot execute it"), errno)));
         }
-        if let Some(answer) = Answer::read(&self.said) {
-            return Some(self.judge(&answer));
-        }
-        Some(Err(match self.exit {
-            Some(exit) => Error::plain(format_args!("it {} without an answer", Death(exit))),
-            None if now < self.due => return None,
-            None => Error::plain(format_args!("it has not answered within {PATIENCE}")),
-        }))
+        Some(match Answer::read(&self.said) {
+            Some(answer) if exit.is_success() => self.judge(&answer),
+            Some(_) | None => {
+                Err(Error::plain(format_args!("it {} without an answer", Death(exit))))
+            }
+        })
     }
 
     /// Takes in what it has said.
