@@ -468,19 +468,14 @@ fn programs_that_do_not_leave_are_killed_when_both_are_gone_and_their_time_is_ov
 fn whoever_watches_over_programs_leaves_with_the_last_of_them() {
     let mut panzer = program(&["notify=READY=1"], &["-n1", "--ready=notify"]).start();
     let monitor = panzer.expect_current(1);
-    let keeper =
-        panzer.workers(monitor).into_iter().find(|pid| look::name(*pid) == "panzer:keeper");
-    let keeper = keeper.expect("it is there");
+    let keeper = keeper_of(&panzer, monitor);
     let row = look::row(keeper).expect("it is there");
     assert_eq!((row.group, look::descriptors(keeper).len()), (keeper, 2));
     send(monitor, Signal::Kill);
     panzer.eventually("it is gone too", || !look::is_alive(keeper));
     let monitor = panzer.expect_current(2);
-    let keeper =
-        panzer.workers(monitor).into_iter().find(|pid| look::name(*pid) == "panzer:keeper");
-    let panzer = panzer.stop();
-    drop(panzer);
-    let keeper = keeper.expect("it is there");
+    let keeper = keeper_of(&panzer, monitor);
+    panzer.stop();
     assert!(look::until(|| !look::is_alive(keeper)), "it stays");
 }
 
