@@ -166,11 +166,9 @@ impl Pool {
 
     /// When [`Event::Timer`] is due; `None`: only another event can wake us.
     pub fn deadline(&self) -> Option<Tick> {
-        let of_row = |row: &Row| row.due().or_else(|| row.pressed_at());
         let of_all = [self.escalates_at(), self.recycles_at(), self.looks_at()];
-        let living = self.all_rows().filter_map(Row::lives_until);
-        let of_rows = self.all_rows().filter_map(of_row).chain(living);
-        of_rows.chain(of_all.into_iter().flatten()).min()
+        let first = of_all.into_iter().flatten().min();
+        self.all_rows().filter_map(Row::deadline).chain(first).min()
     }
 
     /// When a stop goes one step further by our clock.
