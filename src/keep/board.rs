@@ -118,11 +118,14 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// Those of [`memory::snapshot`].
+    /// Those of [`memory::snapshot`] and [`fd::read_at`].
     pub fn snapshot(&self, count: u16) -> sys::Result<Fd> {
         let rows = 1 + usize::from(count.min(Slot::LAST));
         let size = rows * ROW * size_of::<u64>();
-        memory::snapshot(c"panzer-board", self.file.borrow(), size, HEIR_AT..SIZE)
+        // First, for an heir that inherits meanwhile is found in its slot then.
+        let mut heir = [0; ROW * size_of::<u64>()];
+        fd::read_at(self.file.borrow(), &mut heir, HEIR_AT)?;
+        memory::snapshot(c"panzer-board", self.file.borrow(), size, &heir)
     }
 
     /// Reads the header; `None` when it is not one of this version.
