@@ -16,7 +16,7 @@ use crate::keep::log;
 use crate::plan::pool::{Event, Sender};
 use crate::plan::service::Exec;
 use crate::roles::listen::given;
-use crate::roles::main::{class, why};
+use crate::roles::main::{add, class, why};
 use crate::sys::exec::{Fate, Outcome, Program};
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
@@ -31,7 +31,6 @@ use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::fmt::Display;
 
 /// The most datagrams of one worker that are read in one turn.
 const MOST: usize = 64;
@@ -94,11 +93,6 @@ pub(in crate::roles) fn program(words: &[&CStr], inherited: Inherited) -> Option
         log::log(Level::Error, format_args!("{error}"));
         1
     }))
-}
-
-/// Adds a variable whose value is of our own making.
-fn add(environment: &mut Vec<CString>, name: &str, value: &dyn Display) {
-    environment.extend(CString::new(text::compose(format_args!("{name}={value}"))));
 }
 
 impl Kind for Programs {
