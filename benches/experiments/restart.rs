@@ -15,7 +15,7 @@ use super::life::PROBATION;
 use super::reload::{Crowds, wait_for_last};
 use super::{Program, Scene, Times, Trial};
 use crate::load::{Load, PATIENCE, Plan, Target};
-use crate::server::{self, Event, Place, Server, Watch, process};
+use crate::server::{self, Event, Place, Seen, Server, Watch, process};
 
 const OPTIONS: &[&str] = &[
     "--count",
@@ -44,6 +44,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// What main's memory may have grown by, in KiB: what is freed has gaps, and
 /// each program begins with what the kernel has laid out for it.
 const SLACK: u64 = 32;
+/// What is tried has a process group of its own.
+const A_TRIAL: usize = 1;
 /// Main, a monitor and two workers.
 const AT_REST: usize = 4;
 
@@ -62,7 +64,7 @@ enum Doing {
     Backoff,
     /// A reload comes to nothing.
     Failure,
-    /// A worker has died.
+    /// A worker has left, and another one comes.
     Refill,
 }
 
@@ -122,11 +124,9 @@ pub fn random(trial: &mut Trial) -> io::Result<()> {
     }
     weigh_against(trial, first, last);
     crowds.judge(trial);
-    trial.watched(&seen);
+    trial.watched_beside(&seen, A_TRIAL);
     let killed = told.iter().filter(|event| event.name == "died" && event.line.contains("SIGKILL"));
-    let expected = met.get(&Doing::Backoff).copied().unwrap_or(0)
-        + met.get(&Doing::Refill).copied().unwrap_or(0);
-    let killed = killed.count();
+    let (killed, expected) = (killed.count(), met.get(&Doing::Backoff).copied().unwrap_or(0));
     trial.require(killed == expected as usize, format_args!("{killed} of {expected} killed"));
     let status = patient.scene.server.stop()?;
     trial.require(status.success(), status);
@@ -148,7 +148,7 @@ pub fn storm(trial: &mut Trial) -> io::Result<()> {
     let (lives, signals) = trial.choose((20, 1_000), (2, 150));
     let (mut restarts, mut reloads, mut answers, mut failed) = (0, 0, 0, 0);
     let (mut late, mut left) = (0, 0);
-    let mut crowds = Crowds::default();
+    let (mut crowds, mut seen) = (Crowds::default(), Seen::default());
     for _ in 0..lives {
         let mut patient = Patient::new()?;
         let watch = Watch::start(patient.scene.server.pid());
@@ -172,7 +172,7 @@ pub fn storm(trial: &mut Trial) -> io::Result<()> {
         let count = |name: &str| told.iter().filter(|event| event.name == name).count();
         (restarts, reloads) = (restarts + count("restarted"), reloads + count("started") - 1);
         crowds.watch(told);
-        trial.watched(&watch.finish());
+        seen.absorb(watch.finish());
         let status = patient.scene.server.stop()?;
         trial.require(status.success(), status);
     }
@@ -185,6 +185,7 @@ pub fn storm(trial: &mut Trial) -> io::Result<()> {
     trial.none("too many or too few at rest", left);
     trial.require(restarts > 0, "some restarts");
     crowds.judge(trial);
+    trial.watched_beside(&seen, A_TRIAL);
     Ok(())
 }
 
@@ -230,9 +231,9 @@ impl Patient {
                 server.wait_for(name, |event| event.name == name)?;
             }
             Doing::Backoff => {
-                self.settle()?;
+                let monitor = self.settle()?;
                 File::create(&self.fault)?;
-                server::kill(self.scene.monitor()?, "KILL")?;
+                server::kill(monitor, "KILL")?;
                 // The first repair comes at once, and the next one waits.
                 self.scene.server.wait_for("a failure", |event| event.name == "failed")?;
             }
@@ -242,9 +243,8 @@ impl Patient {
                 self.scene.server.signal("USR1")?;
             }
             Doing::Refill => {
-                self.settle()?;
-                let workers = self.scene.workers()?;
-                server::kill(workers[trial.place(workers.len())], "KILL")?;
+                let workers = process::children(self.settle()?);
+                server::kill(workers[trial.place(workers.len())], "TERM")?;
             }
         }
         self.scene.server.listen_until(Instant::now() + trial.moment(LONGEST));
@@ -259,8 +259,9 @@ impl Patient {
         Ok(())
     }
 
-    /// Lets the next start succeed, and waits until one generation alone is left.
-    fn settle(&mut self) -> io::Result<()> {
+    /// Lets the next start succeed, and waits until one generation alone is
+    /// left: its monitor.
+    fn settle(&mut self) -> io::Result<u32> {
         match fs::remove_file(&self.fault) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
@@ -269,8 +270,10 @@ impl Patient {
         while Instant::now() < deadline {
             let before = self.resting();
             self.scene.server.listen_until(Instant::now() + QUIET);
-            if before.is_some() && self.resting() == before {
-                return Ok(());
+            if let Some(monitor) = before
+                && self.resting() == before
+            {
+                return Ok(monitor);
             }
         }
         let count = process::tree(self.scene.server.pid()).len();

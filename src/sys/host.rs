@@ -4,18 +4,10 @@
 ///
 /// The C library answers: under `taskset -c 0` on two processors glibc says 2
 /// and musl says 1.
-#[cfg(not(target_env = "musl"))]
 pub fn processors() -> u16 {
     // SAFETY: sysconf takes a number and touches no memory of ours.
     let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     u16::try_from(online).unwrap_or(1).max(1)
-}
-
-/// The same as musl's sysconf(3) counts them, which knows everything else, too,
-/// and would be a hundredth of the static program.
-#[cfg(target_env = "musl")]
-pub fn processors() -> u16 {
-    affinity().unwrap_or(1)
 }
 
 /// The processors that are online and that this thread may run on; `None` when

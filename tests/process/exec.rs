@@ -81,14 +81,16 @@ fn a_worker_finds_its_sockets_and_what_is_its_own_and_nothing_of_ours() {
 /// RATIONALE 15.3
 #[test]
 fn a_worker_ignores_what_main_was_started_to_ignore_and_has_the_default_of_sigchld() {
-    let ignore = r#"trap "" USR2 CHLD; exec "$@""#;
+    // The monitor catches SIGINT, and so would have it at its default behind an exec.
+    let ignore = r#"trap "" INT USR2 CHLD; exec "$@""#;
     let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&["-x", "-n1", "--ready=0"]);
     let mut panzer = setup.through(Path::new("sh"), &["-c", ignore, "sh"]).start();
     let monitor = panzer.expect_current(1);
     let worker = panzer.workers(monitor)[0];
     let ignored = u64::from_str_radix(&look::status(worker, "SigIgn"), 16).expect("it is a mask");
     // The signals from 32 on are the C library's own.
-    assert_eq!(ignored & 0x7fff_ffff, 1 << (Signal::Usr2.number() - 1));
+    let [int, usr2] = [Signal::Int, Signal::Usr2].map(|it| 1 << (it.number() - 1));
+    assert_eq!(ignored & 0x7fff_ffff, int | usr2);
     panzer.stop();
 }
 
@@ -263,6 +265,22 @@ fn a_program_that_will_not_go_is_interrupted_and_killed() {
     panzer.expect_line("slot 1: INT");
     assert_eq!(panzer.end(), End::Status(1));
     assert_eq!(panzer.count_lines("slot 1:"), 2);
+}
+
+/// RATIONALE 2.22, 15.1
+#[test]
+fn a_program_is_recycled_once_its_heir_is_ready() {
+    let options = ["-n1", "--ready=notify", "--lifetime=0.2", "-v"];
+    let mut panzer = program(&["notify=READY=1", "say=ready"], &options).start();
+    let monitor = panzer.expect_current(1);
+    let first = panzer.expect_line("slot 1: ready");
+    assert_eq!(first, "slot 1: ready");
+    // Whoever is asked to leave is so after another one has said that it is ready.
+    panzer.expect_line("slot 1: ready");
+    panzer.expect_line("of generation 1 killed by SIGTERM after");
+    let heir = panzer.expect("respawn", 1);
+    assert_eq!((heir.slot, look::row(heir.pid).map(|row| row.parent)), (1, Some(monitor)));
+    panzer.stop();
 }
 
 /// RATIONALE 15.1

@@ -614,21 +614,27 @@ fn a_stop_that_is_asked_for_in_the_turn_of_the_exec_is_one() {
         let mut main = Restarting::begin(place, setup.through(Path::new("strace"), &words));
         let pid = main.panzer.pid();
         let is_stopped = || matches!(look::state(pid), Some('T' | 't'));
-        // In the turn of the exec it waits for nothing.
-        let is_due = || {
+        // How long it waits at most, in milliseconds.
+        let waits = || {
             let text = fs::read_to_string(&trace).unwrap_or_default();
-            let mut calls = text.lines().filter(|line| line.starts_with("poll("));
-            calls.next_back().is_some_and(|last| last.contains(", 0)"))
+            let last = text.lines().rfind(|line| line.starts_with("poll(["))?;
+            let (_, rest) = last.split_once("], ")?;
+            let (_, span) = rest.split_once(", ")?;
+            span.split(')').next()?.parse::<u32>().ok()
         };
-        let mut asked = false;
-        let mut client = None;
+        let (mut asked, mut client) = (false, None);
         main.panzer.eventually("it is about to execute itself", || {
-            if client.is_none() && asked && is_stopped() && is_due() {
-                client = Some(operator::begin(&main.pid_file, request));
-            }
-            if !asked && look::children(pid).is_empty() && main.pid_file.exists() && !is_due() {
-                send(pid, Signal::Usr2);
-                asked = true;
+            match waits() {
+                // For the next start.
+                Some(5_000..) if !asked => {
+                    send(pid, Signal::Usr2);
+                    asked = true;
+                }
+                // It is the turn of the exec.
+                Some(0) if asked && is_stopped() => {
+                    client = Some(operator::begin(&main.pid_file, request));
+                }
+                Some(_) | None => {}
             }
             if is_stopped() {
                 continue_process(pid);

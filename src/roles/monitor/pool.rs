@@ -279,10 +279,10 @@ impl<K: Kind> Running<K> {
     }
 
     pub(super) fn step(&mut self, now: Tick, event: Event) {
-        let (mut events, mut told) = (Vec::from([event]), 0);
+        let (mut events, mut next) = (alloc::vec![event], 0);
         let mut actions = Vec::new();
-        while let Some(&event) = events.get(told) {
-            told += 1;
+        while let Some(&event) = events.get(next) {
+            next += 1;
             self.plan.step(now, event, &mut actions);
             for action in mem::take(&mut actions) {
                 if action == Action::Look {
