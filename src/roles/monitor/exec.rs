@@ -10,10 +10,11 @@
 //! that the socket was made for: it is closed when that one is reaped.
 
 use super::pool::{Kind, Running};
+use crate::error::Result;
 use crate::keep::board::Desk;
 use crate::keep::listeners;
 use crate::keep::log;
-use crate::plan::pool::{Event, Sender};
+use crate::plan::pool::{Authority, Event, Rules, Sender};
 use crate::plan::service::Exec;
 use crate::roles::listen::given;
 use crate::roles::main::{add, class, why};
@@ -85,14 +86,16 @@ pub(in crate::roles) fn program(words: &[&CStr], inherited: Inherited) -> Option
     };
     let (settings, authority) = super::above();
     let rules = super::rules(settings, None, super::TIMEOUT, Backoff::USUAL);
-    let ended = Running::new(programs, rules, authority).and_then(|mut pool| {
-        let ended = pool.run();
-        pool.kind.unusable.map_or(ended.map(|()| 0), Ok)
-    });
-    Some(ended.unwrap_or_else(|error| {
+    Some(run(programs, rules, authority).unwrap_or_else(|error| {
         log::log(Level::Error, format_args!("{error}"));
         1
     }))
+}
+
+fn run(programs: Programs, rules: Rules, authority: Authority) -> Result<u8> {
+    let mut pool = Running::new(programs, rules, authority)?;
+    let ended = pool.run();
+    pool.kind.unusable.map_or(ended.map(|()| 0), Ok)
 }
 
 impl Kind for Programs {
