@@ -12,13 +12,14 @@
 use super::fork::GRACE;
 use super::keeper;
 use super::pool::{Kind, Running};
+use crate::error::Result;
 use crate::keep::board::Desk;
 use crate::keep::listeners;
 use crate::keep::log;
-use crate::plan::pool::{Event, Sender};
+use crate::plan::pool::{Authority, Event, Rules, Sender};
 use crate::plan::service::Exec;
 use crate::roles::listen::given;
-use crate::roles::main::{class, why};
+use crate::roles::main::{add, class, why};
 use crate::sys::exec::{Fate, Outcome, Program};
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
@@ -33,7 +34,6 @@ use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::fmt::Display;
 
 /// The most datagrams of one worker that are read in one turn.
 const MOST: usize = 64;
@@ -88,20 +88,17 @@ pub(in crate::roles) fn program(words: &[&CStr], inherited: Inherited) -> Option
     };
     let (settings, authority) = super::above();
     let rules = super::rules(settings, None, super::TIMEOUT, Backoff::USUAL);
-    let ended = Running::new(programs, rules, authority).and_then(|mut pool| {
-        let _keeper = pool.start_keeper();
-        let ended = pool.run();
-        pool.kind.unusable.map_or(ended.map(|()| 0), Ok)
-    });
-    Some(ended.unwrap_or_else(|error| {
+    Some(run(programs, rules, authority).unwrap_or_else(|error| {
         log::log(Level::Error, format_args!("{error}"));
         1
     }))
 }
 
-/// Adds a variable whose value is of our own making.
-fn add(environment: &mut Vec<CString>, name: &str, value: &dyn Display) {
-    environment.extend(CString::new(text::compose(format_args!("{name}={value}"))));
+fn run(programs: Programs, rules: Rules, authority: Authority) -> Result<u8> {
+    let mut pool = Running::new(programs, rules, authority)?;
+    let _keeper = pool.start_keeper();
+    let ended = pool.run();
+    pool.kind.unusable.map_or(ended.map(|()| 0), Ok)
 }
 
 impl Kind for Programs {
