@@ -278,6 +278,13 @@ impl Sheet {
         self.words.word(usize::from(row) * ROW + index)
     }
 
+    /// Every worker that stands here; numbers of who has ended since whoever writes
+    /// here has may be others' by now.
+    pub fn pids(self) -> impl Iterator<Item = Pid> {
+        let pid_of = move |row| Pid::new(low(self.at(row, 0).load(Ordering::SeqCst)).cast_signed());
+        (1..=HEIR).filter_map(pid_of)
+    }
+
     /// The row at which a worker is to be found now.
     fn row_of(self, desk: Desk) -> u16 {
         let heir = low(self.at(HEIR, 0).load(Ordering::SeqCst));
