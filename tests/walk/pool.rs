@@ -371,6 +371,18 @@ impl World {
             events.into_iter().map(|event| Choice::After(Millis(0), event)).collect();
         let by = if self.is_brief() { STEP } else { OVERSLEPT };
         choices.push(Choice::After(by, Event::Overslept { by }));
+        if self.is_scaled() && self.pool.rules.lifetime.0 > 0 {
+            // Together these are too many; the other walks have them one by one.
+            choices.retain(|choice| {
+                !matches!(
+                    choice,
+                    Choice::After(
+                        _,
+                        Event::StopNow { .. } | Event::MainGone | Event::Overslept { .. },
+                    )
+                )
+            });
+        }
         choices.extend(self.waits().into_iter().map(Choice::Pass));
         if self.pool.rules.hang.0 > 0 {
             choices.extend(self.alive().map(|process| match process.busy {
@@ -1341,7 +1353,8 @@ fn every_reachable_state_of_a_pool_that_is_recycled_is_sound() {
     let about = About::Lifetime;
     let equal = Authority::Main { timeout: TIMEOUT };
     let states = walk_about(1, 0, Authority::Own, about) + walk_about(1, 0, equal, about);
-    let states = states + walk_about(2, 0, equal, about) + walk_about(1, 2, equal, about);
+    let states = states + walk_about(2, 0, equal, about);
+    let states = states + walk_about(1, 2, equal, about);
     assert!(states > 20_000, "the walk was trivial: {states} states");
     std::println!("recycled pool: walked {states} states");
 }

@@ -9,6 +9,8 @@
 //! What comes over a notify socket is bounded, and counts for the worker alone
 //! that the socket was made for: it is closed when that one is reaped.
 
+use super::fork::GRACE;
+use super::keeper;
 use super::pool::{Kind, Running};
 use crate::error::Result;
 use crate::keep::board::Desk;
@@ -25,7 +27,7 @@ use crate::sys::poll::Source;
 use crate::sys::signal::{self, Inherited};
 use crate::sys::{self, env, process, socket};
 use crate::text;
-use crate::types::{Activity, Backoff, Level, Pid, Slot, Tick};
+use crate::types::{Activity, Backoff, Level, Millis, Pid, Slot, Tick};
 use crate::words::{fdname, notify};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
@@ -94,6 +96,7 @@ pub(in crate::roles) fn program(words: &[&CStr], inherited: Inherited) -> Option
 
 fn run(programs: Programs, rules: Rules, authority: Authority) -> Result<u8> {
     let mut pool = Running::new(programs, rules, authority)?;
+    let _keeper = pool.start_keeper();
     let ended = pool.run();
     pool.kind.unusable.map_or(ended.map(|()| 0), Ok)
 }
@@ -140,6 +143,18 @@ impl Kind for Programs {
 }
 
 impl Running<Programs> {
+    /// Has somebody see to the programs when main and monitor are both killed, as
+    /// long as what is returned lives. Without it they hear of that all the same.
+    fn start_keeper(&self) -> Option<Fd> {
+        let lifeline = self.above.as_ref()?.lifeline.borrow();
+        let grace = Millis(self.rules.timeout.0.saturating_add(GRACE.0));
+        let started = keeper::start(self.sheet, lifeline, grace);
+        if let Err(errno) = started {
+            log::log(Level::Warn, format_args!("nobody watches over the programs: {errno}"));
+        }
+        started.ok()
+    }
+
     /// Starts the program of a slot.
     fn start(&mut self, slot: Slot) -> sys::Result<Pid> {
         let (notify, name) = socket::notify_socket()?;
