@@ -217,9 +217,17 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
     if identity(file.borrow())?.kind() == Kind::Pipe {
         return Err(Errno(libc::ESPIPE));
     }
+    whole(most, &mut |piece, _| super::fd::read(file.borrow(), piece))
+}
+
+/// All that `read` gives, which is told how much there was before; at most `most`.
+pub(super) fn whole(
+    most: usize,
+    read: &mut dyn FnMut(&mut [u8], usize) -> Result<usize>,
+) -> Result<Vec<u8>> {
     let (mut bytes, mut piece) = (Vec::new(), [0; 1_024]);
     loop {
-        match super::fd::read(file.borrow(), &mut piece)? {
+        match read(&mut piece, bytes.len())? {
             0 => return Ok(bytes),
             read if bytes.len() + read > most => return Err(Errno(libc::EFBIG)),
             read => {

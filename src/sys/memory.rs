@@ -93,17 +93,7 @@ pub fn read_settled(file: Borrowed<'_>, most: usize) -> Result<Vec<u8>> {
     if !is_settled(file) {
         return Err(super::Errno(libc::EINVAL));
     }
-    let (mut bytes, mut piece) = (Vec::new(), [0; 1_024]);
-    loop {
-        match super::fd::read_at(file, &mut piece, bytes.len())? {
-            0 => return Ok(bytes),
-            read if bytes.len() + read > most => return Err(super::Errno(libc::EFBIG)),
-            read => {
-                bytes.try_reserve(read).map_err(|_| super::Errno(libc::ENOMEM))?;
-                bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
-            }
-        }
-    }
+    super::file::whole(most, &mut |piece, before| super::fd::read_at(file, piece, before))
 }
 
 /// Whether this is a file in memory that nobody can change any more: reading

@@ -28,7 +28,7 @@ Runs COMMAND on all processors and replaces it without losing a connection.
   -c, --config FILE        more of these, in YAML [config/panzer.yml]
       --event-fd N         write a line of JSON for every transition to N
   -q, --quiet, -v, --verbose, -h, --help, -V, --version, --check (show it all)
-Signals: USR1 or HUP reload, TERM or INT stop, QUIT stops now, TTIN: status.
+Signals: USR1 or HUP reload, USR2 restarts main, TERM or INT stop, TTIN: status.
 ";
 
 /// The answer to `--version`.

@@ -347,7 +347,8 @@ fn a_command_that_is_gone_later_is_waited_for() {
     let place_again = place.script("app", "echo back; exec sleep 1000");
     assert_eq!(place_again, app);
     panzer.expect_line("back");
-    panzer.stop();
+    let mut panzer = panzer.stop();
+    assert_eq!(panzer.count("started"), 1);
 }
 
 /// RATIONALE 15.7
