@@ -87,11 +87,11 @@ fn the_state_of_another_main_is_refused_and_everybody_in_it_left_alone() {
 fn a_monitor_that_is_no_child_is_nobody_to_signal() {
     let mut main = Restarting::start(&HOLD, &["-n1"]);
     let monitor = main.panzer.expect_current(1);
-    let before = main.picture();
     let kept = main.place.join("state");
     main.impose(&[&format!("keep={}", kept.display()), "exit=0"]);
     assert_eq!(main.ctl(&["restart"]).status, 1);
     main.repair();
+    let before = main.picture();
     refuses(&main.place, &kept, "own", "a stranger");
     refuses(&main.place, &kept, "as-it-is", "another's");
     assert_eq!(main.picture(), before);
