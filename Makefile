@@ -53,9 +53,10 @@ again: panzer panzerctl examples
 	done
 
 # Everything by the thousand: SEED=n repeats, QUICK=1 takes a minute.
-soak: panzer
+soak: panzer panzerctl
 	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
-	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench soak --target-dir $(TARGET) -- $(EXPERIMENT)
+	PANZER_BIN="$$PWD/panzer" PANZERCTL_BIN="$$PWD/panzerctl" \
+	$(CARGO) bench --bench soak --target-dir $(TARGET) -- $(EXPERIMENT)
 
 # Latencies of reloads, and what a worker costs: make bench BENCH=worker
 bench: panzer

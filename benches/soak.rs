@@ -13,7 +13,7 @@
 //!
 //! `SEED` repeats the random moments of another run, as far as a machine can
 //! repeat anything; `QUICK` makes the counts small. `PANZER_BIN` names another
-//! panzer, `HTTP_BIN`, `BASIC_BIN` and `STUBBORN_BIN` other examples.
+//! panzer, `PANZERCTL_BIN` another panzerctl, `HTTP_BIN`, `BASIC_BIN` and `STUBBORN_BIN` other examples.
 
 mod experiments;
 // Each bench uses its own part of what they share.

@@ -4,22 +4,39 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Family, Program, Scene, Trial};
+use super::{CONNECT, Family, Program, Scene, Trial};
 use crate::server::{Place, Strace, process};
 
+/// How long there is something to do before.
+const WORK: Duration = Duration::from_secs(1);
+
 pub fn nothing(trial: &mut Trial) -> io::Result<()> {
+    rest(trial, 4, &["--count", "4", "--probation", "0", "--quiet"])
+}
+
+/// The same where a worker that hangs is ended, and some have worked before.
+pub fn watched(trial: &mut Trial) -> io::Result<()> {
+    rest(trial, 8, &["--count", "8", "--hang-timeout", "1", "--probation", "0", "--quiet"])
+}
+
+fn rest(trial: &mut Trial, workers: usize, options: &[&str]) -> io::Result<()> {
     let span = trial.choose(Duration::from_secs(60), Duration::from_secs(5));
-    let options = &["--count", "4", "--probation", "0", "--quiet"];
     let mut scene = Scene::open(Program::Basic, Family::Tcp, options)?;
     for _ in 0..10 {
         let old = scene.monitor()?;
         scene.reload()?;
         scene.wait_for_death(old)?;
     }
+    let load = scene.load(4, CONNECT);
+    scene.server.listen_until(Instant::now() + WORK);
+    let report = load.finish()?;
+    trial.none("failed", report.failures());
+    // Whoever watches may look once more.
+    scene.server.listen_until(Instant::now() + 2 * WORK);
     let tree = process::tree(scene.server.pid());
     let resident = |place: usize| process::weigh(tree[place]).map_or(0, |weight| weight.resident);
-    trial.note("after 10 reloads");
-    trial.require(tree.len() == 6, format_args!("{} processes", tree.len()));
+    trial.note(format_args!("after 10 reloads and {} requests", report.answers()));
+    trial.require(tree.len() == 2 + workers, format_args!("{} processes", tree.len()));
     trial.note(format_args!("main {} KiB resident", resident(0)));
     trial.note(format_args!("monitor {}, worker {}", resident(1), resident(tree.len() - 1)));
     let used =

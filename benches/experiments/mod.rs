@@ -9,6 +9,7 @@ mod death;
 pub mod fixture;
 mod idle;
 mod life;
+mod lifetime;
 mod murder;
 mod pause;
 mod queue;
@@ -65,7 +66,9 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "queue", perform: queue::full },
     Experiment { name: "accept-emfile", perform: shortage::descriptors },
     Experiment { name: "pause", perform: pause::worker },
+    Experiment { name: "lifetime", perform: lifetime::short },
     Experiment { name: "idle", perform: idle::nothing },
+    Experiment { name: "idle-hang", perform: idle::watched },
 ];
 
 /// Who has no connection to a server that goes away after so long has none: a

@@ -273,6 +273,12 @@ fn panzer() -> PathBuf {
     std::env::var_os("PANZER_BIN").map_or_else(built, PathBuf::from)
 }
 
+/// The program that asks it: `PANZERCTL_BIN`, or the one that cargo built for us.
+pub fn panzerctl() -> PathBuf {
+    let built = || option_env!("CARGO_BIN_EXE_panzerctl").unwrap_or("panzerctl").into();
+    std::env::var_os("PANZERCTL_BIN").map_or_else(built, PathBuf::from)
+}
+
 /// The example `name`: the variable `NAME_BIN`, or the one beside this program,
 /// built anew where cargo runs us, so that it is never an old one.
 ///

@@ -118,11 +118,14 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// Those of [`memory::snapshot`].
+    /// Those of [`memory::snapshot`] and [`fd::read_at`].
     pub fn snapshot(&self, count: u16) -> sys::Result<Fd> {
         let rows = 1 + usize::from(count.min(Slot::LAST));
         let size = rows * ROW * size_of::<u64>();
-        memory::snapshot(c"panzer-board", self.file.borrow(), size, HEIR_AT..SIZE)
+        // First, for an heir that inherits meanwhile is found in its slot then.
+        let mut heir = [0; ROW * size_of::<u64>()];
+        fd::read_at(self.file.borrow(), &mut heir, HEIR_AT)?;
+        memory::snapshot(c"panzer-board", self.file.borrow(), size, &heir)
     }
 
     /// Reads the header; `None` when it is not one of this version.
@@ -273,6 +276,13 @@ impl Sheet {
 
     fn at(self, row: u16, index: usize) -> &'static AtomicU64 {
         self.words.word(usize::from(row) * ROW + index)
+    }
+
+    /// Every worker that stands here; numbers of who has ended since whoever writes
+    /// here has may be others' by now.
+    pub fn pids(self) -> impl Iterator<Item = Pid> {
+        let pid_of = move |row| Pid::new(low(self.at(row, 0).load(Ordering::SeqCst)).cast_signed());
+        (1..=HEIR).filter_map(pid_of)
     }
 
     /// The row at which a worker is to be found now.

@@ -167,12 +167,14 @@ fn take_sockets() -> Vec<Socket> {
         return Vec::new();
     }
     let mut names = fdname::split(names.to_bytes());
-    (FIRST..FIRST + count.unwrap_or(0))
-        .filter_map(|number| {
-            let name = names.next().unwrap_or_default().to_vec();
-            Some(Socket { fd: fd::adopt(number)?, name })
-        })
-        .collect()
+    let mut sockets = Vec::new();
+    for number in FIRST..FIRST + count.unwrap_or(0) {
+        let name = names.next().unwrap_or_default().to_vec();
+        if let Some(fd) = fd::adopt(number) {
+            sockets.push(Socket { fd, name });
+        }
+    }
+    sockets
 }
 
 fn take_main() -> Option<Main> {

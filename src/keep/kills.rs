@@ -48,13 +48,14 @@ impl Kills {
 /// What the group of this process says, where the kernel counts.
 fn look() -> Option<Seen> {
     let groups = file::read(c"/proc/self/cgroup", MOST).ok()?;
-    let lines = groups.split(|&byte| byte == b'\n');
-    let known = lines.filter_map(|line| cgroup::parse(line, b"memory"));
-    // In a container the path may lead nowhere, and the outermost is its own.
-    known.flat_map(|(version, group)| [(version, group), (version, b"")]).find_map(count_of)
+    groups.split(|&byte| byte == b'\n').find_map(|line| {
+        let (version, group) = cgroup::parse(line, b"memory")?;
+        // In a container the path may lead nowhere, and the outermost is its own.
+        count_of(version, group).or_else(|| count_of(version, b""))
+    })
 }
 
-fn count_of((version, group): (Version, &[u8])) -> Option<Seen> {
+fn count_of(version: Version, group: &[u8]) -> Option<Seen> {
     let (directory, name): (&[u8], &[u8]) = match version {
         Version::One => (b"/sys/fs/cgroup/memory", b"/memory.oom_control"),
         Version::Two => (b"/sys/fs/cgroup", b"/memory.events.local"),

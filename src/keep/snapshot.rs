@@ -32,7 +32,9 @@ pub fn read(file: Borrowed<'_>) -> Result<Vec<Worker>, &'static str> {
     }
     let count = count(&header);
     let mut workers: Vec<_> = Slot::first(count).filter_map(|slot| worker(file, slot)).collect();
-    if let Some(heir) = heir(file, count.saturating_add(1)) {
+    if let Some(heir) = heir(file, count.saturating_add(1))
+        && !workers.iter().any(|worker| worker.pid == heir.pid)
+    {
         let place = workers.iter().position(|worker| worker.slot > heir.slot);
         workers.insert(place.unwrap_or(workers.len()), heir);
     }

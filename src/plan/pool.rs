@@ -27,11 +27,14 @@
 //! * `row`: one slot.
 //! * `heir`: who takes the place of a worker that is recycled.
 //! * `hang`: who is busy for too long.
+//! * `ready`: who serves, by his word or because he has lived so long.
+//! * `stop`: how it ends.
 
 mod hang;
 mod heir;
 mod ready;
 mod row;
+mod stop;
 mod words;
 
 pub use words::{Action, Authority, Event, Report, Rules, Sender};
@@ -163,11 +166,9 @@ impl Pool {
 
     /// When [`Event::Timer`] is due; `None`: only another event can wake us.
     pub fn deadline(&self) -> Option<Tick> {
-        let of_row = |row: &Row| row.due().or_else(|| row.pressed_at());
         let of_all = [self.escalates_at(), self.recycles_at(), self.looks_at()];
-        let living = self.all_rows().filter_map(Row::lives_until);
-        let of_rows = self.all_rows().filter_map(of_row).chain(living);
-        of_rows.chain(of_all.into_iter().flatten()).min()
+        let first = of_all.into_iter().flatten().min();
+        self.all_rows().filter_map(Row::deadline).chain(first).min()
     }
 
     /// When a stop goes one step further by our clock.
@@ -336,38 +337,6 @@ impl Pool {
         self.tell_if_ready(actions);
     }
 
-    /// Begins a graceful stop; a stop that has begun goes on as it was.
-    fn drain(&mut self, now: Tick, actions: &mut Vec<Action>) {
-        if !self.is_stopping() {
-            self.course = Course::Draining { interrupt_at: now.after(self.rules.timeout) };
-            self.tell_all(Told::Term, actions);
-        }
-    }
-
-    /// Stops now. That never moves a deadline back.
-    fn interrupt(&mut self, now: Tick, by: Sender, actions: &mut Vec<Action>) {
-        let before = match self.course {
-            Course::Serving => None,
-            Course::Draining { interrupt_at } => Some(interrupt_at.after(KILL_AFTER_TIMEOUT)),
-            Course::Interrupted { kill_at } => Some(kill_at),
-            Course::Killed | Course::Finished => return,
-        };
-        let due = now.after(KILL_AFTER_STOP_NOW);
-        let kill_at = match (self.clock, by) {
-            // Main will not see this order through. The times so far were
-            // main's to act on, so they limit nothing.
-            (Clock::Mains, Sender::Stranger) => {
-                self.clock = Clock::Ours;
-                due
-            }
-            (Clock::Mains, Sender::Main) | (Clock::Ours, Sender::Main | Sender::Stranger) => {
-                before.map_or(due, |before| before.min(due))
-            }
-        };
-        self.course = Course::Interrupted { kill_at };
-        self.tell_all(Told::Int, actions);
-    }
-
     /// Moves every deadline back.
     fn postpone(&mut self, now: Tick, by: Millis) {
         match &mut self.course {
@@ -418,28 +387,6 @@ impl Pool {
         for (row, heir) in due.take(FORKS_AT_ONCE) {
             row.place = Place::Forking;
             actions.push(Action::Fork { slot: row.slot, heir });
-        }
-    }
-
-    /// Sends everybody `told` who has not heard it, and lets no empty slot be
-    /// filled again.
-    fn tell_all(&mut self, told: Told, actions: &mut Vec<Action>) {
-        for row in self.all_rows_mut() {
-            match row.place {
-                Place::Empty { .. } => row.close(),
-                Place::Taken(_) => row.tell(told, actions),
-                Place::Forking | Place::Closed => {}
-            }
-        }
-        self.heir = self.heir.filter(|heir| heir.place != Place::Closed);
-    }
-
-    /// Ends the stop when nobody is left and nobody is on the way.
-    fn finish_if_empty(&mut self, actions: &mut Vec<Action>) {
-        let over = self.is_stopping() && self.course != Course::Finished;
-        if over && self.rows.iter().all(|row| row.place == Place::Closed) {
-            self.course = Course::Finished;
-            actions.push(Action::Finish { killed: self.killed });
         }
     }
 }

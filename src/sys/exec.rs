@@ -270,7 +270,7 @@ impl Place<'_> {
             self.file = Some(behind);
         }
         drop((report, file));
-        close_from(beyond);
+        close_between(beyond, libc::c_int::MAX);
         Ok(())
     }
 
@@ -298,19 +298,33 @@ fn put(fd: Borrowed<'_>, number: libc::c_int) -> Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor from `first` on: close_range(2), Linux 5.9.
-fn close_from(first: libc::c_int) {
+/// Closes every descriptor from `first` to `last`: close_range(2), Linux 5.9.
+fn close_between(first: libc::c_int, last: libc::c_int) {
+    if first > last {
+        return;
+    }
     // SAFETY: close_range takes three numbers; in this child nothing uses
     // these descriptors any more.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result == 0 {
         return;
     }
     // A sandbox that does not know the call: one by one, as far as is usual.
-    for number in first..65_536 {
+    for number in first..=last.min(65_535) {
         // SAFETY: in this child nothing uses the number any more.
         unsafe { libc::close(number) };
     }
+}
+
+/// Closes every descriptor but these two, in a forked child that never comes to
+/// use or to drop what else is open.
+pub fn close_others(kept: [Borrowed<'_>; 2]) {
+    let mut kept = kept.map(|fd| fd.number());
+    kept.sort_unstable();
+    let [low, high] = kept;
+    close_between(0, low - 1);
+    close_between(low + 1, high - 1);
+    close_between(high + 1, libc::c_int::MAX);
 }
 
 /// What becomes of a program that was started.

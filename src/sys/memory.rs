@@ -5,7 +5,6 @@ use super::{Result, check, last_errno};
 use crate::sys::call;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU64;
 
@@ -39,32 +38,26 @@ fn seal(file: &Fd, seals: libc::c_int) -> Result<()> {
 const SETTLED: libc::c_int =
     libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
-/// A copy of the first `size` bytes of `original`, and of a piece of the others,
-/// that nobody can change any more.
+/// A copy of the first `size` bytes of `original`, with `tail` behind them, that
+/// nobody can change any more.
 ///
 /// # Errors
 ///
 /// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` when `original` is shorter.
-pub fn snapshot(
-    name: &CStr,
-    original: Borrowed<'_>,
-    size: usize,
-    piece: Range<usize>,
-) -> Result<Fd> {
+pub fn snapshot(name: &CStr, original: Borrowed<'_>, size: usize, tail: &[u8]) -> Result<Fd> {
     let copy = file(name)?;
-    for Range { start, end } in [0..size, piece] {
-        let mut offset = start.cast_signed() as libc::off_t;
-        let mut left = end - start;
-        while left > 0 {
-            let place = &raw mut offset;
-            // SAFETY: `place` is writable for the one offset that sendfile moves.
-            let sent = unsafe { libc::sendfile(copy.number(), original.number(), place, left) };
-            match super::check_size(sent)? {
-                0 => return Err(super::Errno(libc::EINVAL)),
-                sent => left -= sent,
-            }
+    let mut offset: libc::off_t = 0;
+    let mut left = size;
+    while left > 0 {
+        let place = &raw mut offset;
+        // SAFETY: `place` is writable for the one offset that sendfile moves.
+        let sent = unsafe { libc::sendfile(copy.number(), original.number(), place, left) };
+        match super::check_size(sent)? {
+            0 => return Err(super::Errno(libc::EINVAL)),
+            sent => left -= sent,
         }
     }
+    super::fd::write_at(copy.borrow(), tail, size)?;
     seal(&copy, SETTLED)?;
     Ok(copy)
 }

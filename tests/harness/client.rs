@@ -137,9 +137,14 @@ impl Held {
         Answer::parse(&line)
     }
 
+    /// Tells the worker something else than to go on.
+    pub fn say(&mut self, line: &str) -> io::Result<()> {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes())
+    }
+
     /// Lets the worker go on, and waits for its last word.
     pub fn finish(mut self) -> io::Result<()> {
-        self.0.get_mut().write_all(b"go on\n")?;
+        self.say("go on")?;
         let mut rest = String::new();
         self.0.read_to_string(&mut rest)?;
         if rest == "bye\n" { Ok(()) } else { Err(io::Error::other(format!("said {rest:?}"))) }

@@ -148,6 +148,14 @@ pub fn status(pid: u32, key: &str) -> String {
     line.unwrap_or_default().trim().to_string()
 }
 
+/// Whether a process sits in poll(2) with nothing but the end of the world to
+/// end the wait.
+pub fn waits_for_ever(pid: u32) -> bool {
+    let call = text(pid, "syscall").unwrap_or_default();
+    // The number of the call, and its arguments, of which this is the third.
+    call.split(' ').nth(3).is_some_and(|timeout| timeout.ends_with("ffffffff"))
+}
+
 /// The files that a process has mapped into its memory.
 pub fn maps(pid: u32) -> String {
     text(pid, "maps").unwrap_or_default()

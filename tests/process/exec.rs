@@ -39,6 +39,19 @@ fn pid_file(place: &Place) -> (PathBuf, String) {
     (path, option)
 }
 
+/// The programs of a monitor, without who watches over them.
+fn programs(panzer: &Panzer, monitor: u32) -> Vec<u32> {
+    let mut workers = panzer.workers(monitor);
+    workers.retain(|pid| look::name(*pid) != "panzer:keeper");
+    workers
+}
+
+/// Who watches over them.
+fn keeper_of(panzer: &Panzer, monitor: u32) -> u32 {
+    let mut below = panzer.workers(monitor).into_iter();
+    below.find(|pid| look::name(*pid) == "panzer:keeper").expect("it is there")
+}
+
 /// What stands behind the name of a slot in a line that it has said.
 fn said(panzer: &mut Panzer, slot: u32, text: &str) -> String {
     let line = panzer.expect_line(&format!("slot {slot}: {text}"));
@@ -81,14 +94,16 @@ fn a_worker_finds_its_sockets_and_what_is_its_own_and_nothing_of_ours() {
 /// RATIONALE 15.3
 #[test]
 fn a_worker_ignores_what_main_was_started_to_ignore_and_has_the_default_of_sigchld() {
-    let ignore = r#"trap "" USR2 CHLD; exec "$@""#;
+    // The monitor catches SIGINT, and so would have it at its default behind an exec.
+    let ignore = r#"trap "" INT USR2 CHLD; exec "$@""#;
     let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&["-x", "-n1", "--ready=0"]);
     let mut panzer = setup.through(Path::new("sh"), &["-c", ignore, "sh"]).start();
     let monitor = panzer.expect_current(1);
-    let worker = panzer.workers(monitor)[0];
+    let worker = programs(&panzer, monitor)[0];
     let ignored = u64::from_str_radix(&look::status(worker, "SigIgn"), 16).expect("it is a mask");
     // The signals from 32 on are the C library's own.
-    assert_eq!(ignored & 0x7fff_ffff, 1 << (Signal::Usr2.number() - 1));
+    let [int, usr2] = [Signal::Int, Signal::Usr2].map(|it| 1 << (it.number() - 1));
+    assert_eq!(ignored & 0x7fff_ffff, int | usr2);
     panzer.stop();
 }
 
@@ -228,7 +243,7 @@ fn the_board_shows_what_each_program_does() {
     panzer.expect_line(": TERM");
     panzer.expect_line(": TERM");
     panzer.eventually("both are draining", || shows([" draining ", " draining "]));
-    for worker in panzer.workers(monitor) {
+    for worker in programs(&panzer, monitor) {
         send(worker, Signal::Kill);
     }
     assert_eq!(panzer.end(), End::Status(0));
@@ -239,7 +254,7 @@ fn the_board_shows_what_each_program_does() {
 fn a_program_that_dies_is_replaced_in_its_slot_alone() {
     let mut panzer = program(&[], &["-n2", "--ready=0"]).start();
     let monitor = panzer.expect_current(1);
-    let before = panzer.workers(monitor);
+    let before = programs(&panzer, monitor);
     send(before[0], Signal::Kill);
     let died = panzer.expect("died", 1);
     assert_eq!((died.pid, died.why.as_str()), (before[0], "killed by SIGKILL"));
@@ -248,7 +263,7 @@ fn a_program_that_dies_is_replaced_in_its_slot_alone() {
     panzer.expect_line("of generation 1 killed by SIGKILL after");
     let mut after = [before[1], respawn.pid];
     after.sort_unstable();
-    assert_eq!(panzer.workers(monitor), after);
+    assert_eq!(programs(&panzer, monitor), after);
     panzer.stop();
 }
 
@@ -265,6 +280,20 @@ fn a_program_that_will_not_go_is_interrupted_and_killed() {
     assert_eq!(panzer.count_lines("slot 1:"), 2);
 }
 
+/// RATIONALE 2.22, 15.1
+#[test]
+fn a_program_is_recycled_once_its_heir_is_ready() {
+    let options = ["-n1", "--ready=notify", "--lifetime=0.2", "-v"];
+    let mut panzer = program(&["notify=READY=1", "say=ready"], &options).start();
+    panzer.expect_current(1);
+    panzer.expect_line("slot 1: ready");
+    // Whoever is asked to leave is so after another one has said that it is ready.
+    panzer.expect_line("slot 1: ready");
+    panzer.expect_line("of generation 1 killed by SIGTERM after");
+    assert_eq!(panzer.expect("respawn", 1).slot, 1);
+    panzer.stop();
+}
+
 /// RATIONALE 15.1
 #[test]
 fn a_reload_and_another_number_of_workers_are_as_for_any_other_pool() {
@@ -276,7 +305,7 @@ fn a_reload_and_another_number_of_workers_are_as_for_any_other_pool() {
     assert_eq!((scaled.status, scaled.shown.trim()), (0, "3 workers"), "{}", scaled.told);
     assert_eq!(ctl(&file, &["reload"]).status, 0);
     let monitor = panzer.expect_current(2);
-    assert_eq!(panzer.workers(monitor).len(), 3);
+    assert_eq!(programs(&panzer, monitor).len(), 3);
     panzer.stop();
 }
 
@@ -315,13 +344,13 @@ fn a_reload_whose_command_is_gone_fails_with_the_reason_and_changes_nothing() {
     let monitor = panzer.expect_monitor(1);
     expect_both(&mut panzer);
     panzer.expect_current(1);
-    let before = panzer.workers(monitor);
+    let before = programs(&panzer, monitor);
     fs::remove_file(&app).expect("it was there");
     let reload = ctl(&file, &["reload"]);
     let why = format!("cannot execute '{}': no such file or directory (ENOENT)", app.display());
     assert_eq!(reload.status, 1);
     assert!(reload.told.contains(&why), "{}", reload.told);
-    assert_eq!(panzer.workers(monitor), before);
+    assert_eq!(programs(&panzer, monitor), before);
     assert_eq!(before.len(), 2);
     place.script("app", "exec sleep 1000");
     assert_eq!(ctl(&file, &["reload"]).status, 0);
@@ -339,7 +368,7 @@ fn a_command_that_is_gone_later_is_waited_for() {
     expect_both(&mut panzer);
     panzer.expect_current(1);
     fs::remove_file(&app).expect("it was there");
-    send(panzer.workers(monitor)[0], Signal::Kill);
+    send(programs(&panzer, monitor)[0], Signal::Kill);
     let why = format!("exited with status 127 after {{}}: cannot execute '{}'", app.display());
     let (before, after) = why.split_once("{}").expect("it is there");
     let line = panzer.expect_line(before);
@@ -417,6 +446,37 @@ fn when_both_are_killed_the_kernel_asks_the_programs_to_leave() {
     panzer.expect_line("slot 1: TERM");
     held.finish().expect("it is finished");
     assert_eq!(panzer.end(), End::Signal(9));
+}
+
+/// RATIONALE 15.8
+#[test]
+fn programs_that_do_not_leave_are_killed_when_both_are_gone_and_their_time_is_over() {
+    let words = ["tell=TERM", "tell=INT", "tell=HUP", "notify=READY=1"];
+    let options = ["-n2", "--ready=notify", "--timeout=0.3"];
+    let mut panzer = program(&words, &options).start();
+    let monitor = panzer.expect_current(1);
+    assert_eq!(programs(&panzer, monitor).len(), 2);
+    let begun = Instant::now();
+    [panzer.pid(), monitor].into_iter().for_each(|pid| send(pid, Signal::Kill));
+    panzer.expect_line(": TERM");
+    assert_eq!(panzer.end(), End::Signal(9));
+    expect_passed(begun, Duration::from_millis(2_300));
+}
+
+/// RATIONALE 15.8
+#[test]
+fn whoever_watches_over_programs_leaves_with_the_last_of_them() {
+    let mut panzer = program(&["notify=READY=1"], &["-n1", "--ready=notify"]).start();
+    let monitor = panzer.expect_current(1);
+    let keeper = keeper_of(&panzer, monitor);
+    let row = look::row(keeper).expect("it is there");
+    assert_eq!((row.group, look::descriptors(keeper).len()), (keeper, 2));
+    send(monitor, Signal::Kill);
+    panzer.eventually("it is gone too", || !look::is_alive(keeper));
+    let monitor = panzer.expect_current(2);
+    let keeper = keeper_of(&panzer, monitor);
+    panzer.stop();
+    assert!(look::until(|| !look::is_alive(keeper)), "it stays");
 }
 
 /// One request to the example, and what it has answered.

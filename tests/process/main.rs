@@ -10,6 +10,9 @@
 //! * `moments`: how it ends from whatever it is doing.
 //! * `frozen`: when somebody cannot be ended.
 //! * `deaths`: workers, monitors and main are killed.
+//! * `starved`: the kernel kills them, for there is no memory left.
+//! * `hang`: a worker that does one thing for ever.
+//! * `lifetime`: workers are recycled.
 //! * `orphans`: nobody outlives whoever he works for.
 //! * `forks`: what happens between a fork and what follows.
 //! * `claims`: what is said and handed over on a notify socket.
@@ -74,7 +77,9 @@ mod frozen;
 mod given;
 mod growth;
 mod handover;
+mod hang;
 mod keep_alive;
+mod lifetime;
 mod moments;
 mod order;
 mod orphans;
@@ -97,6 +102,7 @@ mod several;
 mod signals;
 mod sockets;
 mod start;
+mod starved;
 mod stop;
 mod surroundings;
 mod told;

@@ -106,11 +106,16 @@ impl Row {
     }
 
     /// When a worker that leaves alone is to be told the next thing.
-    pub(super) fn pressed_at(&self) -> Option<Tick> {
+    fn pressed_at(&self) -> Option<Tick> {
         match self.worker()?.stage {
             Stage::Leaving { next_at, .. } => next_at,
             Stage::Starting | Stage::Living { .. } | Stage::Ready { .. } => None,
         }
+    }
+
+    /// When something is to happen here, but that its worker may be recycled.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        self.due().or_else(|| self.pressed_at()).or_else(|| self.lives_until())
     }
 
     /// When the worker here is to be recycled; never, unless it serves.
@@ -139,7 +144,7 @@ impl Row {
     }
 
     /// When the worker here has lived long enough.
-    pub(super) fn lives_until(&self) -> Option<Tick> {
+    fn lives_until(&self) -> Option<Tick> {
         match self.worker()?.stage {
             Stage::Living { until } => Some(until),
             Stage::Starting | Stage::Ready { .. } | Stage::Leaving { .. } => None,

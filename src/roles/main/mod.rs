@@ -21,6 +21,7 @@ mod waiters;
 
 pub(in crate::roles) use run::{class, why};
 pub use setup::program;
+pub(in crate::roles) use spawn::add;
 
 use crate::keep::kills::Kills;
 use crate::keep::listeners::Listeners;

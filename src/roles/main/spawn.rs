@@ -69,7 +69,11 @@ pub(super) fn look_from(start: &CStr, options: &mut Options) {
 }
 
 /// Adds a variable whose value is of our own making.
-fn add(entries: &mut Vec<CString>, name: &str, value: &dyn core::fmt::Display) {
+pub(in crate::roles) fn add(
+    entries: &mut Vec<CString>,
+    name: &str,
+    value: &dyn core::fmt::Display,
+) {
     entries.push(joined(&[text::compose(format_args!("{name}={value}")).as_bytes()]));
 }
 

@@ -186,8 +186,11 @@ impl Main {
     /// The words with which another image is executed: ours, but that the first
     /// names the file, for the kernel tells nobody the path of a descriptor.
     pub(super) fn own_words(&self) -> Vec<CString> {
-        let others = self.own.iter().skip(1).map(|&word| word.to_owned());
-        [self.binary.clone()].into_iter().chain(others).collect()
+        let mut words: Vec<_> = self.own.iter().map(|&word| word.to_owned()).collect();
+        if let Some(first) = words.first_mut() {
+            first.clone_from(&self.binary);
+        }
+        words
     }
 }
 

@@ -12,9 +12,12 @@ use alloc::vec::Vec;
 impl<K: Kind> Running<K> {
     /// Everybody who is busy, and since when.
     pub(super) fn look(&self) -> Vec<Event> {
-        let workers = Slot::first(Slot::LAST).take(self.plan.slots());
-        let workers = workers.filter_map(|slot| Some((slot, self.plan.worker(slot)?)));
-        workers.chain(self.plan.heir()).filter_map(|(slot, pid)| self.busy(slot, pid)).collect()
+        let mut found = Vec::new();
+        for slot in Slot::first(Slot::LAST).take(self.plan.slots()) {
+            found.extend(self.plan.worker(slot).and_then(|pid| self.busy(slot, pid)));
+        }
+        found.extend(self.plan.heir().and_then(|(slot, pid)| self.busy(slot, pid)));
+        found
     }
 
     /// That this worker is busy, if it is.

@@ -9,14 +9,17 @@
 //! What comes over a notify socket is bounded, and counts for the worker alone
 //! that the socket was made for: it is closed when that one is reaped.
 
+use super::fork::GRACE;
+use super::keeper;
 use super::pool::{Kind, Running};
+use crate::error::Result;
 use crate::keep::board::Desk;
 use crate::keep::listeners;
 use crate::keep::log;
-use crate::plan::pool::{Event, Sender};
+use crate::plan::pool::{Authority, Event, Rules, Sender};
 use crate::plan::service::Exec;
 use crate::roles::listen::given;
-use crate::roles::main::{class, why};
+use crate::roles::main::{add, class, why};
 use crate::sys::exec::{Fate, Outcome, Program};
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, Message};
@@ -24,14 +27,13 @@ use crate::sys::poll::Source;
 use crate::sys::signal::{self, Inherited};
 use crate::sys::{self, env, process, socket};
 use crate::text;
-use crate::types::{Activity, Backoff, Level, Pid, Slot, Tick};
+use crate::types::{Activity, Backoff, Level, Millis, Pid, Slot, Tick};
 use crate::words::{fdname, notify};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::fmt::Display;
 
 /// The most datagrams of one worker that are read in one turn.
 const MOST: usize = 64;
@@ -86,19 +88,17 @@ pub(in crate::roles) fn program(words: &[&CStr], inherited: Inherited) -> Option
     };
     let (settings, authority) = super::above();
     let rules = super::rules(settings, None, super::TIMEOUT, Backoff::USUAL);
-    let ended = Running::new(programs, rules, authority).and_then(|mut pool| {
-        let ended = pool.run();
-        pool.kind.unusable.map_or(ended.map(|()| 0), Ok)
-    });
-    Some(ended.unwrap_or_else(|error| {
+    Some(run(programs, rules, authority).unwrap_or_else(|error| {
         log::log(Level::Error, format_args!("{error}"));
         1
     }))
 }
 
-/// Adds a variable whose value is of our own making.
-fn add(environment: &mut Vec<CString>, name: &str, value: &dyn Display) {
-    environment.extend(CString::new(text::compose(format_args!("{name}={value}"))));
+fn run(programs: Programs, rules: Rules, authority: Authority) -> Result<u8> {
+    let mut pool = Running::new(programs, rules, authority)?;
+    let _keeper = pool.start_keeper();
+    let ended = pool.run();
+    pool.kind.unusable.map_or(ended.map(|()| 0), Ok)
 }
 
 impl Kind for Programs {
@@ -143,6 +143,18 @@ impl Kind for Programs {
 }
 
 impl Running<Programs> {
+    /// Has somebody see to the programs when main and monitor are both killed, as
+    /// long as what is returned lives. Without it they hear of that all the same.
+    fn start_keeper(&self) -> Option<Fd> {
+        let lifeline = self.above.as_ref()?.lifeline.borrow();
+        let grace = Millis(self.rules.timeout.0.saturating_add(GRACE.0));
+        let started = keeper::start(self.sheet, lifeline, grace);
+        if let Err(errno) = started {
+            log::log(Level::Warn, format_args!("nobody watches over the programs: {errno}"));
+        }
+        started.ok()
+    }
+
     /// Starts the program of a slot.
     fn start(&mut self, slot: Slot) -> sys::Result<Pid> {
         let (notify, name) = socket::notify_socket()?;

@@ -19,7 +19,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// From the timeout of a stop to the last resort of a worker that is left alone.
-const GRACE: Millis = Millis(2_000);
+pub(super) const GRACE: Millis = Millis(2_000);
 /// The status of a worker that could not be set up.
 const NOT_SET_UP: u8 = 111;
 

@@ -6,6 +6,7 @@
 mod busy;
 mod exec;
 mod fork;
+mod keeper;
 mod pool;
 mod reap;
 mod scale;

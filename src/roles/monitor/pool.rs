@@ -279,9 +279,10 @@ impl<K: Kind> Running<K> {
     }
 
     pub(super) fn step(&mut self, now: Tick, event: Event) {
-        let mut events = alloc::collections::VecDeque::from([event]);
+        let (mut events, mut next) = (alloc::vec![event], 0);
         let mut actions = Vec::new();
-        while let Some(event) = events.pop_front() {
+        while let Some(&event) = events.get(next) {
+            next += 1;
             self.plan.step(now, event, &mut actions);
             for action in mem::take(&mut actions) {
                 if action == Action::Look {
@@ -309,7 +310,7 @@ impl<K: Kind> Running<K> {
             }
             Action::AnnounceReady => {
                 let level = if self.above.is_some() { Level::Debug } else { Level::Info };
-                log::log(level, format_args!("{} workers are ready", self.rules.count));
+                log::log(level, format_args!("{} workers are ready", u32::from(self.rules.count)));
                 given(super::super::listen::Given::announce_ready);
             }
             Action::Finish { killed } => {
