@@ -79,8 +79,8 @@ impl Main {
         }
     }
 
-    /// Whether every monitor is a child of ours that leads its group: then nobody
-    /// else can be signalled.
+    /// Whether every monitor is a child of ours, and leads another group than ours:
+    /// then nobody else can be signalled.
     fn is_possible(&self) -> bool {
         let own = process::group_of(process::id());
         self.id == process::id()
