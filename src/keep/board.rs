@@ -401,7 +401,8 @@ impl Sheet {
     }
 
     /// A worker of a slot has died. One that was asked to is no loss; one that
-    /// left unasked, by a signal or a status other than 0, is a bad one.
+    /// left unasked, by a signal or a status other than 0, is a bad one, and so is
+    /// one that hung, however it took its end.
     pub fn died(self, slot: Slot, pid: Pid, exit: Exit, why: Why, now: Tick) {
         let asked = why == Why::Asked;
         let row = self.row(slot, 0).load(Ordering::SeqCst);
@@ -417,7 +418,7 @@ impl Sheet {
             return;
         }
         self.explain(slot, exit, why);
-        if !exit.is_success() {
+        if !exit.is_success() || why == Why::Hung {
             let first = !self.is_hit(slot);
             self.row(slot, 5).store(1, Ordering::SeqCst);
             let old = self.header(2).load(Ordering::SeqCst);
@@ -593,6 +594,15 @@ mod tests {
         assert_eq!((high(word(0)), word(2)), (0, 0));
         sheet.died(slot, pid, Exit::Status(0), Why::Unknown, Tick(4));
         assert_eq!((high(word(0)), word(5)), (1, 0));
+    }
+
+    /// RATIONALE 2.20
+    #[test]
+    fn who_hung_is_a_bad_loss_though_it_left_by_itself() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        sheet.died(slot, pid(7), Exit::Status(0), Why::Hung, Tick(2));
+        assert_eq!(sheet.header(2).load(Ordering::SeqCst), 1 << 32 | 1);
     }
 
     #[test]
