@@ -270,7 +270,8 @@ impl Place<'_> {
             self.file = Some(behind);
         }
         drop((report, file));
-        close_between(beyond, libc::c_int::MAX);
+        let last = self.file.unwrap_or(last);
+        close_between(last.number() + 1, libc::c_int::MAX);
         Ok(())
     }
 
