@@ -42,6 +42,8 @@ const SIZE: usize = HEIR_AT + ROW * size_of::<u64>();
 /// The row of an heir, and where it stands.
 pub(super) const HEIR: u16 = Slot::LAST + 1;
 const HEIR_AT: usize = HEIR as usize * ROW * size_of::<u64>();
+/// What stands in its first word from before the fork until whose row it is: no pid.
+const EXPECTED: u64 = pack(0, 1);
 /// Where the state stands in the row's word 3.
 const STATE_SHIFT: u32 = 56;
 
@@ -356,6 +358,12 @@ impl Sheet {
         before > 0
     }
 
+    /// An heir is about to be made. What the one before it did is not its doing.
+    pub fn expect_heir(self) {
+        self.at(HEIR, 3).store(0, Ordering::SeqCst);
+        self.at(HEIR, 0).store(EXPECTED, Ordering::SeqCst);
+    }
+
     /// The monitor has made the heir of a slot.
     pub fn forked_heir(self, slot: Slot, pid: Pid, now: Tick) {
         self.at(HEIR, 1).store(now.0, Ordering::SeqCst);
@@ -381,17 +389,20 @@ impl Sheet {
         }
     }
 
-    /// A worker has just been forked. An heir may write before its monitor does.
+    /// A worker has just been forked. An heir may write before its monitor does, or
+    /// not before it has inherited.
     pub fn begin_worker(self, desk: Desk, now: Tick) {
         if let Some(pid) = desk.born {
-            self.at(HEIR, 0).store(pid.raw().cast_unsigned().into(), Ordering::SeqCst);
+            let (row, pid) = (self.at(HEIR, 0), pid.raw().cast_unsigned().into());
+            let _ = row.compare_exchange(EXPECTED, pid, Ordering::SeqCst, Ordering::SeqCst);
         }
         self.write(desk, 4, 0);
         self.enter(desk, State::Starting, now);
     }
 
     /// A worker of a slot has died. One that was asked to is no loss; one that
-    /// left unasked, by a signal or a status other than 0, is a bad one.
+    /// left unasked, by a signal or a status other than 0, is a bad one, and so is
+    /// one that hung, however it took its end.
     pub fn died(self, slot: Slot, pid: Pid, exit: Exit, why: Why, now: Tick) {
         let asked = why == Why::Asked;
         let row = self.row(slot, 0).load(Ordering::SeqCst);
@@ -407,7 +418,7 @@ impl Sheet {
             return;
         }
         self.explain(slot, exit, why);
-        if !exit.is_success() {
+        if !exit.is_success() || why == Why::Hung {
             let first = !self.is_hit(slot);
             self.row(slot, 5).store(1, Ordering::SeqCst);
             let old = self.header(2).load(Ordering::SeqCst);
@@ -492,6 +503,7 @@ mod tests {
         let (old, heir) = (Desk::of(slot), Desk::of_heir(slot, pid(8)));
         sheet.enter(old, State::Busy, Tick(2));
         sheet.handled(old, 5);
+        sheet.expect_heir();
         sheet.begin_worker(heir, Tick(3));
         sheet.forked_heir(slot, pid(8), Tick(3));
         sheet.enter(heir, State::Idle, Tick(4));
@@ -504,6 +516,37 @@ mod tests {
         sheet.enter(heir, State::Busy, Tick(6));
         assert_eq!(sheet.state(Desk::of(slot)), (State::Busy, Tick(6)));
         assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
+    }
+
+    /// RATIONALE 2.21
+    #[test]
+    fn what_an_heir_did_before_it_inherited_is_not_what_the_next_one_does() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        for raw in [8, 9] {
+            let heir = Desk::of_heir(slot, pid(raw));
+            sheet.expect_heir();
+            sheet.forked_heir(slot, pid(raw), Tick(3));
+            assert_eq!(sheet.state(heir).0, State::Empty);
+            sheet.begin_worker(heir, Tick(3));
+            sheet.enter(heir, State::Busy, Tick(4));
+            sheet.inherit(slot);
+            assert_eq!(sheet.state(heir), (State::Busy, Tick(4)));
+        }
+    }
+
+    /// RATIONALE 2.22
+    #[test]
+    fn an_heir_that_begins_only_after_it_has_inherited_writes_in_its_slot() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        let heir = Desk::of_heir(slot, pid(8));
+        sheet.expect_heir();
+        sheet.forked_heir(slot, pid(8), Tick(3));
+        sheet.inherit(slot);
+        sheet.begin_worker(heir, Tick(4));
+        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
+        assert_eq!(sheet.state(Desk::of(slot)), (State::Starting, Tick(4)));
     }
 
     /// RATIONALE 2.22
@@ -551,6 +594,15 @@ mod tests {
         assert_eq!((high(word(0)), word(2)), (0, 0));
         sheet.died(slot, pid, Exit::Status(0), Why::Unknown, Tick(4));
         assert_eq!((high(word(0)), word(5)), (1, 0));
+    }
+
+    /// RATIONALE 2.20
+    #[test]
+    fn who_hung_is_a_bad_loss_though_it_left_by_itself() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        sheet.died(slot, pid(7), Exit::Status(0), Why::Hung, Tick(2));
+        assert_eq!(sheet.header(2).load(Ordering::SeqCst), 1 << 32 | 1);
     }
 
     #[test]

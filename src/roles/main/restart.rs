@@ -139,7 +139,6 @@ impl Main {
     pub(super) fn replace(&mut self, blocked: Blocked) {
         let Some(trial) = self.restart.trial.take() else { return };
         self.restart.is_due = false;
-        trial.end();
         let state = self.state();
         let Err(errno) = self.execute(trial.image(), &state);
         for &number in state.kept() {

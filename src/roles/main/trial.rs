@@ -98,10 +98,12 @@ impl Trial {
         self.image.borrow()
     }
 
-    /// A child was reaped, perhaps this one.
+    /// A child was reaped, perhaps this one. Whoever is left in its group is ended
+    /// at once: the number of an empty one may be that of the next monitor.
     pub fn note_death(&mut self, pid: Pid, exit: Exit) {
         if pid == self.pid {
             self.exit = Some(exit);
+            self.end();
         }
     }
 
@@ -154,13 +156,15 @@ impl Trial {
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        self.end();
+        if self.exit.is_none() {
+            self.end();
+        }
     }
 }
 
 impl Trial {
     /// Ends whatever is left of it. Who has died is reaped as any orphan is.
-    pub fn end(&self) {
+    fn end(&self) {
         if process::has_child_in_group(self.pid) == Ok(true) {
             let _ = signal::send_group(self.pid, Signal::Kill);
         }

@@ -297,6 +297,9 @@ impl<K: Kind> Running<K> {
     fn act(&mut self, now: Tick, action: Action) -> Option<Event> {
         match action {
             Action::Fork { slot, heir } => {
+                if heir {
+                    self.sheet.expect_heir();
+                }
                 let event = K::make(self, slot, heir);
                 if let Event::Forked { slot, pid } = event {
                     self.welcome(now, slot, pid, heir);
