@@ -161,6 +161,16 @@ fn a_program_that_answers_nonsense_is_refused() {
     ]);
 }
 
+/// RATIONALE 13.9
+#[test]
+fn a_program_that_has_not_understood_or_says_why_it_cannot_is_refused() {
+    refuses(&[
+        ("panzer 9.9.9 misunderstands the state", &["answer=1,9.9.9,", "exit=0"]),
+        ("panzer 9.9.9 says: I would rather not", &["answer=1,9.9.9,I would rather not", "exit=0"]),
+        ("panzer  misunderstands the state", &["answer=0,,", "exit=0"]),
+    ]);
+}
+
 /// RATIONALE 13.12
 #[test]
 fn a_program_that_hangs_is_ended_after_its_time() {

@@ -32,16 +32,22 @@ fn victim() -> (Restarting, Held, Vec<u8>) {
     (main, held, state)
 }
 
-/// A panzer that is told to go on with the state in this file.
-fn resumed(place: &Place, state: &Path) -> Panzer {
-    let setup = Setup::new(&place.join("app"), &[]).variable("PANZER_STATE", "9");
-    setup.redirect(&format!("9<'{}'", state.display())).start()
+/// A panzer that is told to go on with the state in this file, as the forger is
+/// told to hand it on.
+fn forged(place: &Place, state: &Path, how: &str) -> Panzer {
+    let forger = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/forger.py");
+    let words = [forger, &state.display().to_string(), how];
+    let setup = Setup::new(&place.join("app"), &[]);
+    setup.through(Path::new("python3"), &words).start()
 }
 
 /// It says what is wrong in one line, and leaves with 1 or 2, having touched
 /// nobody.
-fn refuses(place: &Place, state: &Path, what: &str) {
-    let mut panzer = resumed(place, state);
+fn refuses(place: &Place, state: &Path, how: &str, what: &str) {
+    refused(forged(place, state, how), what);
+}
+
+fn refused(mut panzer: Panzer, what: &str) {
     let end = panzer.end();
     assert!(matches!(end, End::Status(1 | 2)), "{what}: {end:?} {:?}", panzer.lines());
     let lines = panzer.lines();
@@ -62,7 +68,7 @@ fn the_state_of_another_main_is_refused_and_everybody_in_it_left_alone() {
     let path = main.place.join("forged");
     fs::write(&path, &state).expect("the place is ours");
     for _ in 0..2 {
-        refuses(&main.place, &path, "another's");
+        refuses(&main.place, &path, "as-it-is", "another's");
         assert_eq!(main.picture(), before);
     }
     held.finish().expect("it is still there");
@@ -73,7 +79,28 @@ fn the_state_of_another_main_is_refused_and_everybody_in_it_left_alone() {
     app(&place);
     let path = place.join("forged");
     fs::write(&path, &state).expect("the place is ours");
-    refuses(&place, &path, "a dead one's");
+    refuses(&place, &path, "as-it-is", "a dead one's");
+}
+
+/// RATIONALE 13.15
+#[test]
+fn a_monitor_that_is_no_child_is_nobody_to_signal() {
+    let mut main = Restarting::start(&HOLD, &["-n1"]);
+    let monitor = main.panzer.expect_current(1);
+    let kept = main.place.join("state");
+    main.impose(&[&format!("keep={}", kept.display()), "exit=0"]);
+    assert_eq!(main.ctl(&["restart"]).status, 1);
+    main.repair();
+    let before = main.picture();
+    refuses(&main.place, &kept, "own", "a stranger");
+    refuses(&main.place, &kept, "as-it-is", "another's");
+    assert_eq!(main.picture(), before);
+    main.panzer.stop();
+    // To one whose monitor is a child there is nothing to object.
+    let mut panzer = forged(&main.place, &kept, &format!("child={monitor}"));
+    panzer.expect_line("main is panzer ");
+    panzer.signal(Signal::Term);
+    assert_eq!(panzer.end(), End::Status(0));
 }
 
 /// RATIONALE 13.15
@@ -94,19 +121,22 @@ fn what_is_no_state_is_refused() {
         ("much", &[7; 1 << 20]),
         ("text", b"panzer 0.1.0\n"),
     ] {
-        refuses(&place, &write("forged", bytes), what);
+        refuses(&place, &write("forged", bytes), "as-it-is", what);
     }
-    refuses(&place, Path::new("/dev/null"), "a device");
-    refuses(&place, Path::new("/dev/zero"), "a device without an end");
-    refuses(&place, Path::new("/"), "a directory");
-    let setup = || Setup::new(&place.join("app"), &[]);
+    // What is not sealed may still be changed by whoever has it.
+    let setup = |redirect: &str| {
+        let setup = Setup::new(&place.join("app"), &[]).variable("PANZER_STATE", "9");
+        setup.redirect(redirect)
+    };
+    let whole = write("forged", b"x");
+    for path in [&*whole, Path::new("/dev/null"), Path::new("/dev/zero"), Path::new("/")] {
+        refused(setup(&format!("9<'{}'", path.display())).start(), &path.display().to_string());
+    }
     // A pipe into which nobody writes must not hold it up.
     let pipe = place.gate("pipe");
-    let mut panzer =
-        setup().variable("PANZER_STATE", "9").redirect(&format!("9<>'{}'", pipe.display())).start();
-    assert!(matches!(panzer.end(), End::Status(1 | 2)), "{:?}", panzer.lines());
+    refused(setup(&format!("9<>'{}'", pipe.display())).start(), "a pipe");
     for number in ["8", "-1", "0", "x", "", "99999999999999999999", "9 9"] {
-        let mut panzer = setup().variable("PANZER_STATE", number).start();
+        let mut panzer = setup("").variable("PANZER_STATE", number).start();
         // What is not even a number may mean that there is none.
         if panzer.begins() {
             panzer.stop();
@@ -126,14 +156,14 @@ fn a_state_with_anything_changed_is_refused_and_signals_nobody() {
     let lengths = [1, 8, 16, 32, state.len() / 2, state.len() - 8, state.len() - 1];
     for length in lengths {
         fs::write(&path, &state[..length]).expect("the place is ours");
-        refuses(&main.place, &path, &format!("the first {length} bytes"));
+        refuses(&main.place, &path, "as-it-is", &format!("the first {length} bytes"));
     }
     // A few of them here; all of them are tried on what reads it.
     for place in (0..state.len()).step_by(state.len() / 24) {
         let mut changed = state.clone();
         changed[place] ^= 0x41;
         fs::write(&path, &changed).expect("the place is ours");
-        refuses(&main.place, &path, &format!("another byte at {place}"));
+        refuses(&main.place, &path, "as-it-is", &format!("another byte at {place}"));
     }
     assert_eq!(main.picture(), before);
     held.finish().expect("it is still there");

@@ -58,17 +58,22 @@ pub fn other_version() -> Vec<u8> {
     program
 }
 
-/// Whether a descriptor is of main's making anew whenever it begins.
-fn is_own_pipe(shown: &str) -> bool {
-    shown.contains(" pipe:")
+/// Whether a program that main executes would find this descriptor closed.
+fn is_private(main: u32, number: &str) -> bool {
+    let info = fs::read_to_string(format!("/proc/{main}/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & 0o2_000_000 != 0)
 }
 
 fn descriptors(main: u32) -> Vec<String> {
     let show = |shown: String| {
         let number = shown.split(' ').next().unwrap_or_default();
+        let whose = if is_private(main, number) { "private" } else { "open" };
         match fs::metadata(format!("/proc/{main}/fd/{number}")) {
-            Ok(_) if is_own_pipe(&shown) => format!("{number} pipe"),
-            Ok(it) => format!("{shown} {}:{}", it.dev(), it.ino()),
+            // One of these main makes anew whenever it begins.
+            Ok(_) if shown.contains(" pipe:") => format!("{number} pipe {whose}"),
+            Ok(it) => format!("{shown} {}:{} {whose}", it.dev(), it.ino()),
             Err(_) => format!("{shown}, which is gone"),
         }
     };
