@@ -96,6 +96,7 @@ fn a_monitor_that_is_no_child_is_nobody_to_signal() {
     refuses(&main.place, &kept, "as-it-is", "another's");
     assert_eq!(main.picture(), before);
     main.panzer.stop();
+    refuses(&main.place, &kept, &format!("loose={monitor}"), "it may still be changed");
     // To one whose monitor is a child there is nothing to object.
     let mut panzer = forged(&main.place, &kept, &format!("child={monitor}"));
     panzer.expect_line("main is panzer ");
