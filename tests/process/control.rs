@@ -103,8 +103,9 @@ fn a_copy_of_the_board_comes_along_that_nobody_can_change() {
     let board = fs::File::from(std::os::fd::OwnedFd::from(boards.remove(0)));
     let refused = board.write_at(b"x", 0).expect_err("it is sealed");
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
-    assert_eq!(board.metadata().expect("it is a file").len(), 4 * 64);
-    let mut words = vec![0; 4 * 64];
+    // The header, a row for each slot, and the one of an heir.
+    assert_eq!(board.metadata().expect("it is a file").len(), 5 * 64);
+    let mut words = vec![0; 5 * 64];
     board.read_exact_at(&mut words, 0).expect("it can be read");
     let word = |index: usize| {
         u64::from_ne_bytes(words[8 * index..8 * index + 8].try_into().expect("eight bytes"))

@@ -265,8 +265,8 @@ fn a_program_with_main_in_it_runs_a_pool_of_programs_too() {
     let mut panzer = embedded(&words);
     let monitor = panzer.expect_current(1);
     assert_eq!(look::name(monitor), "panzer:monitor");
-    let workers = panzer.workers(monitor).into_iter().map(look::name);
-    assert_eq!(workers.collect::<Vec<_>>(), ["sleep", "sleep"]);
+    let below = panzer.workers(monitor).into_iter().map(look::name);
+    assert_eq!(below.filter(|name| name == "sleep").count(), 2);
     panzer.reload(2);
     panzer.stop();
 }

@@ -21,6 +21,11 @@ impl Service {
         self.next
     }
 
+    /// Whether nothing is ordered that is still to be answered: between two turns.
+    pub fn is_settled(&self) -> bool {
+        self.members.iter().all(|member| member.life != Life::Spawning && member.leader.is_some())
+    }
+
     /// Whether a stop was asked for.
     pub fn is_stopping(&self) -> bool {
         self.stop != Stop::No
