@@ -187,7 +187,10 @@ impl Context {
     }
 
     /// Says that this worker has begun something, as [`Context::accept`] does
-    /// when it returns a connection.
+    /// when it returns a connection. From here on to [`Context::idle`] counts
+    /// what [`Monitor::hang_timeout`](crate::Monitor::hang_timeout) allows; an
+    /// event loop with several things in hand says both whenever it has finished
+    /// one of them.
     pub fn busy(&mut self) {
         if !core::mem::replace(&mut self.busy, true) {
             self.note(State::Busy);

@@ -148,12 +148,18 @@ pub fn status(pid: u32, key: &str) -> String {
     line.unwrap_or_default().trim().to_string()
 }
 
-/// Whether a process sits in poll(2) with nothing but the end of the world to
-/// end the wait.
+/// The call in which a process waits, by its number, and the third argument;
+/// `None` when it waits in none.
+pub fn call(pid: u32) -> Option<(String, String)> {
+    let text = text(pid, "syscall")?;
+    let mut words = text.split(' ').map(String::from);
+    Some((words.next()?, words.nth(2)?))
+}
+
+/// Whether a process waits with nothing but what happens to end the wait: the
+/// third argument of poll(2) is -1.
 pub fn waits_for_ever(pid: u32) -> bool {
-    let call = text(pid, "syscall").unwrap_or_default();
-    // The number of the call, and its arguments, of which this is the third.
-    call.split(' ').nth(3).is_some_and(|timeout| timeout.ends_with("ffffffff"))
+    call(pid).is_some_and(|(_, timeout)| timeout.ends_with("ffffffff"))
 }
 
 /// The files that a process has mapped into its memory.

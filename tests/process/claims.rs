@@ -208,7 +208,8 @@ fn main_goes_on_while_the_kernel_gives_it_no_memory() {
         panzer.settle();
     }
     assert_eq!(ask(&pid_file, "status").len(), 63);
-    assert!(ask_briefly(&pid_file, "reload").starts_with("failed generation 2 failed: "));
+    let answer = ask_briefly(&pid_file, "reload");
+    assert!(answer.starts_with("failed generation 2 failed: "), "{answer}");
     place.write("panzer.yml", &"# nothing\n".repeat(13_000));
     assert!(ask_briefly(&pid_file, "reload").ends_with("out of memory (ENOMEM)"));
     limit(panzer.pid(), "unlimited");

@@ -106,8 +106,14 @@ fn nobody_wakes_for_workers_that_are_idle() {
     let place = Place::new();
     let (mut panzer, address, monitor) = holding(&place, &["--hang-timeout=0.2"]);
     panzer.eventually("it waits for nothing that is due", || look::waits_for_ever(monitor));
+    let poll = look::call(monitor).map(|(number, _)| number);
     let (held, _) = Held::hold(address).expect("it serves");
-    panzer.eventually("somebody is watched", || !look::waits_for_ever(monitor));
+    // In the same call, and not for ever.
+    let is_watching = || {
+        let call = look::call(monitor);
+        call.is_some_and(|(number, timeout)| Some(number) == poll && !timeout.ends_with("ffffffff"))
+    };
+    panzer.eventually("somebody is watched", is_watching);
     held.finish().expect("it serves");
     panzer.eventually("it waits for nothing that is due", || look::waits_for_ever(monitor));
     // Whoever is busy next is watched as well.

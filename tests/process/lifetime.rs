@@ -8,7 +8,7 @@ use crate::harness::ctl::ctl;
 use crate::harness::event::Event;
 use crate::harness::look;
 use crate::harness::operator::ask_briefly;
-use crate::harness::panzer::{Panzer, send};
+use crate::harness::panzer::{End, Panzer, send};
 use crate::harness::place::{Place, example, open_gate};
 use crate::harness::setup::Setup;
 use panzer::sys::Signal;
@@ -144,8 +144,12 @@ fn who_dies_while_its_heir_starts_is_replaced_by_it() {
 #[test]
 fn a_stop_reaches_an_heir_that_is_not_ready() {
     let place = Place::new();
-    let (_, panzer) = with_heir_at_the_gate(&place, &["--timeout=0.1"]);
-    panzer.stop();
+    let (gate, mut panzer) = with_heir_at_the_gate(&place, &["--timeout=60"]);
+    panzer.signal(Signal::Term);
+    panzer.expect_line(": asked");
+    // It finds that it was told to leave once it comes to look.
+    open_gate(&gate);
+    assert_eq!(panzer.end(), End::Status(0));
 }
 
 /// A worker that serves, and its heir, which waits at the gate.

@@ -149,6 +149,27 @@ fn a_unix_socket_is_the_same_after_a_restart_and_taken_away_in_the_end() {
 
 /// RATIONALE 13.1
 #[test]
+fn a_pool_of_any_program_knows_nothing_of_a_restart() {
+    let setup = Setup::new(Path::new("sleep"), &["1000"]);
+    let setup = setup.options(&["--exec", "-n2", "--ready=0", "--timeout=0.1"]);
+    let mut main = Restarting::begin(Place::new(), setup);
+    main.panzer.expect_current(1);
+    let before = main.picture();
+    main.install(&other_version());
+    main.restart();
+    assert_eq!(main.version(), OTHER);
+    main.repair();
+    main.restart();
+    assert_eq!(main.picture(), before);
+    // The next pool is panzer's own too, of the program that main is now.
+    main.panzer.reload(2);
+    main.panzer.expect_event("the end of the first", |event| event.is("died", 1));
+    main.panzer.signal(Signal::Term);
+    main.panzer.end();
+}
+
+/// RATIONALE 13.1
+#[test]
 fn process_1_is_restarted_and_reaps_on() {
     if !may_be_process_1() {
         return skip("process_1_is_restarted_and_reaps_on", "no unshare");

@@ -7,6 +7,7 @@ use panzer::sys::Signal;
 
 use super::restarting::{Restarting, other_version};
 use crate::harness::client::Held;
+use crate::harness::ctl::finish;
 use crate::harness::look;
 use crate::harness::panzer::End;
 use crate::harness::place;
@@ -222,11 +223,26 @@ fn a_trial_that_hangs_holds_nobody_up() {
     // A stop does not wait for it, and nobody is left.
     main.panzer.signal(Signal::Term);
     main.panzer.expect_event("stopping", |event| event.name == "stopping");
-    let outcome = crate::harness::ctl::finish(asked);
+    let outcome = finish(asked);
     assert_eq!(outcome.status, 1);
     assert!(outcome.told.contains("main is stopping"), "{}", outcome.told);
     assert_eq!(main.panzer.end(), End::Status(0));
     assert_eq!(main.panzer.count("restarted"), 0);
+}
+
+/// RATIONALE 13.7
+#[test]
+fn a_stop_gives_a_trial_up_before_the_last_thing_is_told() {
+    let mut main = Restarting::start(&["exit=1"], &["--give-up=0", "--delay=60"]);
+    main.panzer.expect("failed", 2);
+    main.impose(&["hang"]);
+    let asked = main.ask(&["restart"]);
+    // Nobody else is there, so that main leaves at once.
+    main.panzer.signal(Signal::Term);
+    assert_eq!(main.panzer.end(), End::Status(0));
+    assert_eq!(finish(asked).status, 1);
+    let events = main.panzer.events();
+    assert_eq!(events.last().map(|event| &*event.name), Some("stopped"), "{events:?}");
 }
 
 /// RATIONALE 13.7
@@ -237,7 +253,7 @@ fn whoever_asks_while_one_is_tried_has_the_answer_of_a_trial_of_his_own_or_of_th
     let first = main.ask(&["restart"]);
     let second = main.ask(&["restart"]);
     main.panzer.signal(Signal::Usr2);
-    for outcome in [first, second].map(crate::harness::ctl::finish) {
+    for outcome in [first, second].map(finish) {
         assert_eq!(outcome.status, 1, "{}", outcome.told);
     }
     main.repair();

@@ -111,7 +111,7 @@ impl Process {
         self.until = self.until.filter(|_| stays).map(|at| due_or_later(at, now));
         let old = Tick(now.0 - HANG.0);
         let kept = |at: Tick| kept(at.max(old), now);
-        self.busy = self.busy.filter(|_| stays).map(|(on, since)| (kept(on), kept(since)));
+        self.busy = self.busy.filter(|_| !stops).map(|(on, since)| (kept(on), kept(since)));
     }
 
     /// Whether it serves and stays.
