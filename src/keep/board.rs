@@ -26,6 +26,8 @@
 
 mod heir;
 
+pub use heir::Desk;
+
 use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::memory::{self, Shared};
 use crate::sys::{self};
@@ -34,7 +36,6 @@ pub use crate::types::Activity as State;
 use crate::types::{Exit, Pid, Slot, Tick, Why};
 use crate::words::picture::Worker;
 use core::sync::atomic::{AtomicU64, Ordering};
-use heir::EXPECTED;
 
 /// What stands in the header's first word: "PNZR" and the version.
 pub(super) const VERSION: u64 = 0x504E_5A52_0000_0001;
@@ -223,27 +224,6 @@ const fn pack(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
-/// Where a worker writes: its slot's row, or as long as it is that of the heir,
-/// that one.
-#[derive(Clone, Copy, Debug)]
-pub struct Desk {
-    slot: Slot,
-    /// Who was forked as an heir.
-    born: Option<Pid>,
-}
-
-impl Desk {
-    /// That of the worker in `slot`.
-    pub const fn of(slot: Slot) -> Self {
-        Self { slot, born: None }
-    }
-
-    /// That of `pid`, which was forked as the heir of `slot`.
-    pub const fn of_heir(slot: Slot, pid: Pid) -> Self {
-        Self { slot, born: Some(pid) }
-    }
-}
-
 /// The board as a monitor and its workers have it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sheet {
@@ -286,15 +266,6 @@ impl Sheet {
     pub fn pids(self) -> impl Iterator<Item = Pid> {
         let pid_of = move |row| Pid::new(low(self.at(row, 0).load(Ordering::SeqCst)).cast_signed());
         (1..=HEIR).filter_map(pid_of)
-    }
-
-    /// The row at which a worker is to be found now.
-    fn row_of(self, desk: Desk) -> u16 {
-        let heir = low(self.at(HEIR, 0).load(Ordering::SeqCst));
-        match desk.born {
-            Some(pid) if pid.raw().cast_unsigned() == heir => HEIR,
-            Some(_) | None => desk.slot.number(),
-        }
     }
 
     /// A worker writes a word of its own, and once more if it was moved just now:
@@ -357,17 +328,6 @@ impl Sheet {
         let before = self.row(slot, 1).swap(now.0, Ordering::SeqCst);
         self.row(slot, 0).store(pack(pid.raw().cast_unsigned(), restarts), Ordering::SeqCst);
         before > 0
-    }
-
-    /// A worker has just been forked. An heir may write before its monitor does, or
-    /// not before it has inherited.
-    pub fn begin_worker(self, desk: Desk, now: Tick) {
-        if let Some(pid) = desk.born {
-            let (row, pid) = (self.at(HEIR, 0), pid.raw().cast_unsigned().into());
-            let _ = row.compare_exchange(EXPECTED, pid, Ordering::SeqCst, Ordering::SeqCst);
-        }
-        self.write(desk, 4, 0);
-        self.enter(desk, State::Starting, now);
     }
 
     /// A worker of a slot has died. One that was asked to is no loss; one that
@@ -455,12 +415,83 @@ fn decode(word: u64) -> (Option<Exit>, Why) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sheet, high, low};
+    use super::{Desk, HEIR, Sheet, State, high, low};
     use crate::types::{Exit, Pid, Slot, Tick, Why};
     use core::sync::atomic::Ordering;
 
     fn pid(raw: i32) -> Pid {
         Pid::new(raw).expect("tests use positive numbers")
+    }
+
+    /// RATIONALE 2.21
+    #[test]
+    fn an_heir_has_a_row_of_its_own_until_it_inherits_and_nothing_it_wrote_is_lost() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(2).expect("a slot");
+        sheet.begin(2);
+        sheet.forked(slot, pid(7), Tick(1));
+        let (old, heir) = (Desk::of(slot), Desk::of_heir(slot, pid(8)));
+        sheet.enter(old, State::Busy, Tick(2));
+        sheet.handled(old, 5);
+        sheet.expect_heir();
+        sheet.begin_worker(heir, Tick(3));
+        sheet.forked_heir(slot, pid(8), Tick(3));
+        sheet.enter(heir, State::Idle, Tick(4));
+        sheet.handled(heir, 1);
+        assert_eq!(sheet.state(old), (State::Busy, Tick(2)));
+        sheet.died(slot, pid(7), Exit::Status(0), Why::Asked, Tick(5));
+        sheet.inherit(slot);
+        let row = [0, 1, 4].map(|index| sheet.row(slot, index).load(Ordering::SeqCst));
+        assert_eq!((row, sheet.state(heir)), ([8, 3, 1], (State::Idle, Tick(4))));
+        sheet.enter(heir, State::Busy, Tick(6));
+        assert_eq!(sheet.state(Desk::of(slot)), (State::Busy, Tick(6)));
+        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
+    }
+
+    /// RATIONALE 2.21
+    #[test]
+    fn what_an_heir_did_before_it_inherited_is_not_what_the_next_one_does() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        for raw in [8, 9] {
+            let heir = Desk::of_heir(slot, pid(raw));
+            sheet.expect_heir();
+            sheet.forked_heir(slot, pid(raw), Tick(3));
+            assert_eq!(sheet.state(heir).0, State::Empty);
+            sheet.begin_worker(heir, Tick(3));
+            sheet.enter(heir, State::Busy, Tick(4));
+            sheet.inherit(slot);
+            assert_eq!(sheet.state(heir), (State::Busy, Tick(4)));
+        }
+    }
+
+    /// RATIONALE 2.22
+    #[test]
+    fn an_heir_that_begins_only_after_it_has_inherited_writes_in_its_slot() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        let heir = Desk::of_heir(slot, pid(8));
+        sheet.expect_heir();
+        sheet.forked_heir(slot, pid(8), Tick(3));
+        sheet.inherit(slot);
+        sheet.begin_worker(heir, Tick(4));
+        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
+        assert_eq!(sheet.state(Desk::of(slot)), (State::Starting, Tick(4)));
+    }
+
+    /// RATIONALE 2.22
+    #[test]
+    fn an_heir_that_dies_is_a_loss_of_its_slot_and_leaves_who_is_there_alone() {
+        let sheet = Sheet::alone().expect("there is memory");
+        let slot = Slot::new(1).expect("a slot");
+        sheet.forked(slot, pid(7), Tick(1));
+        sheet.enter(Desk::of(slot), State::Idle, Tick(2));
+        sheet.forked_heir(slot, pid(8), Tick(3));
+        sheet.died(slot, pid(8), Exit::Status(1), Why::Unknown, Tick(4));
+        let row = sheet.row(slot, 0).load(Ordering::SeqCst);
+        assert_eq!((low(row), high(row)), (7, 1));
+        assert_eq!(sheet.state(Desk::of(slot)), (State::Idle, Tick(2)));
+        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
     }
 
     #[test]

@@ -1,14 +1,44 @@
-//! An heir on the board: from its fork until it is all that is left in its slot.
+//! The row of an heir, beyond those of the slots: whose it is, and how what stands
+//! there comes to the slot.
 
-use super::{HEIR, Sheet, high, low, pack};
+use super::{HEIR, Sheet, State, high, low, pack};
 use crate::types::{Pid, Slot, Tick};
 use core::sync::atomic::Ordering;
 
-/// What stands in the first word of its row from before its fork until its pid
-/// does: no pid.
-pub(super) const EXPECTED: u64 = pack(0, 1);
+/// What stands in the row's first word from before the fork until whose row it is: no pid.
+const EXPECTED: u64 = pack(0, 1);
+
+/// Where a worker writes: its slot's row, or as long as it is that of the heir,
+/// that one.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk {
+    slot: Slot,
+    /// Who was forked as an heir.
+    born: Option<Pid>,
+}
+
+impl Desk {
+    /// That of the worker in `slot`.
+    pub const fn of(slot: Slot) -> Self {
+        Self { slot, born: None }
+    }
+
+    /// That of `pid`, which was forked as the heir of `slot`.
+    pub const fn of_heir(slot: Slot, pid: Pid) -> Self {
+        Self { slot, born: Some(pid) }
+    }
+}
 
 impl Sheet {
+    /// The row at which a worker is to be found now.
+    pub(super) fn row_of(self, desk: Desk) -> u16 {
+        let heir = low(self.at(HEIR, 0).load(Ordering::SeqCst));
+        match desk.born {
+            Some(pid) if pid.raw().cast_unsigned() == heir => HEIR,
+            Some(_) | None => desk.slot.number(),
+        }
+    }
+
     /// An heir is about to be made. What the one before it did is not its doing.
     pub fn expect_heir(self) {
         self.at(HEIR, 3).store(0, Ordering::SeqCst);
@@ -39,86 +69,15 @@ impl Sheet {
             let _ = word.compare_exchange(before, brought, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::super::{Desk, HEIR, Sheet, State, high, low};
-    use crate::types::{Exit, Pid, Slot, Tick, Why};
-    use core::sync::atomic::Ordering;
-
-    fn pid(raw: i32) -> Pid {
-        Pid::new(raw).expect("tests use positive numbers")
-    }
-
-    /// RATIONALE 2.21
-    #[test]
-    fn an_heir_has_a_row_of_its_own_until_it_inherits_and_nothing_it_wrote_is_lost() {
-        let sheet = Sheet::alone().expect("there is memory");
-        let slot = Slot::new(2).expect("a slot");
-        sheet.begin(2);
-        sheet.forked(slot, pid(7), Tick(1));
-        let (old, heir) = (Desk::of(slot), Desk::of_heir(slot, pid(8)));
-        sheet.enter(old, State::Busy, Tick(2));
-        sheet.handled(old, 5);
-        sheet.expect_heir();
-        sheet.begin_worker(heir, Tick(3));
-        sheet.forked_heir(slot, pid(8), Tick(3));
-        sheet.enter(heir, State::Idle, Tick(4));
-        sheet.handled(heir, 1);
-        assert_eq!(sheet.state(old), (State::Busy, Tick(2)));
-        sheet.died(slot, pid(7), Exit::Status(0), Why::Asked, Tick(5));
-        sheet.inherit(slot);
-        let row = [0, 1, 4].map(|index| sheet.row(slot, index).load(Ordering::SeqCst));
-        assert_eq!((row, sheet.state(heir)), ([8, 3, 1], (State::Idle, Tick(4))));
-        sheet.enter(heir, State::Busy, Tick(6));
-        assert_eq!(sheet.state(Desk::of(slot)), (State::Busy, Tick(6)));
-        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
-    }
-
-    /// RATIONALE 2.21
-    #[test]
-    fn what_an_heir_did_before_it_inherited_is_not_what_the_next_one_does() {
-        let sheet = Sheet::alone().expect("there is memory");
-        let slot = Slot::new(1).expect("a slot");
-        for raw in [8, 9] {
-            let heir = Desk::of_heir(slot, pid(raw));
-            sheet.expect_heir();
-            sheet.forked_heir(slot, pid(raw), Tick(3));
-            assert_eq!(sheet.state(heir).0, State::Empty);
-            sheet.begin_worker(heir, Tick(3));
-            sheet.enter(heir, State::Busy, Tick(4));
-            sheet.inherit(slot);
-            assert_eq!(sheet.state(heir), (State::Busy, Tick(4)));
+    /// A worker has just been forked. An heir may write before its monitor does, or
+    /// not before it has inherited.
+    pub fn begin_worker(self, desk: Desk, now: Tick) {
+        if let Some(pid) = desk.born {
+            let (row, pid) = (self.at(HEIR, 0), pid.raw().cast_unsigned().into());
+            let _ = row.compare_exchange(EXPECTED, pid, Ordering::SeqCst, Ordering::SeqCst);
         }
-    }
-
-    /// RATIONALE 2.22
-    #[test]
-    fn an_heir_that_begins_only_after_it_has_inherited_writes_in_its_slot() {
-        let sheet = Sheet::alone().expect("there is memory");
-        let slot = Slot::new(1).expect("a slot");
-        let heir = Desk::of_heir(slot, pid(8));
-        sheet.expect_heir();
-        sheet.forked_heir(slot, pid(8), Tick(3));
-        sheet.inherit(slot);
-        sheet.begin_worker(heir, Tick(4));
-        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
-        assert_eq!(sheet.state(Desk::of(slot)), (State::Starting, Tick(4)));
-    }
-
-    /// RATIONALE 2.22
-    #[test]
-    fn an_heir_that_dies_is_a_loss_of_its_slot_and_leaves_who_is_there_alone() {
-        let sheet = Sheet::alone().expect("there is memory");
-        let slot = Slot::new(1).expect("a slot");
-        sheet.forked(slot, pid(7), Tick(1));
-        sheet.enter(Desk::of(slot), State::Idle, Tick(2));
-        sheet.forked_heir(slot, pid(8), Tick(3));
-        sheet.died(slot, pid(8), Exit::Status(1), Why::Unknown, Tick(4));
-        let row = sheet.row(slot, 0).load(Ordering::SeqCst);
-        assert_eq!((low(row), high(row)), (7, 1));
-        assert_eq!(sheet.state(Desk::of(slot)), (State::Idle, Tick(2)));
-        assert_eq!(sheet.at(HEIR, 0).load(Ordering::SeqCst), 0);
+        self.write(desk, 4, 0);
+        self.enter(desk, State::Starting, now);
     }
 }
