@@ -253,7 +253,13 @@ impl<A: Taped, B: Taped> Taped for (A, B) {
 /// Says which parts a type has: `taped! { struct Name { field, other } }`,
 /// `taped! { struct Name(0) }`, `taped! { enum Name { 0 = One, 1 = Two(part) } }`.
 /// An enumeration is written as the number of its value; the first is the blank.
+/// `taped! { in self, tape; { field } without { other } }` writes or reads a value
+/// that has no blank, and names all of its fields, so that none is forgotten.
 macro_rules! taped {
+    (in $this:expr, $tape:expr; { $($field:ident),* $(,)? } without { $($other:ident),* $(,)? }) => {
+        let Self { $($field,)* $($other: _),* } = $this;
+        $($field.tape($tape);)*
+    };
     (struct $name:ident { $($field:ident),* $(,)? }) => {
         impl $crate::tape::Taped for $name {
             fn blank() -> Self {

@@ -112,8 +112,8 @@ impl<'a> Program<'a> {
     }
 
     /// Starts the program, in a process group of its own unless it is to stay
-    /// [beside us](Self::beside_us), with `descriptors` as 3, 4 and so on and no others but 0 to 2, of which 0 is /dev/null, as
-    /// `account`, if there is one.
+    /// [beside us](Self::beside_us), with `descriptors` as 3, 4 and so on and no
+    /// others but 0 to 2, of which 0 is /dev/null, as `account`, if there is one.
     ///
     /// Returns the child and the pipe to read its fate from. Does not wait for
     /// the exec: the directory may be on a file server that is away.
@@ -270,7 +270,8 @@ impl Place<'_> {
             self.file = Some(behind);
         }
         drop((report, file));
-        close_between(beyond, libc::c_int::MAX);
+        let last = self.file.unwrap_or(last);
+        close_between(last.number() + 1, libc::c_int::MAX);
         Ok(())
     }
 

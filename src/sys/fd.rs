@@ -66,8 +66,9 @@ impl Taped for Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // SAFETY: the number is open and ours alone, and is not used again.
-        // close(2) frees it even when it reports an error.
+        // SAFETY: the number is open and ours alone, and is not used again; or it
+        // is the -1 of a blank, which is nobody's. close(2) frees it even when it
+        // reports an error.
         unsafe { libc::close(self.0) };
     }
 }

@@ -66,6 +66,17 @@ fn a_monitor_has_its_standard_descriptors_the_sockets_the_board_and_the_lifeline
     panzer.stop();
 }
 
+/// RATIONALE 6.1
+#[test]
+fn a_monitor_has_nothing_of_what_was_open_when_main_was_started() {
+    let setup = Setup::new(&example("witness"), &["report=monitor", "run=idle"]);
+    let open = "5</dev/zero 6</dev/zero 7</dev/zero 8</dev/zero";
+    let mut panzer = setup.options(&["-n1"]).redirect(open).start();
+    let report = Report::of(&mut panzer, "monitor");
+    assert_eq!(report.descriptors(), ["/dev/null", "pipe", "pipe", "/memfd", "pipe"]);
+    panzer.stop();
+}
+
 /// RATIONALE 6.2
 #[test]
 fn only_what_the_operator_has_set_is_handed_down() {

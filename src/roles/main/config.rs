@@ -23,9 +23,9 @@ const USUAL: &CStr = c"config/panzer.yml";
 /// The largest file that is read.
 const MOST: usize = 1 << 20;
 
-/// What a command line, its first word included, asks for, with what the file adds. Main was
-/// started in `start`. The options have the file that was read before, if one
-/// was, and are given the one that is read now.
+/// What a command line, its first word included, asks for, with what the file
+/// adds. Main was started in `start`. The options have the file that was read
+/// before, if one was, and are given the one that is read now.
 ///
 /// # Errors
 ///

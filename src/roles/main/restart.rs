@@ -15,7 +15,7 @@ use crate::sys::fd::{self, Borrowed};
 use crate::sys::poll::Source;
 use crate::sys::signal::Blocked;
 use crate::sys::{Errno, env};
-use crate::tape::Tape;
+use crate::tape::{Tape, Taped as _, taped};
 use crate::text;
 use crate::types::{Exit, Level, Pid, Tick};
 use crate::words::control::Word;
@@ -40,6 +40,11 @@ pub(super) struct Restart {
 }
 
 impl Restart {
+    /// Writes or reads what one image leaves to the next.
+    pub fn tape(&mut self, tape: &mut Tape) {
+        taped! { in self, tape; { tried, is_wanted_again } without { trial, is_due, is_new } }
+    }
+
     /// When there is something to do here at the latest.
     pub fn deadline(&self) -> Option<Tick> {
         let trial = self.trial.as_ref().map(Trial::due);

@@ -285,9 +285,8 @@ fn adopt_sockets(listeners: &mut Listeners) {
 }
 
 /// Has the paths of `options` be as seen from `start`, and opens the sockets of
-/// `--bind` that are not open yet. Those that are not asked
-/// for any more stay until no generation has them. Where one cannot be opened,
-/// none is.
+/// `--bind` that are not open yet. Those that are not asked for any more stay
+/// until no generation has them. Where one cannot be opened, none is.
 pub(super) fn bind_anew(
     options: &mut Options,
     start: &CStr,

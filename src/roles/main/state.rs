@@ -7,7 +7,7 @@ use super::Main;
 use crate::error::{Error, Result};
 use crate::keep::log;
 use crate::sys::process;
-use crate::tape::{Tape, Taped as _, Way};
+use crate::tape::{Tape, Taped as _, Way, taped};
 use alloc::vec::Vec;
 
 /// The version of what is written. Whoever changes what any of these types has
@@ -48,30 +48,15 @@ impl Main {
     }
 
     fn tape(&mut self, tape: &mut Tape) {
-        self.id.tape(tape);
-        self.binary.tape(tape);
-        self.start.tape(tape);
-        self.directory.tape(tape);
-        self.inherited.tape(tape);
-        self.options.tape(tape);
-        self.plan.tape(tape);
-        self.listeners.tape(tape);
-        self.runs.tape(tape);
-        self.current.tape(tape);
-        self.lifeline.tape(tape);
-        self.terminal.tape(tape);
-        self.since.tape(tape);
-        self.now.tape(tape);
-        self.status_at.tape(tape);
-        self.closed.tape(tape);
-        self.interrupts.tape(tape);
-        self.reason.tape(tape);
-        self.events.tape(tape);
-        self.dropped_told.tape(tape);
-        self.refused.tape(tape);
-        self.operator.tape(tape);
-        self.restart.tried.tape(tape);
-        self.restart.is_wanted_again.tape(tape);
+        taped! {
+            in self, tape;
+            {
+                id, binary, start, directory, inherited, options, plan, listeners, runs, current,
+                lifeline, terminal, since, now, status_at, closed, interrupts, reason, events,
+                dropped_told, refused, operator, restart,
+            }
+            without { own, words, wake, above, kills, finished }
+        }
         let mut dropped = log::dropped();
         dropped.tape(tape);
         if tape.way() != Way::Write {
