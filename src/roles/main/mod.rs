@@ -140,8 +140,7 @@ impl Main {
         }
         // The last of all, so that everybody has what he was told before.
         self.attend();
-        // A stop that was granted in this turn is the end of a restart.
-        if let Some(blocked) = blocked.filter(|_| !self.plan.is_stopping()) {
+        if let Some(blocked) = blocked {
             self.replace(blocked);
         }
     }

@@ -73,7 +73,7 @@ impl Main {
             && self.plan.is_settled()
             && self.runs.iter().all(|run| {
                 let leads = run.monitor.is_none_or(|monitor| {
-                    monitor == run.leader && process::is_child(monitor) == Ok(true)
+                    monitor == run.leader && process::is_child(monitor) != Ok(false)
                 });
                 leads && run.leader.raw() > 1 && Some(run.leader) != own
             })

@@ -64,7 +64,8 @@ impl Main {
     pub(super) fn give_up_waiting(&mut self) {
         self.note_outcome(Outcome::Failed, "main is stopping");
         self.answer(Word::Failed, format_args!("main is stopping"), &|waits| waits != Waits::End);
-        // What is on trial is given up now: at the end nothing more is told.
+        // What is on trial is given up now: it would take the place of a main that
+        // has ended, and at the end nothing more is told.
         self.look_at_trial();
     }
 
