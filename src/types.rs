@@ -213,6 +213,8 @@ pub enum Signal {
     Winch,
     /// A reader is gone.
     Pipe,
+    /// A file is larger than it may be.
+    Xfsz,
     /// The monitor of a worker is gone.
     Io,
     /// An end that leaves a core, where it may.

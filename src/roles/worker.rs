@@ -16,7 +16,7 @@ use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Guard};
 use crate::sys::socket::{self, Name};
 use crate::sys::{Errno, clock, process};
-use crate::types::{Millis, Slot, Tick};
+use crate::types::{Millis, Signal, Slot, Tick};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use connection::Trouble;
@@ -152,7 +152,7 @@ impl Context {
         let blocked = signal::block_output_signals();
         // A monitor that is gone needs not be told; SIGTERM is on its way.
         if fd::write(self.ready.borrow(), &[a, b, c, d, e, f]).is_err() {
-            blocked.swallow_pipe();
+            blocked.swallow(Signal::Pipe);
         }
     }
 

@@ -11,7 +11,7 @@ use super::poll::{self, Source};
 use super::signal;
 use super::{Errno, Result, check_size};
 use crate::tape::{Tape, Taped, Way as TapeWay};
-use crate::types::Tick;
+use crate::types::{Signal, Tick};
 
 /// `RWF_NOWAIT` of linux/fs.h.
 const RWF_NOWAIT: libc::c_int = 8;
@@ -83,11 +83,13 @@ impl Output {
         Ok(Self::new(fd))
     }
 
-    /// Writes `line` at once or not at all, with SIGPIPE and SIGTTOU held back.
+    /// Writes `line` at once or not at all, with SIGPIPE, SIGXFSZ and SIGTTOU
+    /// held back.
     ///
     /// # Errors
     ///
-    /// `EAGAIN` when there is no room now; `EPIPE` when nobody reads.
+    /// `EAGAIN` when there is no room now; `EPIPE` when nobody reads; `EFBIG` when
+    /// the file is as large as it may be.
     pub fn write(&mut self, line: &[u8]) -> Result<()> {
         let blocked = signal::block_output_signals();
         let mut outcome = self.attempt(line);
@@ -96,8 +98,10 @@ impl Output {
                 file::reopen(self.fd(), Mode::WriteNonblocking).map_or(Way::Ask, Way::Reopened);
             outcome = self.attempt(line);
         }
-        if outcome == Err(Errno(libc::EPIPE)) {
-            blocked.swallow_pipe();
+        match outcome {
+            Err(Errno(libc::EPIPE)) => blocked.swallow(Signal::Pipe),
+            Err(Errno(libc::EFBIG)) => blocked.swallow(Signal::Xfsz),
+            Ok(_) | Err(_) => {}
         }
         outcome.map(drop)
     }

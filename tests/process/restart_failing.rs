@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use panzer::sys::Signal;
 
 use super::restarting::Restarting;
-use crate::harness::look;
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
+use crate::harness::{alone, look};
 
 const IDLE: [&str; 2] = ["listen=127.0.0.1:0", "run=idle"];
 
@@ -117,4 +118,28 @@ fn an_exec_that_fails_after_a_good_trial_is_told_and_changes_nothing() {
         main.restart();
         main.expect_recovery();
     }
+}
+
+/// How large a file may become that the process writes.
+fn limit_files(pid: u32, most: &str) {
+    let _alone = alone();
+    let (pid, limit) = (pid.to_string(), format!("--fsize={most}:"));
+    let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(set.expect("prlimit is there").success(), "{most} of {pid}");
+}
+
+/// RATIONALE 1.31, 13.16
+#[test]
+fn main_that_may_write_no_file_refuses_a_reload_and_a_restart() {
+    let mut main = Restarting::start(&IDLE, &["-n1"]);
+    main.panzer.expect_current(1);
+    main.panzer.settle();
+    let pid = main.panzer.pid();
+    limit_files(pid, "1");
+    let refused = main.ctl(&["reload"]);
+    assert_eq!(refused.status, 1, "{}", refused.told);
+    assert!(refused.told.contains("EFBIG"), "{}", refused.told);
+    main.expect_refusal("a limit of sizes", "EFBIG");
+    limit_files(pid, "unlimited");
+    main.expect_recovery();
 }

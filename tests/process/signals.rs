@@ -155,7 +155,7 @@ fn a_pipe_that_many_signals_have_filled_loses_none_and_blocks_nobody() {
 fn what_main_ignores_neither_ends_nor_stops_it() {
     let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]).start();
     panzer.expect_current(1);
-    for signal in [Signal::Ttou, Signal::Winch, Signal::Pipe] {
+    for signal in [Signal::Ttou, Signal::Winch, Signal::Pipe, Signal::Xfsz] {
         panzer.signal(signal);
         panzer.settle();
     }

@@ -1,5 +1,6 @@
 //! Started under the worst of circumstances.
 
+use std::fs::File;
 use std::io::pipe;
 use std::process::{Child, Command, Stdio};
 
@@ -154,7 +155,7 @@ fn an_application_does_not_find_ignored_what_main_ignores() {
     let line = panzer.expect_line("SigBlk");
     assert!(line.ends_with("\t0000000000000000"), "{line}");
     let line = panzer.expect_line("SigIgn");
-    for signal in [Signal::Ttou, Signal::Winch, Signal::Pipe] {
+    for signal in [Signal::Ttou, Signal::Winch, Signal::Pipe, Signal::Xfsz] {
         assert!(!is_ignored(&line, signal), "{signal:?}: {line}");
     }
     panzer.end();
@@ -225,6 +226,20 @@ fn a_log_whose_reader_is_gone_ends_nobody() {
     let place = Place::new();
     let panzer = http(&place).options(&["-v"]).stderr(writer.into()).start();
     lives(&place, panzer);
+}
+
+/// RATIONALE 5.3
+#[test]
+fn a_log_that_is_as_large_as_a_file_may_be_ends_nobody() {
+    const LIMIT: u64 = 4 << 20;
+    let place = Place::new();
+    let log = File::options().append(true).create(true).open(place.join("log"));
+    let log = log.expect("the place is ours");
+    log.set_len(LIMIT).expect("there is room");
+    let limit = format!("--fsize={LIMIT}");
+    let setup = http(&place).options(&["-v"]).through("prlimit".as_ref(), &[&limit]);
+    let mut panzer = lives(&place, setup.stderr(log.into()).start());
+    assert!(panzer.count("dropped") > 0, "what is dropped is counted");
 }
 
 /// Whether we may make a pid namespace.

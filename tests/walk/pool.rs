@@ -764,7 +764,8 @@ impl Check<'_> {
             | Signal::Vtalrm
             | Signal::Winch
             | Signal::Pipe
-            | Signal::Io => {
+            | Signal::Io
+            | Signal::Xfsz => {
                 panic!("invariant (only TERM, ABRT, INT and KILL are sent): {signal:?}")
             }
         };

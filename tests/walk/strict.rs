@@ -628,7 +628,8 @@ impl Check<'_> {
             | Signal::Winch
             | Signal::Pipe
             | Signal::Abrt
-            | Signal::Io => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
+            | Signal::Io
+            | Signal::Xfsz => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
         };
         self.assert_may_end(world, generation);
         self.assert_not_early(world, generation, heard);

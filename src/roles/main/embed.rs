@@ -118,7 +118,7 @@ impl Main {
     ///
     /// * blocks every signal, then catches SIGTERM, SIGINT, SIGQUIT, SIGHUP,
     ///   SIGUSR1, SIGUSR2, SIGCHLD, SIGTTIN and SIGVTALRM, ignores SIGTTOU,
-    ///   SIGWINCH and SIGPIPE, and unblocks all. What was ignored before is
+    ///   SIGWINCH, SIGPIPE and SIGXFSZ, and unblocks all. What was ignored before is
     ///   ignored in COMMAND, but for SIGPIPE: Rust's runtime has ignored that
     ///   one, and COMMAND finds it at its default, as below
     ///   `std::process::Command`;

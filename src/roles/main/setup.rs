@@ -337,7 +337,7 @@ fn catch_signals(inherited: Inherited) {
         Signal::Vtalrm,
     ];
     CAUGHT.into_iter().for_each(signal::catch);
-    [Signal::Ttou, Signal::Winch, Signal::Pipe].into_iter().for_each(signal::ignore);
+    [Signal::Ttou, Signal::Winch, Signal::Pipe, Signal::Xfsz].into_iter().for_each(signal::ignore);
     if !inherited.ignored(Signal::Hup) {
         signal::catch(Signal::Hup);
     }

@@ -49,12 +49,13 @@ pub fn unblock_all() {
     change(libc::SIG_SETMASK, &empty());
 }
 
-/// Holds back what writing to a closed pipe or from the background brings:
-/// SIGPIPE and SIGTTOU. Blocked, the latter lets the write through: tty_ioctl(4).
+/// Holds back what writing brings to a closed pipe, to a file at its limit, or
+/// from the background: SIGPIPE, SIGXFSZ and SIGTTOU. Blocked, the last one lets the
+/// write through: tty_ioctl(4).
 pub fn block_output_signals() -> Blocked {
     let mut set = empty();
-    for signal in [libc::SIGPIPE, libc::SIGTTOU] {
-        // SAFETY: `set` was filled by sigemptyset; both numbers are signals.
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGTTOU] {
+        // SAFETY: `set` was filled by sigemptyset; the numbers are signals.
         unsafe { libc::sigaddset(&raw mut set, signal) };
     }
     Blocked { earlier: change(libc::SIG_BLOCK, &set) }
@@ -79,16 +80,16 @@ impl Blocked {
         self
     }
 
-    /// Takes away the SIGPIPE that our own write has just caused, unless it
+    /// Takes away the `signal` that our own write has just caused, unless it
     /// was held back before us: then it is not ours to take. sigtimedwait(2)
-    pub fn swallow_pipe(&self) {
-        // SAFETY: `earlier` was filled by sigprocmask; SIGPIPE is a signal.
-        if unsafe { libc::sigismember(&raw const self.earlier, libc::SIGPIPE) } == 1 {
+    pub fn swallow(&self, signal: Signal) {
+        // SAFETY: `earlier` was filled by sigprocmask; the number is a signal's.
+        if unsafe { libc::sigismember(&raw const self.earlier, signal.number()) } == 1 {
             return;
         }
         let mut set = empty();
-        // SAFETY: `set` was filled by sigemptyset; SIGPIPE is a signal.
-        unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+        // SAFETY: `set` was filled by sigemptyset; the number is a signal's.
+        unsafe { libc::sigaddset(&raw mut set, signal.number()) };
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: both are readable; a null pointer says that no details are wanted.
         unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const at_once) };

@@ -40,6 +40,7 @@ impl Signal {
             Self::Vtalrm => libc::SIGVTALRM,
             Self::Winch => libc::SIGWINCH,
             Self::Pipe => libc::SIGPIPE,
+            Self::Xfsz => libc::SIGXFSZ,
             Self::Io => libc::SIGIO,
             Self::Abrt => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
