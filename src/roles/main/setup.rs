@@ -50,12 +50,13 @@ pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]
     }
     let mut status = 1;
     let begun = match Handed::take() {
-        None => match start(inherited, own, words, &mut status) {
+        Err(error) => Err(error),
+        Ok(None) => match start(inherited, own, words, &mut status) {
             Ok(Begun::Main(main)) => Ok(main),
             Ok(Begun::Said(text)) => return print(&text),
             Err(error) => Err(error),
         },
-        Some(handed) => {
+        Ok(Some(handed)) => {
             Main::new(None, inherited, CString::default(), own, words).and_then(|main| {
                 if handed.is_trial() {
                     handed.answer(main);

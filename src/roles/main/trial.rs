@@ -238,10 +238,28 @@ pub(super) struct Handed {
 
 impl Handed {
     /// Takes it out of the environment.
-    pub fn take() -> Option<Self> {
-        let number = |name| decimal::parse(env::take(name)?.to_bytes(), i32::MAX.unsigned_abs());
-        let (state, answer) = (number(c"PANZER_STATE"), number(c"PANZER_TRIAL"));
-        Some(Self { state: fd::adopt(state?)?, answer: answer.and_then(fd::adopt) })
+    ///
+    /// # Errors
+    ///
+    /// When what stands there was not handed down: whoever is called so is no main
+    /// of his own.
+    pub fn take() -> Result<Option<Self>> {
+        let (state, answer) = (env::take(c"PANZER_STATE"), env::take(c"PANZER_TRIAL"));
+        if state.is_none() && answer.is_none() {
+            return Ok(None);
+        }
+        let adopt = |word: CString| {
+            decimal::parse(word.to_bytes(), i32::MAX.unsigned_abs()).and_then(fd::adopt)
+        };
+        let is_trial = answer.is_some();
+        match (state.and_then(adopt), answer.and_then(adopt)) {
+            (Some(state), answer) if answer.is_some() == is_trial => {
+                Ok(Some(Self { state, answer }))
+            }
+            _ => Err(Error::plain(format_args!(
+                "PANZER_STATE or PANZER_TRIAL names what main has not handed down"
+            ))),
+        }
     }
 
     /// Whether this is a trial, which leaves everything alone.
