@@ -105,8 +105,9 @@ test-static: static examples
 install: panzer panzerctl
 	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
 	for program in panzer panzerctl; do \
-	  cp $$program "$(DESTDIR)$(PREFIX)/bin/$$program" && \
-	  chmod 755 "$(DESTDIR)$(PREFIX)/bin/$$program" && \
+	  cp $$program "$(DESTDIR)$(PREFIX)/bin/$$program.new" && \
+	  chmod 755 "$(DESTDIR)$(PREFIX)/bin/$$program.new" && \
+	  mv "$(DESTDIR)$(PREFIX)/bin/$$program.new" "$(DESTDIR)$(PREFIX)/bin/$$program" && \
 	  cp man/$$program.1 "$(DESTDIR)$(PREFIX)/share/man/man1/$$program.1" && \
 	  chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man1/$$program.1" || exit 1; \
 	done

@@ -46,6 +46,8 @@ const SIZE: usize = HEIR_AT + ROW * size_of::<u64>();
 /// The row of an heir, and where it stands.
 pub(super) const HEIR: u16 = Slot::LAST + 1;
 const HEIR_AT: usize = HEIR as usize * ROW * size_of::<u64>();
+/// What stands in the row's word 4 where nobody counts.
+const UNKNOWN: u64 = u64::MAX;
 /// Where the state stands in the row's word 3.
 const STATE_SHIFT: u32 = 56;
 
@@ -197,7 +199,7 @@ fn take_down(slot: Slot, words: &[u64; ROW]) -> Worker {
         active_since,
         exit,
         why,
-        handled: words[4],
+        handled: (words[4] != UNKNOWN).then_some(words[4]),
     }
 }
 
@@ -366,6 +368,11 @@ impl Sheet {
     pub fn enter(self, desk: Desk, state: State, now: Tick) {
         let since = now.0 & ((1 << STATE_SHIFT) - 1);
         self.write(desk, 3, (state as u64) << STATE_SHIFT | since);
+    }
+
+    /// Nobody counts what a worker does.
+    pub fn counts_nothing(self, desk: Desk) {
+        self.handled(desk, UNKNOWN);
     }
 
     /// A worker has done so many things.

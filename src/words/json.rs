@@ -136,7 +136,7 @@ impl Json<'_> {
         self.number("up_ms", worker.pid.map(|_| self.picture.age(worker.since).0));
         self.number("state_ms", Some(self.picture.age(worker.active_since).0));
         self.number("restarts", Some(worker.restarts.into()));
-        self.number("handled", Some(worker.handled));
+        self.number("handled", worker.handled);
         let exit = worker.exit.map(|exit| text::compose(format_args!("{}", Death(exit))));
         self.text("last_exit", exit.as_ref().map(String::as_bytes));
         self.text("last_reason", worker.exit.map(|_| worker.why.name().as_bytes()));

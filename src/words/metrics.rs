@@ -166,7 +166,7 @@ impl Text {
         });
         self.family(Kind::Counter, "worker_handled", "What a worker has accepted or done");
         self.each_worker("worker_handled_total", picture, |_, worker| {
-            worker.pid.map(|_| Box::new(worker.handled) as _)
+            worker.pid.and(worker.handled).map(|handled| Box::new(handled) as _)
         });
         self.family(Kind::Gauge, "worker_uptime_seconds", "Since a worker was forked");
         self.each_worker("worker_uptime_seconds", picture, |picture, worker| {

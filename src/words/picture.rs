@@ -6,6 +6,7 @@
 use super::status::{Life, Listener, Main, Record, Reload};
 use crate::types::{Activity, Exit, Millis, Pid, Slot, Tick, Why};
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The most records of one answer that are taken.
 const MOST: usize = 1_024;
@@ -53,8 +54,17 @@ pub struct Worker {
     pub exit: Option<Exit>,
     /// Why it did.
     pub why: Why,
-    /// What it has done.
-    pub handled: u64,
+    /// How much it has done; `None` where nobody counts.
+    pub handled: Option<u64>,
+}
+
+/// How much a worker has done, as the end of a list; nothing where nobody counts.
+pub struct Handled(pub Option<u64>);
+
+impl fmt::Display for Handled {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |count| write!(out, ", {count} handled"))
+    }
 }
 
 impl Worker {

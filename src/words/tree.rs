@@ -16,7 +16,7 @@
 
 use super::death::Cause;
 use super::page::{Colour, Page};
-use super::picture::{Generation, Picture, Worker};
+use super::picture::{Generation, Handled, Picture, Worker};
 use super::printable;
 use super::status::{Binary, Listener, Main, Outcome, Phase, Reload};
 use crate::types::{Activity, Stage};
@@ -177,7 +177,7 @@ fn draw_worker(page: &mut Page, picture: &Picture, worker: &Worker, place: (&str
         Some(pid) => {
             page.put(format_args!("{}", picture.age(worker.since)));
             page.column(REST);
-            page.put(format_args!("pid {pid}, {} handled", worker.handled));
+            page.put(format_args!("pid {pid}{}", Handled(worker.handled)));
         }
         None => page.column(REST),
     }

@@ -239,6 +239,7 @@ fn the_board_shows_what_each_program_does() {
     open_gate(&gate);
     panzer.expect_current(1);
     assert!(shows([" idle ", " idle "]));
+    assert!(!ctl(&file, &["status"]).shown.contains("handled"), "nobody counts");
     panzer.signal(Signal::Term);
     panzer.expect_line(": TERM");
     panzer.expect_line(": TERM");

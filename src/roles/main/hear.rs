@@ -167,6 +167,9 @@ impl Main {
     /// A pool of programs has nothing that it could run. That is to us as if its
     /// monitor were what cannot be executed, which leaves for that.
     fn note_unusable(&mut self, generation: Generation, status: u8, why: &[u8]) {
+        if !self.options.exec() {
+            return;
+        }
         let Some(run) = self.run_of(generation).filter(|run| run.why.is_none()) else { return };
         run.why = Some(printable::lossy(why));
         run.exec = if status == MISSING { Exec::Missing } else { Exec::Unusable };

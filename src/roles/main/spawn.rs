@@ -85,6 +85,8 @@ pub(super) fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
 impl Main {
     /// Makes the process of a generation, and says what came of it.
     pub(super) fn spawn(&mut self, generation: Generation) -> Event {
+        // Whom the kernel has killed before is not to explain how this one ends.
+        self.kills.explain(0);
         let made = self.try_spawn(generation);
         self.operator.hold();
         match made {

@@ -67,7 +67,7 @@ impl Main {
     /// Whether every monitor is a child of ours, and leads another group than ours:
     /// then nobody else can be signalled. And main writes nothing in the middle of
     /// a turn.
-    fn is_possible(&self) -> bool {
+    pub(super) fn is_possible(&self) -> bool {
         let own = process::group_of(process::id());
         self.id == process::id()
             && self.plan.is_settled()

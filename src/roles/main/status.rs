@@ -5,6 +5,7 @@ use super::run::Run;
 use crate::keep::log::log;
 use crate::sys::{process, signal};
 use crate::types::{Level, Signal, Slot, Tick};
+use crate::words::picture::Handled;
 
 impl Main {
     /// Logs main, every generation, and its workers as their board shows them.
@@ -40,11 +41,11 @@ fn log_workers(run: &Run, now: Tick) {
             continue;
         };
         let (state, up) = (worker.state(), now.since(worker.since));
-        let (restarts, handled) = (worker.restarts, worker.handled);
+        let (restarts, handled) = (worker.restarts, Handled(worker.handled));
         log(
             Level::Info,
             format_args!(
-                "status: worker {slot} ({pid}) {state}, up {up}, {restarts} restarts, {handled} handled"
+                "status: worker {slot} ({pid}) {state}, up {up}, {restarts} restarts{handled}"
             ),
         );
     }

@@ -10,7 +10,7 @@ use crate::keep::log;
 use crate::sys::exec::{Fate, Outcome, Program};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::poll::Source;
-use crate::sys::{clock, env, file, memory, process, signal, would_block};
+use crate::sys::{Errno, clock, env, file, memory, process, signal, would_block};
 use crate::tape::{Tape, Taped as _, Way, taped};
 use crate::text;
 use crate::types::{Exit, Level, Millis, Pid, Role, Signal, Tick};
@@ -62,8 +62,12 @@ impl Trial {
     ///
     /// # Errors
     ///
-    /// What is wrong with that path, or could not be made.
+    /// What is wrong with that path, or could not be made; and when no image would
+    /// take the state, which is better known before than after the exec.
     pub fn begin(main: &mut Main) -> Result<Self> {
+        if !main.is_possible() {
+            return Err(Error::plain(format_args!("its state is one that no image would take")));
+        }
         let name = Quoted(main.binary.to_bytes());
         let image = file::open(&main.binary, file::Mode::Execute)
             .map_err(|errno| Error::system(format_args!("cannot open {name}"), errno))?;
@@ -117,12 +121,18 @@ impl Trial {
             return (now >= self.due).then(|| Err(late()));
         };
         if let Outcome::Failed(_, errno) = self.fate.outcome() {
-            return Some(Err(Error::system(format_args!("cannot execute it"), errno)));
+            return Some(Err(match errno {
+                // It was there to be opened.
+                Errno(libc::ENOENT) => Error::plain(format_args!(
+                    "cannot execute it: it is a script, or its loader is missing"
+                )),
+                errno => Error::system(format_args!("cannot execute it"), errno),
+            }));
         }
         Some(match Answer::read(&self.said) {
             Some(answer) if exit.is_success() => self.judge(&answer),
             Some(_) | None => {
-                Err(Error::plain(format_args!("it {} without an answer", Death(exit))))
+                Err(Error::plain(format_args!("it left without an answer: {}", Death(exit))))
             }
         })
     }

@@ -107,6 +107,7 @@ impl Kind for Programs {
             Ok(pid) => {
                 let desk = if heir { Desk::of_heir(slot, pid) } else { Desk::of(slot) };
                 pool.sheet.begin_worker(desk, sys::clock::now());
+                pool.sheet.counts_nothing(desk);
                 Event::Forked { slot, pid }
             }
             Err(errno) => {
