@@ -168,6 +168,8 @@ impl Drop for Trial {
     fn drop(&mut self) {
         if self.exit.is_none() {
             self.end();
+            // It may have left its group; as long as it is not reaped it is ours.
+            let _ = signal::send(self.pid, Signal::Kill);
         }
     }
 }
