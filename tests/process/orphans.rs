@@ -29,7 +29,7 @@ pub fn tampered(setup: Setup, tampering: &str) -> Setup {
 }
 
 /// Nobody finds a /proc, without which a lifeline cannot be had.
-fn without_proc(setup: Setup) -> Setup {
+pub fn without_proc(setup: Setup) -> Setup {
     let hide = r#"mount -t tmpfs none /proc && exec "$@""#;
     setup.through(Path::new("unshare"), &["-rm", "sh", "-c", hide, "sh"])
 }

@@ -185,7 +185,7 @@ fn a_program_that_hangs_is_ended_after_its_time() {
 /// RATIONALE 13.12
 #[test]
 fn what_a_trial_leaves_behind_is_ended_with_it() {
-    refuses(&[("", &["child", "exit=0"]), ("", &["child", "hang"])]);
+    refuses(&[("", &["child", "exit=0"]), ("", &["child", "hang"]), ("", &["unhear", "defect"])]);
 }
 
 /// RATIONALE 13.10

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use panzer::sys::Signal;
 
+use super::orphans::{tampered, without_proc};
 use super::restarting::Restarting;
 use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
@@ -141,5 +142,21 @@ fn main_that_may_write_no_file_refuses_a_reload_and_a_restart() {
     assert!(refused.told.contains("EFBIG"), "{}", refused.told);
     main.expect_refusal("a limit of sizes", "EFBIG");
     limit_files(pid, "unlimited");
+    main.expect_recovery();
+}
+
+/// RATIONALE 13.3, 13.8
+#[test]
+fn where_nobody_counts_threads_one_restart_follows_the_other() {
+    let place = Place::new();
+    let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&["-x", "-n1", "--ready=0"]);
+    // The first call is that of unshare(1).
+    let setup = tampered(setup, "unshare:error=EPERM:when=2+");
+    let mut main = Restarting::begin(place, without_proc(setup));
+    main.panzer.expect_current(1);
+    for _ in 0..3 {
+        let outcome = main.ctl(&["restart"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.told);
+    }
     main.expect_recovery();
 }

@@ -78,7 +78,7 @@ pub(in crate::roles) fn add(
 }
 
 /// Takes out every variable that begins in one of these ways.
-fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
+pub(super) fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
     entries.retain(|entry| !starts.iter().any(|start| entry.to_bytes().starts_with(start)));
 }
 

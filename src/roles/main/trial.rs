@@ -4,7 +4,7 @@
 //! the digest of what it would write itself after it has read the state: then
 //! it has understood all of it.
 
-use super::{Main, config, setup};
+use super::{Main, config, setup, spawn};
 use crate::error::{Error, Result, cannot};
 use crate::keep::log;
 use crate::sys::exec::{Fate, Outcome, Program};
@@ -168,6 +168,8 @@ impl Drop for Trial {
     fn drop(&mut self) {
         if self.exit.is_none() {
             self.end();
+            // It may have left its group; as long as it is not reaped it is ours.
+            let _ = signal::send(self.pid, Signal::Kill);
         }
     }
 }
@@ -211,8 +213,10 @@ impl Main {
 /// Our environment, and the numbers of what another image is given.
 pub(super) fn environment(numbers: &[(&str, u32)]) -> Vec<CString> {
     let mut entries = env::all();
+    // Where nobody says how many threads there are, ours were not taken away.
+    spawn::remove(&mut entries, &[b"PANZER_STATE=", b"PANZER_TRIAL="]);
     for (name, number) in numbers {
-        entries.extend(CString::new(text::compose(format_args!("{name}={number}"))));
+        spawn::add(&mut entries, name, number);
     }
     entries
 }
