@@ -80,6 +80,7 @@ fn calls() -> Vec<(String, usize)> {
 #[test]
 fn whatever_main_cannot_do_on_its_way_to_the_new_program_it_goes_on_with_the_old() {
     let calls = calls();
+    let (all, mut met) = (calls.len(), 0);
     for (name, which) in calls {
         let what = format!("{name} for the {which}th time");
         let fault = format!("-einject={name}:error=ENOMEM:when={which}");
@@ -89,10 +90,25 @@ fn whatever_main_cannot_do_on_its_way_to_the_new_program_it_goes_on_with_the_old
         main.panzer.signal(Signal::Usr2);
         drop(main.ctl(&["restart"]));
         let outcome = main.ctl(&["restart"]);
+        if is_beyond_the_exec(&main) {
+            continue;
+        }
+        met += 1;
         assert_eq!(outcome.status, 0, "{what}: {}", outcome.told);
         assert!(look::until(|| everybody(&main) == before), "{what}: {:?}", everybody(&main));
         main.panzer.stop();
     }
+    assert!(met > all / 2, "{met} of {all} calls were main's");
+}
+
+/// Whether the call that failed was one of the new program: no two lives make the
+/// same number of calls, and what the loader of programs cannot do ends anybody.
+fn is_beyond_the_exec(main: &Restarting) -> bool {
+    let text = fs::read_to_string(main.place.join("trace")).expect("strace has written it");
+    let place = |is_it: &dyn Fn(&str) -> bool| text.lines().position(is_it);
+    let exec = place(&|line| line.starts_with("execveat(") && line.trim_end().ends_with("= 0"));
+    let failed = place(&|line| line.contains("(INJECTED)"));
+    exec.is_some() && failed > exec
 }
 
 /// Who is there: main, and everybody below it, but for who is tried.
