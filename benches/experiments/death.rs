@@ -129,7 +129,7 @@ pub fn kill_all(trial: &mut Trial) -> io::Result<()> {
         while died < COUNT || forked < COUNT {
             let line = scene.server.next_line("deaths and forks")?.text;
             died += usize::from(line.contains("killed by SIGKILL"));
-            forked += usize::from(line.contains("DEBUG") && line.contains(" is "));
+            forked += usize::from(line.contains("DEBUG") && line.contains(") is ready"));
         }
         took.push(asked.elapsed());
         let new = scene.workers()?;
