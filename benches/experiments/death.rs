@@ -129,7 +129,10 @@ pub fn kill_all(trial: &mut Trial) -> io::Result<()> {
         while died < COUNT || forked < COUNT {
             let line = scene.server.next_line("deaths and forks")?.text;
             died += usize::from(line.contains("killed by SIGKILL"));
-            forked += usize::from(line.contains("DEBUG") && line.contains(") is ready"));
+            // Not that it is ready, which is told later.
+            forked += usize::from(
+                line.contains("DEBUG") && line.contains(" is ") && !line.contains(") is "),
+            );
         }
         took.push(asked.elapsed());
         let new = scene.workers()?;
