@@ -45,7 +45,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// each program begins with what the kernel has laid out for it.
 const SLACK: u64 = 32;
 /// What is tried has a process group of its own.
-const A_TRIAL: usize = 1;
+pub(super) const A_TRIAL: usize = 1;
 /// Main, a monitor and two workers.
 const AT_REST: usize = 4;
 

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::life::wait_for_first_line;
+use super::restart::A_TRIAL;
 use super::{Family, Program, Scene, Times, Trial};
 use crate::server::{self, Seen, Watch, process};
 
@@ -44,7 +45,8 @@ pub fn signals(trial: &mut Trial) -> io::Result<()> {
     }
     trial.note(format_args!("{times} starts under {sent} signals, all served"));
     trial.none("stopped", stopped);
-    trial.watched(&seen);
+    // SIGUSR2 is among the signals.
+    trial.watched_beside(&seen, A_TRIAL);
     trial.none("status not 0:", bad_ends);
     trial.note(format_args!("SIGTERM to the end {took}"));
     Ok(())
