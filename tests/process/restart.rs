@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use panzer::sys::Signal;
 
@@ -330,6 +330,17 @@ fn a_generation_is_given_the_same_whether_main_was_restarted_or_not() {
     main.panzer.stop();
 }
 
+/// A main whose one worker is the word of a file.
+fn configured() -> (Restarting, PathBuf) {
+    let place = Place::new();
+    let file = place.write("panzer.yml", "count: 1\n");
+    let option = format!("--config={}", file.display());
+    let app = place.app(&example("witness"), &IDLE);
+    let mut main = Restarting::begin(place, Setup::new(&app, &[]).options(&[&option]));
+    main.panzer.expect_current(1);
+    (main, file)
+}
+
 /// RATIONALE 13.4
 #[test]
 fn the_configuration_is_read_again() {
@@ -366,12 +377,7 @@ fn the_configuration_is_read_again() {
 /// RATIONALE 13.4
 #[test]
 fn a_number_of_workers_that_is_configured_anew_ends_the_one_asked_for() {
-    let place = Place::new();
-    let file = place.write("panzer.yml", "count: 1\n");
-    let option = format!("--config={}", file.display());
-    let app = place.app(&example("witness"), &IDLE);
-    let mut main = Restarting::begin(place, Setup::new(&app, &[]).options(&[&option]));
-    main.panzer.expect_current(1);
+    let (mut main, file) = configured();
     assert_eq!(main.ctl(&["scale", "3"]).status, 0);
     main.restart();
     let count = |main: &Restarting| {
@@ -387,12 +393,7 @@ fn a_number_of_workers_that_is_configured_anew_ends_the_one_asked_for() {
 /// RATIONALE 13.4
 #[test]
 fn a_bad_configuration_or_a_socket_that_cannot_be_opened_refuses_the_restart() {
-    let place = Place::new();
-    let file = place.write("panzer.yml", "count: 1\n");
-    let option = format!("--config={}", file.display());
-    let app = place.app(&example("witness"), &IDLE);
-    let mut main = Restarting::begin(place, Setup::new(&app, &[]).options(&[&option]));
-    main.panzer.expect_current(1);
+    let (mut main, file) = configured();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
     let taken = taken.local_addr().map(|address| (taken, address)).expect("it is bound");
     for (text, why) in [

@@ -12,7 +12,7 @@ use std::process::Stdio;
 
 use panzer::sys::Signal;
 
-use super::restarting::{OTHER, Picture, Restarting, other_version};
+use super::restarting::{Picture, Restarting, other_version};
 use super::user::Users;
 use crate::harness::client::{Held, ask_unix};
 use crate::harness::operator::{self, value};
@@ -108,11 +108,7 @@ fn another_user_serves_on_and_main_may_still_do_what_it_may() {
     let monitor = main.panzer.expect_current(1);
     let socket = fs::symlink_metadata(&path).expect("it is there");
     let before = main.picture();
-    main.install(&other_version());
-    main.restart();
-    assert_eq!(main.version(), OTHER);
-    main.repair();
-    main.restart();
+    main.there_and_back();
     assert_eq!(main.picture(), before);
     let now = fs::symlink_metadata(&path).expect("it is there");
     assert_eq!((now.ino(), now.uid(), now.gid()), (socket.ino(), 4242, 4343));
@@ -157,11 +153,7 @@ fn a_pool_of_any_program_knows_nothing_of_a_restart() {
     let mut main = Restarting::begin(Place::new(), setup);
     main.panzer.expect_current(1);
     let before = main.picture();
-    main.install(&other_version());
-    main.restart();
-    assert_eq!(main.version(), OTHER);
-    main.repair();
-    main.restart();
+    main.there_and_back();
     assert_eq!(main.picture(), before);
     // The next pool is panzer's own too, of the program that main is now.
     main.panzer.reload(2);

@@ -192,6 +192,15 @@ impl Restarting {
         self.expect_restarted();
     }
 
+    /// Has a program of another version be main for a moment.
+    pub fn there_and_back(&mut self) {
+        self.install(&other_version());
+        self.restart();
+        assert_eq!(self.version(), OTHER);
+        self.repair();
+        self.restart();
+    }
+
     /// Waits for the next restart.
     pub fn expect_restarted(&mut self) -> Event {
         self.panzer.expect_event("restart", |event| event.name == "restarted")
