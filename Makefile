@@ -6,7 +6,8 @@
 #   make test       all tests, against ./panzer
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
-# bench's, EXPERIMENT make soak's, and FILES make yaml's.
+# bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls',
+# and S make test-servers'.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -16,6 +17,8 @@ N = 100
 BENCH = reload worker
 EXPERIMENT =
 FILES = 10000
+C =
+S =
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -67,20 +70,32 @@ bench: panzer
 faults: always
 	tests/faults/run
 
+# Every call of a main that was executed in place fails once: a table. Needs strace.
+faults-restart: panzer panzerctl
+	tests/restart/calls ./panzer ./panzerctl
+
 # What a configuration file means, to Panzer and to two parsers of YAML, which
 # pip knows as pyyaml and ruamel.yaml: make yaml FILES=10000
 yaml: panzer
 	tests/yaml/compare ./panzer $(FILES)
 
-# Guards taken out of the program, one at a time: a test must miss each.
+# Other people's servers, installed from their registries: each says in its own
+# words that it is ready. S=NAME tries some.
+test-servers: panzer panzerctl
+	tests/servers/run $(S)
+
+# Guards taken out of the program, one at a time: a test must miss each. C=NAME
+# takes out some.
 controls: always
-	tests/controls/run
+	tests/controls/run $(C)
 
 lint: always
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --all-targets --target-dir $(TARGET) -- -D warnings
+	$(CARGO) clippy --quiet --lib --bins --target-dir $(TARGET) -- -D warnings
 	$(CARGO) clippy --quiet --no-default-features --bins --target-dir $(TARGET) -- -D warnings
 	.ci/layers
+	tests/controls/check
 
 # Lines of code by folder: no blanks, no comments, no tests.
 lines: always
@@ -100,7 +115,7 @@ static: always
 test-static: static examples
 	PANZER_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzer" \
 	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" \
-	$(CARGO) test --target-dir $(TARGET) --test process -- --skip a_wall_clock_that_jumps
+	$(CARGO) test --target-dir $(TARGET) --test process -- --skip wall_clock_jump
 
 install: panzer panzerctl
 	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
@@ -120,5 +135,5 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak bench faults yaml controls lint lines static \
-	test-static install clean always
+.PHONY: all examples run basic stubborn test again soak bench faults faults-restart yaml controls lint lines static \
+	test-static test-servers install clean always

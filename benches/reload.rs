@@ -5,22 +5,21 @@
 //! cargo bench --bench reload -- unix      # those whose name contains "unix"
 //! ```
 //!
-//! Sixteen closed-loop clients ask the `http` example under panzer. In four runs
-//! panzer reloads a hundred times, each time asked as soon as the generation
-//! before is current; in two more the monitor is killed twenty times instead,
-//! and its workers finish what they have in hand. TCP and Unix sockets, a
-//! connection for each request and one for ten. In a last run the `supervise`
-//! example, which is its own main, reloads a hundred times.
+//! Sixteen closed-loop clients send requests to the `http` example under panzer. In four runs
+//! panzer reloads a hundred times, each time as soon as the generation before is current; in
+//! two more the monitor is killed twenty times instead, and its workers finish their
+//! requests. TCP and Unix sockets, one connection for each request and one for ten. In a last
+//! run the `supervise` example, which is its own main, reloads a hundred times.
 //!
-//! Prints a table. Failures are counted on fresh and on reused connections
-//! (`fresh/reused`), latencies in milliseconds (`p50/p99/max`) for requests that
-//! were under way between a reload's signal and its end, and for all others.
-//! Ends with 1 when a request failed or panzer did not leave with 0.
+//! Prints a table. Failures are counted on new and on reused connections (`fresh/reused`),
+//! latencies in milliseconds (`p50/p99/max`) for requests that were in progress between a
+//! reload's signal and its end, and for all others. Exits with 1 if a request failed or panzer
+//! did not exit with 0.
 //!
 //! `PANZER_BIN` names another panzer, `HTTP_BIN` and `SUPERVISE_BIN` other
 //! programs to run.
 
-// Each bench uses its own part of what they share.
+// Each bench uses only part of the shared modules.
 #[allow(dead_code, unused_imports)]
 mod load;
 #[allow(dead_code, unused_imports)]
@@ -33,38 +32,37 @@ use std::ops::Range;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Instant;
 
-use load::{Dialect, Failure, Load, PATIENCE, Plan, Report, Target};
+use load::{Dialect, Failure, Load, Plan, Report, TIMEOUT, Target};
 use server::{Event, Place, Server};
 
-/// How many ask at the same time.
+/// The number of clients.
 const CLIENTS: usize = 16;
-/// How many requests there are at least in a run.
+/// The least number of requests in a run.
 const REQUESTS: u64 = 10_000;
 /// How many requests come before the first change, for comparison.
 const WARM_UP: u64 = 2_000;
 
-/// Four workers that start at once, with nothing between two generations that
-/// is not the swap itself.
+/// Four workers that start at once, without delays between two generations.
 const OPTIONS: &[&str] = &["--count", "4", "--probation", "0", "--delay", "0"];
 
 /// The same as a file.
 const FILE: &str = "event-fd: 3\ncount: 4\nprobation: 0\ndelay: 0\n";
 
-/// What is done to panzer under the load.
+/// What happens to panzer under the load.
 #[derive(Clone, Copy)]
 enum Change {
-    /// It is asked to reload.
+    /// It reloads.
     Reload,
     /// Its monitor is killed.
-    Murder,
+    KillMonitor,
 }
 
-/// What the clients connect to.
+/// The kinds of addresses.
 #[derive(Clone, Copy)]
 enum Family {
     Tcp,
     Unix,
-    /// The same as the first, of a program that is its own main.
+    /// TCP, to a program that is its own main.
     Itself,
 }
 
@@ -82,12 +80,12 @@ const RUNS: &[Run] = &[
     Run::new("tcp keep-alive", Family::Tcp, 10, Change::Reload, 100),
     Run::new("unix", Family::Unix, 1, Change::Reload, 100),
     Run::new("unix keep-alive", Family::Unix, 10, Change::Reload, 100),
-    Run::new("tcp kill", Family::Tcp, 1, Change::Murder, 20),
-    Run::new("tcp keep-alive kill", Family::Tcp, 10, Change::Murder, 20),
+    Run::new("tcp kill", Family::Tcp, 1, Change::KillMonitor, 20),
+    Run::new("tcp keep-alive kill", Family::Tcp, 10, Change::KillMonitor, 20),
     Run::new("supervise", Family::Itself, 1, Change::Reload, 100),
 ];
 
-/// What came of a run.
+/// The result of a run.
 struct Outcome {
     report: Report,
     windows: Vec<Range<Instant>>,
@@ -112,7 +110,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    // A reader that is gone does not change what the exit status says.
+    // A closed standard output does not change the exit status.
     let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -142,7 +140,7 @@ impl Run {
         let plan = Plan {
             target,
             dialect: Dialect::Http,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
             clients: CLIENTS,
             requests_per_connection,
             limit: None,
@@ -172,7 +170,7 @@ impl Run {
         }
     }
 
-    /// Makes each change as soon as the one before is through; says when.
+    /// Makes each change as soon as the one before is complete; returns the times.
     fn change_all(&self, server: &mut Server, first: &Event) -> io::Result<Vec<Range<Instant>>> {
         let nameless = || Error::other("an event names no generation");
         let mut generation = first.generation.ok_or_else(nameless)?;
@@ -200,7 +198,7 @@ impl Run {
     fn ask(&self, server: &Server, generation: u32) -> io::Result<()> {
         match self.change {
             Change::Reload => server.signal("USR1"),
-            Change::Murder => {
+            Change::KillMonitor => {
                 let nameless = || Error::other(format!("no event names monitor {generation}"));
                 server::kill(server.monitor(generation).ok_or_else(nameless)?, "KILL")
             }

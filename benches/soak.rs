@@ -1,4 +1,4 @@
-//! Everything that can go wrong in a pre-fork server, by the thousand.
+//! Everything that can go wrong in a pre-fork server, thousands of times.
 //!
 //! ```text
 //! cargo bench --bench soak                # all experiments, about 15 minutes
@@ -6,17 +6,17 @@
 //! SEED=42 QUICK=1 cargo bench --bench soak
 //! ```
 //!
-//! Each experiment prints one line: what was done how often, what came of it
-//! (times are `min/median/max`), and PASS or FAIL. This is the only place where
-//! times are judged, so it wants a machine that has nothing else to do. Ends
-//! with 1 when any experiment failed, and then says all that panzer had told.
+//! Each experiment prints one line: what was done how often, the results (times are
+//! `min/median/max`), and PASS or FAIL. Only here are times checked, so it needs an otherwise
+//! idle machine. Exits with 1 if an experiment failed, and then prints all events and lines
+//! of panzer.
 //!
-//! `SEED` repeats the random moments of another run, as far as a machine can
-//! repeat anything; `QUICK` makes the counts small. `PANZER_BIN` names another
-//! panzer, `PANZERCTL_BIN` another panzerctl, `HTTP_BIN`, `BASIC_BIN` and `STUBBORN_BIN` other examples.
+//! `SEED` repeats the random moments of another run, as far as that is possible; `QUICK`
+//! makes the counts small. `PANZER_BIN` names another panzer, `PANZERCTL_BIN` another
+//! panzerctl, `HTTP_BIN`, `BASIC_BIN` and `STUBBORN_BIN` other examples.
 
 mod experiments;
-// Each bench uses its own part of what they share.
+// Each bench uses only part of the shared modules.
 #[allow(dead_code, unused_imports)]
 mod load;
 #[allow(dead_code, unused_imports)]
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Performs one experiment and prints its line; says whether it passed.
+/// Performs one experiment and prints its line; returns whether it passed.
 fn perform(experiment: &Experiment, seed: u64, is_quick: bool) -> bool {
     let begun = Instant::now();
     let mut trial = Trial::new(experiment.name, seed, is_quick);
@@ -64,12 +64,12 @@ fn perform(experiment: &Experiment, seed: u64, is_quick: bool) -> bool {
     passed
 }
 
-/// Prints a line; a reader that is gone does not change what the status says.
+/// Prints a line; a closed standard output does not change the exit status.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// `SEED`, or one that nobody has used before.
+/// `SEED`, or a new one.
 fn seed() -> u64 {
     let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     given.unwrap_or_else(|| {
@@ -78,7 +78,7 @@ fn seed() -> u64 {
     })
 }
 
-/// How busy the machine was before us.
+/// The load of the machine before the bench.
 fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_string()

@@ -1,4 +1,4 @@
-//! What a worker costs: to replace it, to wake it, and how fairly it is fed.
+//! The cost of workers: to replace one, to wake one, and how evenly connections spread.
 //!
 //! ```text
 //! cargo bench --bench worker              # all measurements
@@ -6,21 +6,18 @@
 //! QUICK=1 cargo bench --bench worker      # fewer of each
 //! ```
 //!
-//! - `respawn`: from SIGKILL of a worker to its replacement's first instruction,
-//!   beside a loop of this program that does nothing but fork at SIGCHLD. Both
-//!   run at the same time and are measured in turns.
-//! - `wake-ups`: how often any of 64 idle workers that wait in `accept` runs for
-//!   each connection: the voluntary context switches of `/proc/PID/status`, of
-//!   all 64, before and after. A worker that is woken gives the processor back
-//!   by itself, so each wake-up is one of those.
-//! - `spread`: how many of 10,000 short connections each of four workers took.
+//! - `respawn`: from SIGKILL of a worker to its replacement's first instruction, compared with
+//!   a loop that only forks at SIGCHLD. Both run at the same time and are measured in turns.
+//! - `wake-ups`: how many of 64 idle workers that wait in `accept` wake up for each connection,
+//!   by the voluntary context switches in `/proc/PID/status` of all 64, before and after.
+//! - `spread`: how many of 10,000 short connections each of four workers accepts.
 //!
-//! Prints a table of what was measured and of the limits, and ends with 1 when a
-//! limit was missed. It wants a machine that has nothing else to do.
+//! Prints a table of results and limits, and exits with 1 if a limit was missed. It needs an
+//! otherwise idle machine.
 //!
 //! `PANZER_BIN` names another panzer, `HTTP_BIN` and `BASIC_BIN` other examples.
 
-// Each bench uses its own part of what they share.
+// Each bench uses only part of the shared modules.
 #[allow(dead_code, unused_imports)]
 mod load;
 mod measures;
@@ -49,7 +46,7 @@ fn main() -> ExitCode {
             table.broken(measure.name, &error);
         }
     }
-    // A reader that is gone does not change what the exit status says.
+    // A closed standard output does not change the exit status.
     let _ = writeln!(io::stdout(), "{table}");
     if table.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A server that knows nothing of Panzer, but for what any service manager knows.
+"""A server without the library, as for any service manager.
 
     panzer -x -n 4 -b 127.0.0.1:8000 -- python3 examples/hello.py
 
-Each worker is one such process. It takes its socket from LISTEN_FDS, says that
-it is ready at NOTIFY_SOCKET, and when it is sent SIGTERM it finishes what it has
-in hand and leaves. Started by itself it serves too, on 127.0.0.1:8000.
+Each worker is one such process. It takes its socket from LISTEN_FDS, sends READY=1 to
+NOTIFY_SOCKET, and at SIGTERM it finishes its request and exits. Started alone it serves
+too, on 127.0.0.1:8000.
 """
 
 import os
@@ -13,19 +13,19 @@ import select
 import signal
 import socket
 
-# Who sends nothing for so long, in seconds, is not waited for any more.
-PATIENCE = 10
+# A client that sends nothing for so many seconds is disconnected.
+TIMEOUT = 10
 
 
 def listener():
-    """The socket that was handed down, as sd_listen_fds(3) says, or our own."""
+    """The inherited socket, as in sd_listen_fds(3), or a new one."""
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") != "0":
         return socket.socket(fileno=3)
     return socket.create_server(("127.0.0.1", 8000))
 
 
 def say_ready():
-    """READY=1 to whoever wants to know, as sd_notify(3) says."""
+    """Sends READY=1 as in sd_notify(3), if there is a NOTIFY_SOCKET."""
     name = os.environ.get("NOTIFY_SOCKET")
     if name:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
@@ -33,9 +33,9 @@ def say_ready():
 
 
 def serve(connection):
-    """Answers one request. Only what was read to its end may be closed: what is
-    left unread would have the kernel take back the answer too."""
-    connection.settimeout(PATIENCE)
+    """Answers one request. The request must be read to its end before the connection is
+    closed: with unread bytes the kernel resets it, and the answer may be lost."""
+    connection.settimeout(TIMEOUT)
     request = b""
     while b"\r\n\r\n" not in request and len(request) < 65536:
         piece = connection.recv(4096)
@@ -49,12 +49,12 @@ def serve(connection):
 def main():
     stop = []
     signal.signal(signal.SIGTERM, lambda number, frame: stop.append(number))
-    # A signal between the look at `stop` and the wait is a byte in this pipe.
+    # A signal between the check of `stop` and the wait leaves a byte in this pipe.
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     queue = listener()
-    # Another worker may be faster: then there is nothing to accept after all.
+    # Another worker may be faster: then accept must not block.
     queue.setblocking(False)
     waiting = select.poll()
     waiting.register(queue, select.POLLIN)
@@ -70,7 +70,7 @@ def main():
             try:
                 serve(connection)
             except OSError:
-                pass  # It is the client that is gone.
+                pass  # The client has hung up.
 
 
 if __name__ == "__main__":

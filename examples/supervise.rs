@@ -1,4 +1,4 @@
-//! A server that replaces itself: main and monitor are one program, one file.
+//! A server that reloads itself: main and monitor are one program, in one file.
 //!
 //! ```text
 //! mkdir -p tmp                        # for the pid file and the control socket
@@ -7,12 +7,11 @@
 //! ./panzerctl reload                  # in the same directory: runs the newest build
 //! ```
 //!
-//! The one argument is the address, `127.0.0.1:8080` unless given. What an
-//! operator of `panzer` would set stands in `config/panzer.yml`, if it is there.
+//! Its only argument is the address, by default `127.0.0.1:8080`. Options of `panzer` can be
+//! set in `config/panzer.yml`.
 //!
-//! The process that is started becomes main, and starts this file again as the
-//! monitor. The closure runs in the monitor, and nothing of it in main. Below
-//! `panzer` the program is just the monitor.
+//! The first process becomes main, and starts this file again as the monitor. The closure
+//! runs in the monitor only. Under `panzer` the program is just the monitor.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -32,20 +31,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (generation, slot, pid) = (ctx.generation(), ctx.slot(), process::id());
             let hello = format!("gen={generation} slot={slot} pid={pid}\n");
             while let Some((connection, _peer)) = ctx.accept(&listener)? {
-                // Somebody who hangs up early is no reason for a worker to end.
+                // A client that hangs up early must not end the worker.
                 if let Err(error) = answer(&TcpStream::from(connection), &hello) {
-                    panzer::log(Level::Debug, format_args!("a client left early: {error}"));
+                    panzer::log(Level::Debug, format_args!("a client hung up early: {error}"));
                 }
             }
-            Ok(()) // Told to stop, and nothing is left for us.
+            Ok(()) // The worker was told to stop, and no connection is left for it.
         };
         Ok(Monitor::new(worker))
     })
 }
 
-/// Answers one request; `HTTP/1.1` without keep-alive, so there is only one.
+/// Answers one request: HTTP/1.1 without keep-alive.
 fn answer(mut stream: &TcpStream, body: &str) -> io::Result<()> {
-    // A client that says nothing must not hold the worker.
+    // A silent client must not hold the worker.
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     for line in BufReader::new(stream.take(8192)).lines() {
         if line?.is_empty() {

@@ -5,14 +5,13 @@
 //! echo hello | nc -NU /tmp/echo.sock
 //! ```
 //!
-//! The one argument is the path, `/tmp/panzer-echo.sock` unless given. The
-//! socket's inode stays the same over every reload: whoever connects never
-//! finds the path missing.
+//! Its only argument is the path, by default `/tmp/panzer-echo.sock`. The socket keeps its
+//! inode over every reload: a client never finds the path missing.
 //!
-//! [`Context::accept`] blocks, so a worker costs nothing while nobody connects,
-//! and the kernel wakes one worker for one connection. A worker that is told to
-//! stop finishes the connection in hand first. A peer that never hangs up can
-//! therefore hold it until the monitor's timeout, and not longer.
+//! [`Context::accept`] blocks, so a worker costs nothing without connections, and the kernel
+//! wakes one worker for one connection. A worker that is told to stop finishes its connection
+//! first. A peer that never hangs up can therefore hold it until the monitor's timeout, and
+//! not longer.
 
 use std::error::Error;
 use std::io;
@@ -28,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let worker = move |ctx: &mut Context| {
         while let Some((connection, _peer)) = ctx.accept(&listener)? {
             if let Err(error) = echo(&UnixStream::from(connection)) {
-                panzer::log(Level::Debug, format_args!("a peer left early: {error}"));
+                panzer::log(Level::Debug, format_args!("a client hung up early: {error}"));
             }
         }
         Ok(())
@@ -37,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends back what arrives until the peer has said everything.
+/// Sends back what arrives until the peer has closed its side.
 fn echo(stream: &UnixStream) -> io::Result<u64> {
     let (mut reader, mut writer) = (stream, stream);
     io::copy(&mut reader, &mut writer)

@@ -36,6 +36,7 @@ known! {
     ECONNABORTED "connection aborted",
     ECONNREFUSED "connection refused",
     ECONNRESET "connection reset by peer",
+    EDQUOT "disk quota exceeded",
     EEXIST "file exists",
     EFBIG "file too large",
     EINVAL "invalid argument",
@@ -46,20 +47,24 @@ known! {
     ENAMETOOLONG "name too long",
     ENFILE "too many open files on this machine",
     ENOBUFS "no buffer space available",
+    ENODEV "no such device",
     ENOENT "no such file or directory",
-    ENOEXEC "not an executable format",
+    ENOEXEC "unknown executable format",
     ENOLCK "no locks available",
     ENOMEM "out of memory",
     ENOSPC "no space left on device",
-    ENOSYS "not known to this kernel",
+    ENOSYS "not supported by this kernel",
+    ENOTCONN "not connected",
     ENOTDIR "not a directory",
     ENOTSOCK "not a socket",
     ENXIO "no such device or address",
+    EOPNOTSUPP "not supported",
     EPERM "operation not permitted",
     EPIPE "broken pipe",
     EROFS "read-only file system",
-    ESPIPE "a pipe cannot be read again",
+    ESPIPE "cannot seek in a pipe",
     ESRCH "no such process",
+    ESTALE "stale file handle",
     ETIMEDOUT "timed out",
     ETXTBSY "file is being written",
     E2BIG "arguments too long",
@@ -69,7 +74,7 @@ impl fmt::Display for Errno {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NUMBERS.iter().position(|number| i32::from(*number) == self.0) {
             Some(place) => out.write_str(text::line(WORDS, place)),
-            None => write!(out, "error {} of errno(3)", self.0.unsigned_abs()),
+            None => write!(out, "errno {}", self.0.unsigned_abs()),
         }
     }
 }
@@ -156,7 +161,7 @@ mod tests {
     use alloc::format;
 
     #[test]
-    fn an_error_that_main_returns_is_shown_in_its_own_words() {
+    fn debug_of_an_error_is_its_message() {
         let error = Error::system(format_args!("cannot listen on 0.0.0.0:80"), Errno(libc::EACCES));
         let words = "cannot listen on 0.0.0.0:80: permission denied (EACCES)";
         assert_eq!(format!("{error:?}"), words);

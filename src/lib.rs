@@ -38,59 +38,100 @@
 //!
 //! # The source, in reading order
 //!
+//! A folder is a process, or a boundary between processes. A file imports only what
+//! stands below its folder here, or in it, and no imports form a circle: `.ci/imports`
+//! checks that.
+//!
 //! ```text
-//!    bin/panzer  bin/panzerctl  examples/      entry points
-//!        │           │             │
-//!    roles/   main · monitor · worker · ctl    one blocking loop each: wait, tell the plan, do what it says
-//!        │           │                 │
-//!    plan/ (pure)    words/ (pure)     keep/          plan: what to do about what happened
-//!    decisions       formats           things held    words: parse and print; keep: sockets, board, log
-//!        │           │                 │
-//!        └───────► types ◄─────── sys/ (all the unsafe)   one small file per kernel facility
+//! bin/              panzer, panzerctl
+//! ctl/              panzerctl
+//! main_process/     panzer:main       the loop; supervisor.rs decides
+//! monitor/          panzer:monitor    the loop; pool.rs decides
+//! worker/           a worker          Context, accept, drain
+//! shared/           what more than one of these processes holds: listeners, the scoreboard
+//! config/           the options: command line, file, --check, --help          (pure)
+//! protocol/         what crosses a process boundary, both ends in one file    (pure)
+//! log.rs ...        the log, an environment, the outcome of an exec, the processors
+//! sys/              the kernel: all unsafe code, one file for each facility
+//! types.rs ...      values, errors, back-off, stall                           (pure)
 //! ```
 //!
-//! Arrows are the only imports. Begin with `types.rs`; then `plan/service`,
-//! which is all that main decides, and `plan/pool.rs`, all that a monitor
-//! decides. `roles/main` and `roles/monitor` do what those say. `words` and
-//! `keep` are read where they are used; `sys` beside its manual pages.
+//! Begin with `types.rs`. Then `main_process/supervisor.rs` is all that main decides
+//! about generations, and `monitor/pool.rs` all that a monitor decides about workers:
+//! two state machines without a system call, each with its states drawn at its top.
+//! `main_process/mod.rs` and `monitor/monitor_loop.rs` are the loops around them: wait,
+//! report what has happened, perform what is decided. A file of `protocol`, `config` or
+//! `shared` is read where it is used, one of `sys` beside the manual pages that its
+//! first line names. `docs/design.md` has an order for an evening, with the lines of
+//! each file, and the reasons; `docs/protocol.md` and `docs/failure-modes.md` have what
+//! processes say to each other, and what happens when one dies.
 //!
 //! # Features
 //!
 //! The crate is `no_std` with `alloc`. The default feature `std` adds
-//! conversions to and from the standard library's types, and nothing else.
+//! conversions to and from the standard library's types, and nothing else. The
+//! feature `internals` is for this crate's own tests and benches.
 #![no_std]
 
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod backoff;
+mod cgroup;
+mod config;
+mod cpus;
+mod ctl;
+mod decimal;
+mod environment;
 mod error;
-mod keep;
-mod plan;
-mod roles;
-// For this crate's own programs, tests and benches; it promises nothing.
+mod exec_result;
+mod exit_status;
+#[cfg(test)]
+mod hostile_input;
+mod log;
+mod log_line;
+mod main_process;
+mod monitor;
+mod persist;
+mod printable;
+mod protocol;
+mod seconds;
+mod shared;
+mod split;
+mod stall;
+#[cfg(not(feature = "internals"))]
+mod sys;
+// For this crate's own tests and benches; it promises nothing, and much of it is
+// dangerous in a program that does not know what main and monitors do with it.
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod sys;
-mod tape;
 mod text;
 mod types;
-mod words;
+mod worker;
 
 pub use error::{Errno, Error, Result};
-pub use keep::log::log;
-#[doc(hidden)]
-pub use roles::ctl::program as control;
-pub use roles::listen::{Listener, listen, wait};
-pub use roles::main::embed::{Main, supervise};
-#[doc(hidden)]
-pub use roles::main::program;
-pub use roles::monitor::Monitor;
-pub use roles::worker::{Connection, Context, Outcome, Peer, Worker};
+pub use log::log;
+pub use main_process::embed::{Main, supervise};
+pub use monitor::Monitor;
+pub use shared::listener::{Listener, listen, wait};
 pub use sys::clock::now;
 pub use sys::fd::{Borrowed, Fd};
 pub use sys::poll::Source;
-pub use sys::process::ThreadsAllowed;
+pub use sys::threads::ThreadsAllowed;
 pub use types::{Level, Millis, Pid, Tick};
+pub use worker::{Connection, Context, Outcome, Peer, Worker};
+
+/// What the two programs of this crate are made of, beside their `rt.rs`. It promises
+/// nothing.
+#[doc(hidden)]
+pub mod program {
+    pub use crate::ctl::program as panzerctl;
+    pub use crate::main_process::program as panzer;
+    pub use crate::sys::heap::{Allocator, Reserve};
+    pub use crate::sys::signal::abort;
+}
 
 // The README's program is compiled as a test, so that it cannot grow stale.
 #[cfg(doctest)]

@@ -31,6 +31,16 @@ pub fn compose(message: fmt::Arguments<'_>) -> String {
     text
 }
 
+/// A number of things: `1 worker`, `2 workers`.
+#[derive(Clone, Copy, Debug)]
+pub struct Plural<'a>(pub u64, pub &'a str);
+
+impl fmt::Display for Plural<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
 /// The line of a text that has so many before it; nothing if there is none.
 ///
 /// A list of words as one text: with a pointer and a length for each it would
@@ -75,13 +85,13 @@ macro_rules! words {
             }
         }
 
-        impl $crate::tape::Taped for $name {
-            fn blank() -> Self {
+        impl $crate::persist::Persist for $name {
+            fn empty_value() -> Self {
                 Self::ALL[0]
             }
 
-            fn tape(&mut self, tape: &mut $crate::tape::Tape) {
-                let place = tape.number(*self as u64, Self::ALL.len() as u64 - 1);
+            fn persist(&mut self, codec: &mut $crate::persist::Codec) {
+                let place = codec.number(*self as u64, Self::ALL.len() as u64 - 1);
                 *self = Self::ALL[place as usize];
             }
         }
@@ -89,3 +99,14 @@ macro_rules! words {
 }
 
 pub(crate) use words;
+
+#[cfg(test)]
+mod tests {
+    use super::{Plural, compose};
+
+    #[test]
+    fn plural_of_one_is_singular() {
+        let shown = |count| compose(format_args!("{}", Plural(count, "worker")));
+        assert_eq!([shown(0), shown(1), shown(2)], ["0 workers", "1 worker", "2 workers"]);
+    }
+}

@@ -1,15 +1,15 @@
 //! The values that every layer speaks in.
 //!
-//! Each makes a wrong value impossible rather than unlikely: a [`Pid`] cannot
-//! mean a group or everybody, a [`Tick`] cannot be taken from the wall clock,
-//! a [`Millis`] is never a number of seconds.
+//! Each makes a wrong value impossible rather than unlikely: a [`Pid`] cannot mean a
+//! group or every process, a [`Tick`] cannot be taken from the wall clock, a [`Millis`]
+//! is never a number of seconds.
 //!
 //! Numbers are shown as a `u32` or a `u64`, here and everywhere: each further
 //! integer type would bring a quarter of a kilobyte of the standard library.
 //!
 //! Pure: knows no layer of this crate.
 
-use crate::tape::{Tape, Taped, taped};
+use crate::persist::{Codec, Persist, persisted};
 use crate::text::words;
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,8 +17,8 @@ use core::num::{NonZeroI32, NonZeroU16};
 
 /// The identity of one process, positive by construction.
 ///
-/// To kill(2), 0 is the caller's group and -1 is everybody; a type that cannot
-/// hold them cannot signal the world by accident.
+/// To kill(2), 0 is the caller's group and -1 is every process; a type that cannot hold
+/// them cannot signal the world by accident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(NonZeroI32);
 
@@ -45,25 +45,25 @@ impl fmt::Display for Pid {
     }
 }
 
-impl Taped for Pid {
-    fn blank() -> Self {
+impl Persist for Pid {
+    fn empty_value() -> Self {
         Self(NonZeroI32::MAX)
     }
 
-    fn tape(&mut self, tape: &mut Tape) {
-        let raw = tape.number(u64::from(self.raw().unsigned_abs()), i32::MAX as u64);
+    fn persist(&mut self, codec: &mut Codec) {
+        let raw = codec.number(u64::from(self.raw().unsigned_abs()), i32::MAX as u64);
         match Self::new(raw as i32) {
             Some(pid) => *self = pid,
-            None => tape.fail(),
+            None => codec.fail(),
         }
     }
 }
 
-taped! { struct Millis(0) }
-taped! { struct Tick(0) }
-taped! { struct Generation(0) }
-taped! { struct Account { user, group, groups } }
-taped! { struct Backoff { delay, max_delay } }
+persisted! { struct Millis(0) }
+persisted! { struct Tick(0) }
+persisted! { struct Generation(0) }
+persisted! { struct Account { user, group, groups } }
+persisted! { struct Backoff { delay, max_delay } }
 
 /// A length of time in whole milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +111,7 @@ impl fmt::Display for Millis {
 pub struct Tick(pub u64);
 
 impl Tick {
-    /// Later than every other: when what nobody waits for is due.
+    /// Later than every other: never due.
     pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `span` later; saturates, which means never.
@@ -215,12 +215,56 @@ pub enum Signal {
     Pipe,
     /// A file is larger than it may be.
     Xfsz,
-    /// The monitor of a worker is gone.
-    Io,
     /// An end that leaves a core, where it may.
     Abrt,
-    /// The end, which nobody can refuse.
+    /// The end, which cannot be refused.
     Kill,
+}
+
+words! {
+    /// The first signal of a stop, for what does not know this library: the value of
+    /// `--stop-signal`, by its name without SIG.
+    StopSignal {
+        /// What most programs take as a graceful stop.
+        Term = "TERM",
+        /// nginx, php-fpm and unicorn take this one.
+        Quit = "QUIT",
+        /// As from a terminal.
+        Int = "INT",
+        /// As from a terminal that is gone.
+        Hup = "HUP",
+        /// HAProxy takes this one.
+        Usr1 = "USR1",
+        /// A second one of the program's own.
+        Usr2 = "USR2",
+        /// Apache httpd takes this one.
+        Winch = "WINCH",
+    }
+}
+
+impl StopSignal {
+    /// Reads a name with or without SIG.
+    pub(crate) fn named(word: &[u8]) -> Option<Self> {
+        Self::parse(word.strip_prefix(b"SIG").unwrap_or(word))
+    }
+
+    /// The one that stands there.
+    pub(crate) fn at(place: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// What is sent.
+    pub const fn signal(self) -> Signal {
+        match self {
+            Self::Term => Signal::Term,
+            Self::Quit => Signal::Quit,
+            Self::Int => Signal::Int,
+            Self::Hup => Signal::Hup,
+            Self::Usr1 => Signal::Usr1,
+            Self::Usr2 => Signal::Usr2,
+            Self::Winch => Signal::Winch,
+        }
+    }
 }
 
 words! {
@@ -240,7 +284,7 @@ words! {
 words! {
     /// What a worker does, in the order of the numbers that stand on a board.
     Activity {
-        /// Nobody is there.
+        /// No process is there.
         Empty = "empty",
         /// Forked, not yet ready.
         Starting = "starting",
@@ -267,7 +311,7 @@ pub enum Exit {
     },
 }
 
-taped! { enum Exit { 0 = Status(status), 1 = Signal { number, core } } }
+persisted! { enum Exit { 0 = Status(status), 1 = Signal { number, core } } }
 
 impl Exit {
     /// Whether the process ended by itself and said that all was well.
@@ -276,25 +320,54 @@ impl Exit {
         matches!(self, Self::Status(0))
     }
 
-    /// Whether it was ended by the signal that nobody can refuse.
+    /// Whether it was ended by the signal that cannot be refused.
     #[must_use]
     pub const fn is_sigkill(self) -> bool {
         matches!(self, Self::Signal { number: 9, core: _ })
     }
 }
 
+/// How many workers were lost that were not asked to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Losses {
+    /// Slots that have lost one or more.
+    pub slots: u32,
+    /// The most that one slot has lost.
+    pub worst: u32,
+}
+
+impl Losses {
+    /// The sum of what each slot has lost.
+    pub fn of(slots: impl Iterator<Item = u32>) -> Self {
+        slots.filter(|&lost| lost > 0).fold(Self::default(), |sum, lost| Self {
+            slots: sum.slots.saturating_add(1),
+            worst: sum.worst.max(lost),
+        })
+    }
+}
+
 words! {
     /// Why a process ended, as far as it is known; in the order of the numbers
     /// that stand on a board.
-    Why {
-        /// Nobody has asked it to, and there is nothing to show why.
+    ExitReason {
+        /// It was not asked to, and nothing shows why.
         Unknown = "unknown",
         /// It was asked to leave.
-        Asked = "asked",
+        Requested = "requested",
         /// It was busy for too long, and was sent SIGABRT.
         Hung = "hung",
         /// The kernel has ended it, for there was no memory left.
         Memory = "out of memory",
+        /// It had not become ready in time, and was told to leave.
+        Late = "not ready in time",
+    }
+}
+
+impl ExitReason {
+    /// What a line says of it: nothing where it is not known.
+    #[must_use]
+    pub fn known(self) -> Option<&'static str> {
+        (self != Self::Unknown).then(|| self.name())
     }
 }
 
@@ -307,7 +380,7 @@ words! {
         Warn = "WARN",
         /// What an operator wants to know.
         Info = "INFO",
-        /// What somebody who looks for a fault wants to know.
+        /// What is needed when looking for a fault.
         Debug = "DEBUG",
     }
 }
@@ -324,7 +397,7 @@ words! {
     }
 }
 
-/// Who a process is to the kernel, by number: credentials(7).
+/// The user and groups of a process, by number: credentials(7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The user.
@@ -345,8 +418,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// What it is where nobody has asked for anything else.
+    /// The default.
     pub const USUAL: Self = Self { delay: Millis(100), max_delay: Millis(30_000) };
+
+    /// The same with no wait longer than `most`.
+    #[must_use]
+    pub fn at_most(self, most: Millis) -> Self {
+        Self { delay: self.delay.min(most), max_delay: self.max_delay.min(most) }
+    }
 }
 
 impl Default for Backoff {

@@ -1,11 +1,14 @@
-//! What the manual page and the README say of the options is what `--help` says.
+//! The manual pages and `--help` name the same options and defaults, the README names no
+//! unknown option, every cited rule is defined, and every link in the documents is valid.
 //!
-//! The help is asked of the program itself: of the one that `PANZER_BIN` names,
-//! else of the one that cargo has built for the tests.
+//! The help comes from the program that `PANZER_BIN` names, else from the one that cargo
+//! has built for the tests.
 
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const MANUAL: &str = include_str!("../man/panzer.1");
@@ -15,7 +18,7 @@ const README: &str = include_str!("../README.md");
 struct Shown {
     long: String,
     short: Option<char>,
-    /// What stands in brackets at the end, if it is one word.
+    /// The text in brackets at the end of the line, if it is one word.
     default: Option<String>,
 }
 
@@ -27,7 +30,14 @@ fn help() -> String {
     String::from_utf8(output.stdout).expect("the help is text")
 }
 
-/// The options of one line: usually one, and none where the text goes on.
+fn help_of_panzerctl() -> String {
+    let program = env::var_os("PANZERCTL_BIN")
+        .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_panzerctl")));
+    let output = Command::new(&program).arg("--help").output().expect("panzerctl runs");
+    String::from_utf8(output.stdout).expect("the help is text")
+}
+
+/// The options of one line: usually one; none in a continuation line.
 fn parse(line: &str) -> Vec<Shown> {
     let bracket = line.strip_suffix(']').and_then(|line| line.rsplit_once('['));
     let default = bracket.map(|(_, value)| value).filter(|value| !value.contains(' '));
@@ -54,7 +64,7 @@ fn options() -> Vec<Shown> {
     options
 }
 
-/// The manual's heading of an option and the text below, to the next heading.
+/// The manual's entry of an option, up to the next entry.
 fn section(long: &str) -> &'static str {
     let flag = format!("-{long}");
     let is_there = |item: &&str| {
@@ -64,18 +74,8 @@ fn section(long: &str) -> &'static str {
     MANUAL.split("\n.It ").find(is_there).unwrap_or_else(|| panic!("no item for --{long}"))
 }
 
-/// The README's row of an option.
-fn row(long: &str) -> &'static str {
-    let is_there = |line: &&str| {
-        let first = line.trim_start_matches("| ").split(" | ").next().unwrap_or_default();
-        let names = || first.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-        line.starts_with("| `-") && names().any(|name| name.strip_prefix("--") == Some(long))
-    };
-    README.lines().find(is_there).unwrap_or_else(|| panic!("the README has no row for --{long}"))
-}
-
 #[test]
-fn every_option_of_the_help_is_in_the_manual_with_its_letter_and_its_default() {
+fn manual_has_every_option_of_the_help_with_its_letter_and_default() {
     for Shown { long, short, default } in options() {
         let section = section(&long);
         if let Some(letter) = short {
@@ -91,41 +91,27 @@ fn every_option_of_the_help_is_in_the_manual_with_its_letter_and_its_default() {
 }
 
 #[test]
-fn every_option_of_the_help_is_in_the_readme_with_its_letter_and_its_default() {
-    for Shown { long, short, default } in options() {
-        let row = row(&long);
-        if let Some(letter) = short {
-            assert!(row.contains(&format!("`-{letter}`")), "--{long} is not -{letter}: {row}");
-        }
-        if let Some(default) = default {
-            let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-            assert_eq!(last.trim_matches('`'), default, "--{long}: {row}");
-        }
-    }
-}
-
-#[test]
-fn the_manual_and_the_readme_have_no_option_that_the_help_has_not() {
+fn manual_and_readme_have_no_option_that_the_help_lacks() {
     let known: BTreeSet<_> = options().into_iter().map(|option| option.long).collect();
-    let name = |text: &str| -> String {
+    let name_of = |text: &str| -> String {
         text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
     };
-    let flags = MANUAL.split("Fl -").skip(1).map(name);
-    let rows = README.lines().filter(|line| line.starts_with("| `-"));
-    let cells = rows.flat_map(|row| row.split("`--").chain(row.split("`, `--")).skip(1)).map(name);
-    // `Fl -` alone is the end of the options.
-    for told in flags.chain(cells).filter(|name| !name.is_empty()) {
-        assert!(known.contains(&told), "there is no option --{told}");
+    // `Fl -` alone is `--`, the end of the options.
+    for name in MANUAL.split("Fl -").skip(1).map(name_of).filter(|name| !name.is_empty()) {
+        assert!(known.contains(&name), "unknown option --{name}");
+    }
+    let ctl = help_of_panzerctl();
+    let ctl: Vec<_> = ctl.split_whitespace().map(|word| word.trim_end_matches(',')).collect();
+    for name in README.split("`--").skip(1).map(name_of) {
+        let is_known = known.contains(&name) || ctl.contains(&&*format!("--{name}"));
+        assert!(is_known, "unknown option --{name}");
     }
 }
 
-/// RATIONALE 11.31
+/// rule: ctl.exit-status
 #[test]
-fn the_manual_of_panzerctl_has_every_option_and_command_of_its_help() {
-    let program = env::var_os("PANZERCTL_BIN")
-        .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_panzerctl")));
-    let output = Command::new(&program).arg("--help").output().expect("panzerctl runs");
-    let help = String::from_utf8(output.stdout).expect("the help is text");
+fn manual_of_panzerctl_has_every_option_and_command_of_its_help() {
+    let help = help_of_panzerctl();
     let manual = include_str!("../man/panzerctl.1");
     let words = help.split_whitespace().map(|word| word.trim_end_matches(','));
     for name in words.filter_map(|word| word.strip_prefix("--")) {
@@ -142,4 +128,227 @@ fn the_manual_of_panzerctl_has_every_option_and_command_of_its_help() {
             "{command}"
         );
     }
+}
+
+const DOCUMENTS: [(&str, &str); 3] = [
+    ("docs/design.md", include_str!("../docs/design.md")),
+    ("docs/protocol.md", include_str!("../docs/protocol.md")),
+    ("docs/failure-modes.md", include_str!("../docs/failure-modes.md")),
+];
+
+/// The names after `rule:` and `rules:` (cited) and after a bold `rule:` (defined).
+#[derive(Default)]
+struct Rules {
+    cited: Vec<String>,
+    defined: Vec<String>,
+}
+
+fn rules(text: &str) -> Rules {
+    let mut rules = Rules::default();
+    let (mut goes_on, mut is_defined, mut is_list) = (false, false, false);
+    // A list may continue in the next line of a comment.
+    let words = text.split_whitespace().filter(|word| !matches!(*word, "//" | "///" | "//!" | "#"));
+    for word in words {
+        let bare = word.trim_start_matches(['(', '`', '"']);
+        if goes_on {
+            let is_name =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+            let end = bare.find(|c| !is_name(c)).unwrap_or(bare.len());
+            let name = bare[..end].trim_end_matches('.').to_owned();
+            if is_defined {
+                rules.defined.push(name)
+            } else {
+                rules.cited.push(name)
+            }
+            goes_on = is_list && &bare[end..] == ",";
+        } else if matches!(bare, "rule:" | "rules:" | "**rule:") {
+            (goes_on, is_defined, is_list) = (true, bare == "**rule:", bare == "rules:");
+        }
+    }
+    rules
+}
+
+/// The comments of a source or a patch: in code, a field may be called `rules`.
+fn comments(text: &str) -> String {
+    let bare = text.lines().map(|line| line.trim_start_matches([' ', '+', '-']));
+    bare.filter(|line| line.starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// The files below a directory, or the file itself.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).expect("a directory can be read");
+    let paths = entries.map(|entry| entry.expect("an entry can be read").path());
+    paths.filter(|path| !path.ends_with("target")).flat_map(|path| files(&path)).collect()
+}
+
+#[test]
+fn every_cited_rule_is_defined_once() {
+    let mut defined = BTreeSet::new();
+    for (document, text) in DOCUMENTS {
+        for name in rules(text).defined {
+            assert!(name.contains('.'), "{document}: '{name}' has no dot");
+            assert!(defined.insert(name.clone()), "{document}: {name} is defined twice");
+        }
+    }
+    assert!(defined.len() > 100, "hardly any rules: {defined:?}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let places =
+        ["src", "tests", "benches", "examples", "docs", "man", ".ci", "Makefile", "README.md"];
+    for file in places.iter().flat_map(|place| files(&root.join(place))) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let kind = file.extension().and_then(|kind| kind.to_str());
+        let text = if matches!(kind, Some("rs" | "patch")) { comments(&text) } else { text };
+        for name in rules(&text).cited {
+            assert!(defined.contains(&name), "{}: there is no rule '{name}'", file.display());
+        }
+    }
+}
+
+/// The heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let letters = heading.to_lowercase().replace(' ', "-");
+    letters.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+}
+
+#[test]
+fn links_and_source_paths_in_documents_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (document, text) in DOCUMENTS.into_iter().chain([("README.md", README)]) {
+        let from = root.join(document);
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains(':')) {
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { from.clone() } else { from.with_file_name(file) };
+            assert!(target.exists(), "{document}: {link}");
+            if !part.is_empty() {
+                let text = fs::read_to_string(&target).expect("a document can be read");
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let is_there =
+                    headings.any(|line| anchor(line.trim_start_matches(['#', ' '])) == part);
+                assert!(is_there, "{document}: {link}");
+            }
+        }
+        for path in text.split('`').filter(|quoted| quoted.starts_with("src/")) {
+            assert!(root.join(path).exists(), "{document}: {path}");
+        }
+    }
+}
+
+/// A line of the log, with a `*` for each value in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LogLine {
+    text: String,
+    /// `INFO`; of the manual also `INFO/WARN`; empty where the source chooses it by a value.
+    level: String,
+}
+
+/// Puts a `*` in the place of each value: `{pid}` in the source, `<pid>` in the manual.
+fn with_stars(text: &str, open: char, close: char) -> String {
+    let mut stars = String::new();
+    for (place, part) in text.split(open).enumerate() {
+        if place > 0 && !stars.ends_with('*') {
+            stars.push('*');
+        }
+        let rest = part.split_once(close).filter(|_| place > 0).map_or(part, |(_, rest)| rest);
+        stars.push_str(rest);
+    }
+    stars
+}
+
+/// The arguments of a call, from behind its parenthesis on.
+fn arguments(text: &str) -> Vec<&str> {
+    let (mut depth, mut is_quoted, mut is_escaped) = (0, false, false);
+    let (mut all, mut begin) = (Vec::new(), 0);
+    for (place, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ if is_quoted => {}
+            '(' | '[' | '{' => depth += 1,
+            ',' | ')' | ']' | '}' if depth == 0 => {
+                all.push(text[begin..place].trim());
+                begin = place + 1;
+                if c != ',' {
+                    break;
+                }
+            }
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    all
+}
+
+/// What a call logs: it has a level, or what is complained of, and a text. `settle` has
+/// the name of lines that were left out. A text that is not written in the call is `*`.
+fn logged(name: &str, arguments: &[&str]) -> Option<LogLine> {
+    let level = arguments.iter().find(|it| {
+        ["Level::", "About::"].iter().any(|start| it.starts_with(start)) || **it == "level"
+    })?;
+    let level = level.strip_prefix("Level::").unwrap_or_default().to_uppercase();
+    let Some(text) = arguments.iter().find_map(|it| it.strip_prefix("format_args!(")) else {
+        let text = String::from("*");
+        return (name == "log" && !level.is_empty()).then_some(LogLine { text, level });
+    };
+    let text = text.trim_start().strip_prefix('"').filter(|_| !["", "settle"].contains(&name))?;
+    let mut lines = text.rsplit_once('"')?.0.split("\\\n");
+    let first = lines.next()?.to_owned();
+    let text = lines.fold(first, |all, line| all + line.trim_start());
+    // What stands behind the literal is its values.
+    let text = text.split("\",").next()?.to_owned();
+    Some(LogLine { text: with_stars(&text, '{', '}'), level })
+}
+
+/// What the sources of all processes log.
+fn logged_by_source() -> BTreeSet<LogLine> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = BTreeSet::new();
+    for file in files(&root.join("src")) {
+        let text = fs::read_to_string(&file).expect("a source can be read");
+        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code: String = code.flat_map(|line| [line, "\n"]).collect();
+        for (place, _) in code.match_indices('(') {
+            let is_name = |c: char| c.is_alphanumeric() || c == '_';
+            let name = code[..place].rsplit(|c| !is_name(c)).next().unwrap_or_default();
+            all.extend(logged(name, &arguments(&code[place + 1..])));
+        }
+    }
+    all
+}
+
+/// The table of the manual: `.It "LEVEL text"`, and a paragraph.
+fn logged_by_manual() -> BTreeSet<LogLine> {
+    let section = MANUAL.split("\n.Sh LOG LINES\n").nth(1).expect("the section is there");
+    let section = section.split("\n.Sh ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix(".It \"")?.strip_suffix('"'));
+    let rows = rows.map(|row| row.replace("\\(aq", "'"));
+    rows.map(|row| {
+        let (level, text) = row.split_once(' ').expect("a row has a level and a text");
+        LogLine { text: with_stars(text, '<', '>'), level: level.to_owned() }
+    })
+    .collect()
+}
+
+/// rule: log.table
+#[test]
+fn log_lines_of_manual_match_source() {
+    let (source, manual) = (logged_by_source(), logged_by_manual());
+    let is_same = |one: &LogLine, row: &LogLine| {
+        one.text == row.text && row.level.split('/').any(|level| ["", level].contains(&&*one.level))
+    };
+    let missing: Vec<_> =
+        source.iter().filter(|line| !manual.iter().any(|row| is_same(line, row))).collect();
+    let stale: Vec<_> =
+        manual.iter().filter(|row| !source.iter().any(|line| is_same(line, row))).collect();
+    let mute: Vec<_> =
+        source.iter().filter(|line| !line.text.contains(char::is_alphabetic)).collect();
+    assert!(source.len() > 60, "hardly any lines: {source:#?}");
+    assert!(mute.is_empty(), "no text is written in the call: {mute:#?}");
+    assert!(missing.is_empty(), "not in LOG LINES of man/panzer.1: {missing:#?}");
+    assert!(stale.is_empty(), "in LOG LINES of man/panzer.1, and not in src: {stale:#?}");
 }

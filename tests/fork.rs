@@ -1,16 +1,19 @@
-//! What fork promises to the code around it, in a process with one thread.
+//! What the code around a fork can rely on, in a process with one thread.
 //!
-//! The usual harness runs its tests in threads, in which a fork is undefined
-//! territory; so this one has none, and runs its tests one after the other.
-//! Whoever comes back from a fork twice would print everything twice.
+//! The usual harness runs tests in threads, and forking in a process with threads is not
+//! defined. So these tests have a `main` of their own and run one after the other. A child
+//! that returned from a fork's closure would print every line twice.
 
 #[path = "fork/rebuilt.rs"]
 mod rebuilt;
 
 use std::cell::RefCell;
 use std::env;
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe, stdout};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -23,50 +26,56 @@ use panzer::sys::fd::Fd;
 use panzer::sys::file::{self, Mode};
 use panzer::sys::process::{self, Reaped};
 use panzer::sys::{Signal, last_errno, signal};
-use panzer::{Context, Monitor, Outcome};
+use panzer::{Context, Millis, Monitor, Outcome, Peer};
 
 /// Only a test that fails ever waits that long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 15] = [
-    ("a_child_that_panics_never_comes_back", a_child_that_panics_never_comes_back),
-    ("a_child_runs_no_destructor_of_its_parent", a_child_runs_no_destructor_of_its_parent),
-    ("a_child_never_leaves_by_its_parents_exit", a_child_never_leaves_by_its_parents_exit),
+const TESTS: [Test; 18] = [
+    ("panicked_child_does_not_return_from_fork", panicked_child_does_not_return_from_fork),
+    ("child_runs_no_destructor_of_its_parent", child_runs_no_destructor_of_its_parent),
+    ("child_does_not_run_its_parents_exit_handlers", child_does_not_run_its_parents_exit_handlers),
     (
-        "a_signal_between_fork_and_set_up_is_the_childs",
-        a_signal_between_fork_and_set_up_is_the_childs,
+        "signal_between_fork_and_set_up_is_handled_by_the_child",
+        signal_between_fork_and_set_up_is_handled_by_the_child,
     ),
-    ("a_handler_of_main_or_monitor_keeps_errno", a_handler_of_main_or_monitor_keeps_errno),
-    ("a_handler_of_a_worker_keeps_errno", a_handler_of_a_worker_keeps_errno),
+    ("handlers_of_main_and_monitor_keep_errno", handlers_of_main_and_monitor_keep_errno),
+    ("handler_of_a_worker_keeps_errno", handler_of_a_worker_keeps_errno),
+    ("panicked_worker_never_runs_the_monitors_code", panicked_worker_never_runs_the_monitors_code),
     (
-        "a_worker_that_panics_never_runs_the_monitors_code",
-        a_worker_that_panics_never_runs_the_monitors_code,
+        "returning_or_failing_worker_never_runs_the_monitors_code",
+        returning_or_failing_worker_never_runs_the_monitors_code,
     ),
     (
-        "a_worker_that_returns_or_fails_never_runs_the_monitors_code",
-        a_worker_that_returns_or_fails_never_runs_the_monitors_code,
+        "files_of_the_monitor_are_not_removed_by_its_workers",
+        files_of_the_monitor_are_not_removed_by_its_workers,
     ),
-    ("what_the_monitor_would_remove_is_still_there", what_the_monitor_would_remove_is_still_there),
-    ("where_panics_abort_it_is_the_same", where_panics_abort_it_is_the_same),
-    ("a_pool_reaps_nobody_but_its_workers", a_pool_reaps_nobody_but_its_workers),
-    ("after_a_pool_every_signal_is_as_it_was", after_a_pool_every_signal_is_as_it_was),
+    ("panic_tests_pass_with_panic_abort", panic_tests_pass_with_panic_abort),
+    ("pool_reaps_only_its_workers", pool_reaps_only_its_workers),
+    ("pool_restores_all_signals", pool_restores_all_signals),
+    ("pool_is_refused_while_a_second_thread_runs", pool_is_refused_while_a_second_thread_runs),
+    ("pool_in_a_second_thread_is_refused", pool_in_a_second_thread_is_refused),
+    ("second_pool_at_once_is_refused", second_pool_at_once_is_refused),
     (
-        "a_second_thread_is_refused_and_a_joined_one_forgotten",
-        a_second_thread_is_refused_and_a_joined_one_forgotten,
+        "dropped_listener_does_not_affect_the_next_one_with_its_number",
+        dropped_listener_does_not_affect_the_next_one_with_its_number,
     ),
-    ("a_pool_in_a_second_thread_is_refused", a_pool_in_a_second_thread_is_refused),
     (
-        "no_signal_moves_the_deadlines_of_a_pool_that_runs_alone",
-        no_signal_moves_the_deadlines_of_a_pool_that_runs_alone,
+        "stop_does_not_replace_a_descriptor_with_the_number_of_a_dropped_listener",
+        stop_does_not_replace_a_descriptor_with_the_number_of_a_dropped_listener,
+    ),
+    (
+        "signals_do_not_move_the_deadlines_of_a_pool_without_main",
+        signals_do_not_move_the_deadlines_of_a_pool_without_main,
     ),
 ];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
     if env::var_os("PANZER_QUIET").is_none() {
-        // What the pools have to say would stand between the results.
+        // The log of the pools would be mixed with the results.
         let own = env::current_exe().expect("/proc is mounted");
         let error = Command::new(own)
             .args(&words)
@@ -92,10 +101,10 @@ fn main() {
 
 fn say(text: &str) {
     let mut out = stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).expect("somebody listens");
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).expect("standard output is open");
 }
 
-/// Who has passed somewhere: every process that does leaves one mark.
+/// Counts the processes that pass a point: each leaves one mark in a pipe.
 struct Marks {
     reader: PipeReader,
     writer: PipeWriter,
@@ -111,8 +120,7 @@ impl Marks {
         (&self.writer).write_all(b"x").expect("there is room");
     }
 
-    /// The number of marks, once every other process that could leave one is
-    /// gone.
+    /// The number of marks, once every other process that could leave one has exited.
     fn count(self) -> usize {
         let Self { mut reader, writer } = self;
         drop(writer);
@@ -120,18 +128,18 @@ impl Marks {
     }
 }
 
-/// Waits for a child of ours; how it ended, in words.
-fn fate(pid: panzer::Pid) -> String {
+/// Waits for a child; returns how it ended, as text.
+fn exit_of(pid: panzer::Pid) -> String {
     loop {
         match process::reap(pid).expect("it is our child") {
             Reaped::Dead(_, exit) => return format!("{exit:?}"),
             Reaped::NoneDead => thread::yield_now(),
-            Reaped::NoChild => panic!("somebody else has reaped {pid}"),
+            Reaped::NoChild => panic!("{pid} was reaped elsewhere"),
         }
     }
 }
 
-fn a_child_that_panics_never_comes_back() {
+fn panicked_child_does_not_return_from_fork() {
     let marks = Marks::new();
     let own = process::id();
     let forked = catch_unwind(|| {
@@ -139,8 +147,8 @@ fn a_child_that_panics_never_comes_back() {
     });
     marks.leave();
     assert_eq!(process::id(), own);
-    let fate = fate(forked.expect("nothing unwinds in the parent"));
-    assert!(["Status(101)", "Signal { number: 6, core: false }"].contains(&&*fate), "{fate}");
+    let exit = exit_of(forked.expect("nothing unwinds in the parent"));
+    assert!(["Status(101)", "Signal { number: 6, core: false }"].contains(&&*exit), "{exit}");
     assert_eq!(marks.count(), 1);
 }
 
@@ -153,20 +161,20 @@ impl Drop for Parting<'_> {
     }
 }
 
-fn a_child_runs_no_destructor_of_its_parent() {
+fn child_runs_no_destructor_of_its_parent() {
     for panics in [false, true] {
         let marks = Marks::new();
         let parting = Parting(&marks);
         let child = process::fork(|| if panics { panic!("it was told to panic") } else { 3 });
-        let fate = fate(child.expect("there is room for a process"));
-        assert!(panics || fate == "Status(3)", "{fate}");
+        let exit = exit_of(child.expect("there is room for a process"));
+        assert!(panics || exit == "Status(3)", "{exit}");
         drop(parting);
         assert_eq!(marks.count(), 1);
     }
 }
 
 thread_local! {
-    /// What exit(3) drops, in whichever process calls it.
+    /// Dropped by exit(3), in any process that calls it.
     static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) };
 }
 
@@ -179,37 +187,37 @@ impl Drop for AtExit {
     }
 }
 
-/// RATIONALE 3.7
-fn a_child_never_leaves_by_its_parents_exit() {
+/// rule: worker.exit
+fn child_does_not_run_its_parents_exit_handlers() {
     let marks = Marks::new();
     let mark = marks.writer.try_clone().expect("there are descriptors");
     AT_EXIT.with(|at_exit| at_exit.replace(Some(AtExit(mark))));
     let child = process::fork(|| 3);
-    assert_eq!(fate(child.expect("there is room for a process")), "Status(3)");
-    // Taken back here, its mark is the only one.
+    assert_eq!(exit_of(child.expect("there is room for a process")), "Status(3)");
+    // Dropped here, it leaves the only mark.
     drop(AT_EXIT.take());
     assert_eq!(marks.count(), 1);
 }
 
-fn a_signal_between_fork_and_set_up_is_the_childs() {
+fn signal_between_fork_and_set_up_is_handled_by_the_child() {
     let saved = signal::save(Signal::Term);
     signal::catch(Signal::Term);
     let mut blocked = Some(signal::block_all());
     let child = process::fork(|| {
-        // What comes now must not be taken by the handler of the parent.
+        // The parent's handler must not take this signal.
         let sent = signal::send(process::id(), Signal::Term);
         signal::reset(Signal::Term);
         drop(blocked.take());
         if sent.is_ok() { 0 } else { 1 }
     });
     drop(blocked);
-    let fate = fate(child.expect("there is room for a process"));
+    let exit = exit_of(child.expect("there is room for a process"));
     saved.restore();
-    assert_eq!(fate, "Signal { number: 15, core: false }");
+    assert_eq!(exit, "Signal { number: 15, core: false }");
 }
 
-/// Whether `signal`, which the process sends to itself, leaves the reason of
-/// the failure before it alone. Without a pipe to write to, all handlers fail.
+/// Whether errno survives `signal`, which the process sends to itself: 0 if it does.
+/// Without a pipe to write to, every handler fails and sets errno.
 fn keeps_errno(signal: Signal) -> u8 {
     let before = File::open("/nowhere").map_err(|error| error.raw_os_error());
     // The handler has run when kill(2) returns.
@@ -218,30 +226,29 @@ fn keeps_errno(signal: Signal) -> u8 {
     if kept && sent.is_ok() { 0 } else { 1 }
 }
 
-/// RATIONALE 1.33
-fn a_handler_of_main_or_monitor_keeps_errno() {
+/// rule: signal.handler
+fn handlers_of_main_and_monitor_keep_errno() {
     let child = process::fork(|| {
         let all = [Signal::Winch, Signal::Chld, Signal::Int, Signal::Hup, Signal::Vtalrm];
         all.into_iter().for_each(signal::catch);
         all.into_iter().map(keeps_errno).max().unwrap_or(1)
     });
-    assert_eq!(fate(child.expect("there is room for a process")), "Status(0)");
+    assert_eq!(exit_of(child.expect("there is room for a process")), "Status(0)");
 }
 
-/// RATIONALE 1.33
-fn a_handler_of_a_worker_keeps_errno() {
+/// rule: signal.handler
+fn handler_of_a_worker_keeps_errno() {
     let child = process::fork(|| {
         let nowhere = file::open(c"/dev/null", Mode::ReadWrite).expect("it is there");
         let nowhere: &'static Fd = Box::leak(Box::new(nowhere));
         let parent = process::parent().expect("it has one");
-        // What can be read is a lifeline that has ended.
-        signal::serve(parent, nowhere.borrow(), nowhere.borrow());
-        [Signal::Term, Signal::Io].into_iter().map(keeps_errno).max().unwrap_or(1)
+        signal::serve(parent, nowhere.borrow(), Millis(0));
+        keeps_errno(Signal::Term)
     });
-    assert_eq!(fate(child.expect("there is room for a process")), "Status(0)");
+    assert_eq!(exit_of(child.expect("there is room for a process")), "Status(0)");
 }
 
-/// Has the monitor stop, and waits for that.
+/// Stops the monitor, and waits until the worker is told to stop.
 fn stop_monitor(ctx: &mut Context) -> Outcome {
     ctx.ready();
     let monitor = process::parent().expect("a worker has one");
@@ -252,13 +259,13 @@ fn stop_monitor(ctx: &mut Context) -> Outcome {
     Ok(())
 }
 
-/// The whole monitor is caught: only one process comes back from it when the
-/// workers leave in this way.
+/// Runs a whole monitor whose workers end with `leave`; only one process may return from
+/// it.
 fn one_process_comes_back(leave: fn() -> Outcome) {
     let marks = Marks::new();
     let own = process::id();
     let worker = |ctx: &mut Context| match ctx.slot() {
-        // The second one stops everything, so that the first dies only once.
+        // The second worker stops the pool, so that the first dies only once.
         2 => stop_monitor(ctx),
         _ => leave(),
     };
@@ -269,28 +276,28 @@ fn one_process_comes_back(leave: fn() -> Outcome) {
     assert_eq!(marks.count(), 1);
 }
 
-/// RATIONALE 3.7
-fn a_worker_that_panics_never_runs_the_monitors_code() {
+/// rule: worker.exit
+fn panicked_worker_never_runs_the_monitors_code() {
     one_process_comes_back(|| panic!("it was told to panic"));
 }
 
-/// RATIONALE 3.7
-fn a_worker_that_returns_or_fails_never_runs_the_monitors_code() {
+/// rule: worker.exit
+fn returning_or_failing_worker_never_runs_the_monitors_code() {
     one_process_comes_back(|| Ok(()));
     one_process_comes_back(|| Err("it was told to fail".into()));
 }
 
-/// A file that is gone when its owner is, as a pid file is.
+/// A file that is removed when its owner is dropped, like a pid file.
 struct Removed(PathBuf);
 
 impl Drop for Removed {
     fn drop(&mut self) {
-        fs::remove_file(&self.0).expect("nobody else has removed it");
+        fs::remove_file(&self.0).expect("it was not removed elsewhere");
     }
 }
 
-/// RATIONALE 3.7
-fn what_the_monitor_would_remove_is_still_there() {
+/// rule: worker.exit
+fn files_of_the_monitor_are_not_removed_by_its_workers() {
     let file = Removed(env::temp_dir().join(format!("panzer-fork-{}", process::id())));
     File::create(&file.0).expect("a temporary file can be made");
     one_process_comes_back(|| Ok(()));
@@ -299,12 +306,12 @@ fn what_the_monitor_would_remove_is_still_there() {
     assert!(file.0.exists());
 }
 
-/// What has to do with panics.
+/// The tests that panic, by the beginnings of their names.
 const WHERE_PANICS_ABORT: [&str; 4] =
-    ["a_child_that_panics", "a_child_runs_no", "a_worker_that_panics", "what_the_monitor_would"];
+    ["panicked_child", "child_runs_no", "panicked_worker", "files_of_the_monitor"];
 
-/// RATIONALE 3.7
-fn where_panics_abort_it_is_the_same() {
+/// rule: worker.exit
+fn panic_tests_pass_with_panic_abort() {
     if cfg!(panic = "abort") {
         return;
     }
@@ -320,7 +327,7 @@ fn where_panics_abort_it_is_the_same() {
     }
 }
 
-fn a_pool_reaps_nobody_but_its_workers() {
+fn pool_reaps_only_its_workers() {
     let mut command = Command::new("sh");
     let mut other = command.args(["-c", "exit 7"]).spawn().expect("the shell is there");
     let dying = |ctx: &mut Context| match ctx.slot() {
@@ -328,10 +335,10 @@ fn a_pool_reaps_nobody_but_its_workers() {
         _ => Ok(()),
     };
     Monitor::new(dying).count(4).run().expect("the stop was graceful");
-    assert_eq!(other.wait().expect("nobody else has reaped it").code(), Some(7));
+    assert_eq!(other.wait().expect("it was not reaped elsewhere").code(), Some(7));
 }
 
-/// Which signals are blocked, ignored and caught.
+/// The lines of the blocked, ignored and caught signals.
 fn signals() -> Vec<String> {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let own = ["SigBlk", "SigIgn", "SigCgt"];
@@ -339,31 +346,95 @@ fn signals() -> Vec<String> {
     status.lines().filter(is_one).map(str::to_string).collect()
 }
 
-fn after_a_pool_every_signal_is_as_it_was() {
+fn pool_restores_all_signals() {
     let before = signals();
     Monitor::new(stop_monitor).count(1).run().expect("the stop was graceful");
     assert_eq!(signals(), before);
 }
 
-fn a_second_thread_is_refused_and_a_joined_one_forgotten() {
+fn pool_is_refused_while_a_second_thread_runs() {
     let (leave, wait) = mpsc::channel::<()>();
     let thread = thread::spawn(move || wait.recv().is_err());
     let error = Monitor::new(stop_monitor).count(1).run().expect_err("there are two threads");
-    assert!(error.to_string().contains("the program has 2 threads"), "{error}");
+    assert!(error.to_string().contains("this process has 2 threads"), "{error}");
     drop(leave);
     assert!(thread.join().expect("it has not panicked"));
     Monitor::new(stop_monitor).count(1).run().expect("one thread is left");
 }
 
-/// RATIONALE 2.1
-fn a_pool_in_a_second_thread_is_refused() {
+/// rule: monitor.one-thread
+fn pool_in_a_second_thread_is_refused() {
     let run = || Monitor::new(stop_monitor).count(1).run().map_err(|error| error.to_string());
     let error = thread::spawn(run).join().expect("it has not panicked");
     let error = error.expect_err("the death of that thread would end its workers");
-    assert!(error.contains("the program has 2 threads"), "{error}");
+    assert!(error.contains("this process has 2 threads"), "{error}");
 }
 
-/// Asks the monitor to stop, and goes on signalling it until it is killed.
+/// Handlers, wake pipe and inherited sockets belong to the pool that runs, in its forked
+/// processes too.
+fn second_pool_at_once_is_refused() {
+    let (mut reader, mut writer) = pipe().expect("there are descriptors");
+    let nested = move |ctx: &mut Context| -> Outcome {
+        let error = Monitor::new(stop_monitor).count(1).run().expect_err("one runs");
+        writer.write_all(format!("{error}\n").as_bytes())?;
+        stop_monitor(ctx)
+    };
+    Monitor::new(nested).count(1).run().expect("it stops gracefully");
+    let mut said = String::new();
+    reader.read_to_string(&mut said).expect("it is text");
+    assert!(said.contains("cannot run a second pool in this process"), "{said}");
+    // One pool after the other works.
+    Monitor::new(stop_monitor).count(1).run().expect("the first one is over");
+}
+
+/// Accepts on a listener, drops it, and accepts on another one with the same descriptor
+/// number; returns whether the first is closed and the second serves its own client.
+fn serves_another(ctx: &mut Context) -> Result<bool, Box<dyn Error>> {
+    let first = panzer::listen("127.0.0.1:0")?;
+    let (number, address) = (first.as_fd().number(), first.address());
+    let _client = TcpStream::connect(&address)?;
+    drop(ctx.accept(&first)?);
+    drop(first);
+    let is_closed = TcpStream::connect(&address).is_err();
+    let second = panzer::listen("127.0.0.1:0")?;
+    let client = TcpStream::connect(second.address())?;
+    let accepted = ctx.accept(&second)?;
+    let is_its_own = accepted.is_some_and(|(_, peer)| {
+        client.local_addr().is_ok_and(|address| peer == Peer::Inet(address))
+    });
+    Ok(is_closed && second.as_fd().number() == number && is_its_own)
+}
+
+/// A worker keeps a duplicate of each listener that it has accepted on.
+fn dropped_listener_does_not_affect_the_next_one_with_its_number() {
+    let marks = Marks::new();
+    let worker = |ctx: &mut Context| -> Outcome {
+        if serves_another(ctx).is_ok_and(|is_so| is_so) {
+            marks.leave();
+        }
+        stop_monitor(ctx)
+    };
+    Monitor::new(worker).count(1).run().expect("the stop was graceful");
+    assert_eq!(marks.count(), 1);
+}
+
+/// A final stop without main replaces every listener by /dev/null.
+fn stop_does_not_replace_a_descriptor_with_the_number_of_a_dropped_listener() {
+    let listener = panzer::listen("127.0.0.1:0").expect("there are ports");
+    let number = listener.as_fd().number();
+    drop(listener);
+    let (mut reader, mut writer) = pipe().expect("there are descriptors");
+    assert_eq!(reader.as_raw_fd(), number);
+    Monitor::new(stop_monitor).count(1).run().expect("the stop was graceful");
+    writer.write_all(b"x").expect("its reader is open");
+    assert_eq!(
+        reader.read(&mut [0]).expect("it is open"),
+        1,
+        "the descriptor now belongs to this pipe"
+    );
+}
+
+/// Stops the monitor, and then sends it signals until this worker is killed.
 fn storm(ctx: &mut Context) -> Outcome {
     signal::ignore(Signal::Term);
     signal::ignore(Signal::Int);
@@ -371,8 +442,8 @@ fn storm(ctx: &mut Context) -> Outcome {
     let monitor = process::parent().ok_or("a worker has one")?;
     signal::send(monitor, Signal::Term)?;
     let begun = Instant::now();
-    // Whoever is never killed leaves by himself, and the test fails.
-    while process::parent() == Some(monitor) && begun.elapsed() < PATIENCE {
+    // A worker that is never killed returns, and the test fails.
+    while process::parent() == Some(monitor) && begun.elapsed() < TIMEOUT {
         for signal in [Signal::Chld, Signal::Term, Signal::Ttin, Signal::Winch] {
             signal::send(monitor, signal)?;
         }
@@ -380,12 +451,12 @@ fn storm(ctx: &mut Context) -> Outcome {
     Ok(())
 }
 
-/// RATIONALE 2.9, 2.10, 2.13
-fn no_signal_moves_the_deadlines_of_a_pool_that_runs_alone() {
+/// rules: pool.stop, pool.stop-clock, pool.result
+fn signals_do_not_move_the_deadlines_of_a_pool_without_main() {
     let begun = Instant::now();
     let pool = Monitor::new(storm).count(1).timeout(Duration::from_secs(1));
     let error = pool.run().expect_err("it is killed").to_string();
     assert!(error.contains("had to be killed"), "{error}");
-    // Each of its two waits is counted in whole milliseconds.
+    // Each of its two waits may be short by up to a millisecond.
     assert!(begun.elapsed() >= Duration::from_millis(2_998), "after {:?}", begun.elapsed());
 }

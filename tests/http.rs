@@ -1,7 +1,7 @@
-//! The unit tests of the HTTP example, which stand with what they test.
+//! The unit tests of the HTTP example, which are in the example's files.
 //!
-//! An example that is itself marked as a test is no longer built as a program
-//! by `cargo test`, and the process tests need the program.
+//! `cargo test` does not build an example as a program if the example is itself marked as
+//! a test, and the process tests need the program.
 
 #![allow(dead_code)] // Only the example's main uses all of it.
 

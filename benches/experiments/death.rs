@@ -8,10 +8,10 @@ use crate::load::Question;
 use crate::server::{self, Event, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
-/// What a death or its discovery may take.
+/// How long a death, or noticing it, may take.
 const LIMIT: Duration = Duration::from_millis(100);
-/// How long after a connection a worker is surely back in accept, less what a
-/// signal takes.
+/// How long after a connection a worker is surely back in accept, minus the delay of a
+/// signal.
 const SPIN: Duration = Duration::from_micros(100);
 /// The longest wait before a random moment.
 const WAIT: Duration = Duration::from_micros(1_500);
@@ -27,8 +27,8 @@ pub fn term(trial: &mut Trial) -> io::Result<()> {
     Ok(())
 }
 
-/// SIGTERM to an only worker just when it waits in accept again: one that misses
-/// its stop there is not saved by another connection.
+/// SIGTERM to the only worker just when it waits in accept again: no other connection would
+/// wake a worker that misses its stop there.
 pub fn term_at_accept(trial: &mut Trial) -> io::Result<()> {
     let times = trial.choose(10_000, 600);
     let options = &["--count", "1", "--delay", "0", "--quiet"];
@@ -37,8 +37,8 @@ pub fn term_at_accept(trial: &mut Trial) -> io::Result<()> {
     let mut victim = scene.workers()?.first().copied();
     for _ in 0..times {
         let worker = victim.ok_or_else(|| io::Error::other("there is no worker"))?;
-        // Its first answer says that it is set up; after the second it goes
-        // back to accept, about when the signal arrives.
+        // Its first answer shows that it is set up; after the second it goes back to accept,
+        // about when the signal arrives.
         let question = Question::ask(&scene.target, scene.dialect())?;
         lost += usize::from(question.answer().is_err());
         let question = Question::ask(&scene.target, scene.dialect())?;
@@ -47,7 +47,7 @@ pub fn term_at_accept(trial: &mut Trial) -> io::Result<()> {
         server::kill(worker, "TERM")?;
         let died = scene.server.wait_for("a death", |event| event.is_of("died", worker))?;
         took.push(died.at.saturating_duration_since(asked));
-        victim = scene.server.wait_for("an heir", |event| event.name == "respawn")?.pid;
+        victim = scene.server.wait_for("a replacement", |event| event.name == "respawn")?.pid;
         lost += usize::from(question.answer().is_err());
     }
     scene.server.stop()?;
@@ -67,15 +67,15 @@ pub fn kill(trial: &mut Trial) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for a moment that no timer could hit.
+/// Waits for a moment more exact than a timer.
 fn spin_until(moment: Instant) {
     while Instant::now() < moment {
         std::hint::spin_loop();
     }
 }
 
-/// Signals one random worker after another, and waits for each to be replaced;
-/// says how long the deaths took and how many connections they cost.
+/// Signals one random worker after another, and waits for each replacement; returns how
+/// long the deaths took and how many connections were lost.
 fn one_by_one(trial: &mut Trial, signal: &str, times: u32) -> io::Result<(Times, usize)> {
     let mut scene = Scene::open(Program::Basic, Family::Tcp, OPTIONS)?;
     let mut workers = scene.workers()?;
@@ -93,9 +93,9 @@ fn one_by_one(trial: &mut Trial, signal: &str, times: u32) -> io::Result<(Times,
         server::kill(victim, signal)?;
         let died = scene.server.wait_for("a death", |event| event.is_of("died", victim))?;
         took.push(died.at.saturating_duration_since(asked));
-        let is_heir = |event: &Event| event.name == "respawn" && event.slot == died.slot;
-        let heir = scene.server.wait_for("an heir", is_heir)?;
-        workers[place] = heir.pid.ok_or_else(|| io::Error::other(heir.line))?;
+        let is_replacement = |event: &Event| event.name == "respawn" && event.slot == died.slot;
+        let replacement = scene.server.wait_for("a replacement", is_replacement)?;
+        workers[place] = replacement.pid.ok_or_else(|| io::Error::other(replacement.line))?;
         lost += usize::from(question.is_some_and(|question| question.answer().is_err()));
     }
     let mut living = scene.workers()?;
@@ -106,14 +106,14 @@ fn one_by_one(trial: &mut Trial, signal: &str, times: u32) -> io::Result<(Times,
     Ok((took, lost))
 }
 
-/// Fifty at once, which may be one signal; also while the monitor is stopped.
+/// Fifty deaths at once, which may be one SIGCHLD; also while the monitor is stopped.
 pub fn kill_all(trial: &mut Trial) -> io::Result<()> {
     const COUNT: usize = 50;
     let times = trial.choose(40, 6);
     let options = &["--count", "50", "--delay", "0", "--verbose"];
     let mut scene = Scene::open(Program::Basic, Family::Tcp, options)?;
     let monitor = scene.monitor()?;
-    scene.server.wait_for_line("the workers", |line| line.ends_with("workers are ready"))?;
+    scene.server.wait_for_line("the workers", |line| line.ends_with("workers ready"))?;
     let (mut took, mut zombies, mut missing, mut survivors) = (Times::default(), 0, 0, 0);
     for round in 0..times {
         let old = scene.workers()?;
@@ -129,10 +129,8 @@ pub fn kill_all(trial: &mut Trial) -> io::Result<()> {
         while died < COUNT || forked < COUNT {
             let line = scene.server.next_line("deaths and forks")?.text;
             died += usize::from(line.contains("killed by SIGKILL"));
-            // Not that it is ready, which is told later.
-            forked += usize::from(
-                line.contains("DEBUG") && line.contains(" is ") && !line.contains(") is "),
-            );
+            // `worker 1 (pid 123): started`, also as a replacement.
+            forked += usize::from(line.contains("): started"));
         }
         took.push(asked.elapsed());
         let new = scene.workers()?;

@@ -1,4 +1,4 @@
-//! The programs that behave badly, and are this one under another name.
+//! Programs that behave badly: this one with other arguments.
 //!
 //! Panzer starts them as `soak fixture NAME ...`.
 
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use panzer::{Context, Monitor};
 
-/// What makes this program a fixture.
+/// The argument that makes this program a fixture.
 pub const WORD: &str = "fixture";
 
 /// The command that runs a fixture.
@@ -23,36 +23,45 @@ pub fn command(words: &[&str]) -> io::Result<Vec<OsString>> {
     Ok([own.into(), WORD.into()].into_iter().chain(words).collect())
 }
 
-/// Runs the fixture that is asked for.
+/// Runs the requested fixture.
 pub fn run(words: &[&str]) -> ExitCode {
     let outcome = match words {
         ["once", marker] => once(Path::new(marker)),
-        ["rotten"] => rotten(),
+        ["failing", gate] => failing(Path::new(gate)),
         ["hoard", address] => hoard(address),
-        _ => Err(io::Error::other("there is no such fixture")),
+        ["typist", address] => typist(address),
+        _ => Err(io::Error::other("no such fixture")),
     };
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Is ready once, and from then on leaves as soon as it is started.
+/// Becomes ready once, and then exits at every start.
 fn once(marker: &Path) -> io::Result<()> {
     if marker.exists() {
         return Ok(());
     }
     File::create(marker)?;
     let name = std::env::var("NOTIFY_SOCKET").map_err(io::Error::other)?;
-    let address = SocketAddr::from_abstract_name(name.trim_start_matches('@'))?;
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&name)?,
+    };
     UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address)?;
     Ok(())
 }
 
-/// Has one worker that dies as soon as it is ready, among others that serve.
-fn rotten() -> io::Result<()> {
+/// Has one worker that, once the gate was passed and removed, dies as soon as it is ready,
+/// among others that serve.
+fn failing(gate: &Path) -> io::Result<()> {
     let listener = panzer::listen("127.0.0.1:0")?;
+    let gate = gate.to_path_buf();
     let worker = move |ctx: &mut Context| {
         if ctx.slot() == 1 {
             ctx.ready();
-            return Err("it is rotten".into());
+            if gate.exists() {
+                std::fs::read(&gate)?;
+            }
+            return Err("it was told to fail".into());
         }
         while ctx.accept(&listener)?.is_some() {}
         Ok(())
@@ -61,14 +70,32 @@ fn rotten() -> io::Result<()> {
     Ok(())
 }
 
-/// Greets everybody, and keeps each connection until its client hangs up.
+/// Has workers that try to read main's terminal, and serve.
+fn typist(address: &str) -> io::Result<()> {
+    let listener = panzer::listen(address)?;
+    let worker = move |ctx: &mut Context| {
+        let answer = format!("hello from {}\n", std::process::id());
+        let answer = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+        std::thread::spawn(|| File::open("/dev/tty").and_then(|mut tty| tty.read(&mut [0])));
+        while let Some((connection, _)) = ctx.accept(&listener)? {
+            let mut stream = TcpStream::from(connection);
+            // A client that has hung up already gets no answer.
+            let _ = stream.read(&mut [0; 4096]).and_then(|_| stream.write_all(answer.as_bytes()));
+        }
+        Ok(())
+    };
+    Monitor::new(worker).run()?;
+    Ok(())
+}
+
+/// Greets every client, and keeps each connection until its client hangs up.
 fn hoard(address: &str) -> io::Result<()> {
     let listener = panzer::listen(address)?;
     let worker = move |ctx: &mut Context| {
         while let Some((connection, _)) = ctx.accept(&listener)? {
             let mut stream = TcpStream::from(connection);
             std::thread::spawn(move || {
-                // Whoever is gone already is kept no longer.
+                // A client that has hung up already is not kept.
                 let _ = stream.write_all(b"!").and_then(|()| stream.read(&mut [0]));
             });
         }

@@ -1,4 +1,4 @@
-//! Nothing to do: nothing is done, and little memory is held.
+//! An idle server: no system calls, and little memory.
 
 use std::fs;
 use std::io;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use super::{CONNECT, Family, Program, Scene, Trial};
 use crate::server::{Place, Strace, process};
 
-/// How long there is something to do before.
+/// How long the load before it lasts.
 const WORK: Duration = Duration::from_secs(1);
 
 pub fn nothing(trial: &mut Trial) -> io::Result<()> {
     rest(trial, 4, &["--count", "4", "--probation", "0", "--quiet"])
 }
 
-/// The same where a worker that hangs is ended, and some have worked before.
+/// The same with a hang timeout, after workers were busy.
 pub fn watched(trial: &mut Trial) -> io::Result<()> {
     rest(trial, 8, &["--count", "8", "--hang-timeout", "1", "--probation", "0", "--quiet"])
 }
@@ -31,7 +31,7 @@ fn rest(trial: &mut Trial, workers: usize, options: &[&str]) -> io::Result<()> {
     scene.server.listen_until(Instant::now() + WORK);
     let report = load.finish()?;
     trial.none("failed", report.failures());
-    // Whoever watches may look once more.
+    // A monitor that watches busy workers may check once more.
     scene.server.listen_until(Instant::now() + 2 * WORK);
     let tree = process::tree(scene.server.pid());
     let resident = |place: usize| process::weigh(tree[place]).map_or(0, |weight| weight.resident);
@@ -51,15 +51,14 @@ fn rest(trial: &mut Trial, workers: usize, options: &[&str]) -> io::Result<()> {
             let calls = count_calls(&fs::read_to_string(strace.detach()?)?);
             trial.none("system calls", calls);
         }
-        None => trial.note("there is no strace to count system calls"),
+        None => trial.note("no strace to count system calls"),
     }
     let status = scene.server.stop()?;
     trial.require(status.success(), status);
     Ok(())
 }
 
-/// How many system calls have returned; those that were under way all the time
-/// have not.
+/// The number of system calls that have returned; those that blocked all the time have not.
 fn count_calls(trace: &str) -> usize {
     trace.lines().filter(|line| line.contains(") = ") || line.contains(" --- ")).count()
 }

@@ -1,4 +1,4 @@
-//! Workers that are recycled all the time, under load.
+//! Workers with a short lifetime, under load.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,7 +9,7 @@ use super::{CONNECT, Family, Program, Scene, Trial};
 use crate::server::{self, Place};
 
 const WORKERS: usize = 4;
-/// From one look at the status to the next.
+/// The interval between two status requests.
 const PERIOD: Duration = Duration::from_millis(20);
 
 /// Every worker lives for two seconds, for a minute.
@@ -30,8 +30,8 @@ pub fn short(trial: &mut Trial) -> io::Result<()> {
         scene.server.listen_until(Instant::now() + PERIOD);
     }
     let report = load.finish()?;
-    let told = scene.server.told().iter();
-    let recycled = told.filter(|event| event.name == "respawn").count();
+    let events = scene.server.events().iter();
+    let recycled = events.filter(|event| event.name == "respawn").count();
     trial.note(format_args!("{} s: {recycled} workers were recycled", span.as_secs()));
     trial.require(recycled >= WORKERS, "which is all of them");
     trial.note(format_args!("{} requests", report.answers()));
@@ -40,14 +40,14 @@ pub fn short(trial: &mut Trial) -> io::Result<()> {
     trial.require(fewest == WORKERS && looks > 0, ready);
     let rows = format_args!("never more than {most} workers");
     trial.require(most <= WORKERS + 1, rows);
-    let lost = scene.server.told().iter().filter(|event| event.name == "died").count();
+    let lost = scene.server.events().iter().filter(|event| event.name == "died").count();
     trial.none("lost", lost);
     let status = scene.server.stop()?;
     trial.require(status.success(), status);
     Ok(())
 }
 
-/// How many slots have somebody who serves, and how many workers there are.
+/// The number of slots with a ready worker, and the number of workers.
 fn look(pid_file: &str) -> io::Result<(usize, usize)> {
     let mut command = Command::new(server::panzerctl());
     command.args(["--pid", pid_file, "status", "--json"]).stdin(Stdio::null());

@@ -1,26 +1,29 @@
-//! The experiments, and what they have in common.
+//! The experiments, and their common parts.
 //!
-//! An experiment is a function that does something many times, notes in its
-//! [`Trial`] what came of it, and requires what must hold. An error ends it
-//! where it is, and fails it.
+//! An experiment is a function that does something many times, notes the results in its
+//! [`Trial`], and checks what must hold. An error ends it and fails it.
 
 mod crash;
 mod death;
 pub mod fixture;
+mod hung_files;
 mod idle;
-mod life;
 mod lifetime;
-mod murder;
 mod pause;
+mod phases;
 mod queue;
 mod reload;
 mod restart;
 mod shortage;
+mod sigkill;
 mod start;
 mod stop;
+mod stop_under_load;
 mod storm;
 mod stubborn;
+mod terminal;
 mod trial;
+mod wrapper;
 
 pub use trial::{Times, Trial};
 
@@ -34,9 +37,9 @@ use crate::server::{self, Event, Place, Server, process};
 
 /// One experiment.
 pub struct Experiment {
-    /// What it is selected by.
+    /// The name that selects it.
     pub name: &'static str,
-    /// Does it.
+    /// The function that performs it.
     pub perform: fn(&mut Trial) -> io::Result<()>,
 }
 
@@ -46,16 +49,22 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "stop-basic-unix", perform: stop::basic_unix },
     Experiment { name: "stop-http-tcp", perform: stop::http_tcp },
     Experiment { name: "stop-http-unix", perform: stop::http_unix },
+    Experiment { name: "stop-as-root", perform: stop_under_load::as_root },
+    Experiment { name: "stop-as-user", perform: stop_under_load::as_user },
     Experiment { name: "worker-term", perform: death::term },
     Experiment { name: "worker-accept", perform: death::term_at_accept },
     Experiment { name: "worker-kill", perform: death::kill },
     Experiment { name: "worker-kill-all", perform: death::kill_all },
-    Experiment { name: "murder-main", perform: murder::main },
-    Experiment { name: "murder-monitor", perform: murder::monitor },
-    Experiment { name: "murder-both", perform: murder::both },
+    Experiment { name: "kill-main", perform: sigkill::main },
+    Experiment { name: "kill-monitor", perform: sigkill::monitor },
+    Experiment { name: "kill-both", perform: sigkill::both },
     Experiment { name: "reload-burst", perform: reload::burst },
     Experiment { name: "reload-status", perform: reload::status },
     Experiment { name: "reload-growth", perform: reload::growth },
+    Experiment { name: "never-blocks", perform: hung_files::all },
+    Experiment { name: "terminal", perform: terminal::library },
+    Experiment { name: "terminal-exec", perform: terminal::programs },
+    Experiment { name: "wrapper", perform: wrapper::deaths },
     Experiment { name: "restart", perform: restart::random },
     Experiment { name: "restart-storm", perform: restart::storm },
     Experiment { name: "start-signals", perform: start::signals },
@@ -71,35 +80,35 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "idle-hang", perform: idle::watched },
 ];
 
-/// Who has no connection to a server that goes away after so long has none: a
-/// packet that was dropped is sent again only after a second.
+/// A client without a connection after this time gets none from a stopping server: a dropped
+/// packet is sent again only after a second.
 const CONNECT: Duration = Duration::from_millis(200);
 
-/// What the clients connect to.
+/// The kinds of addresses.
 #[derive(Clone, Copy)]
 pub enum Family {
     /// An address on the loopback.
     Tcp,
-    /// The same, which main binds before it starts anybody.
+    /// The same, bound by main before it starts a generation.
     Bound,
-    /// A path.
+    /// A path of a Unix socket.
     Unix,
 }
 
-/// The programs that serve.
+/// The serving programs.
 #[derive(Clone, Copy)]
 pub enum Program {
     /// Waits in a blocking accept, and answers at once.
     Basic,
-    /// Has an event loop; every answer takes it so many milliseconds.
+    /// Has an event loop; every answer takes so many milliseconds.
     Http(u32),
 }
 
-/// A server at work.
+/// A running server.
 pub struct Scene {
-    /// Panzer and all below it.
+    /// Panzer and all processes below it.
     pub server: Server,
-    /// Where it serves.
+    /// The address that it serves.
     pub target: Target,
     program: Program,
     _place: Place,
@@ -133,32 +142,31 @@ impl Scene {
 
     /// The monitor that was started last.
     pub fn monitor(&self) -> io::Result<u32> {
-        let started = self.server.told().iter().rev().find(|event| event.name == "started");
+        let started = self.server.events().iter().rev().find(|event| event.name == "started");
         let pid = started.and_then(|event| event.pid);
         pid.ok_or_else(|| Error::other("no event names a monitor"))
     }
 
-    /// The monitors that were started and whose death was not told.
+    /// The monitors that were started and whose death was not reported.
     pub fn monitors(&self) -> Vec<u32> {
-        let told = self.server.told();
-        let started = told.iter().filter(|event| event.name == "started");
-        let is_alive = |pid: &u32| !told.iter().any(|event| event.is_of("died", *pid));
+        let events = self.server.events();
+        let started = events.iter().filter(|event| event.name == "started");
+        let is_alive = |pid: &u32| !events.iter().any(|event| event.is_of("died", *pid));
         started.filter_map(|event| event.pid).filter(is_alive).collect()
     }
 
-    /// Its workers, as they are now.
+    /// Its present workers.
     pub fn workers(&self) -> io::Result<Vec<u32>> {
         Ok(process::children(self.monitor()?))
     }
 
-    /// Asks for a reload and waits until it is through; says which generation
-    /// is current then.
+    /// Asks for a reload and waits for its end; returns the current generation.
     pub fn reload(&mut self) -> io::Result<u32> {
         self.server.signal("USR1")?;
         self.next_current()
     }
 
-    /// Waits until the generation that comes next is current.
+    /// Waits until the next generation is current.
     pub fn next_current(&mut self) -> io::Result<u32> {
         let is_over =
             |event: &Event| ["current", "failed", "rolled_back"].contains(&event.name.as_str());
@@ -171,13 +179,13 @@ impl Scene {
 
     /// Waits until the monitor `pid` was reaped.
     pub fn wait_for_death(&mut self, pid: u32) -> io::Result<()> {
-        if !self.server.told().iter().any(|event| event.is_of("died", pid)) {
+        if !self.server.events().iter().any(|event| event.is_of("died", pid)) {
             self.server.wait_for("a monitor's end", |event| event.is_of("died", pid))?;
         }
         Ok(())
     }
 
-    /// How to ask this server.
+    /// The protocol of this server.
     pub const fn dialect(&self) -> Dialect {
         match self.program {
             Program::Basic => Dialect::Line,
@@ -185,13 +193,13 @@ impl Scene {
         }
     }
 
-    /// So many clients that ask again and again, a connection for each request.
-    /// They try to connect for so long.
-    pub fn load(&self, clients: usize, patience: Duration) -> Load {
+    /// Starts so many clients that send requests in a loop, each on a new connection, and try
+    /// to connect for this long.
+    pub fn load(&self, clients: usize, timeout: Duration) -> Load {
         Load::start(&Plan {
             target: self.target.clone(),
             dialect: self.dialect(),
-            patience,
+            timeout,
             clients,
             requests_per_connection: 1,
             limit: None,

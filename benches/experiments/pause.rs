@@ -1,4 +1,4 @@
-//! SIGSTOP and SIGCONT: a worker that is stopped is not dead.
+//! SIGSTOP and SIGCONT: a stopped worker is not replaced.
 
 use std::io;
 
@@ -15,17 +15,17 @@ pub fn worker(trial: &mut Trial) -> io::Result<()> {
         server::kill(worker, "STOP")?;
         server::kill(worker, "CONT")?;
     }
-    // Whoever was thought to be dead is told before this one, which is.
+    // A worker wrongly taken for dead would be reported before this real death.
     let victim = trial.pick(&before);
     server::kill(victim, "KILL")?;
     scene.server.wait_for("a death", |event| event.is_of("died", victim))?;
-    scene.server.wait_for("an heir", |event| event.name == "respawn")?;
+    scene.server.wait_for("a replacement", |event| event.name == "respawn")?;
     let after = scene.workers()?;
     let kept = before.iter().filter(|pid| after.contains(pid)).count();
-    let deaths = scene.server.told().iter().filter(|event| event.name == "died").count();
+    let deaths = scene.server.events().iter().filter(|event| event.name == "died").count();
     trial.note(format_args!("{times} times SIGSTOP and SIGCONT"));
     trial.none("replaced", before.len() - 1 - kept);
-    trial.none("deaths told", deaths - 1);
+    trial.none("deaths reported", deaths - 1);
     trial.require(after.len() == before.len(), format_args!("{} workers", after.len()));
     let status = scene.server.stop()?;
     trial.require(status.success(), status);

@@ -1,4 +1,4 @@
-//! A thousand connections while all workers are stopped: nobody is turned away.
+//! A thousand connections while all workers are stopped: none is refused.
 
 use std::fs;
 use std::io::{self, Error};
@@ -9,7 +9,7 @@ use crate::load::Question;
 use crate::server;
 
 const CONNECTIONS: usize = 1_000;
-/// How long nobody accepts.
+/// How long no worker accepts.
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub fn full(trial: &mut Trial) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Reloads: bursts of them, and what is left of hundreds.
+//! Reloads: bursts, and what remains after hundreds.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -7,31 +7,31 @@ use std::io::{self, Error};
 use std::time::{Duration, Instant};
 
 use super::{Family, Program, Scene, Times, Trial};
-use crate::load::PATIENCE;
+use crate::load::TIMEOUT;
 use crate::server::{self, Event, Place, Seen, Server, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0", "--quiet"];
-/// How long no start must be told for the last one to be the last.
+/// How long no start may follow the last one.
 const QUIET: Duration = Duration::from_millis(50);
 /// Main, a monitor and two workers.
 const AT_REST: usize = 4;
 /// More than the least time between two answers to SIGTTIN.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(110);
-/// What an old generation needs to leave.
+/// How long an old generation needs to exit.
 const LEAVING: Duration = Duration::from_millis(2);
-/// How often a start may come after that all the same.
+/// How many more starts may come after that.
 const MOST_ROUNDS: u32 = 10;
-/// What main's memory may have grown by, in KiB: what is freed has gaps. It has
-/// grown by 12 to 32 in hundreds of reloads, and then by nothing in 6,000 more.
+/// How much main's memory may grow, in KiB, because of fragmentation. It has grown by 12 to
+/// 32 in hundreds of reloads, and then by nothing in 6,000 more.
 const SLACK: u64 = 32;
-/// How many of each come before the first look.
+/// How many of each come before the first measurement.
 const WARM_UP: u32 = 20;
 
 /// A thousand SIGUSR1 in a second.
 pub fn burst(trial: &mut Trial) -> io::Result<()> {
     const SIGNALS: u32 = 1_000;
     let times = trial.choose(10, 2);
-    let (mut reloads, mut crowds, mut seen) = (0, Crowds::default(), Seen::default());
+    let (mut reloads, mut concurrency, mut seen) = (0, Concurrency::default(), Seen::default());
     for _ in 0..times {
         let mut scene = Scene::open(Program::Basic, Family::Tcp, OPTIONS)?;
         let watch = Watch::start(scene.server.pid());
@@ -44,24 +44,23 @@ pub fn burst(trial: &mut Trial) -> io::Result<()> {
         }
         wait_for_last(&mut scene, last)?;
         scene.server.signal("TERM")?;
-        scene.server.wait_for_nobody()?;
+        scene.server.wait_for_end()?;
         seen.absorb(watch.finish());
-        crowds.watch(scene.server.told());
-        reloads += scene.server.told().iter().filter(|event| event.name == "started").count() - 1;
+        concurrency.watch(scene.server.events());
+        reloads += scene.server.events().iter().filter(|event| event.name == "started").count() - 1;
     }
     trial.note(format_args!("{times} times {SIGNALS} SIGUSR1 in a second made {reloads} reloads"));
     trial.note("each time one started after the last");
-    crowds.judge(trial);
+    concurrency.judge(trial);
     trial.watched(&seen);
-    trial.require(crowds.left == 1, format_args!("alive in the end {}", crowds.left));
+    trial.require(concurrency.left == 1, format_args!("alive in the end {}", concurrency.left));
     Ok(())
 }
 
-/// Waits until a generation that was started after `last` is current, and the
-/// newest, and alone.
+/// Waits until a generation started after `last` is current, the newest, and alone.
 pub fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
     let is_newer = |event: &Event| event.name == "started" && event.at >= last;
-    if !scene.server.told().iter().any(is_newer) {
+    if !scene.server.events().iter().any(is_newer) {
         scene.server.wait_for("a start after the last signal", is_newer)?;
     }
     for _ in 0..MOST_ROUNDS {
@@ -72,36 +71,36 @@ pub fn wait_for_last(scene: &mut Scene, last: Instant) -> io::Result<()> {
             return Ok(());
         }
     }
-    Err(Error::other("there is no end of reloads"))
+    Err(Error::other("the reloads do not end"))
 }
 
-/// Waits until the generation of this monitor is current and all before are gone.
+/// Waits until the generation of this monitor is current and all earlier ones are gone.
 fn wait_until_alone(scene: &mut Scene, newest: u32) -> io::Result<()> {
     let is_current = |event: &Event| event.is_of("current", newest);
-    if !scene.server.told().iter().any(is_current) {
+    if !scene.server.events().iter().any(is_current) {
         scene.server.wait_for("the last generation", is_current)?;
     }
-    let told = scene.server.told().iter();
-    let started = told.filter(|event| event.name == "started").filter_map(|event| event.pid);
+    let events = scene.server.events().iter();
+    let started = events.filter(|event| event.name == "started").filter_map(|event| event.pid);
     for monitor in started.take_while(|pid| *pid != newest).collect::<Vec<_>>() {
         scene.wait_for_death(monitor)?;
     }
     Ok(())
 }
 
-/// How many generations there were at once, as the events tell it.
+/// How many generations there were at once, by the events.
 #[derive(Default)]
-pub struct Crowds {
+pub struct Concurrency {
     starting: usize,
     alive: usize,
     left: usize,
 }
 
-impl Crowds {
-    /// One more server's events.
-    pub fn watch(&mut self, told: &[Event]) {
+impl Concurrency {
+    /// Counts the events of one more server.
+    pub fn watch(&mut self, events: &[Event]) {
         let (mut starting, mut alive) = (BTreeSet::new(), BTreeSet::new());
-        for event in told {
+        for event in events {
             match event.name.as_str() {
                 "started" => {
                     starting.insert(event.generation);
@@ -121,15 +120,15 @@ impl Crowds {
         }
     }
 
-    /// Notes what is required of every server.
+    /// Checks what must hold for every server.
     pub fn judge(&self, trial: &mut Trial) {
         trial.require(self.starting <= 1, format_args!("starting at once {}", self.starting));
         trial.require(self.alive <= 3, format_args!("alive at once {}", self.alive));
     }
 }
 
-/// The status asked for while an old monitor leaves: main passes SIGTTIN on to
-/// it, and it must not stop whoever has just let go of its handlers.
+/// Status requests while an old monitor exits: main sends SIGTTIN on to it, which must not
+/// stop a monitor that has just removed its handlers.
 pub fn status(trial: &mut Trial) -> io::Result<()> {
     let times = trial.choose(300, 20);
     let options = &[OPTIONS, &["--timeout", "2"]].concat();
@@ -142,8 +141,8 @@ pub fn status(trial: &mut Trial) -> io::Result<()> {
         scene.server.signal("TTIN")?;
         scene.wait_for_death(old)?;
     }
-    let told = scene.server.told().iter().filter(|event| event.name == "died");
-    let killed = told.filter(|event| event.line.contains("SIGKILL")).count();
+    let events = scene.server.events().iter().filter(|event| event.name == "died");
+    let killed = events.filter(|event| event.line.contains("SIGKILL")).count();
     trial.note(format_args!("{times} reloads with a SIGTTIN just after"));
     trial.none("monitors stopped until they were killed", killed);
     let status = scene.server.stop()?;
@@ -151,18 +150,18 @@ pub fn status(trial: &mut Trial) -> io::Result<()> {
     Ok(())
 }
 
-/// Reloads, failed reloads and crashes by the hundred: main is as it was after
-/// the first few of each, by when it has touched all of its own pages.
+/// Hundreds of reloads, failed reloads and crashes: main is the same as after the first few
+/// of each, when it has touched all of its own pages.
 pub fn growth(trial: &mut Trial) -> io::Result<()> {
     let (reloads, others) = trial.choose((300, 100), (40, 15));
-    let mut patient = Patient::new()?;
+    let mut subject = Subject::new()?;
     let mut took = Times::default();
-    patient.live(WARM_UP, WARM_UP, &mut took)?;
-    let first = patient.weigh()?;
-    let watch = Watch::start(patient.scene.server.pid());
-    patient.live(reloads, others, &mut took)?;
+    subject.live(WARM_UP, WARM_UP, &mut took)?;
+    let first = subject.weigh()?;
+    let watch = Watch::start(subject.scene.server.pid());
+    subject.live(reloads, others, &mut took)?;
     let seen = watch.finish();
-    let last = patient.weigh()?;
+    let last = subject.weigh()?;
     trial.note(format_args!("{reloads} reloads, {others} failed ones, {others} crashes"));
     let (from, to) = (first.descriptors, last.descriptors);
     trial.require(from == to, format_args!("descriptors {from} -> {to}"));
@@ -173,21 +172,21 @@ pub fn growth(trial: &mut Trial) -> io::Result<()> {
     trial.note(format_args!("resident {} -> {} KiB", first.resident, last.resident));
     trial.note(format_args!("reload {took}"));
     trial.watched(&seen);
-    let status = patient.scene.server.stop()?;
+    let status = subject.scene.server.stop()?;
     trial.require(status.success(), status);
     Ok(())
 }
 
 /// A server whose next start can be made to fail.
-struct Patient {
+struct Subject {
     scene: Scene,
     fault: std::path::PathBuf,
 }
 
-/// Runs the rest of its words unless the file of the first one is there.
+/// Runs the rest of its arguments unless the file of the first one exists.
 const UNLESS: &str = r#"[ -e "$0" ] && exit 1; exec "$@""#;
 
-impl Patient {
+impl Subject {
     fn new() -> io::Result<Self> {
         let place = Place::new()?;
         let fault = place.join("fault");
@@ -207,7 +206,7 @@ impl Patient {
         Ok(Self { scene, fault })
     }
 
-    /// So many reloads, and so many failed ones and crashes.
+    /// Does so many reloads, failed reloads and crashes.
     fn live(&mut self, reloads: u32, others: u32, took: &mut Times) -> io::Result<()> {
         for _ in 0..reloads {
             let (old, asked) = (self.scene.monitor()?, Instant::now());
@@ -227,10 +226,10 @@ impl Patient {
         Ok(())
     }
 
-    /// What main weighs at rest: the workers of a monitor that was killed leave
+    /// The descriptors, threads and memory of main at rest: the workers of a killed monitor exit
     /// a little after the next generation is current.
     fn weigh(&mut self) -> io::Result<process::Weight> {
-        let (main, deadline) = (self.scene.server.pid(), Instant::now() + PATIENCE);
+        let (main, deadline) = (self.scene.server.pid(), Instant::now() + TIMEOUT);
         while process::tree(main).len() > AT_REST && Instant::now() < deadline {
             self.scene.server.listen_until(Instant::now() + QUIET);
         }

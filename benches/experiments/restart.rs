@@ -1,8 +1,8 @@
-//! Main is restarted in place, under clients, at random moments of whatever it
-//! does: its pid, its descriptors and everybody below it stay, and nobody notices.
+//! Main is restarted in place, under clients, at random moments of its work: its pid, its
+//! descriptors and all processes below it stay, and no client notices.
 //!
-//! And under a storm of signals, each of which would end a process that has no
-//! handlers at that moment: what was asked for comes about, and nobody dies.
+//! And under a storm of signals, each of which would end a process without handlers: all
+//! requests are performed, and no process dies.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,10 +11,10 @@ use std::io::{self, Error};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::life::PROBATION;
-use super::reload::{Crowds, wait_for_last};
+use super::phases::PROBATION;
+use super::reload::{Concurrency, wait_for_last};
 use super::{Program, Scene, Times, Trial};
-use crate::load::{Load, PATIENCE, Plan, Target};
+use crate::load::{Load, Plan, TIMEOUT, Target};
 use crate::server::{self, Event, Place, Seen, Server, Watch, process};
 
 const OPTIONS: &[&str] = &[
@@ -33,23 +33,23 @@ const OPTIONS: &[&str] = &[
     "--quiet",
 ];
 const CLIENTS: usize = 4;
-/// How long a request may wait while nobody can be started.
+/// How long a request may wait while no generation can be started.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The longest wait from what is done to the restart that meets it.
+/// The longest wait from an action to the restart.
 const LONGEST: Duration = Duration::from_millis(25);
 /// From one signal of a storm to the next.
 const GAP: Duration = Duration::from_micros(2_500);
-/// How long nothing must be told for it to be quiet.
+/// How long without an event counts as quiet.
 const QUIET: Duration = Duration::from_millis(50);
-/// What main's memory may have grown by, in KiB: what is freed has gaps, and
-/// each program begins with what the kernel has laid out for it.
+/// How much main's memory may grow, in KiB: because of fragmentation, and because each
+/// program begins with a new memory layout.
 const SLACK: u64 = 32;
-/// What is tried has a process group of its own.
+/// A probed program has a process group of its own.
 pub(super) const A_TRIAL: usize = 1;
 /// Main, a monitor and two workers.
 const AT_REST: usize = 4;
 
-/// What main is doing when it is restarted.
+/// What main does when it is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Doing {
     /// Nothing.
@@ -58,13 +58,13 @@ enum Doing {
     Reload,
     /// The new generation is on probation.
     Probation,
-    /// The old one leaves.
+    /// The old generation drains.
     Drain,
-    /// The next start waits: nothing can be started, and nobody serves.
+    /// The next start waits: no generation can be started, and none serves.
     Backoff,
-    /// A reload comes to nothing.
+    /// A reload fails.
     Failure,
-    /// A worker has left, and another one comes.
+    /// A worker has exited, and is being replaced.
     Refill,
 }
 
@@ -78,11 +78,11 @@ const ALL: [Doing; 7] = [
     Doing::Refill,
 ];
 
-/// Runs the rest of its words unless the file of the first one is there.
+/// Runs the rest of its arguments unless the file of the first one exists.
 const UNLESS: &str = r#"[ -e "$0" ] && exit 1; exec "$@""#;
 
 /// A server whose next start can be made to fail, and its clients.
-struct Patient {
+struct Subject {
     scene: Scene,
     fault: PathBuf,
     load: Load,
@@ -91,31 +91,31 @@ struct Patient {
 /// A thousand restarts, each at a random moment of something.
 pub fn random(trial: &mut Trial) -> io::Result<()> {
     let times: u32 = trial.choose(1_000, 40);
-    let mut patient = Patient::new()?;
-    // The first program was started by another's hand, in another memory.
-    patient.restart()?;
-    patient.settle()?;
-    let first = patient.weigh()?;
-    let watch = Watch::start(patient.scene.server.pid());
+    let mut subject = Subject::new()?;
+    // The first program was started differently, with another memory layout.
+    subject.restart()?;
+    subject.settle()?;
+    let first = subject.weigh()?;
+    let watch = Watch::start(subject.scene.server.pid());
     let (mut took, mut met) = (Times::default(), BTreeMap::<Doing, u32>::new());
     for _ in 0..times {
         let doing = trial.pick(&ALL);
-        patient.bring(trial, doing)?;
+        subject.bring(trial, doing)?;
         *met.entry(doing).or_default() += 1;
         let asked = Instant::now();
-        patient.restart()?;
+        subject.restart()?;
         took.push(asked.elapsed());
-        // Nothing but a failure comes while nothing can be started.
+        // Only failures come while no generation can be started.
         if matches!(doing, Doing::Backoff | Doing::Failure) || trial.below(2) == 0 {
-            patient.settle()?;
+            subject.settle()?;
         }
     }
-    patient.settle()?;
-    let last = patient.weigh()?;
+    subject.settle()?;
+    let last = subject.weigh()?;
     let seen = watch.finish();
-    let (report, told) = (patient.load.finish()?, patient.scene.server.told());
-    let mut crowds = Crowds::default();
-    crowds.watch(told);
+    let (report, events) = (subject.load.finish()?, subject.scene.server.events());
+    let mut concurrency = Concurrency::default();
+    concurrency.watch(events);
     trial.note(format_args!("{times} restarts {met:?}, each {took}"));
     trial.note(format_args!("{} answers", report.answers()));
     trial.none("failed", report.failures());
@@ -123,12 +123,13 @@ pub fn random(trial: &mut Trial) -> io::Result<()> {
         trial.note(report.summary());
     }
     weigh_against(trial, first, last);
-    crowds.judge(trial);
+    concurrency.judge(trial);
     trial.watched_beside(&seen, A_TRIAL);
-    let killed = told.iter().filter(|event| event.name == "died" && event.line.contains("SIGKILL"));
+    let killed =
+        events.iter().filter(|event| event.name == "died" && event.line.contains("SIGKILL"));
     let (killed, expected) = (killed.count(), met.get(&Doing::Backoff).copied().unwrap_or(0));
     trial.require(killed == expected as usize, format_args!("{killed} of {expected} killed"));
-    let status = patient.scene.server.stop()?;
+    let status = subject.scene.server.stop()?;
     trial.require(status.success(), status);
     Ok(())
 }
@@ -145,51 +146,51 @@ fn weigh_against(trial: &mut Trial, first: process::Weight, last: process::Weigh
 /// USR1, USR2, TTIN and HUP in any order and very close.
 pub fn storm(trial: &mut Trial) -> io::Result<()> {
     const SIGNALS: [&str; 4] = ["USR1", "USR2", "TTIN", "HUP"];
-    let (lives, signals) = trial.choose((20, 1_000), (2, 150));
+    let (runs, signals) = trial.choose((20, 1_000), (2, 150));
     let (mut restarts, mut reloads, mut answers, mut failed) = (0, 0, 0, 0);
     let (mut late, mut left) = (0, 0);
-    let (mut crowds, mut seen) = (Crowds::default(), Seen::default());
-    for _ in 0..lives {
-        let mut patient = Patient::new()?;
-        let watch = Watch::start(patient.scene.server.pid());
+    let (mut concurrency, mut seen) = (Concurrency::default(), Seen::default());
+    for _ in 0..runs {
+        let mut subject = Subject::new()?;
+        let watch = Watch::start(subject.scene.server.pid());
         let mut last = BTreeMap::new();
         for number in 0..signals {
             let signal =
                 if number < signals - 3 { trial.pick(&SIGNALS) } else { SIGNALS[number % 3] };
             last.insert(signal, Instant::now());
-            patient.scene.server.signal(signal)?;
-            patient.scene.server.listen_until(Instant::now() + trial.moment(GAP));
+            subject.scene.server.signal(signal)?;
+            subject.scene.server.listen_until(Instant::now() + trial.moment(GAP));
         }
         let reload = last["USR1"].max(last["HUP"]);
-        wait_for_last(&mut patient.scene, reload)?;
+        wait_for_last(&mut subject.scene, reload)?;
         let is_late = |event: &Event| event.name == "restarted" && event.at >= last["USR2"];
-        late += usize::from(!patient.scene.server.told().iter().any(is_late));
-        patient.settle()?;
-        left += process::tree(patient.scene.server.pid()).len().abs_diff(AT_REST);
-        let report = patient.load.finish()?;
+        late += usize::from(!subject.scene.server.events().iter().any(is_late));
+        subject.settle()?;
+        left += process::tree(subject.scene.server.pid()).len().abs_diff(AT_REST);
+        let report = subject.load.finish()?;
         (answers, failed) = (answers + report.answers(), failed + report.failures());
-        let told = patient.scene.server.told();
-        let count = |name: &str| told.iter().filter(|event| event.name == name).count();
+        let events = subject.scene.server.events();
+        let count = |name: &str| events.iter().filter(|event| event.name == name).count();
         (restarts, reloads) = (restarts + count("restarted"), reloads + count("started") - 1);
-        crowds.watch(told);
+        concurrency.watch(events);
         seen.absorb(watch.finish());
-        let status = patient.scene.server.stop()?;
+        let status = subject.scene.server.stop()?;
         trial.require(status.success(), status);
     }
     trial.note(format_args!(
-        "{lives} times {signals} signals: {restarts} restarts, {reloads} reloads"
+        "{runs} times {signals} signals: {restarts} restarts, {reloads} reloads"
     ));
     trial.note(format_args!("{answers} answers"));
     trial.none("failed", failed);
     trial.none("without a restart after the last SIGUSR2", late);
     trial.none("too many or too few at rest", left);
     trial.require(restarts > 0, "some restarts");
-    crowds.judge(trial);
+    concurrency.judge(trial);
     trial.watched_beside(&seen, A_TRIAL);
     Ok(())
 }
 
-impl Patient {
+impl Subject {
     fn new() -> io::Result<Self> {
         let place = Place::new()?;
         let fault = place.join("fault");
@@ -210,7 +211,7 @@ impl Patient {
         let load = Load::start(&Plan {
             target: scene.target.clone(),
             dialect: scene.dialect(),
-            patience: CONNECT,
+            timeout: CONNECT,
             clients: CLIENTS,
             requests_per_connection: 1,
             limit: None,
@@ -219,7 +220,7 @@ impl Patient {
         Ok(Self { scene, fault, load })
     }
 
-    /// Has main do something, and comes to a random moment of it.
+    /// Starts an action of main, and waits for a random moment of it.
     fn bring(&mut self, trial: &mut Trial, doing: Doing) -> io::Result<()> {
         let server = &mut self.scene.server;
         match doing {
@@ -234,7 +235,7 @@ impl Patient {
                 let monitor = self.settle()?;
                 File::create(&self.fault)?;
                 server::kill(monitor, "KILL")?;
-                // The first repair comes at once, and the next one waits.
+                // The first retry comes at once, and the next one waits.
                 self.scene.server.wait_for("a failure", |event| event.name == "failed")?;
             }
             Doing::Failure => {
@@ -251,7 +252,7 @@ impl Patient {
         Ok(())
     }
 
-    /// Restarts main, and waits until it says so.
+    /// Restarts main, and waits for its event.
     fn restart(&mut self) -> io::Result<()> {
         self.scene.server.signal("USR2")?;
         let is_it = |event: &Event| event.name == "restarted";
@@ -259,14 +260,14 @@ impl Patient {
         Ok(())
     }
 
-    /// Lets the next start succeed, and waits until one generation alone is
-    /// left: its monitor.
+    /// Lets the next start succeed, and waits until only one generation is left; returns its
+    /// monitor.
     fn settle(&mut self) -> io::Result<u32> {
         match fs::remove_file(&self.fault) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let before = self.resting();
             self.scene.server.listen_until(Instant::now() + QUIET);
@@ -277,13 +278,13 @@ impl Patient {
             }
         }
         let count = process::tree(self.scene.server.pid()).len();
-        Err(Error::other(format!("{count} processes come to no rest")))
+        Err(Error::other(format!("{count} processes do not come to rest")))
     }
 
-    /// The monitor that serves, if nobody starts or leaves.
+    /// The monitor that serves, if no other generation starts or drains.
     fn resting(&self) -> Option<u32> {
         let (mut current, mut starting) = (None, None);
-        for event in self.scene.server.told().iter().filter(|event| event.slot.is_none()) {
+        for event in self.scene.server.events().iter().filter(|event| event.slot.is_none()) {
             match event.name.as_str() {
                 "started" => starting = event.generation,
                 "current" => (current, starting) = (event.pid, None),
@@ -296,7 +297,7 @@ impl Patient {
         current.filter(|_| starting.is_none() && is_alone)
     }
 
-    /// What main weighs at rest.
+    /// The descriptors, threads and memory of main at rest.
     fn weigh(&self) -> io::Result<process::Weight> {
         process::weigh(self.scene.server.pid()).ok_or_else(|| Error::other("main is gone"))
     }

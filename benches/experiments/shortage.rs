@@ -1,5 +1,5 @@
-//! Workers that are out of descriptors: the queue waits, nobody burns a
-//! processor, and as soon as there are some again everybody is served.
+//! Workers without free descriptors: the queue waits, no worker uses a whole processor, and
+//! all clients are served as soon as descriptors are free again.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -7,17 +7,17 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{Times, Trial, fixture};
-use crate::load::PATIENCE;
+use crate::load::TIMEOUT;
 use crate::server::{self, Server, process};
 
-/// Gives all below it few descriptors and becomes the rest of its words.
+/// Limits the descriptors of all processes below it, and executes the rest of its arguments.
 const FEW: &str = r#"ulimit -n 32 && exec "$0" "$@""#;
 /// More connections than the workers have descriptors.
 const CONNECTIONS: usize = 100;
-/// How much of one processor all workers may take meanwhile, in a hundred.
+/// How much of one processor all workers may use meanwhile, in percent.
 const CPU: f64 = 5.0;
-/// What it may take until the next one is served; a worker that is short of
-/// descriptors leaves the queue alone for 100 ms at a time.
+/// How long it may take until the next client is served; a worker without descriptors leaves
+/// the queue alone for 100 ms at a time.
 const RECOVERY: Duration = Duration::from_secs(1);
 
 pub fn descriptors(trial: &mut Trial) -> io::Result<()> {
@@ -70,12 +70,12 @@ fn start(address: SocketAddr) -> io::Result<Server> {
     Ok(server)
 }
 
-/// What these have used of a processor.
+/// The processor time of these processes.
 fn used(workers: &[u32]) -> Duration {
     workers.iter().copied().map(process::processor_time).sum()
 }
 
-/// Whether the answer is there already.
+/// Whether the answer has arrived.
 fn is_served(client: &TcpStream) -> bool {
     let is_there = client.set_nonblocking(true).is_ok() && client.peek(&mut [0]).is_ok();
     client.set_nonblocking(false).is_ok() && is_there
@@ -83,6 +83,6 @@ fn is_served(client: &TcpStream) -> bool {
 
 /// Waits for the answer, and hangs up.
 fn is_answered(mut client: TcpStream) -> bool {
-    let has_patience = client.set_read_timeout(Some(PATIENCE)).is_ok();
+    let has_patience = client.set_read_timeout(Some(TIMEOUT)).is_ok();
     has_patience && client.read(&mut [0]).is_ok_and(|length| length == 1)
 }

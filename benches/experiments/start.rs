@@ -1,24 +1,24 @@
-//! Signals while panzer starts: none of them ends or stops anybody.
+//! Signals while panzer starts: none of them ends or stops a process.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::life::wait_for_first_line;
+use super::phases::wait_for_first_line;
 use super::restart::A_TRIAL;
 use super::{Family, Program, Scene, Times, Trial};
 use crate::server::{self, Seen, Watch, process};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0"];
-/// How many sockets main binds besides, before its handlers are in place: the
-/// longer that takes, the more signals arrive in it.
+/// How many more sockets main binds before its handlers are in place: the longer that takes,
+/// the more signals arrive meanwhile.
 const SOCKETS: usize = 16;
-/// All that does not mean stop.
+/// All signals that do not request a stop.
 const HARMLESS: &[&str] =
     &["USR1", "HUP", "USR2", "TTIN", "TTOU", "VTALRM", "WINCH", "PIPE", "CHLD"];
 
-/// A stream of all signals that do not mean stop; then SIGTERM.
+/// A stream of all signals that do not request a stop; then SIGTERM.
 pub fn signals(trial: &mut Trial) -> io::Result<()> {
     let times = trial.choose(1_000, 25);
     let (mut sent, mut stopped, mut bad_ends) = (0, 0, 0);
@@ -38,7 +38,7 @@ pub fn signals(trial: &mut Trial) -> io::Result<()> {
         sent += stream.finish();
         let asked = Instant::now();
         scene.server.signal("TERM")?;
-        let gone = scene.server.wait_for_nobody()?;
+        let gone = scene.server.wait_for_end()?;
         seen.absorb(watch.finish());
         took.push(gone.saturating_duration_since(asked));
         bad_ends += usize::from(!scene.server.status()?.success());
@@ -52,8 +52,8 @@ pub fn signals(trial: &mut Trial) -> io::Result<()> {
     Ok(())
 }
 
-/// Status asked again and again while panzer starts: SIGTTIN would stop whoever
-/// is not prepared for it.
+/// Status requests in a loop while panzer starts: SIGTTIN would stop a process without a
+/// handler.
 pub fn status(trial: &mut Trial) -> io::Result<()> {
     let wanted = trial.choose(1_000, 200);
     let (mut sent, mut starts, mut stopped) = (0, 0, 0);
@@ -77,21 +77,21 @@ pub fn status(trial: &mut Trial) -> io::Result<()> {
     Ok(())
 }
 
-/// How many of the tree are stopped.
+/// The number of stopped processes in the tree.
 fn count_stopped(main: u32) -> usize {
     let tree = process::tree(main).into_iter();
     tree.filter(|pid| process::state(*pid) == Some('T')).count()
 }
 
-/// Signals that go on until finished.
+/// A stream of signals until it is finished.
 pub struct Stream {
     enough: Sender<()>,
     thread: JoinHandle<u32>,
 }
 
 impl Stream {
-    /// Sends the signals round and round to each of the processes, one per
-    /// `pause`; leaves out who is gone.
+    /// Sends the signals in turn to each of the processes, one per `pause`; skips those that
+    /// are gone.
     pub fn start(pids: Vec<u32>, signals: Vec<&'static str>, pause: Duration) -> Self {
         let (enough, is_enough) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -109,8 +109,7 @@ impl Stream {
         Self { enough, thread }
     }
 
-    /// Ends the stream and says how many signals were sent. Nobody is sent any
-    /// after this.
+    /// Ends the stream and returns how many signals were sent. None is sent after this.
     pub fn finish(self) -> u32 {
         drop(self.enough);
         self.thread.join().unwrap_or(0)

@@ -1,9 +1,9 @@
-//! The final stop: whoever the kernel had accepted is answered.
+//! The final stop: every connection that the kernel had accepted is answered.
 //!
-//! Each time the workers are stopped by SIGSTOP, so that 100 connections are in
-//! the queue, behind 16 clients that wait for an answer to ask again. One more
-//! goes on arriving, without a wait for any answer; then panzer is told to stop,
-//! and the workers go on at a random moment around that.
+//! Each time SIGSTOP stops the workers, so that 100 connections are queued, behind 16 clients
+//! that send requests in a loop. One more client keeps connecting without waiting for
+//! answers; then panzer is told to stop, and the workers continue at a random moment around
+//! that.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{CONNECT, Family, Program, Scene, Times, Trial};
-use crate::load::{Failure, PATIENCE, Question};
+use crate::load::{Failure, Question, TIMEOUT};
 use crate::server;
 
 const OPTIONS: &[&str] = &["--count", "4", "--delay", "0", "--quiet"];
@@ -37,7 +37,7 @@ pub fn http_unix(trial: &mut Trial) -> io::Result<()> {
     many(trial, Program::Http(5), Family::Unix)
 }
 
-/// What all stops together came to.
+/// The sum of all stops.
 #[derive(Default)]
 struct Sum {
     queued: usize,
@@ -91,9 +91,9 @@ fn one(trial: &mut Trial, program: Program, family: Family, sum: &mut Sum) -> io
             }
         }
     }
-    let gone = scene.server.wait_for_nobody()?;
+    let gone = scene.server.wait_for_end()?;
     arrivals.finish(sum);
-    sum.took.push(gone.saturating_duration_since(asked).min(PATIENCE));
+    sum.took.push(gone.saturating_duration_since(asked).min(TIMEOUT));
     sum.bad_ends += usize::from(!scene.server.status()?.success());
     let report = load.finish()?;
     sum.arriving += report.answers();
@@ -104,7 +104,7 @@ fn one(trial: &mut Trial, program: Program, family: Family, sum: &mut Sum) -> io
     Ok(())
 }
 
-/// Somebody who goes on arriving until he is turned away.
+/// A client that keeps connecting until it is refused.
 struct Arrivals {
     enough: Sender<()>,
     thread: JoinHandle<Vec<Result<Question, Failure>>>,
@@ -127,7 +127,7 @@ impl Arrivals {
         Self { enough, thread }
     }
 
-    /// Reads what everybody was answered who was not turned away.
+    /// Reads the answers of all its connections that were not refused.
     fn finish(self, sum: &mut Sum) {
         drop(self.enough);
         for asked in self.thread.join().unwrap_or_default() {

@@ -1,17 +1,17 @@
-//! TERM, INT, USR1 and HUP at random moments of starts, reloads, probations,
-//! drains and stops, under clients: whatever comes, the order is kept.
+//! TERM, INT, USR1 and HUP at random moments of starts, reloads, probations, drains and
+//! stops, under clients.
 //!
-//! All generations end; nothing is started after a stop; never two start and
-//! never more than three live; nobody stays a zombie or is stopped; after the
-//! last reload main and the monitor have as many descriptors as before the
-//! first; nobody fails while a generation serves, and a graceful stop loses
-//! nobody. Only what a second SIGINT cuts short may be lost.
+//! All generations end; none is started after a stop; never two start at once and never more
+//! than three are alive; no process stays a zombie or is stopped; after the last reload main
+//! and the monitor have as many descriptors as before the first; no request fails while a
+//! generation serves, and a graceful stop loses none. Only requests that a second SIGINT cuts
+//! short may be lost.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::life::{self, Hits, PHASES, PROBATION, Phase};
-use super::reload::{Crowds, wait_for_last};
+use super::phases::{self, Hits, PHASES, PROBATION, Phase};
+use super::reload::{Concurrency, wait_for_last};
 use super::{CONNECT, Family, Program, Scene, Times, Trial};
 use crate::load::{Load, Report};
 use crate::server::{Event, Seen, Watch, process};
@@ -19,31 +19,31 @@ use crate::server::{Event, Seen, Watch, process};
 const OPTIONS: &[&str] =
     &["--count", "2", "--probation", PROBATION, "--delay", "0", "--timeout", "5", "--quiet"];
 const SIGNALS: &[&str] = &["TERM", "INT", "USR1", "HUP"];
-/// A life whose signals do not stop it shows what is there at rest.
+/// How long a server without a stop signal takes to come to rest.
 const RELOADS: &[&str] = &["USR1", "HUP"];
 const CLIENTS: usize = 4;
 /// The longest wait from one signal to the next.
 const GAP: Duration = Duration::from_millis(12);
-/// The most signals in a life.
+/// The most signals in a run.
 const MOST: u64 = 4;
 
-/// What was sent, and what it means.
+/// The signals that were sent, and their meaning.
 #[derive(Default)]
 struct Sent {
-    /// When the first signal that means stop was sent.
+    /// When the first stop signal was sent.
     stop: Option<Instant>,
     interrupts: u32,
-    /// When the last signal that means reload was.
+    /// When the last reload signal was sent.
     reload: Option<Instant>,
 }
 
-/// What all lives came to.
+/// The sum of all runs.
 #[derive(Default)]
 struct Sum {
-    lives: u32,
+    runs: u32,
     sent: u32,
     hits: Hits,
-    crowds: Crowds,
+    concurrency: Concurrency,
     seen: Seen,
     started_late: usize,
     left: usize,
@@ -64,14 +64,14 @@ pub fn all(trial: &mut Trial) -> io::Result<()> {
         let phase = trial.pick(&PHASES);
         one(trial, phase, &mut sum)?;
     }
-    let Sum { lives, sent, hits, answers, rests, .. } = &sum;
-    trial.note(format_args!("{sent} signals in {lives} lives {hits}, {answers} answers"));
+    let Sum { runs, sent, hits, answers, rests, .. } = &sum;
+    trial.note(format_args!("{sent} signals in {runs} runs {hits}, {answers} answers"));
     trial.none("failed while served", sum.failed);
     trial.none("lost in graceful stops", sum.lost);
-    trial.note(format_args!("slowest answer of a life {}", sum.slowest));
+    trial.note(format_args!("slowest answer of a run {}", sum.slowest));
     trial.none("started after a stop", sum.started_late);
     trial.none("generations left", sum.left);
-    sum.crowds.judge(trial);
+    sum.concurrency.judge(trial);
     trial.watched(&sum.seen);
     trial.require(sum.grown == 0, format_args!("{} of {rests} rests with more", sum.grown));
     trial.none("odd statuses", sum.bad_ends);
@@ -80,11 +80,11 @@ pub fn all(trial: &mut Trial) -> io::Result<()> {
     Ok(())
 }
 
-/// One life: to a moment of a phase, the signals, the end, and the verdict.
+/// One run: a moment of a phase, the signals, the end, and the checks.
 fn one(trial: &mut Trial, phase: Phase, sum: &mut Sum) -> io::Result<()> {
     let mut scene = Scene::begin(Program::Http(10), Family::Bound, OPTIONS)?;
     let main = scene.server.pid();
-    life::wait_for_first_line(main)?;
+    phases::wait_for_first_line(main)?;
     let watch = Watch::start(main);
     let (mut sent, mut load, mut before) = (Sent::default(), None, None);
     if phase != Phase::Start {
@@ -95,7 +95,7 @@ fn one(trial: &mut Trial, phase: Phase, sum: &mut Sum) -> io::Result<()> {
         load = Some(clients);
     }
     let asked = Instant::now();
-    life::bring(trial, &mut scene, phase, load.is_some())?;
+    phases::bring(trial, &mut scene, phase, load.is_some())?;
     if phase == Phase::Stop {
         sent.stop = Some(asked);
     }
@@ -108,7 +108,7 @@ fn one(trial: &mut Trial, phase: Phase, sum: &mut Sum) -> io::Result<()> {
         sent.stop = Some(Instant::now());
         scene.server.signal("TERM")?;
     }
-    let gone = scene.server.wait_for_nobody()?;
+    let gone = scene.server.wait_for_end()?;
     sum.seen.absorb(watch.finish());
     judge(&mut scene, &sent, gone, load, sum)
 }
@@ -121,7 +121,7 @@ fn storm(trial: &mut Trial, scene: &mut Scene, sent: &mut Sent, sum: &mut Sum) {
         // A stop may be over by now.
         if scene.server.signal(signal).is_ok() {
             sum.sent += 1;
-            sum.hits.count(life::phase_at(scene.server.told(), at));
+            sum.hits.count(phases::phase_at(scene.server.events(), at));
             match signal {
                 "USR1" | "HUP" => sent.reload = Some(at),
                 _ => _ = sent.stop.get_or_insert(at),
@@ -132,23 +132,23 @@ fn storm(trial: &mut Trial, scene: &mut Scene, sent: &mut Sent, sum: &mut Sum) {
     }
 }
 
-/// How many descriptors main and the newest monitor have.
+/// The number of descriptors of main and the newest monitor.
 fn descriptors(scene: &Scene) -> io::Result<[usize; 2]> {
     Ok([scene.server.pid(), scene.monitor()?].map(process::descriptors))
 }
 
-/// Compares what is there after the last reload with what was before the first.
+/// Compares the descriptors after the last reload with those before the first.
 fn rest(scene: &mut Scene, before: Option<[usize; 2]>, sum: &mut Sum) -> io::Result<()> {
     let Some(before) = before else { return Ok(()) };
     let newest = scene.monitor()?;
-    let pids = scene.server.told().iter().filter(|event| event.name == "started");
+    let pids = scene.server.events().iter().filter(|event| event.name == "started");
     let older: Vec<_> = pids.filter_map(|event| event.pid).filter(|pid| *pid != newest).collect();
     for monitor in older {
         scene.wait_for_death(monitor)?;
     }
     let after = descriptors(scene)?;
     sum.rests += 1;
-    // The first count may still have what a start holds for a moment.
+    // The first count may include descriptors that a start holds for a moment.
     if after.iter().zip(before).any(|(after, before)| *after > before) {
         sum.grown += 1;
         sum.remarks.push(format!("descriptors {before:?} -> {after:?}"));
@@ -156,7 +156,7 @@ fn rest(scene: &mut Scene, before: Option<[usize; 2]>, sum: &mut Sum) -> io::Res
     Ok(())
 }
 
-/// Looks back at a life that is over.
+/// Checks a run that is over.
 fn judge(
     scene: &mut Scene,
     sent: &Sent,
@@ -164,17 +164,17 @@ fn judge(
     load: Option<Load>,
     sum: &mut Sum,
 ) -> io::Result<()> {
-    sum.lives += 1;
+    sum.runs += 1;
     let status = scene.server.status()?;
-    let told = scene.server.told();
-    sum.crowds.watch(told);
-    let after_stop = told.iter().skip_while(|event| event.name != "stopping");
+    let events = scene.server.events();
+    sum.concurrency.watch(events);
+    let after_stop = events.iter().skip_while(|event| event.name != "stopping");
     sum.started_late += after_stop.filter(|event| event.name == "started").count();
-    sum.left += alive_in_the_end(told);
+    sum.left += alive_in_the_end(events);
     let was_cut_short = sent.interrupts > 1;
     if !status.success() && !was_cut_short {
         sum.bad_ends += 1;
-        let names: Vec<_> = told.iter().map(|event| event.line.as_str()).collect();
+        let names: Vec<_> = events.iter().map(|event| event.line.as_str()).collect();
         sum.remarks.push(format!("{status}: {}", names.join(" ")));
     }
     if let (Some(stop), false) = (sent.stop, was_cut_short) {
@@ -201,10 +201,10 @@ fn judge_load(report: &Report, sent: &Sent, was_cut_short: bool, sum: &mut Sum) 
     }
 }
 
-/// How many generations were started and never told to be dead.
-fn alive_in_the_end(told: &[Event]) -> usize {
-    let started = told.iter().filter(|event| event.name == "started");
+/// How many generations were started and never reported as exited.
+fn alive_in_the_end(events: &[Event]) -> usize {
+    let started = events.iter().filter(|event| event.name == "started");
     let is_dead =
-        |pid: Option<u32>| told.iter().any(|event| event.name == "died" && event.pid == pid);
+        |pid: Option<u32>| events.iter().any(|event| event.name == "died" && event.pid == pid);
     started.filter(|event| !is_dead(event.pid)).count()
 }

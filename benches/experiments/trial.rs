@@ -1,4 +1,4 @@
-//! What an experiment notes and requires, and its random moments.
+//! The notes and checks of an experiment, and its random moments.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use crate::server::Seen;
 
 /// The most generations that may be alive at once.
 const GENERATIONS: usize = 3;
-/// How long a zombie may lie where nobody is hindered from reaping it.
+/// How long a zombie may exist while its parent can run.
 const FUNERAL: Duration = Duration::from_secs(1);
 
-/// One performance of an experiment.
+/// One run of an experiment.
 pub struct Trial {
     is_quick: bool,
     random: u64,
@@ -27,7 +27,7 @@ impl Trial {
         Self { is_quick, random, notes: Vec::new(), has_failed: false }
     }
 
-    /// How often, or how long: `full`, or `quick` when there is no time.
+    /// How often, or how long: `full`, or `quick` in a short run.
     pub fn choose<T>(&self, full: T, quick: T) -> T {
         if self.is_quick { quick } else { full }
     }
@@ -37,26 +37,25 @@ impl Trial {
         self.notes.push(figure.to_string());
     }
 
-    /// Notes how many of something there were, of which none may be.
+    /// Notes a count that must be 0.
     pub fn none(&mut self, what: &str, count: usize) {
         self.require(count == 0, format_args!("{what} {count}"));
     }
 
-    /// Notes how long something took, which must be no longer than `limit`.
+    /// Notes times that must not exceed `limit`.
     pub fn within(&mut self, limit: Duration, what: &str, times: &Times) {
         let holds = times.max() <= limit;
         self.require(holds, format_args!("{what} {times} of {} ms", limit.as_millis()));
     }
 
-    /// Notes what a watch has seen, of a server in which nobody was stopped by
-    /// the experiment itself.
+    /// Notes and checks the result of a watch, if the experiment has stopped no process itself.
     pub fn watched(&mut self, seen: &Seen) {
         self.watched_beside(seen, 0);
     }
 
-    /// The same where so many process groups more are no generations.
+    /// The same with so many more sessions that are no generations.
     pub fn watched_beside(&mut self, seen: &Seen, others: usize) {
-        let Seen { looks, processes, generations, zombie, stopped } = *seen;
+        let Seen { looks, processes, generations, zombie, stopped, left: _ } = *seen;
         self.note(format_args!("in {looks} looks at most {processes} processes"));
         let most = GENERATIONS + others;
         self.require(generations <= most, format_args!("{generations} generations"));
@@ -65,7 +64,7 @@ impl Trial {
         self.none("in state T", stopped);
     }
 
-    /// Notes a figure that must be right.
+    /// Notes a figure, and whether it is right.
     pub fn require(&mut self, holds: bool, figure: impl Display) {
         self.has_failed |= !holds;
         self.notes.push(format!("{}{figure}", if holds { "" } else { "WRONG: " }));
@@ -76,7 +75,7 @@ impl Trial {
         self.notes.join(", ")
     }
 
-    /// Whether everything that was required held.
+    /// Whether all checks have passed.
     pub const fn has_passed(&self) -> bool {
         !self.has_failed
     }
@@ -101,7 +100,7 @@ impl Trial {
         several[self.place(several.len())]
     }
 
-    /// A place in something of that length.
+    /// A random index below that length.
     pub fn place(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).expect("it is below a usize")
     }
@@ -112,18 +111,18 @@ impl Trial {
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// One more.
+    /// Adds one.
     pub fn push(&mut self, time: Duration) {
         self.0.push(time);
     }
 
-    /// The longest; 0 when there was none.
+    /// The longest; 0 if there is none.
     pub fn max(&self) -> Duration {
         self.0.iter().max().copied().unwrap_or_default()
     }
 }
 
-/// Reads as `min/median/max` in milliseconds.
+/// Shown as `min/median/max` in milliseconds.
 impl Display for Times {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut times = self.0.clone();

@@ -1,13 +1,13 @@
-//! A load of closed-loop clients that notices everything that goes wrong.
+//! A load of closed-loop clients that records every failure.
 //!
-//! Each client is a thread that asks, waits for the whole answer, and asks
-//! again. It repeats nothing: a request that was not answered is a failure and
-//! is counted by what the client saw ([`Failure`]) and by whether its connection
-//! was fresh. A `Connection: close` in an answer is honoured.
+//! Each client is a thread that sends a request, waits for the whole answer, and sends the
+//! next one. It retries nothing: an unanswered request is a failure and is counted by its kind
+//! ([`Failure`]) and by whether its connection was new. A `Connection: close` in an answer is
+//! honoured.
 //!
-//! Reusable by every bench that needs clients of the `http` or the `basic`
-//! example: start a [`Load`], wait until enough is done, finish it, and ask the
-//! [`Report`]. A single [`Question`] can be asked now and answered later.
+//! For every bench that needs clients of the `http` or the `basic` example: start a [`Load`],
+//! wait until enough is done, finish it, and read the [`Report`]. A single [`Question`] can be
+//! sent now and its answer read later.
 
 mod answer;
 mod question;
@@ -26,13 +26,13 @@ pub use answer::Answer;
 pub use question::{Dialect, Question};
 pub use report::Report;
 
-/// Long enough for any machine; only a failing run ever waits it out.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for any machine; only a failing run waits that long.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A client that has failed so often has shown enough, and leaves.
+/// A client stops after so many failures.
 const ENOUGH_FAILURES: u32 = 1_000;
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// An address on the loopback.
@@ -51,14 +51,14 @@ impl Target {
     }
 
     /// Connects. To a Unix socket this blocks while the queue is full.
-    fn connect(&self, patience: Duration) -> io::Result<TcpStream> {
+    fn connect(&self, timeout: Duration) -> io::Result<TcpStream> {
         let stream = match self {
-            Self::Tcp(address) => TcpStream::connect_timeout(address, patience)?,
+            Self::Tcp(address) => TcpStream::connect_timeout(address, timeout)?,
             // std's stream calls are those of any stream socket.
             Self::Unix(path) => TcpStream::from(OwnedFd::from(UnixStream::connect(path)?)),
         };
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         if let Self::Tcp(_) = self {
             stream.set_nodelay(true)?;
         }
@@ -66,30 +66,29 @@ impl Target {
     }
 }
 
-/// What the clients are to do.
+/// The plan of the clients.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Whom to ask.
+    /// The server.
     pub target: Target,
-    /// How to ask.
+    /// The protocol.
     pub dialect: Dialect,
     /// How long to try to connect.
-    pub patience: Duration,
-    /// How many ask at the same time.
+    pub timeout: Duration,
+    /// The number of clients.
     pub clients: usize,
-    /// How many requests a connection is used for; the last one of them says
-    /// `Connection: close`.
+    /// The number of requests on a connection; the last one has `Connection: close`.
     pub requests_per_connection: u32,
-    /// How many requests to make in all; `None` goes on until finished.
+    /// The total number of requests; `None` goes on until finished.
     pub limit: Option<u64>,
 }
 
-/// What a client saw instead of an answer.
+/// A failed request, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody listens.
+    /// The connection was refused.
     Refused,
-    /// There was no connection, for another reason.
+    /// There was no connection for another reason.
     Unconnected,
     /// The connection was reset before the first byte of the answer.
     ResetEarly,
@@ -99,7 +98,7 @@ pub enum Failure {
     Closed,
     /// The connection ended within the answer.
     Short,
-    /// The answer is not the one that was to be expected.
+    /// The answer is not the expected one.
     Wrong,
     /// The answer did not come in time.
     TimedOut,
@@ -118,17 +117,17 @@ impl Failure {
         (Self::TimedOut, "timed-out"),
     ];
 
-    /// What it means that there is no connection.
+    /// The failure for an error of connect.
     fn of_connecting(error: &Error) -> Self {
         if error.kind() == ErrorKind::ConnectionRefused { Self::Refused } else { Self::Unconnected }
     }
 
-    /// Whether the kernel had accepted what then was not answered.
+    /// Whether the connection had been accepted by the kernel.
     pub const fn is_loss(self) -> bool {
         !matches!(self, Self::Refused | Self::Unconnected)
     }
 
-    /// What a read or write that failed after `received` bytes means.
+    /// The failure for an error of read or write after `received` bytes.
     fn of(error: &Error, received: usize) -> Self {
         match (error.kind(), received) {
             (ErrorKind::WouldBlock | ErrorKind::TimedOut, _) => Self::TimedOut,
@@ -138,27 +137,27 @@ impl Failure {
     }
 }
 
-/// One request and what came of it.
+/// One request and its result.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// When it began; on a fresh connection, before connecting.
     pub start: Instant,
-    /// How long it took until the whole answer, or the failure, was there.
+    /// How long it took until the whole answer, or the failure.
     pub latency: Duration,
     /// Whether its connection had been used before.
     pub is_reused: bool,
-    /// What came of it.
+    /// Its result.
     pub outcome: Result<Answer, Failure>,
 }
 
-/// Clients at work.
+/// Running clients.
 pub struct Load {
     progress: Arc<Progress>,
     records: Receiver<Vec<Record>>,
     clients: usize,
 }
 
-/// How far the clients are, all together.
+/// The progress of all clients.
 #[derive(Default)]
 struct Progress {
     count: Mutex<Count>,
@@ -193,39 +192,39 @@ impl Load {
     ///
     /// # Errors
     ///
-    /// When there are not so many after [`PATIENCE`].
+    /// If there are not so many after [`TIMEOUT`].
     pub fn wait_for(&self, done: u64) -> io::Result<()> {
         let guard = self.progress.count.lock().unwrap_or_else(PoisonError::into_inner);
         let is_short = |count: &mut Count| count.done < done;
         let (count, _) = self
             .progress
             .has_moved
-            .wait_timeout_while(guard, PATIENCE, is_short)
+            .wait_timeout_while(guard, TIMEOUT, is_short)
             .unwrap_or_else(PoisonError::into_inner);
         if count.done >= done {
             return Ok(());
         }
         let got = count.done;
-        Err(Error::other(format!("only {got} of {done} requests within {PATIENCE:?}")))
+        Err(Error::other(format!("only {got} of {done} requests within {TIMEOUT:?}")))
     }
 
-    /// Lets every client finish its request, and collects what they have seen.
+    /// Lets every client finish its request, and collects their records.
     ///
     /// # Errors
     ///
-    /// When a client hangs for longer than [`PATIENCE`].
+    /// If a client hangs for longer than [`TIMEOUT`].
     pub fn finish(self) -> io::Result<Report> {
         self.progress.with(|count| count.is_over = true);
         let mut records = Vec::new();
         for _ in 0..self.clients {
-            let some = self.records.recv_timeout(PATIENCE);
+            let some = self.records.recv_timeout(TIMEOUT);
             records.extend(some.map_err(|_| Error::other("a client hangs"))?);
         }
         Ok(Report::new(records))
     }
 }
 
-/// A load that is dropped, on whatever path, stops.
+/// Dropping a load stops it.
 impl Drop for Load {
     fn drop(&mut self) {
         self.progress.with(|count| count.is_over = true);
@@ -246,13 +245,13 @@ struct Client {
 }
 
 impl Client {
-    /// Asks until it is enough, and hands over what it has seen.
+    /// Sends requests until it is enough, and hands over its records.
     fn run(mut self, records: &Sender<Vec<Record>>) {
         let mut failures = 0;
         while failures < ENOUGH_FAILURES && !self.is_over() {
             failures += u32::from(self.converse().is_err());
         }
-        // Nobody listens any more: the load was dropped and not finished.
+        // The receiver is gone: the load was dropped and not finished.
         let _ = records.send(self.records);
     }
 
@@ -264,7 +263,7 @@ impl Client {
     /// Uses one connection up.
     fn converse(&mut self) -> Result<(), Failure> {
         let start = Instant::now();
-        let mut stream = match self.plan.target.connect(self.plan.patience) {
+        let mut stream = match self.plan.target.connect(self.plan.timeout) {
             Ok(stream) => stream,
             Err(error) => {
                 let failure = Failure::of_connecting(&error);
@@ -283,7 +282,7 @@ impl Client {
         Ok(())
     }
 
-    /// Remembers what came of a request, and hands it on.
+    /// Records the result of a request.
     fn note(
         &mut self,
         start: Instant,

@@ -1,49 +1,46 @@
-//! One request: how it is asked, and how its answer is read.
+//! One request: how it is sent, and how its answer is read.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use super::answer::{self, Answer, Parsed};
-use super::{Failure, PATIENCE, Target};
+use super::{Failure, TIMEOUT, Target};
 
-/// Who is asked.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug)]
 pub enum Dialect {
     /// The `http` example.
     Http,
-    /// The `basic` example, which answers without being asked and hangs up.
+    /// The `basic` example, which answers without a request and hangs up.
     Line,
 }
 
-/// A request whose answer was not yet read.
+/// A request whose answer is not read yet.
 pub struct Question {
     stream: TcpStream,
     dialect: Dialect,
 }
 
 impl Question {
-    /// Connects and asks; does not wait for the server to look.
+    /// Connects and sends the request; does not wait for the server.
     ///
     /// # Errors
     ///
-    /// When there is no connection.
+    /// If there is no connection.
     pub fn ask(target: &Target, dialect: Dialect) -> io::Result<Self> {
-        let mut stream = target.connect(PATIENCE)?;
+        let mut stream = target.connect(TIMEOUT)?;
         dialect.send(&mut stream, true)?;
         Ok(Self { stream, dialect })
     }
 
-    /// The same, for whoever comes while the server may be going: says how it
-    /// failed.
+    /// The same while the server may be stopping: the error is the kind of failure.
     ///
     /// # Errors
     ///
-    /// When there is no connection within `patience`, or when it is gone before
-    /// the question is asked.
-    pub fn try_ask(target: &Target, dialect: Dialect, patience: Duration) -> Result<Self, Failure> {
-        let mut stream =
-            target.connect(patience).map_err(|error| Failure::of_connecting(&error))?;
+    /// If there is no connection within `timeout`, or if it is closed before the request is sent.
+    pub fn try_ask(target: &Target, dialect: Dialect, timeout: Duration) -> Result<Self, Failure> {
+        let mut stream = target.connect(timeout).map_err(|error| Failure::of_connecting(&error))?;
         dialect.send(&mut stream, true).map_err(|error| Failure::of(&error, 0))?;
         Ok(Self { stream, dialect })
     }
@@ -52,7 +49,7 @@ impl Question {
     ///
     /// # Errors
     ///
-    /// What came instead of it.
+    /// The kind of failure.
     pub fn answer(mut self) -> Result<Answer, Failure> {
         self.dialect.read(&mut self.stream)
     }
@@ -95,7 +92,7 @@ impl Dialect {
         }
     }
 
-    /// What it means that nothing more comes.
+    /// The failure for the end of the input.
     fn last(self, received: &[u8]) -> Result<Answer, Failure> {
         match self {
             Self::Http | Self::Line if received.is_empty() => Err(Failure::Closed),

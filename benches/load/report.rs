@@ -1,4 +1,4 @@
-//! What the clients have seen, all together.
+//! The records of all clients.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,11 +15,11 @@ pub struct Report {
 /// How long requests took; zeros if there were none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quantiles {
-    /// Half of them took no longer.
+    /// The median.
     pub p50: Duration,
-    /// All but one in a hundred took no longer.
+    /// The 99th percentile.
     pub p99: Duration,
-    /// None took longer.
+    /// The longest.
     pub max: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Report {
         &self.records
     }
 
-    /// How many requests failed like this, on a connection like that.
+    /// How many requests failed like this, on a new or a reused connection.
     pub fn failed(&self, failure: Failure, is_reused: bool) -> usize {
         let is_such =
             |record: &&Record| record.outcome == Err(failure) && record.is_reused == is_reused;
@@ -57,8 +57,7 @@ impl Report {
         self.records.iter().filter(|record| record.outcome.is_ok()).count()
     }
 
-    /// The failures by what they were, as `3 refused, 1 reset-0`; empty when
-    /// there were none.
+    /// The failures by kind, as `3 refused, 1 reset-0`; empty if there were none.
     pub fn summary(&self) -> String {
         let count = |failure| self.failed(failure, false) + self.failed(failure, true);
         let counts = Failure::ALL.iter().map(|(failure, name)| (count(*failure), name));
@@ -73,8 +72,8 @@ impl Report {
         answers.map(|answer| answer.generation).collect::<BTreeSet<_>>().len()
     }
 
-    /// How long the answered requests took: those that were under way in any of
-    /// the `windows`, and the others.
+    /// How long the answered requests took: those that were in progress in any of the `windows`,
+    /// and the others.
     pub fn latency(&self, windows: &[Range<Instant>]) -> (Quantiles, Quantiles) {
         let (mut inside, mut outside) = (Vec::new(), Vec::new());
         for record in self.records.iter().filter(|record| record.outcome.is_ok()) {
@@ -91,13 +90,13 @@ impl Quantiles {
     fn of(mut latencies: Vec<Duration>) -> Self {
         latencies.sort_unstable();
         let Some(max) = latencies.last().copied() else { return Self::default() };
-        // The smallest value that so many in a hundred do not exceed.
+        // The smallest value that so many percent do not exceed.
         let at = |percent: usize| latencies[(latencies.len() * percent).div_ceil(100) - 1];
         Self { p50: at(50), p99: at(99), max }
     }
 }
 
-/// Reads as `p50/p99/max` in milliseconds.
+/// Shown as `p50/p99/max` in milliseconds.
 impl fmt::Display for Quantiles {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |span: Duration| span.as_secs_f64() * 1_000.0;

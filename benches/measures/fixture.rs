@@ -1,8 +1,7 @@
-//! Two ways to keep four workers, for one and the same worker.
+//! Two ways to keep four workers of the same kind.
 //!
-//! They are the bench itself under another name: `worker fixture pool ADDRESS`,
-//! under panzer, and `worker fixture bare ADDRESS`, which is a loop of its own
-//! that forks for each child that SIGCHLD tells of.
+//! They are the bench itself with other arguments: `worker fixture pool ADDRESS`, under
+//! panzer, and `worker fixture bare ADDRESS`, a bare loop that forks at each SIGCHLD.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -16,30 +15,30 @@ use panzer::sys::signal::{self, Wake};
 use panzer::sys::{Signal, poll};
 use panzer::{Context, Monitor, Source};
 
-/// What makes this program a fixture.
+/// The argument that makes this program a fixture.
 pub const WORD: &str = "fixture";
 
 /// How many workers each of the two keeps.
 pub const COUNT: u16 = 4;
 
-/// Runs the fixture that is asked for.
+/// Runs the requested fixture.
 pub fn run(words: &[&str]) -> ExitCode {
     let outcome = match words {
         ["pool", address] => pool(address),
         ["bare", address] => bare(address),
-        _ => Err(io::Error::other("there is no such fixture")),
+        _ => Err(io::Error::other("no such fixture")),
     };
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the clock says, in nanoseconds; the same for all processes.
+/// The monotonic clock in nanoseconds, the same for all processes.
 pub fn clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A worker: tells when it was born and who it is, and lives until it is killed
-/// or nobody listens any more.
+/// A worker: reports its start time and pid, and runs until it is killed or its connection
+/// ends.
 fn live(born: u64, address: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(&born.to_ne_bytes())?;
@@ -81,7 +80,7 @@ fn bare(address: &str) -> io::Result<()> {
     }
 }
 
-fn fork(address: &str) -> panzer::sys::Result<panzer::Pid> {
+fn fork(address: &str) -> panzer::sys::SysResult<panzer::Pid> {
     process::fork(|| {
         let born = clock();
         u8::from(live(born, address).is_err())

@@ -1,4 +1,4 @@
-//! The measurements, and the table that they fill.
+//! The measurements, and their table.
 
 pub mod fixture;
 mod respawn;
@@ -10,7 +10,7 @@ use std::io;
 
 /// One measurement.
 pub struct Measure {
-    /// What it is selected by.
+    /// The name that selects it.
     pub name: &'static str,
     /// Performs it and fills its lines of the table.
     pub perform: fn(&mut Table) -> io::Result<()>,
@@ -24,7 +24,7 @@ pub const ALL: &[Measure] = &[
     Measure { name: "spread-http", perform: spread::http },
 ];
 
-/// What was measured, and what it may be.
+/// The results and their limits.
 pub struct Table {
     is_quick: bool,
     lines: Vec<String>,
@@ -37,12 +37,12 @@ impl Table {
         Self { is_quick, lines: Vec::new(), holds: true }
     }
 
-    /// How often: `full`, or `quick` when there is no time.
+    /// How often: `full`, or `quick` in a short run.
     pub const fn choose(&self, full: u32, quick: u32) -> u32 {
         if self.is_quick { quick } else { full }
     }
 
-    /// A figure that may be anything.
+    /// A figure without a limit.
     pub fn note(&mut self, what: &str, figure: impl fmt::Display) {
         self.lines.push(format!("{what:50}{figure}"));
     }
@@ -63,7 +63,7 @@ impl Table {
         self.lines.push(format!("{what:50}{figure:<12.3}{limit:16}{verdict}"));
     }
 
-    /// A measurement that could not be made.
+    /// A measurement that failed.
     pub fn broken(&mut self, what: &str, error: &io::Error) {
         self.holds = false;
         self.lines.push(format!("{what:50}{error}"));

@@ -1,9 +1,8 @@
 //! From the death of a worker to its replacement's first instruction.
 //!
-//! The replacement reads the clock before anything else, and then connects to
-//! the bench and tells. Nobody is killed before the one that was killed last is
-//! replaced and panzer has told of it, so what panzer does after a fork delays
-//! nobody.
+//! The replacement reads the clock before anything else, and then connects to the bench and
+//! reports it. No worker is killed before the last one is replaced and panzer has reported
+//! that, so panzer's work after a fork does not delay the next one.
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,45 +14,45 @@ use panzer::sys::{Signal, signal};
 
 use super::Table;
 use super::fixture::{self, COUNT, clock};
-use crate::load::PATIENCE;
+use crate::load::TIMEOUT;
 use crate::server::Server;
 
-/// What panzer may take, compared with the bare loop.
+/// The limit of panzer's time, compared with the bare loop.
 const LIMIT: f64 = 1.5;
-/// So many blocks show how much the ratio varies.
+/// The number of blocks that show how much the ratio varies.
 const BLOCKS: usize = 10;
-/// Time for whoever was woken by the last replacement to be idle again.
+/// Time for all processes to become idle again after a replacement.
 const REST: Duration = Duration::from_millis(2);
 
 pub fn both(table: &mut Table) -> io::Result<()> {
     let times = table.choose(2_000, 200);
-    let (heard, bare_heard) = (Maternity::open()?, Maternity::open()?);
-    let (own, address) = (std::env::current_exe()?, heard.address.to_string());
+    let (births, bare_births) = (Births::open()?, Births::open()?);
+    let (own, address) = (std::env::current_exe()?, births.address.to_string());
     let words = [own.as_os_str(), fixture::WORD.as_ref(), "pool".as_ref(), address.as_ref()];
     let mut server = Server::start(&["--delay", "0", "--probation", "0", "--quiet"], &words)?;
-    let mut pool = heard.fill()?;
+    let mut pool = births.fill()?;
     server.wait_for("a current generation", |event| event.name == "current")?;
-    let bare = Bare::start(bare_heard.address)?;
-    let mut loop_of_its_own = bare_heard.fill()?;
+    let bare = Bare::start(bare_births.address)?;
+    let mut bare_workers = bare_births.fill()?;
 
     let (mut panzers, mut bares) = (Vec::new(), Vec::new());
     for _ in 0..times {
         panzers.push(pool.replace_oldest()?);
-        server.wait_for("an heir", |event| event.name == "respawn")?;
+        server.wait_for("a replacement", |event| event.name == "respawn")?;
         server.listen_until(Instant::now() + REST);
-        bares.push(loop_of_its_own.replace_oldest()?);
+        bares.push(bare_workers.replace_oldest()?);
         server.listen_until(Instant::now() + REST);
     }
     drop(bare);
     judge(table, &panzers, &bares);
     drop(pool);
     server.signal("QUIT")?;
-    server.wait_for_nobody()?;
+    server.wait_for_end()?;
     Ok(())
 }
 
-/// Writes the medians, their ratio, and how far the ratio of each tenth of the
-/// measurements is from it.
+/// Notes the medians, their ratio, and how much the ratio of each tenth of the measurements
+/// differs from it.
 fn judge(table: &mut Table, panzers: &[Duration], bares: &[Duration]) {
     let ratio = |panzers: &[Duration], bares: &[Duration]| {
         median(panzers).as_secs_f64() / median(bares).as_secs_f64()
@@ -76,23 +75,23 @@ fn median(times: &[Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// Where the newborn report.
-struct Maternity {
+/// The listener for the reports of new workers.
+struct Births {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-impl Maternity {
+impl Births {
     fn open() -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
 
-    /// Waits for one; says when it was born.
+    /// Waits for one; returns its start time.
     fn receive(&self) -> io::Result<(u64, Worker)> {
         let (mut stream, _) = self.listener.accept()?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let (mut born, mut pid) = ([0; 8], [0; 4]);
         stream.read_exact(&mut born)?;
         stream.read_exact(&mut pid)?;
@@ -101,14 +100,14 @@ impl Maternity {
         Ok((u64::from_ne_bytes(born), Worker { pid, _stream: stream }))
     }
 
-    /// Waits for all of a pool.
+    /// Waits for all workers of a pool.
     fn fill(self) -> io::Result<Pool> {
         let workers = (0..COUNT).map(|_| Ok(self.receive()?.1)).collect::<io::Result<_>>()?;
         Ok(Pool { maternity: self, workers })
     }
 }
 
-/// A worker that lives: nobody else ends it, so its pid is its own.
+/// A living worker: only the bench ends it, so its pid is valid.
 struct Worker {
     pid: Pid,
     _stream: TcpStream,
@@ -116,12 +115,12 @@ struct Worker {
 
 /// Workers, the oldest first.
 struct Pool {
-    maternity: Maternity,
+    maternity: Births,
     workers: Vec<Worker>,
 }
 
 impl Pool {
-    /// Kills one and says how long it took until its replacement ran.
+    /// Kills one and returns how long it took until its replacement ran.
     fn replace_oldest(&mut self) -> io::Result<Duration> {
         let oldest = self.workers.remove(0);
         let killed = clock();

@@ -1,17 +1,17 @@
-//! How many of many short connections each of four workers takes.
+//! How many short connections each of four workers accepts.
 
 use std::ffi::OsStr;
 use std::io;
 
 use super::Table;
-use crate::load::{Dialect, Load, PATIENCE, Plan, Report, Target};
+use crate::load::{Dialect, Load, Plan, Report, TIMEOUT, Target};
 use crate::server::{self, Server};
 
 const WORKERS: usize = 4;
-/// The share of the mean that nobody may be under, and the one not over.
+/// The least and the greatest share of a worker, compared with the mean.
 const LEAST: f64 = 0.5;
 const MOST: f64 = 2.0;
-/// How many ask at the same time: one after the other, and a crowd.
+/// The number of concurrent clients: one, and many.
 const CLIENTS: [usize; 2] = [1, 16];
 
 /// Workers that wait in `ctx.accept`.
@@ -34,7 +34,7 @@ fn one(table: &mut Table, program: &str, dialect: Dialect, clients: usize) -> io
     let load = Load::start(&Plan {
         target,
         dialect,
-        patience: PATIENCE,
+        timeout: TIMEOUT,
         clients,
         requests_per_connection: 1,
         limit: Some(connections.into()),

@@ -1,4 +1,4 @@
-//! How often any of 64 idle workers runs for each connection.
+//! How many of 64 idle workers wake up for each connection.
 
 use std::ffi::OsStr;
 use std::io::{self, Error};
@@ -9,9 +9,9 @@ use crate::load::{Dialect, Question, Target};
 use crate::server::{self, Server, process};
 
 const WORKERS: usize = 64;
-/// Wake-ups for each connection; one of them does the work.
+/// The limit of wake-ups per connection; one of them serves it.
 const LIMIT: f64 = 1.05;
-/// From one connection to the next, so that everybody waits again.
+/// The interval between connections, so that all workers wait again.
 const PAUSE: Duration = Duration::from_micros(500);
 
 pub fn idle(table: &mut Table) -> io::Result<()> {
@@ -21,7 +21,7 @@ pub fn idle(table: &mut Table) -> io::Result<()> {
     let options = &["--count", "64", "--probation", "0", "--quiet"];
     let mut server = Server::start(options, &[basic.as_ref(), OsStr::new(&address)])?;
     server.wait_for("a current generation", |event| event.name == "current")?;
-    let monitor = server.monitor(1).ok_or_else(|| Error::other("a nameless monitor"))?;
+    let monitor = server.monitor(1).ok_or_else(|| Error::other("no event names the monitor"))?;
     let workers = process::children(monitor);
     if workers.len() != WORKERS {
         return Err(Error::other(format!("{} workers", workers.len())));
@@ -36,12 +36,12 @@ pub fn idle(table: &mut Table) -> io::Result<()> {
     let seen = wakeups(&workers) - before;
     server.stop()?;
     let what = format!("wake-ups a connection, {WORKERS} idle, {times}");
-    // Both are far below what a double holds exactly.
+    // Both are small enough for an exact double.
     table.at_most(&what, seen as f64 / f64::from(times), LIMIT);
     Ok(())
 }
 
-/// How often these have ever given the processor back by themselves.
+/// The sum of the voluntary context switches of these processes.
 fn wakeups(workers: &[u32]) -> u64 {
-    workers.iter().filter_map(|pid| process::naps(*pid)).sum()
+    workers.iter().filter_map(|pid| process::voluntary_switches(*pid)).sum()
 }

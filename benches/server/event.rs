@@ -1,4 +1,4 @@
-//! What panzer says: a line of `--event-fd`, a line of the log.
+//! The output of panzer: lines of `--event-fd`, and lines of the log.
 
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ pub struct Event {
     pub at: Instant,
     /// What happened: `ready`, `current`, `died` …
     pub name: String,
-    /// The generation that it happened to.
+    /// Its generation.
     pub generation: Option<u32>,
-    /// The place in the pool that it happened to.
+    /// Its slot.
     pub slot: Option<u32>,
-    /// The process that it happened to.
+    /// Its process.
     pub pid: Option<u32>,
-    /// The line as it came.
+    /// The whole line.
     pub line: String,
 }
 
@@ -24,7 +24,7 @@ pub struct Event {
 pub struct Line {
     /// When it was read.
     pub at: Instant,
-    /// The line as it came.
+    /// The whole line.
     pub text: String,
 }
 
@@ -60,7 +60,7 @@ impl From<String> for Line {
     }
 }
 
-/// The text of a value in a flat JSON object whose strings hold no comma.
+/// The text of a value in a flat JSON object whose strings contain no comma.
 fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(&format!("\"{key}\":"))?;
     rest.split([',', '}']).next().map(str::trim)

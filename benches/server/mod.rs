@@ -1,21 +1,20 @@
-//! A panzer of our own: started, listened to, signalled, and always ended.
+//! A panzer for a bench: started, observed, signalled, and always ended.
 //!
-//! What it does is known from two pipes. One carries its events and ends when
-//! panzer does, because no other process has it. The other is the standard error
-//! of the whole tree: its end proves that nobody is left. Nobody naps, and
-//! everything that waits has [`PATIENCE`].
+//! Its activity is known from two pipes. One carries its events and ends with panzer, because
+//! no other process has it open. The other is the standard error of the whole tree: its end
+//! proves that no process is left. Nothing sleeps, and every wait ends after [`TIMEOUT`].
 //!
-//! Signals go to panzer while it is our child and not reaped, and to monitors
-//! and workers whose death panzer has not yet told.
+//! Signals go to panzer while it is an unreaped child, and to monitors and workers whose
+//! death panzer has not reported yet.
 
-mod ear;
 mod event;
+mod line_reader;
 pub mod process;
 mod shell;
 mod strace;
 mod watch;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Error};
 use std::net::{SocketAddr, TcpListener};
@@ -24,22 +23,22 @@ use std::process::{Child, Command, ExitStatus, Stdio, id};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::load::PATIENCE;
-use ear::{Ear, Silence};
+use crate::load::TIMEOUT;
+use line_reader::{LineReader, NoLine};
 
 pub use event::{Event, Line};
 pub use shell::{kill, kill_all};
 pub use strace::Strace;
 pub use watch::{Seen, Watch};
 
-/// Moves the events to the pipe that std made for the standard output, lets
-/// that output go where the log goes, and becomes panzer under the same pid.
+/// Makes the pipe of the standard output the events' descriptor, sends the output to the
+/// log, and executes panzer with the same pid.
 pub const REDIRECT: &str = r#"exec "$0" "$@" 3>&1 1>&2"#;
 
-/// How long panzer may take to end everything when a run has failed.
+/// How long panzer may take to stop when a run has failed.
 const MERCY: Duration = Duration::from_secs(10);
 
-/// A directory of our own, gone when dropped.
+/// A temporary directory, removed when dropped.
 pub struct Place {
     path: PathBuf,
 }
@@ -49,7 +48,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Whatever mkdir(2) says.
+    /// The error of mkdir(2).
     pub fn new() -> io::Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +62,7 @@ impl Place {
         &self.path
     }
 
-    /// The path of something in it.
+    /// The path of a file in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -78,8 +77,11 @@ impl Drop for Place {
 /// A running panzer.
 pub struct Server {
     child: Child,
-    events: Ear<Event>,
-    log: Ear<Line>,
+    events: LineReader<Event>,
+    log: LineReader<Line>,
+    /// Its working directory, if it is its own: another panzer may have a pid file in the
+    /// directory of the bench.
+    _home: Option<Place>,
 }
 
 impl Server {
@@ -87,8 +89,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the shell cannot be had. That panzer itself cannot be started is
-    /// told by the end of its events.
+    /// If the shell cannot be started. If panzer itself cannot be started, its events end.
     pub fn start(options: &[&str], command: &[&OsStr]) -> io::Result<Self> {
         Self::start_by(REDIRECT, options, command)
     }
@@ -101,11 +102,13 @@ impl Server {
     pub fn start_by(script: &str, options: &[&str], command: &[&OsStr]) -> io::Result<Self> {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).arg(panzer()).args(["--event-fd", "3"]);
-        Self::listen_to(shell.args(options).arg("--").args(command))
+        let home = Place::new()?;
+        shell.current_dir(home.path()).env("PWD", home.path());
+        Self::listen_to(shell.args(options).arg("--").args(command), Some(home))
     }
 
-    /// Starts a program that is a panzer itself in this directory, where a
-    /// configuration file has to say that 3 is the descriptor for events.
+    /// Starts a program with an embedded main in this directory, where a configuration file
+    /// must set descriptor 3 for the events.
     ///
     /// # Errors
     ///
@@ -113,34 +116,34 @@ impl Server {
     pub fn start_itself(directory: &Path, command: &[&OsStr]) -> io::Result<Self> {
         let mut shell = Command::new("sh");
         let shell = shell.current_dir(directory).env("PWD", directory);
-        Self::listen_to(shell.args(["-c", REDIRECT]).args(command))
+        Self::listen_to(shell.args(["-c", REDIRECT]).args(command), None)
     }
 
-    fn listen_to(shell: &mut Command) -> io::Result<Self> {
+    fn listen_to(shell: &mut Command, home: Option<Place>) -> io::Result<Self> {
         let mut child =
             shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let events = child.stdout.take().expect("it was asked for");
         let log = child.stderr.take().expect("it was asked for");
-        Ok(Self { child, events: Ear::new(events), log: Ear::new(log) })
+        Ok(Self { child, events: LineReader::new(events), log: LineReader::new(log), _home: home })
     }
 
-    /// Blocks until panzer tells an event that `is_it`.
+    /// Blocks until an event of panzer that `is_it`.
     ///
     /// # Errors
     ///
-    /// When it ends or [`PATIENCE`] does; says what it told and logged.
+    /// If panzer ends first, or after [`TIMEOUT`]; the error has its events and log.
     pub fn wait_for(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) -> io::Result<Event> {
-        self.events.wait_for(is_it).map_err(|silence| self.complaint(what, silence))
+        self.events.wait_for(is_it).map_err(|no_line| self.complaint(what, no_line))
     }
 
-    /// Blocks until somebody of the tree logs a line that `is_it`.
+    /// Blocks until a process of the tree logs a line that `is_it`.
     ///
     /// # Errors
     ///
     /// As [`Server::wait_for`].
     pub fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> io::Result<Line> {
         let found = self.log.wait_for(|line| is_it(&line.text));
-        found.map_err(|silence| self.complaint(what, silence))
+        found.map_err(|no_line| self.complaint(what, no_line))
     }
 
     /// Blocks until the next line of the log.
@@ -152,45 +155,45 @@ impl Server {
         self.wait_for_line(what, |_| true)
     }
 
-    /// Takes in events until `moment`, or their end.
+    /// Reads events until `moment`, or their end.
     pub fn listen_until(&mut self, moment: Instant) {
-        let _ = self.events.hear(moment, |_| false);
+        let _ = self.events.read_until(moment, |_| false);
     }
 
-    /// Blocks until nobody of the whole tree is left, and says since when.
+    /// Blocks until no process of the tree is left, and returns since when.
     ///
     /// # Errors
     ///
-    /// When somebody is after [`PATIENCE`]; says what they told and logged.
-    pub fn wait_for_nobody(&mut self) -> io::Result<Instant> {
-        let left = |silence| match silence {
-            Silence::End => Ok(()),
-            Silence::Patience => Err(silence),
+    /// If a process is left after [`TIMEOUT`]; the error has events and log.
+    pub fn wait_for_end(&mut self) -> io::Result<Instant> {
+        let left = |no_line| match no_line {
+            NoLine::End => Ok(()),
+            NoLine::Patience => Err(no_line),
         };
-        let deadline = Instant::now() + PATIENCE;
-        let events = self.events.hear(deadline, |_| false).map(drop).or_else(left);
-        let log = self.log.hear(deadline, |_| false).map(drop).or_else(left);
+        let deadline = Instant::now() + TIMEOUT;
+        let events = self.events.read_until(deadline, |_| false).map(drop).or_else(left);
+        let log = self.log.read_until(deadline, |_| false).map(drop).or_else(left);
         match events.and(log) {
             Ok(()) => Ok(self.log.ended_at().unwrap_or(deadline)),
-            Err(silence) => Err(self.complaint("everybody's end", silence)),
+            Err(no_line) => Err(self.complaint("the end of all processes", no_line)),
         }
     }
 
-    /// All that panzer has told, as far as it was waited for.
-    pub fn told(&self) -> &[Event] {
-        self.events.heard()
+    /// All events read so far.
+    pub fn events(&self) -> &[Event] {
+        self.events.all()
     }
 
-    /// All that was logged, as far as it was waited for.
+    /// All lines of the log read so far.
     pub fn logged(&self) -> &[Line] {
-        self.log.heard()
+        self.log.all()
     }
 
-    /// The monitor of a generation, as far as panzer has told.
+    /// The monitor of a generation, by the events so far.
     pub fn monitor(&self, generation: u32) -> Option<u32> {
         let names = ["started", "ready", "current"];
         let is_it = |event: &&Event| names.iter().any(|name| event.is(name, generation));
-        self.told().iter().filter(is_it).find_map(|event| event.pid)
+        self.events().iter().filter(is_it).find_map(|event| event.pid)
     }
 
     /// The process id of panzer, which never changes.
@@ -207,48 +210,48 @@ impl Server {
         kill(self.child.id(), signal)
     }
 
-    /// Asks panzer to stop gracefully, and waits until everybody is gone.
+    /// Stops panzer gracefully, and waits until all processes are gone.
     ///
     /// # Errors
     ///
-    /// When it is gone already or does not go within [`PATIENCE`].
+    /// If it is gone already, or does not end within [`TIMEOUT`].
     pub fn stop(mut self) -> io::Result<ExitStatus> {
         self.signal("TERM")?;
-        self.wait_for_nobody()?;
+        self.wait_for_end()?;
         self.status()
     }
 
-    /// How panzer ended; blocks until it has.
+    /// The exit status of panzer; blocks until it ends.
     ///
     /// # Errors
     ///
-    /// Whatever waitpid(2) says.
+    /// The error of waitpid(2).
     pub fn status(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
 
-    /// An error with the end of what panzer told and of the log.
-    fn complaint(&mut self, what: &str, silence: Silence) -> Error {
-        let how = match silence {
-            Silence::End => format!("the end came before {what}"),
-            Silence::Patience => format!("{PATIENCE:?} without {what}"),
+    /// An error with the last events and lines of the log.
+    fn complaint(&mut self, what: &str, no_line: NoLine) -> Error {
+        let how = match no_line {
+            NoLine::End => format!("panzer ended before {what}"),
+            NoLine::Patience => format!("{TIMEOUT:?} without {what}"),
         };
         let now = Instant::now();
-        let _ = (self.events.hear(now, |_| false), self.log.hear(now, |_| false));
-        let told = self.told().iter().map(|event| event.line.as_str()).collect();
+        let _ = (self.events.read_until(now, |_| false), self.log.read_until(now, |_| false));
+        let events = self.events().iter().map(|event| event.line.as_str()).collect();
         let log = self.logged().iter().map(|line| line.text.as_str()).collect();
         let tail = |lines: Vec<&str>| lines[lines.len().saturating_sub(40)..].join("\n  ");
-        Error::other(format!("{how}\nevents:\n  {}\nlog:\n  {}", tail(told), tail(log)))
+        Error::other(format!("{how}\nevents:\n  {}\nlog:\n  {}", tail(events), tail(log)))
     }
 }
 
-/// A server that is dropped and not stopped ends now, with everything below it.
+/// Dropping a running server kills it, with all processes below it.
 impl Drop for Server {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            let mercy = Instant::now() + MERCY;
+            let deadline = Instant::now() + MERCY;
             let has_ended = |server: &mut Self| {
-                matches!(server.events.hear(mercy, |_| false), Err(Silence::End))
+                matches!(server.events.read_until(deadline, |_| false), Err(NoLine::End))
             };
             if self.signal("QUIT").is_err() || !has_ended(self) {
                 let _ = self.child.kill();
@@ -258,36 +261,41 @@ impl Drop for Server {
     }
 }
 
-/// An address on the loopback that nobody listened on a moment ago.
+/// An address on the loopback interface that was free a moment ago.
 ///
 /// # Errors
 ///
-/// When the kernel has none left.
+/// If there is none left.
 pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }
 
-/// The program under test: `PANZER_BIN`, or the one that cargo built for us.
+/// The absolute path of a program that a variable names.
+fn whole(path: OsString) -> PathBuf {
+    std::path::absolute(&path).unwrap_or_else(|_| path.into())
+}
+
+/// The program under test: `PANZER_BIN`, or the one that cargo has built.
 fn panzer() -> PathBuf {
     let built = || option_env!("CARGO_BIN_EXE_panzer").unwrap_or("panzer").into();
-    std::env::var_os("PANZER_BIN").map_or_else(built, PathBuf::from)
+    std::env::var_os("PANZER_BIN").map_or_else(built, whole)
 }
 
-/// The program that asks it: `PANZERCTL_BIN`, or the one that cargo built for us.
+/// Its client: `PANZERCTL_BIN`, or the one that cargo has built.
 pub fn panzerctl() -> PathBuf {
     let built = || option_env!("CARGO_BIN_EXE_panzerctl").unwrap_or("panzerctl").into();
-    std::env::var_os("PANZERCTL_BIN").map_or_else(built, PathBuf::from)
+    std::env::var_os("PANZERCTL_BIN").map_or_else(built, whole)
 }
 
-/// The example `name`: the variable `NAME_BIN`, or the one beside this program,
-/// built anew where cargo runs us, so that it is never an old one.
+/// The example `name`: the variable `NAME_BIN`, or the one beside this program, which is
+/// built again under cargo, so that it is never an old one.
 ///
 /// # Errors
 ///
-/// When there is none.
+/// If there is none.
 pub fn example(name: &str) -> io::Result<PathBuf> {
     if let Some(path) = std::env::var_os(format!("{}_BIN", name.to_uppercase())) {
-        return Ok(path.into());
+        return Ok(whole(path));
     }
     // target/PROFILE/deps/this-0123456789abcdef
     let own = std::env::current_exe()?;
@@ -302,7 +310,8 @@ pub fn example(name: &str) -> io::Result<PathBuf> {
     }
     let path = folder.join("examples").join(name);
     let other = folder.with_file_name("debug").join("examples").join(name);
-    [path, other].into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        Error::other(format!("there is no example {name}: cargo build --example {name}"))
-    })
+    [path, other]
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::other(format!("no example {name}: cargo build --example {name}")))
 }

@@ -1,6 +1,6 @@
-//! What the kernel says of a process: proc_pid_stat(5) and its neighbours.
+//! Processes in /proc: proc_pid_stat(5) and others.
 //!
-//! A process may go at any moment, so what is gone is `None` and no error.
+//! A process may exit at any moment, so one that is gone is `None` and no error.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,62 +9,65 @@ use std::time::Duration;
 /// One unit of the times in `stat`, which is the same on every machine.
 const CLOCK_TICK: Duration = Duration::from_millis(10);
 
-/// What a process weighs.
+/// The resources of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
-    /// How many descriptors it has.
+    /// The number of its descriptors.
     pub descriptors: usize,
-    /// How many threads it has.
+    /// The number of its threads.
     pub threads: usize,
-    /// How much memory is resident, in KiB.
+    /// Its resident memory in KiB.
     pub resident: u64,
-    /// How much of that is its own, and not a file's, in KiB.
+    /// The anonymous part of that in KiB.
     pub anonymous: u64,
 }
 
-/// What one look at a process shows.
+/// One reading of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// `R`, `S`, `T`, `Z` …
     pub state: char,
     /// Its process group.
     pub group: u32,
-    /// When it was started, in ticks since the machine was.
+    /// Its session.
+    pub session: u32,
+    /// Its start time, in ticks since boot.
     pub started: u64,
 }
 
-/// The numbers of `stat`, from the state on, which the name cannot disturb.
+/// The fields of `stat` after the name.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;
     Some(rest.split_whitespace().map(String::from).collect())
 }
 
-/// The state of a process: `R`, `S`, `T`, `Z` …; `None` when it is gone.
+/// The state of a process: `R`, `S`, `T`, `Z` …; `None` if it is gone.
 pub fn state(pid: u32) -> Option<char> {
     stat(pid)?.first()?.chars().next()
 }
 
-/// What a process is now; `None` when it is gone.
+/// Reads a process; `None` if it is gone.
 pub fn look(pid: u32) -> Option<Look> {
     let stat = stat(pid)?;
-    let (group, started) = (stat.get(2)?.parse().ok()?, stat.get(19)?.parse().ok()?);
-    Some(Look { state: stat.first()?.chars().next()?, group, started })
+    let state = stat.first()?.chars().next()?;
+    let (group, session) = (stat.get(2)?.parse().ok()?, stat.get(3)?.parse().ok()?);
+    Some(Look { state, group, session, started: stat.get(19)?.parse().ok()? })
 }
 
-/// The children of a process with one thread, as the kernel lists them: fast,
-/// but one may be left out while another goes.
-pub fn offspring(pid: u32) -> Vec<u32> {
+/// The children of a process with one thread, as the kernel lists them: fast, but one may be
+/// missing while another exits.
+pub fn listed_children(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// The name that a process has given itself.
+/// The name of a process.
 pub fn name(pid: u32) -> Option<String> {
     Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_string())
 }
 
-/// The children of a process, in the order of their ids; zombies too.
+/// The children of a process by pid, including zombies.
 pub fn children(pid: u32) -> Vec<u32> {
     let parent = pid.to_string();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -75,7 +78,7 @@ pub fn children(pid: u32) -> Vec<u32> {
     children
 }
 
-/// A process and everything below it.
+/// A process and all processes below it.
 pub fn tree(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut next = 0;
@@ -86,26 +89,26 @@ pub fn tree(pid: u32) -> Vec<u32> {
     found
 }
 
-/// How long a process and all its reaped children have run on a processor.
+/// The processor time of a process and all its reaped children.
 pub fn processor_time(pid: u32) -> Duration {
     let stat = stat(pid).unwrap_or_default();
     let times = stat.iter().skip(11).take(4).filter_map(|time| time.parse::<u32>().ok());
     times.map(|ticks| CLOCK_TICK * ticks).sum()
 }
 
-/// How often a process has waited for something, and so was woken after.
-pub fn naps(pid: u32) -> Option<u64> {
+/// The voluntary context switches of a process: how often it has waited.
+pub fn voluntary_switches(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(path(pid, "status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
     line.trim().parse().ok()
 }
 
-/// How many descriptors a process has; 0 when it is gone.
+/// The number of descriptors of a process; 0 if it is gone.
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(path(pid, "fd")).map_or(0, Iterator::count)
 }
 
-/// What a process weighs now.
+/// The resources of a process now.
 pub fn weigh(pid: u32) -> Option<Weight> {
     let count = |what| Some(fs::read_dir(path(pid, what)).ok()?.count());
     let (descriptors, threads) = (count("fd")?, count("task")?);
@@ -113,7 +116,7 @@ pub fn weigh(pid: u32) -> Option<Weight> {
     Some(Weight { descriptors, threads, resident, anonymous })
 }
 
-/// One sum over all mappings of a process, in KiB, to the page.
+/// One sum over all mappings of a process, in KiB.
 fn memory(pid: u32, what: &str) -> Option<u64> {
     let rollup = fs::read_to_string(path(pid, "smaps_rollup")).ok()?;
     let line = rollup.lines().find(|line| line.starts_with(what))?;

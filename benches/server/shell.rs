@@ -1,17 +1,17 @@
-//! Signals, by a shell that lives as long as we do.
+//! Signals, sent by a shell that runs as long as the bench.
 //!
-//! Safe Rust has no kill(2). A process for each signal would take longer than
-//! what is to be measured; the shell's own `kill` takes some microseconds.
+//! Safe Rust has no kill(2). A process for each signal would take longer than what is
+//! measured; the shell's built-in `kill` takes some microseconds.
 
 use std::io::{self, BufRead, BufReader, Error, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// The one shell, started when it is first needed.
+/// The only shell, started when it is first needed.
 static SHELL: Mutex<Option<Shell>> = Mutex::new(None);
 
 struct Shell {
-    /// Ends when its standard input does, which is when we end.
+    /// Ends with its standard input, which is when the bench ends.
     _child: Child,
     words: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -38,21 +38,21 @@ impl Shell {
     }
 }
 
-/// Sends a signal, named without `SIG`, to a process that cannot have been
-/// replaced by a stranger; blocks until it is sent.
+/// Sends a signal, named without `SIG`, to a process whose pid cannot have been reused;
+/// blocks until it is sent.
 ///
 /// # Errors
 ///
-/// When the process is gone.
+/// If the process is gone.
 pub fn kill(pid: u32, signal: &str) -> io::Result<()> {
     kill_all(&[pid], signal)
 }
 
-/// Sends a signal to several such processes, one right after the other.
+/// Sends a signal to several such processes in turn.
 ///
 /// # Errors
 ///
-/// When one of them is gone; the others have got it.
+/// If one of them is gone; the others got it.
 pub fn kill_all(pids: &[u32], signal: &str) -> io::Result<()> {
     let words: String = pids.iter().map(|pid| format!(" {pid}")).collect();
     let mut shell = SHELL.lock().unwrap_or_else(PoisonError::into_inner);

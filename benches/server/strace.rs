@@ -1,27 +1,27 @@
-//! strace(1), attached to processes that run already.
+//! strace(1), attached to running processes.
 
 use std::io::{self, Error, ErrorKind};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::ear::Ear;
 use super::event::Line;
 use super::kill;
+use super::line_reader::LineReader;
 
-/// One that watches.
+/// A running strace.
 pub struct Strace {
     child: Child,
-    ear: Ear<Line>,
+    reader: LineReader<Line>,
     output: PathBuf,
 }
 
 impl Strace {
-    /// Attaches to `pids`, and to all that they fork; blocks until all are
-    /// watched. `None` where there is no strace.
+    /// Attaches to `pids` and all their future children; blocks until all are traced. `None`
+    /// without strace.
     ///
     /// # Errors
     ///
-    /// When it cannot attach.
+    /// If it cannot attach.
     pub fn attach(pids: &[u32], options: &[&str], output: PathBuf) -> io::Result<Option<Self>> {
         let mut command = Command::new("strace");
         command.args(["-f", "-o"]).arg(&output).args(options);
@@ -35,36 +35,36 @@ impl Strace {
             spawned => spawned?,
         };
         let stderr = child.stderr.take().expect("it was asked for");
-        let mut this = Self { child, ear: Ear::new(stderr), output };
+        let mut this = Self { child, reader: LineReader::new(stderr), output };
         for _ in pids {
-            let attached = this.ear.wait_for(|line| line.text.ends_with(" attached"));
+            let attached = this.reader.wait_for(|line| line.text.ends_with(" attached"));
             attached.map_err(|_| Error::other("strace does not attach"))?;
         }
         Ok(Some(this))
     }
 
-    /// Waits until everybody who is watched is gone; says where the trace is.
+    /// Waits until all traced processes are gone; returns the path of the trace.
     ///
     /// # Errors
     ///
-    /// Whatever waitpid(2) says.
+    /// The error of waitpid(2).
     pub fn wait(mut self) -> io::Result<PathBuf> {
         self.child.wait()?;
         Ok(self.output.clone())
     }
 
-    /// Detaches; says where the trace is.
+    /// Detaches; returns the path of the trace.
     ///
     /// # Errors
     ///
-    /// When strace is gone.
+    /// If strace is gone.
     pub fn detach(self) -> io::Result<PathBuf> {
         kill(self.child.id(), "INT")?;
         self.wait()
     }
 }
 
-/// One that is dropped detaches.
+/// Dropping it detaches.
 impl Drop for Strace {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {

@@ -1,8 +1,8 @@
-//! Looks at every process of a tree, a hundred times a second.
+//! Reads every process of a tree a hundred times a second.
 //!
-//! Everybody below main belongs to the tree, and everybody who once was, for as
-//! long as he lives: whoever main's death has made an orphan. A generation is a
-//! process group that is not main's. Main itself is nobody's zombie but ours.
+//! All processes below main belong to the tree, and those that once did, as long as they
+//! live: the death of main makes them orphans. A generation is a session other than main's.
+//! Main itself is a child of the bench.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -11,37 +11,44 @@ use std::time::{Duration, Instant};
 
 use super::process::{self, Look};
 
-/// From one look to the next.
+/// The interval between two readings.
 const PERIOD: Duration = Duration::from_millis(10);
 
-/// Somebody who watches until he is told that it is enough.
+/// A thread that watches until it is finished.
 pub struct Watch {
     enough: Sender<()>,
     thread: JoinHandle<Seen>,
 }
 
-/// What was seen.
+/// The result of a watch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// How often there was somebody to look at.
+    /// How often there was a living process.
     pub looks: usize,
     /// The most processes at once, without zombies.
     pub processes: usize,
-    /// The most generations at once that had anybody alive.
+    /// The most generations at once with a living process.
     pub generations: usize,
-    /// The longest that anybody was seen to be a zombie.
+    /// The longest time that a process was a zombie.
     pub zombie: Duration,
-    /// How often somebody was seen stopped.
+    /// How often a process was stopped.
     pub stopped: usize,
+    /// The longest time that a process was in a process group without its leader.
+    pub left: Duration,
 }
 
 impl Watch {
-    /// Watches `main` and all below it. Main must not be reaped before this is
-    /// finished, so that its number stays its own.
+    /// Watches `main` and all processes below it. Main must not be reaped before this is
+    /// finished, so that its pid is not reused.
     pub fn start(main: u32) -> Self {
         let (enough, is_enough) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let mut watcher = Watcher { main, known: HashMap::new(), seen: Seen::default() };
+            let mut watcher = Watcher {
+                main,
+                known: HashMap::new(),
+                left: HashMap::new(),
+                seen: Seen::default(),
+            };
             loop {
                 watcher.look();
                 if is_enough.recv_timeout(PERIOD) != Err(RecvTimeoutError::Timeout) {
@@ -52,7 +59,7 @@ impl Watch {
         Self { enough, thread }
     }
 
-    /// Ends it and says what was seen.
+    /// Ends it and returns the result.
     pub fn finish(self) -> Seen {
         drop(self.enough);
         self.thread.join().unwrap_or_default()
@@ -60,31 +67,33 @@ impl Watch {
 }
 
 impl Seen {
-    /// What was seen in two watches, all together.
+    /// Adds the result of another watch.
     pub fn absorb(&mut self, other: Self) {
         self.looks += other.looks;
         self.processes = self.processes.max(other.processes);
         self.generations = self.generations.max(other.generations);
         self.zombie = self.zombie.max(other.zombie);
         self.stopped += other.stopped;
+        self.left = self.left.max(other.left);
     }
 }
 
 struct Watcher {
     main: u32,
-    /// When each was started, which tells it from one who has got its number
-    /// after it; and since when it is a zombie.
+    /// The start time of each process, which shows a reused pid, and since when it is a zombie.
     known: HashMap<u32, (u64, Option<Instant>)>,
+    /// The processes in a group without its leader, and since when.
+    left: HashMap<u32, Instant>,
     seen: Seen,
 }
 
 impl Watcher {
-    /// Looks at everybody once.
+    /// Reads all processes once.
     fn look(&mut self) {
         let now = Instant::now();
-        let crowd = self.everybody();
-        let own_group = process::look(self.main).map(|main| main.group);
-        let (mut processes, mut groups) = (0, BTreeSet::new());
+        let crowd = self.processes();
+        let own_session = process::look(self.main).map(|main| main.session);
+        let (mut processes, mut sessions) = (0, BTreeSet::new());
         for (pid, look) in &crowd {
             if look.state == 'Z' {
                 self.note_zombie(*pid, now);
@@ -92,13 +101,14 @@ impl Watcher {
             }
             processes += 1;
             self.seen.stopped += usize::from(look.state == 'T');
-            if Some(look.group) != own_group {
-                groups.insert(look.group);
+            if Some(look.session) != own_session {
+                sessions.insert(look.session);
             }
         }
+        self.note_left(&crowd, own_session, now);
         self.seen.looks += usize::from(processes > 0);
         self.seen.processes = self.seen.processes.max(processes);
-        self.seen.generations = self.seen.generations.max(groups.len());
+        self.seen.generations = self.seen.generations.max(sessions.len());
     }
 
     fn note_zombie(&mut self, pid: u32, now: Instant) {
@@ -111,8 +121,23 @@ impl Watcher {
         }
     }
 
-    /// Everybody who is there, each once; forgets who is gone.
-    fn everybody(&mut self) -> Vec<(u32, Look)> {
+    /// The processes of a generation whose group has lost its leader.
+    fn note_left(&mut self, crowd: &[(u32, Look)], own_session: Option<u32>, now: Instant) {
+        let leads = |group| crowd.iter().any(|(pid, look)| *pid == group && look.state != 'Z');
+        let lost = |look: &Look| {
+            look.state != 'Z' && Some(look.session) != own_session && !leads(look.group)
+        };
+        let left: Vec<u32> =
+            crowd.iter().filter(|(_, look)| lost(look)).map(|(pid, _)| *pid).collect();
+        self.left.retain(|pid, _| left.contains(pid));
+        for pid in left {
+            let since = *self.left.entry(pid).or_insert(now);
+            self.seen.left = self.seen.left.max(now.saturating_duration_since(since));
+        }
+    }
+
+    /// All present processes, each once; forgets those that are gone.
+    fn processes(&mut self) -> Vec<(u32, Look)> {
         let mut pids: Vec<u32> = self.known.keys().copied().chain([self.main]).collect();
         let mut crowd: HashMap<u32, Look> = HashMap::new();
         while let Some(pid) = pids.pop() {
@@ -127,7 +152,7 @@ impl Watcher {
             } else if let Some(look) = look {
                 self.known.entry(pid).or_insert((look.started, None));
                 crowd.insert(pid, look);
-                pids.extend(process::offspring(pid));
+                pids.extend(process::listed_children(pid));
             }
         }
         crowd.into_iter().collect()

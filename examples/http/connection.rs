@@ -1,12 +1,12 @@
-//! One client: what it is in the middle of, and until when.
+//! One client: its phase, and the deadline of that.
 //!
-//! Never blocks. The server's loop says when the socket is ready and when time
-//! is up; everything else follows from the [`Phase`].
+//! It never blocks. The server's loop calls it when the socket is ready or a deadline has
+//! passed; everything else follows from the [`Phase`].
 //!
-//! How no answer is lost when the connection ends: closing a socket that has
-//! unread bytes resets it, and a reset destroys what the peer has not read yet.
-//! So after the last answer only our direction is shut, and the rest is read
-//! and thrown away until the peer has hung up too.
+//! How no answer is lost at the end of a connection: closing a socket with unread bytes
+//! resets it, and a reset destroys what the peer has not read yet. So after the last answer
+//! only the sending direction is shut down, and all further input is read and thrown away
+//! until the peer has hung up too.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
@@ -17,33 +17,33 @@ use panzer::{Borrowed, Context, Millis, Tick};
 
 use crate::request::{self, Parsed, Refusal, Request};
 
-/// How long an idle connection is kept; every answer promises it.
+/// How long an idle connection is kept, as every answer promises.
 const KEEP_ALIVE: Millis = Millis(5_000);
 /// How long a head may take, a body may pause, and an answer may wait.
 const PATIENCE: Millis = Millis(30_000);
 /// How long the peer may take to hang up after the last answer.
 const LINGER: Millis = Millis(1_000);
 
-/// What a connection is in the middle of.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Waiting for a request of which nothing is here.
+    /// Waiting for the first byte of a request.
     Idle,
     /// Reading a head.
     Head,
-    /// Reading a body, of which so much is missing.
+    /// Reading a body, of which so many bytes are missing.
     Body { request: Request, missing: u64 },
-    /// Working on a request; the answer is due when time is up.
+    /// Working on a request; the answer is due at the deadline.
     InHand(Request),
     /// Sending an answer.
     Answering { is_last: bool },
-    /// All is said; waiting for the peer to hang up.
+    /// The last answer is sent; waiting for the peer to hang up.
     Lingering,
-    /// Over.
+    /// Closed.
     Closed,
 }
 
-/// What a connection may know of the worker that serves it.
+/// What a connection needs of its worker.
 pub struct Moment<'a> {
     /// The worker's context.
     pub ctx: &'a mut Context,
@@ -57,17 +57,17 @@ pub struct Moment<'a> {
 pub struct Connection {
     stream: TcpStream,
     phase: Phase,
-    /// When the phase is over, whatever has happened.
+    /// The deadline of the phase.
     until: Tick,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
 impl Connection {
-    /// Takes over a stream that was accepted just now; `None` if it is dead.
+    /// A connection from an accepted stream; `None` if that is dead.
     pub fn new(connection: panzer::Connection, now: Tick) -> Option<Self> {
-        // std's stream calls are those of any stream socket, so this type does
-        // for Unix sockets as well. They know no delay that could be turned off.
+        // std's calls are those of any stream socket, so this type works for Unix sockets as
+        // well, which only have no TCP_NODELAY.
         let stream = TcpStream::from(connection);
         stream.set_nonblocking(true).ok()?;
         let _ = stream.set_nodelay(true);
@@ -75,15 +75,15 @@ impl Connection {
         Some(Self { stream, phase: Phase::Idle, until: now.after(KEEP_ALIVE), input, output })
     }
 
-    /// What to wait for: the socket, and whether to read or to write. While a
-    /// request is in hand it is neither, and ready means that the peer is gone.
+    /// What to wait for: the socket, and whether to read or to write. While a request is in
+    /// progress it is neither, and ready means that the peer is gone.
     pub fn interest(&self) -> (Borrowed<'_>, bool, bool) {
         let is_answering = matches!(self.phase, Phase::Answering { .. });
         (self.stream.as_fd().into(), self.is_reading(), is_answering)
     }
 
-    /// Whether more input is wanted: not while an earlier request waits in it,
-    /// so that nobody can fill our memory by asking faster than we answer.
+    /// Whether to read more input: not while it still holds an earlier request, so that a
+    /// client cannot fill the memory by sending faster than it is answered.
     const fn is_reading(&self) -> bool {
         match self.phase {
             Phase::Idle => self.input.is_empty(),
@@ -92,8 +92,7 @@ impl Connection {
         }
     }
 
-    /// When to call [`Connection::expire`]; `limit` is when a drain must not
-    /// wait for requests any longer.
+    /// When to call [`Connection::expire`]; from `limit` on a drain does not wait for requests.
     pub fn due(&self, limit: Option<Tick>) -> Tick {
         match (self.phase, limit) {
             (Phase::Idle | Phase::Head | Phase::Body { .. }, Some(limit)) => self.until.min(limit),
@@ -109,12 +108,12 @@ impl Connection {
         matches!(self.phase, Phase::InHand(_) | Phase::Answering { .. })
     }
 
-    /// Whether it is over; then drop it.
+    /// Whether it is closed and can be dropped.
     pub const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// The socket is ready for what [`Connection::interest`] named.
+    /// The socket is ready for [`Connection::interest`].
     pub fn proceed(&mut self, moment: &mut Moment<'_>) {
         if self.is_reading() && self.receive().is_err() {
             self.phase = Phase::Closed;
@@ -125,10 +124,10 @@ impl Connection {
         self.advance(moment);
     }
 
-    /// Time is up.
+    /// The deadline has passed.
     pub fn expire(&mut self, moment: &mut Moment<'_>) {
         match self.phase {
-            // What arrived in the last moment is a request, and not too late.
+            // A request that arrived at the last moment is served.
             Phase::Idle => match self.has_more() {
                 Ok(true) => {}
                 Ok(false) => self.hang_up(moment.now),
@@ -142,8 +141,8 @@ impl Connection {
         self.advance(moment);
     }
 
-    /// Goes on as far as the bytes that are here allow, and at most to the end
-    /// of one answer: who asks for many at once waits for the others between.
+    /// Goes on as far as the received bytes allow, and at most to the end of one answer, so
+    /// that a client with many requests does not delay the others.
     fn advance(&mut self, moment: &mut Moment<'_>) {
         if matches!(self.phase, Phase::Idle | Phase::Head) {
             self.take_head(moment);
@@ -159,7 +158,7 @@ impl Connection {
         }
     }
 
-    /// Reads once; an error when the peer is gone or has said everything.
+    /// Reads once; an error if the peer is gone or has closed its side.
     fn receive(&mut self) -> Result<(), Gone> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
@@ -173,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Looks for a whole head in what has arrived.
+    /// Looks for a whole head in the input.
     fn take_head(&mut self, moment: &mut Moment<'_>) {
         match request::parse(&self.input) {
             Parsed::Partial if self.input.is_empty() || self.phase == Phase::Head => {}
@@ -187,7 +186,7 @@ impl Connection {
         }
     }
 
-    /// Throws away what has arrived of a body; nobody here wants it.
+    /// Throws away the received part of a body, which is not needed.
     fn take_body(&mut self, request: Request, missing: u64, moment: &mut Moment<'_>) {
         let here = self.input.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
         self.input.drain(..here);
@@ -204,12 +203,12 @@ impl Connection {
         }
     }
 
-    /// Writes the answer that everybody gets.
+    /// Writes the answer.
     fn answer(&mut self, request: Request, moment: &mut Moment<'_>) {
         let (generation, slot) = (moment.ctx.generation(), moment.ctx.slot());
         let body = format!("gen={generation} slot={slot} pid={}\n", std::process::id());
-        // In the drain the last request that is here gets the last answer. The
-        // end of the input is not the end of the answer: half a hang-up is none.
+        // In the drain the last received request gets the last answer. A client that has only
+        // closed its own side still gets its answer.
         let is_last =
             !request.keep_alive || (moment.ctx.is_stopping() && !self.has_more().unwrap_or(false));
         self.respond(
@@ -221,7 +220,7 @@ impl Connection {
         self.enter(Phase::Answering { is_last }, moment.now.after(PATIENCE));
     }
 
-    /// Writes that there will be no other answer, and why.
+    /// Writes an error as the last answer.
     fn refuse(&mut self, refusal: Refusal, moment: &mut Moment<'_>) {
         moment.ctx.busy();
         let body = format!("{}\n", refusal.status());
@@ -230,7 +229,7 @@ impl Connection {
         self.enter(Phase::Answering { is_last: true }, moment.now.after(PATIENCE));
     }
 
-    /// Whether anything of another request has arrived.
+    /// Whether part of another request has arrived.
     fn has_more(&mut self) -> Result<bool, Gone> {
         if self.input.is_empty() {
             self.receive()?;
@@ -254,7 +253,7 @@ impl Connection {
         self.output = text.into_bytes();
     }
 
-    /// Sends what it can of the answer, and goes on behind it.
+    /// Sends as much of the answer as possible, and continues after its end.
     fn send(&mut self, is_last: bool, moment: &mut Moment<'_>) {
         match self.stream.write(&self.output) {
             Ok(length) => drop(self.output.drain(..length)),
@@ -266,22 +265,22 @@ impl Connection {
             if is_last {
                 self.hang_up(moment.now);
             } else if !self.input.is_empty() {
-                // The next request is here already: its turn is the next round.
+                // The next request has arrived already: it is served in the next round.
                 self.until = moment.now;
             }
         }
     }
 
-    /// The request in hand is done with.
+    /// The request is finished.
     fn finish(&mut self, moment: &mut Moment<'_>, phase: Phase) {
-        // Another one that was in hand may have said idle for both; saying busy
-        // again costs nothing otherwise, and lets each be counted.
+        // Another connection may have reported idle for both; reporting busy again is cheap, and
+        // each request is counted.
         moment.ctx.busy();
         moment.ctx.idle();
         self.enter(phase, moment.now.after(KEEP_ALIVE));
     }
 
-    /// Says that nothing more will come, and waits for the peer to do the same.
+    /// Closes the sending direction, and waits for the peer to do the same.
     fn hang_up(&mut self, now: Tick) {
         match self.stream.shutdown(Shutdown::Write) {
             Ok(()) => self.enter(Phase::Lingering, now.after(LINGER)),
@@ -295,10 +294,10 @@ impl Connection {
     }
 }
 
-/// The peer is gone, or has said everything.
+/// The peer is gone, or has closed its side.
 struct Gone;
 
-/// Whether a call may just be made again when the socket is ready.
+/// Whether the call can be repeated when the socket is ready.
 fn is_passing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

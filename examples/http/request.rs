@@ -1,41 +1,41 @@
-//! Tells whether some bytes are an HTTP/1 request, and what it asks for.
+//! Parses the head of an HTTP/1 request.
 //!
-//! Only what decides how the connection goes on is looked at: the version, the
-//! length of the body, and whether the client wants to go on. Every target and
-//! every method is answered alike, and `Host` is not asked for.
+//! It reads only what decides how the connection continues: the version, the length of the
+//! body, and whether the client keeps the connection. Every target and every method gets the
+//! same answer, and `Host` is not required.
 //!
 //! Pure: no socket, no clock.
 
 /// The largest head of a request, in bytes.
 pub const HEAD_LIMIT: usize = 8 * 1024;
 
-/// What some bytes turned out to be.
+/// The result of parsing.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// The beginning of a request, as far as one can tell.
+    /// The beginning of a request.
     Partial,
     /// A whole head, and how many bytes it took.
     Complete(Request, usize),
-    /// Nothing that could be answered otherwise.
+    /// Not a request that can be served.
     Refused(Refusal),
 }
 
-/// What a client asked for.
+/// A parsed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// How many bytes of body follow the head.
     pub body: u64,
-    /// Whether the client would like to send another request after this.
+    /// Whether the client wants to send another request.
     pub keep_alive: bool,
-    /// Whether the answer ends with its head.
+    /// Whether the answer has no body.
     pub is_head: bool,
 }
 
-/// Why a client gets no other answer; each ends the connection, because
-/// nobody knows where the next request would begin.
+/// Why a request is refused; each ends the connection, because it is not known where the
+/// next request would begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is not HTTP, or says two things at once.
+    /// It is not HTTP, or contradicts itself.
     Malformed,
     /// It did not arrive in time.
     Late,
@@ -72,8 +72,8 @@ pub fn parse(input: &[u8]) -> Parsed {
     }
 }
 
-/// The length of the head with the empty line that ends it, and with any empty
-/// lines before it, which some clients send after a body.
+/// The length of the head with the empty line that ends it, and with empty lines before it,
+/// which some clients send after a body.
 fn head_length(input: &[u8]) -> Option<usize> {
     let mut length = 0;
     let mut is_begun = false;
@@ -91,7 +91,7 @@ fn head_length(input: &[u8]) -> Option<usize> {
     }
 }
 
-/// Reads a whole head.
+/// Parses a whole head.
 fn head(head: &[u8]) -> Result<Request, Refusal> {
     let mut lines = head
         .split(|byte| *byte == b'\n')
@@ -110,14 +110,14 @@ fn head(head: &[u8]) -> Result<Request, Refusal> {
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             return Err(Refusal::Coded);
         } else if name.eq_ignore_ascii_case(b"connection") {
-            request.keep_alive = wants_more(value, request.keep_alive);
+            request.keep_alive = keeps_alive(value, request.keep_alive);
         }
     }
     request.body = length.unwrap_or(0);
     Ok(request)
 }
 
-/// Reads `METHOD TARGET VERSION`.
+/// Parses `METHOD TARGET VERSION`.
 fn request_line(line: &[u8]) -> Result<Request, Refusal> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -137,7 +137,7 @@ fn request_line(line: &[u8]) -> Result<Request, Refusal> {
     Ok(Request { body: 0, keep_alive, is_head: method == b"HEAD" })
 }
 
-/// Reads `Name: value`. A folded line has no name and is refused with the rest.
+/// Parses `Name: value`. A folded line has no name and is refused.
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or(Refusal::Malformed)?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -145,13 +145,13 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if is_token(name) && is_clean { Ok((name, value)) } else { Err(Refusal::Malformed) }
 }
 
-/// Whether these bytes are a name as HTTP understands it.
+/// Whether these bytes are a token of HTTP.
 fn is_token(name: &[u8]) -> bool {
     let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !name.is_empty() && name.iter().all(is_allowed)
 }
 
-/// Reads a length: digits alone, and nothing that does not fit.
+/// Parses a length: digits only, without overflow.
 fn number(value: &[u8]) -> Result<u64, Refusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::Malformed);
@@ -160,8 +160,8 @@ fn number(value: &[u8]) -> Result<u64, Refusal> {
     digits.parse().map_err(|_| Refusal::Malformed)
 }
 
-/// Whether the client would go on, by a `Connection` field; `close` wins.
-fn wants_more(value: &[u8], otherwise: bool) -> bool {
+/// Whether the client keeps the connection, by a `Connection` field; `close` wins.
+fn keeps_alive(value: &[u8], otherwise: bool) -> bool {
     let options = || value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let says = |word: &[u8]| options().any(|option| option.eq_ignore_ascii_case(word));
     !says(b"close") && (otherwise || says(b"keep-alive"))
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_arrives_byte_by_byte_is_partial_until_its_last_byte() {
+    fn request_is_partial_until_its_last_byte() {
         let whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         for length in 0..whole.len() {
             assert_eq!(parse(&whole[..length]), Parsed::Partial, "{length} bytes");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_takes_nothing_of_the_request_behind_it() {
+    fn head_ends_before_the_next_request() {
         let first = "GET /1 HTTP/1.1\r\n\r\n";
         match parsed(&format!("{first}GET /2 HTTP/1.1\r\n\r\n")) {
             Parsed::Complete(_, length) => assert_eq!(length, first.len()),
@@ -202,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_before_a_request_are_overlooked() {
+    fn empty_lines_before_a_request_are_skipped() {
         assert!(accepted("\r\n\r\nGET / HTTP/1.1\r\n\r\n").keep_alive);
         assert_eq!(parsed("\r\n\r\n"), Parsed::Partial);
     }
 
     #[test]
-    fn a_head_may_have_8_kib_and_not_a_byte_more() {
+    fn head_is_limited_to_8_kib() {
         let frame = "GET / HTTP/1.1\r\nA: \r\n\r\n".len();
         let head =
             |size: usize| format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(size - frame));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_decides_whether_it_goes_on() {
+    fn keep_alive_follows_version_and_connection_field() {
         assert!(accepted("GET / HTTP/1.1\r\n\r\n").keep_alive);
         assert!(!accepted("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n").keep_alive);
         assert!(!accepted("GET / HTTP/1.1\r\nConnection: keep-alive, close\r\n\r\n").keep_alive);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_http_is_refused() {
+    fn malformed_requests_are_refused() {
         let malformed = [
             "GET\r\n\r\n",
             "GET /\r\n\r\n",

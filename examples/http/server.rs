@@ -1,12 +1,11 @@
-//! The loop of one worker: who is ready, who is late, whom to accept.
+//! The loop of one worker: it waits, serves what is ready or late, and accepts.
 //!
-//! Waits in one place, for everything at once. Workers share the listener, and
-//! each takes one connection from it in a round: whoever is busy comes round
-//! less often and takes less.
+//! It waits in one place, for everything at once. Workers share the listener, and each takes
+//! one connection from it in a round: a busy worker has fewer rounds and takes less.
 //!
-//! When told to stop it lets go of the listener, at once if another generation
-//! goes on with it, and otherwise after everybody in its queue was let in. It
-//! returns when the last connection is gone.
+//! When told to stop it closes the listener, at once if another generation uses it, and
+//! otherwise after all queued connections are accepted. It returns when the last connection
+//! is closed.
 
 use panzer::{Context, Level, Listener, Millis, Outcome, Source, Tick};
 
@@ -16,27 +15,27 @@ use crate::connection::{Connection, Moment};
 const CAPACITY: usize = 512;
 /// How long to leave the listener alone when a connection cannot be accepted.
 const PAUSE: Millis = Millis(100);
-/// How long before the end of a drain everything that is idle is closed, so
-/// that what is left of it is enough to hang up politely.
+/// How long before the end of a drain all idle connections are closed, so that enough time
+/// is left to close them in order.
 const MARGIN: Millis = Millis(1_000);
 
 /// One worker's server.
 pub struct Server {
-    /// Gone when no more clients are to be let in.
+    /// `None` when no more clients are to be accepted.
     listener: Option<Listener>,
     connections: Vec<Connection>,
-    /// Whether a stop was asked for when this round began. To ask in two places
-    /// would lose it in between: the first would not yet stop accepting, and
-    /// the second no longer wait for the wake-up.
+    /// Whether a stop was requested when this round began. Checked in two places, a stop that
+    /// comes between them would be lost: the first would still accept, and the second would
+    /// no longer wait for the stop descriptor.
     is_stopping: bool,
-    /// No accepting before this, because the last attempt failed.
+    /// The listener is left alone until then, because accept has failed.
     pause: Option<Tick>,
-    /// Whether the log knows that accepting fails.
+    /// Whether the failure of accept was logged.
     is_short: bool,
     delay: Millis,
 }
 
-/// What a wait found ready.
+/// The result of a wait.
 struct Ready {
     listener: bool,
     /// One for each connection.
@@ -75,7 +74,7 @@ impl Server {
         Ok(())
     }
 
-    /// Blocks until anything is ready or late, or a stop was asked for.
+    /// Blocks until something is ready or late, or a stop is requested.
     fn wait(&self, ctx: &Context) -> panzer::Result<Ready> {
         let listener = self.listener.as_ref().filter(|_| self.is_open());
         let mut sources = Vec::with_capacity(self.connections.len() + 2);
@@ -84,7 +83,7 @@ impl Server {
             sources.push(Source::new(socket, read, write));
         }
         sources.extend(listener.map(|listener| Source::readable(listener.as_fd())));
-        // It stays readable, so a worker in its drain must not wait for it.
+        // The stop descriptor stays readable, so a draining worker must not wait for it.
         if !self.is_stopping {
             sources.push(Source::readable(ctx.stop_fd()));
         }
@@ -97,7 +96,7 @@ impl Server {
         })
     }
 
-    /// Whether another client may be let in now.
+    /// Whether another client may be accepted now.
     fn is_open(&self) -> bool {
         !self.is_stopping && self.pause.is_none() && self.connections.len() < CAPACITY
     }
@@ -109,7 +108,7 @@ impl Server {
         due.chain(self.pause).min()
     }
 
-    /// Lets each connection that is ready or late go on.
+    /// Continues each connection that is ready or late.
     fn go_on(&mut self, ready: &Ready, moment: &mut Moment<'_>) {
         let limit = drain_limit(moment.ctx);
         for (connection, is_ready) in self.connections.iter_mut().zip(&ready.connections) {
@@ -123,8 +122,8 @@ impl Server {
         self.pause = self.pause.filter(|pause| *pause > moment.now);
     }
 
-    /// Lets in one client, or in the final drain the whole queue, and lets go
-    /// of the listener when told to stop.
+    /// Accepts one client, or in the final drain the whole queue, and closes the listener when
+    /// told to stop.
     fn admit(&mut self, is_ready: bool, moment: &mut Moment<'_>) {
         if !self.is_stopping {
             if is_ready {
@@ -132,7 +131,7 @@ impl Server {
             }
             return;
         }
-        // The port goes away with us: who is in the queue has nobody else.
+        // The port is closed with this generation: no other one serves the queue.
         let mut is_queued = moment.ctx.is_final();
         while is_queued && self.pause.is_none() && self.connections.len() < CAPACITY {
             is_queued = self.accept(moment);
@@ -142,7 +141,7 @@ impl Server {
         }
     }
 
-    /// Accepts one client; `false` when nobody waits.
+    /// Accepts one client; `false` if the queue is empty.
     fn accept(&mut self, moment: &mut Moment<'_>) -> bool {
         let Some(listener) = &self.listener else { return false };
         match moment.ctx.try_accept(listener) {
@@ -155,8 +154,8 @@ impl Server {
                     self.connections.push(connection);
                 }
             }
-            // Out of descriptors, or of memory. Whoever is being served must
-            // not suffer, and trying again at once would burn a processor.
+            // Out of descriptors, or of memory. Present connections must not
+            // suffer, and a retry at once would use a whole processor.
             Err(error) => {
                 if !self.is_short {
                     panzer::log(Level::Warn, format_args!("{error}; clients have to wait"));
@@ -168,7 +167,7 @@ impl Server {
         true
     }
 
-    /// Drops the connections that are over; that may make room for others.
+    /// Drops the closed connections, which may make room for others.
     fn forget_closed(&mut self) {
         let before = self.connections.len();
         self.connections.retain(|connection| !connection.is_closed());
@@ -178,7 +177,7 @@ impl Server {
     }
 }
 
-/// When a drain must be through with everything but its answers.
+/// When a drain must have closed all idle connections.
 fn drain_limit(ctx: &Context) -> Option<Tick> {
     let end = ctx.deadline()?;
     Some(Tick(end.0.saturating_sub(MARGIN.0)))

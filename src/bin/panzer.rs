@@ -9,4 +9,4 @@ extern crate std;
 #[path = "../rt.rs"]
 mod rt;
 
-use panzer::program;
+use panzer::program::panzer as program;

@@ -9,4 +9,4 @@ extern crate std;
 #[path = "../rt.rs"]
 mod rt;
 
-use panzer::control as program;
+use panzer::program::panzerctl as program;

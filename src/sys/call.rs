@@ -17,7 +17,6 @@ macro_rules! calls {
             /// # Safety
             ///
             /// What the manual page asks of the caller.
-            #[inline(always)]
             pub unsafe fn $name($($given: $type),*) -> $answer {
                 // SAFETY: the caller keeps to the manual page, and each value is a
                 // whole register, which is what syscall(2) reads.

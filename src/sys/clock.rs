@@ -1,9 +1,9 @@
 //! Clocks: clock_gettime(2).
 //!
-//! Deadlines come from the monotonic clock alone. The wall clock is for the
-//! eyes of whoever reads the log.
+//! Deadlines come from the monotonic clock alone. The wall clock is for the stamps of
+//! log lines.
 
-use super::call;
+use super::{call, check, insist};
 use crate::types::Tick;
 
 /// A time of day for the log, in UTC.
@@ -17,9 +17,9 @@ pub struct Wall {
 
 fn read(clock: libc::clockid_t) -> libc::timespec {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is writable for the one timespec that is stored. It fails
-    // for an unknown clock only, and both of ours are known since Linux 2.6.
-    unsafe { call::clock_gettime(clock, &raw mut time) };
+    // Fails for an unknown clock only, and both of ours are known since Linux 2.6.
+    // SAFETY: `time` is writable for the one timespec that is stored.
+    let _ = insist(|| check(unsafe { call::clock_gettime(clock, &raw mut time) }));
     time
 }
 

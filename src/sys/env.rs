@@ -1,7 +1,7 @@
 //! The environment: environ(7).
 
-use super::{Result, file};
-use crate::sys::process::{self, Threads};
+use super::{SysResult, file};
+use crate::sys::threads::{self, Threads};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ pub fn var(name: &CStr) -> Option<CString> {
 /// reading the environment.
 pub fn take(name: &CStr) -> Option<CString> {
     let value = var(name)?;
-    if process::threads() == Threads::One {
+    if threads::threads() == Threads::One {
         // SAFETY: `name` is a C string, and no other thread reads meanwhile.
         unsafe { libc::unsetenv(name.as_ptr()) };
     }
@@ -36,7 +36,7 @@ pub fn take(name: &CStr) -> Option<CString> {
 pub fn executed() -> Option<&'static CStr> {
     // SAFETY: getauxval takes a number and touches no memory of ours.
     let place = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
-    // SAFETY: the kernel has put a C string there, which nobody takes away.
+    // SAFETY: the kernel has put a C string there, which stays.
     (!place.is_null()).then(|| unsafe { CStr::from_ptr(place) })
 }
 
@@ -47,7 +47,7 @@ pub fn executed() -> Option<&'static CStr> {
 /// # Errors
 ///
 /// `ENOENT` without `/proc`, `EFBIG` when they are larger than any that execve(2) takes.
-pub fn arguments() -> Result<Vec<CString>> {
+pub fn arguments() -> SysResult<Vec<CString>> {
     /// A quarter of the largest stack that execve(2) counts with.
     const MOST: usize = 6 << 20;
     let bytes = file::read(c"/proc/self/cmdline", MOST)?;

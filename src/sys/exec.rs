@@ -2,25 +2,28 @@
 //!
 //! A [`Program`] has all that the child needs before there is a child, so
 //! that nothing in the child allocates, locks or panics. What fails there is
-//! named by its [`Stage`] through a close-on-exec pipe; a pipe that ends empty
+//! named by its [`StartStep`] through a close-on-exec pipe; a pipe that ends empty
 //! says that the program runs.
 
-use super::fd::{self, Blocking, Borrowed, Fd, Standard};
-use super::process::{self, Alive};
-use super::signal::{self, Blocked, Inherited};
-use super::{Errno, Result, check, last_errno};
-use crate::sys::call;
-use crate::tape::taped;
-use crate::types::{Account, Pid};
-use alloc::borrow::ToOwned as _;
+pub(super) mod place;
+
+use super::{Errno, SysResult, check, fd, file, last_errno, message, process, signal};
+use crate::persist::persisted;
+use crate::sys::fd::{Blocking, Borrowed, Fd};
+use crate::sys::message::SendWait;
+use crate::sys::process::Alive;
+use crate::sys::release::{Release, candidates};
+use crate::sys::signal::{Blocked, OriginalDispositions};
+use crate::types::{Account, Pid, Signal};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr;
+use place::ChildDescriptors;
 
 /// The step of the child that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum StartStep {
     /// Putting the descriptors in place.
     Descriptors,
     /// Becoming the user that was asked for.
@@ -31,26 +34,45 @@ pub enum Stage {
     Directory,
     /// Executing the file.
     Execute,
+    /// Nothing failed yet: a path of the [`Release`] names something else by now.
+    Moved,
+    /// Opening the file.
+    Open,
 }
 
 /// Where the variable begins that only the child knows the value of.
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+/// Where the one begins without which that one means nothing.
+const LISTEN_FDS: &[u8] = b"LISTEN_FDS=";
 /// Enough for any pid and the closing NUL.
 const DIGITS: usize = 12;
+
+/// What a program leads, whose number is its own.
+#[derive(Clone, Copy)]
+enum Apart {
+    Session,
+    Group,
+}
 
 /// A program ready to be started.
 pub struct Program<'a> {
     files: Vec<CString>,
     /// The file itself, if it was opened before.
     open: Option<Borrowed<'a>>,
-    /// Whether it stays in our process group.
-    stays: bool,
+    /// Where the child opens it, if it does; then `open` is where it hands it back.
+    path: Option<&'a CStr>,
+    /// What it was when its generation started.
+    release: Option<&'a Release>,
+    apart: Apart,
+    /// What it gets when we die.
+    death: Signal,
     directory: &'a CStr,
     /// The strings that `argv` and `envp` point into.
     _words: [&'a [CString]; 2],
     argv: Vec<*const c_char>,
     /// Ends in one place for `LISTEN_PID` and a null.
     envp: Vec<*const c_char>,
+    /// Empty where no sockets are handed down.
     listen_pid: Vec<u8>,
 }
 
@@ -62,33 +84,31 @@ fn pointers(words: &[CString], spare: usize) -> Vec<*const c_char> {
     list
 }
 
-/// Which files execvp(3) would try for `command`.
-fn candidates(command: &CStr, path: Option<&[u8]>) -> Vec<CString> {
-    let name = command.to_bytes();
-    if name.contains(&b'/') {
-        return alloc::vec![command.to_owned()];
-    }
-    let path = path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
-    let mut files = Vec::new();
-    for directory in path.split(|&byte| byte == b':') {
-        let directory = if directory.is_empty() { b"." } else { directory };
-        files.extend(CString::new([directory, b"/", name].concat()));
-    }
-    files
-}
-
 impl<'a> Program<'a> {
     /// A program from its words (the first one names the file), its whole
-    /// environment (`LISTEN_PID` is added) and the directory it starts in.
+    /// environment (`LISTEN_PID` is added where it has `LISTEN_FDS`) and the directory
+    /// it starts in.
     pub fn new(words: &'a [CString], environment: &'a [CString], directory: &'a CStr) -> Self {
-        let path =
-            environment.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
-        let files = words.first().map(|command| candidates(command, path)).unwrap_or_default();
+        let files = candidates(words, environment);
         let (argv, envp) = (pointers(words, 1), pointers(environment, 2));
-        let listen_pid = [LISTEN_PID, &[0; DIGITS]].concat();
+        let listens = environment.iter().any(|entry| entry.to_bytes().starts_with(LISTEN_FDS));
+        let listen_pid = if listens { [LISTEN_PID, &[0; DIGITS]].concat() } else { Vec::new() };
         let words = [words, environment];
-        let (open, stays) = (None, false);
-        Self { files, open, stays, directory, _words: words, argv, envp, listen_pid }
+        let death = Signal::Term;
+        let (open, path, release, apart) = (None, None, None, Apart::Session);
+        Self {
+            files,
+            open,
+            path,
+            release,
+            apart,
+            death,
+            directory,
+            _words: words,
+            argv,
+            envp,
+            listen_pid,
+        }
     }
 
     /// Has `file` executed, whatever stands at its path by then. It cannot be a
@@ -98,9 +118,32 @@ impl<'a> Program<'a> {
         self
     }
 
-    /// Leaves it in our process group.
-    pub const fn beside_us(mut self) -> Self {
-        self.stays = true;
+    /// Has the child open the file at `path`, send it over the socket `way`, and
+    /// execute it: the path may be on a file server that is away. What arrives was
+    /// opened by this program, for the child closes its end when it becomes the
+    /// other one.
+    pub const fn hand_back(mut self, path: &'a CStr, way: Borrowed<'a>) -> Self {
+        (self.path, self.open) = (Some(path), Some(way));
+        self
+    }
+
+    /// Has the file and the words of `release` executed, whatever stands at their
+    /// paths by then, as far as that can be: a script is executed by its path.
+    pub const fn of(mut self, release: &'a Release) -> Self {
+        self.open = Some(release.file());
+        self.release = Some(release);
+        self
+    }
+
+    /// Leaves it in our session, in a process group of its own.
+    pub const fn in_our_session(mut self) -> Self {
+        self.apart = Apart::Group;
+        self
+    }
+
+    /// Has it get this signal when we die, and not SIGTERM: `PR_SET_PDEATHSIG`.
+    pub const fn dies_by(mut self, signal: Signal) -> Self {
+        self.death = signal;
         self
     }
 
@@ -111,9 +154,9 @@ impl<'a> Program<'a> {
         self.execute()
     }
 
-    /// Starts the program, in a process group of its own unless it is to stay
-    /// [beside us](Self::beside_us), with `descriptors` as 3, 4 and so on and no
-    /// others but 0 to 2, of which 0 is /dev/null, as `account`, if there is one.
+    /// Starts the program, as the leader of a session, or of a process group
+    /// [in our session](Self::in_our_session), with `descriptors` as 3, 4 and so on and no
+    /// others but 0 to 2, of which 0 is `null`, as `account`, if there is one.
     ///
     /// Returns the child and the pipe to read its fate from. Does not wait for
     /// the exec: the directory may be on a file server that is away.
@@ -123,75 +166,109 @@ impl<'a> Program<'a> {
     /// `EAGAIN` or `ENOMEM` of fork(2), `EMFILE` or `ENFILE` of the pipe.
     pub fn spawn(
         &mut self,
+        null: &DevNull,
         descriptors: &[Borrowed<'_>],
-        inherited: Inherited,
+        inherited: OriginalDispositions,
         account: Option<&Account>,
         _blocked: &Blocked,
-    ) -> Result<(Pid, Fate)> {
+    ) -> SysResult<(Pid, ExecStatus)> {
         let (read, write) = fd::pipe(Blocking::No)?;
-        let nowhere = super::file::open(c"/dev/null", super::file::Mode::ReadWrite)?;
         let mut places = Vec::with_capacity(descriptors.len());
         let parent = process::id();
         let pid = process::fork_to_exec(|| {
-            let mut place = Place {
+            let mut place = ChildDescriptors {
                 report: write.borrow(),
                 file: self.open,
-                nowhere: nowhere.borrow(),
+                nowhere: null.0.borrow(),
                 descriptors,
             };
             let (stage, errno) =
                 self.become_it(&mut place, &mut places, inherited, account, parent);
             place.tell(stage, errno)
         })?;
-        if !self.stays {
-            process::lead_group(Some(pid));
-        }
-        Ok((pid, Fate { pipe: read }))
+        Ok((pid, ExecStatus { pipe: read }))
     }
 
     /// The child's way to the program; returns only if a step failed.
     fn become_it(
         &mut self,
-        place: &mut Place<'_>,
+        place: &mut ChildDescriptors<'_>,
         moved: &mut Vec<Fd>,
-        inherited: Inherited,
+        inherited: OriginalDispositions,
         account: Option<&Account>,
         parent: Pid,
-    ) -> (Stage, Errno) {
-        if !self.stays {
-            process::lead_group(None);
-            // Until now we were in main's group: what was to stop that would stop
-            // us for ever, because nobody lets our group go on.
-            signal::forget_stops();
+    ) -> (StartStep, Errno) {
+        match self.apart {
+            Apart::Session => process::lead_session(),
+            Apart::Group => process::lead_group(),
         }
+        // Until now we were in our parent's group: what was to stop that would stop
+        // us for ever, because our group is never told to go on.
+        signal::forget_stops();
         if let Err(errno) = place.arrange(moved) {
-            return (Stage::Descriptors, errno);
+            return (StartStep::Descriptors, errno);
         }
-        self.open = place.file.map(|file| Borrowed::trusted(file.number()));
+        // SAFETY: `arrange` has put the file at its number, and what is executed or ends
+        // comes before anything that would close it.
+        self.open = place.file.map(|file| unsafe { Borrowed::trusted(file.number()) });
         if let Some(account) = account
             && let Err(errno) = process::become_user(account)
         {
-            return (Stage::User, errno);
+            return (StartStep::User, errno);
         }
-        // After that, which would undo it; and whoever enters the directory and
-        // executes the file is who is to use them.
-        match process::follow_parent(parent) {
+        // After that, which would undo it; and the directory is entered and the file
+        // executed as the user that is to use them.
+        match process::follow_parent(parent, self.death) {
             Ok(Alive::Yes) => {}
-            Ok(Alive::No) => return (Stage::Parent, Errno(libc::ESRCH)),
-            Err(errno) => return (Stage::Parent, errno),
+            Ok(Alive::No) => return (StartStep::Parent, Errno(libc::ESRCH)),
+            Err(errno) => return (StartStep::Parent, errno),
         }
         // SAFETY: the directory is a C string; chdir touches no other memory.
         if let Err(errno) = check(unsafe { libc::chdir(self.directory.as_ptr()) }) {
-            return (Stage::Directory, errno);
+            return (StartStep::Directory, errno);
+        }
+        if let Some(release) = self.release
+            && release.is_moved()
+        {
+            self.look_for(release);
+            place.tell(StartStep::Moved, Errno(0));
         }
         self.sign();
         inherited.restore();
         signal::unblock_all();
-        (Stage::Execute, self.execute())
+        match (self.path, self.open) {
+            (Some(path), Some(way)) => self.open_and_execute(path, way),
+            (Some(_) | None, _) => (StartStep::Execute, self.execute()),
+        }
     }
 
-    /// Writes our pid behind `LISTEN_PID=` and puts it into the environment.
+    /// Opens the file, hands it back, and executes it.
+    fn open_and_execute(&self, path: &CStr, way: Borrowed<'_>) -> (StartStep, Errno) {
+        let file = match file::open(path, file::Mode::Execute) {
+            Ok(file) => file,
+            Err(errno) => return (StartStep::Open, errno),
+        };
+        match message::send(way, b"!", Some(file.borrow()), SendWait::Never) {
+            Ok(_) => (StartStep::Execute, self.execute_open(file.borrow())),
+            Err(errno) => (StartStep::Open, errno),
+        }
+    }
+
+    /// Has the words that lead elsewhere by now lead to what they led to.
+    fn look_for(&mut self, release: &'a Release) {
+        for (index, word) in release.words() {
+            if let Some(place) = self.argv.get_mut(index) {
+                *place = word.as_ptr();
+            }
+        }
+    }
+
+    /// Writes our pid behind `LISTEN_PID=` and puts it into the environment, if it
+    /// belongs there.
     fn sign(&mut self) {
+        if self.listen_pid.is_empty() {
+            return;
+        }
         let pid = process::id().raw();
         let mut places = self.listen_pid.iter_mut().skip(LISTEN_PID.len());
         let mut unit = 1_000_000_000;
@@ -210,20 +287,15 @@ impl<'a> Program<'a> {
 
     /// Tries each file, as execvp(3) does; returns the reason that counts.
     fn execute(&self) -> Errno {
-        let (argv, envp) = (self.argv.as_ptr(), self.envp.as_ptr());
+        if let Some(release) = self.release {
+            return self.execute_release(release);
+        }
         if let Some(file) = self.open {
-            let (this, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
-            // SAFETY: the path is a C string, and both lists are null-ended
-            // arrays of C strings that `self` borrows.
-            unsafe { libc::syscall(libc::SYS_execveat, file.number(), this, argv, envp, flags) };
-            return last_errno();
+            return self.execute_open(file);
         }
         let mut reason = Errno(libc::ENOENT);
         for file in &self.files {
-            // SAFETY: the file is a C string, and both lists are null-ended
-            // arrays of C strings that `self` borrows.
-            unsafe { libc::execve(file.as_ptr(), argv, envp) };
-            match last_errno() {
+            match self.execute_at(file) {
                 Errno(libc::ENOENT | libc::ENOTDIR) => {}
                 Errno(libc::EACCES) => reason = Errno(libc::EACCES),
                 errno => return errno,
@@ -231,141 +303,107 @@ impl<'a> Program<'a> {
         }
         reason
     }
-}
 
-/// The child's descriptors before they are in place.
-struct Place<'fd> {
-    report: Borrowed<'fd>,
-    /// What is to be executed, if it is open.
-    file: Option<Borrowed<'fd>>,
-    nowhere: Borrowed<'fd>,
-    descriptors: &'fd [Borrowed<'fd>],
-}
-
-impl Place<'_> {
-    /// The number behind the last descriptor of the program, where the report
-    /// pipe goes, and behind that the file.
-    const fn end(&self) -> libc::c_int {
-        3 + self.descriptors.len() as libc::c_int
-    }
-
-    /// Puts everything in place: first out of the way, then where it belongs.
-    fn arrange(&mut self, moved: &mut Vec<Fd>) -> Result<()> {
-        let beyond = self.end() + 2;
-        let report = copy_from(self.report, beyond)?;
-        let file = self.file.map(|file| copy_from(file, beyond)).transpose()?;
-        for descriptor in self.descriptors {
-            moved.push(copy_from(*descriptor, beyond)?);
+    /// Executes the file by its path where that leads to it: then the process has
+    /// its usual name, which it would have by the descriptor from Linux 6.14 on
+    /// alone. By the descriptor neither a script nor another file with an
+    /// interpreter can be executed (`ENOENT`).
+    fn execute_release(&self, release: &Release) -> Errno {
+        let path = release.path();
+        if let Some(file) = self.open
+            && !release.is_at(path)
+        {
+            let errno = self.execute_open(file);
+            if errno != Errno(libc::ENOENT) {
+                return errno;
+            }
         }
-        put(self.nowhere, Standard::Input as libc::c_int)?;
-        for (number, descriptor) in (3..).zip(moved.iter()) {
-            put(descriptor.borrow(), number)?;
-        }
-        let last = Borrowed::trusted(self.end());
-        fd::replace(last, report.borrow())?;
-        self.report = last;
-        if let Some(file) = &file {
-            let behind = Borrowed::trusted(self.end() + 1);
-            fd::replace(behind, file.borrow())?;
-            self.file = Some(behind);
-        }
-        drop((report, file));
-        let last = self.file.unwrap_or(last);
-        close_between(last.number() + 1, libc::c_int::MAX);
-        Ok(())
+        self.execute_at(path)
     }
 
-    /// Says what failed, to whoever reads the [`Fate`].
-    fn tell(&self, stage: Stage, errno: Errno) -> u8 {
-        let [a, b, c, d] = errno.0.to_le_bytes();
-        let report = [stage as u8, a, b, c, d];
-        // Whoever would read it may be gone; the status is all that is left then.
-        let _ = fd::write(self.report, &report);
-        let missing = stage == Stage::Execute && errno == Errno(libc::ENOENT);
-        if missing { 127 } else { 126 }
+    fn execute_open(&self, file: Borrowed<'_>) -> Errno {
+        let (argv, envp) = (self.argv.as_ptr(), self.envp.as_ptr());
+        let (this, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+        // SAFETY: the path is a C string, and both lists are null-ended arrays of
+        // C strings that `self` borrows.
+        unsafe { libc::syscall(libc::SYS_execveat, file.number(), this, argv, envp, flags) };
+        last_errno()
+    }
+
+    fn execute_at(&self, file: &CStr) -> Errno {
+        // SAFETY: the file is a C string, and both lists are null-ended arrays of
+        // C strings that `self` borrows.
+        unsafe { libc::execve(file.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        last_errno()
     }
 }
 
-/// A copy of `fd`, close-on-exec, at `least` or above.
-fn copy_from(fd: Borrowed<'_>, least: libc::c_int) -> Result<Fd> {
-    // SAFETY: `fd` is open while borrowed; F_DUPFD_CLOEXEC touches no memory.
-    check(unsafe { call::fcntl(fd.number(), libc::F_DUPFD_CLOEXEC, least as _) }).map(Fd::own)
-}
+/// /dev/null, the standard input of what is started.
+///
+/// A descriptor of its own to open, so that an error names it: a container may
+/// lack the device, and `ENOENT` alone says nothing.
+pub struct DevNull(Fd);
 
-/// Makes `number` mean what `fd` means, open over exec.
-fn put(fd: Borrowed<'_>, number: libc::c_int) -> Result<()> {
-    // SAFETY: `fd` is open while borrowed; dup2 touches no memory.
-    check(unsafe { libc::dup2(fd.number(), number) })?;
-    Ok(())
-}
-
-/// Closes every descriptor from `first` to `last`: close_range(2), Linux 5.9.
-fn close_between(first: libc::c_int, last: libc::c_int) {
-    if first > last {
-        return;
+impl DevNull {
+    /// Opens the device.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` where there is none, `EACCES`, `EMFILE`, `ENFILE`.
+    pub fn open() -> SysResult<Self> {
+        super::file::open(c"/dev/null", super::file::Mode::ReadWrite).map(Self)
     }
-    // SAFETY: close_range takes three numbers; in this child nothing uses
-    // these descriptors any more.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if result == 0 {
-        return;
-    }
-    // A sandbox that does not know the call: one by one, as far as is usual.
-    for number in first..=last.min(65_535) {
-        // SAFETY: in this child nothing uses the number any more.
-        unsafe { libc::close(number) };
-    }
-}
-
-/// Closes every descriptor but these two, in a forked child that never comes to
-/// use or to drop what else is open.
-pub fn close_others(kept: [Borrowed<'_>; 2]) {
-    let mut kept = kept.map(|fd| fd.number());
-    kept.sort_unstable();
-    let [low, high] = kept;
-    close_between(0, low - 1);
-    close_between(low + 1, high - 1);
-    close_between(high + 1, libc::c_int::MAX);
 }
 
 /// What becomes of a program that was started.
 #[derive(Debug)]
-pub struct Fate {
+pub struct ExecStatus {
     pipe: Fd,
 }
 
-taped! { struct Fate { pipe } }
+persisted! { struct ExecStatus { pipe } }
 
-/// The answer of a [`Fate`].
+/// The answer of a [`ExecStatus`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExecOutcome {
     /// Not yet known.
     Open,
+    /// A path of the release names something else by now; the answer is to come.
+    Moved,
     /// The program runs, or its process is gone without a word.
     Running,
     /// This step failed, for this reason.
-    Failed(Stage, Errno),
+    Failed(StartStep, Errno),
 }
 
-impl Fate {
+impl ExecStatus {
     /// Readable when the answer is there.
     pub const fn source(&self) -> Borrowed<'_> {
         self.pipe.borrow()
     }
 
     /// Reads the answer without waiting.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> ExecOutcome {
         let mut report = [0; 5];
         match fd::read(self.pipe.borrow(), &mut report) {
             Ok(5) => {}
-            Err(Errno(libc::EAGAIN)) => return Outcome::Open,
-            Ok(_) | Err(_) => return Outcome::Running,
+            Err(Errno(libc::EAGAIN)) => return ExecOutcome::Open,
+            Ok(_) | Err(_) => return ExecOutcome::Running,
         }
         let [stage, a, b, c, d] = report;
-        let stage = [Stage::Descriptors, Stage::User, Stage::Parent, Stage::Directory]
-            .into_iter()
-            .find(|known| *known as u8 == stage)
-            .unwrap_or(Stage::Execute);
-        Outcome::Failed(stage, Errno(i32::from_le_bytes([a, b, c, d])))
+        if stage == StartStep::Moved as u8 {
+            return ExecOutcome::Moved;
+        }
+        let stage = [
+            StartStep::Descriptors,
+            StartStep::User,
+            StartStep::Parent,
+            StartStep::Directory,
+            StartStep::Open,
+        ]
+        .into_iter()
+        .find(|known| *known as u8 == stage)
+        .unwrap_or(StartStep::Execute);
+        ExecOutcome::Failed(stage, Errno(i32::from_le_bytes([a, b, c, d])))
     }
 }

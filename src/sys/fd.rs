@@ -3,16 +3,16 @@
 //! Every descriptor is born close-on-exec. A number appears only where a
 //! system call is made, and where a handler must keep it in an atomic.
 
-use super::{Result, check, check_size, retry_eintr};
-use crate::sys::call;
-use crate::tape::{Tape, Taped, Way};
+use super::{SysResult, call, check, check_size, insist, retry_eintr};
+use crate::persist::{Codec, Direction, Persist};
 use core::marker::PhantomData;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 /// An open descriptor; dropping it closes it.
 #[derive(Debug)]
 pub struct Fd(libc::c_int);
 
-/// A descriptor that somebody else keeps open for `'fd`.
+/// A descriptor that its owner keeps open for `'fd`.
 #[derive(Clone, Copy, Debug)]
 pub struct Borrowed<'fd> {
     number: libc::c_int,
@@ -20,8 +20,8 @@ pub struct Borrowed<'fd> {
 }
 
 impl Fd {
-    /// Takes over a number that a system call has just made, or that was
-    /// inherited and is nobody else's.
+    /// Takes over a number that a system call has just made, or that was inherited and
+    /// has no other owner.
     pub(super) const fn own(number: libc::c_int) -> Self {
         Self(number)
     }
@@ -45,31 +45,67 @@ impl Fd {
     }
 }
 
-/// Read, it is taken over: whoever has executed us has let it through.
-impl Taped for Fd {
-    fn blank() -> Self {
+/// Read, it is taken over: the program that executed us has let it through.
+impl Persist for Fd {
+    fn empty_value() -> Self {
         Self(-1)
     }
 
-    fn tape(&mut self, tape: &mut Tape) {
-        let number = tape.number(u64::from(self.0.unsigned_abs()), i32::MAX as u64) as u32;
-        match tape.way() {
-            Way::Write => tape.keep(self.0),
-            Way::Read => match adopt(number) {
+    fn persist(&mut self, codec: &mut Codec) {
+        let number = codec.number(u64::from(self.0.unsigned_abs()), i32::MAX as u64) as u32;
+        match codec.way() {
+            Direction::Write => codec.keep(self.0),
+            Direction::Read => match adopt(number) {
                 Some(fd) => *self = fd,
-                None => tape.fail(),
+                None => codec.fail(),
             },
-            Way::Try => self.0 = number.cast_signed(),
+            Direction::Try => self.0 = number.cast_signed(),
         }
     }
 }
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // SAFETY: the number is open and ours alone, and is not used again; or it
-        // is the -1 of a blank, which is nobody's. close(2) frees it even when it
-        // reports an error.
-        unsafe { libc::close(self.0) };
+        // A blank owns nothing.
+        if self.0 >= 0 {
+            // SAFETY: the number is open and ours alone, and is not used again.
+            // close(2) frees it even when it reports an error.
+            unsafe { libc::close(self.0) };
+        }
+    }
+}
+
+/// A place for a descriptor that is made later, at most once at a time, by a part of
+/// the process that has the place only lent. Dropping it closes the descriptor.
+#[derive(Debug)]
+pub struct LateFd(AtomicI32);
+
+impl LateFd {
+    /// An empty place.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicI32::new(-1))
+    }
+
+    /// What stands there. Only a `put` or a `take` by the one worker that has the
+    /// listener, which are not made while this is in use, change it.
+    pub(crate) fn get(&self) -> Option<Borrowed<'_>> {
+        let number = self.0.load(Ordering::SeqCst);
+        // SAFETY: `put` has made the number ours, and the code that changes it waits for the
+        // end of what borrows it here.
+        (number >= 0).then_some(unsafe { Borrowed::trusted(number) })
+    }
+
+    /// Puts `fd` there, and gives back what stood there.
+    pub(crate) fn put(&self, fd: Option<Fd>) -> Option<Fd> {
+        let number = fd.map_or(-1, |fd| core::mem::ManuallyDrop::new(fd).0);
+        let before = self.0.swap(number, Ordering::SeqCst);
+        (before >= 0).then_some(Fd(before))
+    }
+}
+
+impl Drop for LateFd {
+    fn drop(&mut self) {
+        drop(self.put(None));
     }
 }
 
@@ -86,10 +122,14 @@ impl Borrowed<'_> {
         self.number
     }
 
-    /// A number of which only the caller knows that it is open and stays so:
-    /// one kept in an atomic for a handler, named by the operator, or owned by
-    /// a value of the application's that says when it is dropped.
-    pub(crate) const fn trusted(number: libc::c_int) -> Self {
+    /// A number of which only the caller knows that it is open and stays so: one kept
+    /// in an atomic for a handler, or named by the operator.
+    ///
+    /// # Safety
+    ///
+    /// As long as what borrows it lives, the number is open and no other code closes it or
+    /// opens something else there; or it is -1, which every call refuses with `EBADF`.
+    pub(super) const unsafe fn trusted(number: libc::c_int) -> Self {
         Self { number, owner: PhantomData }
     }
 }
@@ -153,7 +193,7 @@ impl std::os::fd::AsFd for Fd {
 /// # Errors
 ///
 /// `EMFILE` or `ENFILE` when the process or the machine is out of descriptors.
-pub fn pipe(blocking: Blocking) -> Result<(Fd, Fd)> {
+pub fn pipe(blocking: Blocking) -> SysResult<(Fd, Fd)> {
     let flags = match blocking {
         Blocking::Yes => libc::O_CLOEXEC,
         Blocking::No => libc::O_CLOEXEC | libc::O_NONBLOCK,
@@ -179,7 +219,7 @@ pub enum Blocking {
 /// # Errors
 ///
 /// `EMFILE` when the process is out of descriptors, `EBADF` when `fd` is closed.
-pub fn duplicate(fd: Borrowed<'_>) -> Result<Fd> {
+pub fn duplicate(fd: Borrowed<'_>) -> SysResult<Fd> {
     // SAFETY: `fd` is open while borrowed; F_DUPFD_CLOEXEC touches no memory.
     check(unsafe { call::fcntl(fd.number, libc::F_DUPFD_CLOEXEC, 3) }).map(Fd::own)
 }
@@ -192,18 +232,18 @@ pub fn duplicate(fd: Borrowed<'_>) -> Result<Fd> {
 /// # Errors
 ///
 /// `EBUSY` in a race with open(2), `EBADF` when `with` is closed.
-pub fn replace(fd: Borrowed<'_>, with: Borrowed<'_>) -> Result<()> {
+pub fn replace(fd: Borrowed<'_>, with: Borrowed<'_>) -> SysResult<()> {
     // SAFETY: both are open while borrowed; dup3 touches no memory.
     retry_eintr(|| check(unsafe { call::dup3(with.number, fd.number, libc::O_CLOEXEC) }))?;
     Ok(())
 }
 
-/// Reads what is there into `buffer`; 0 means that nobody can write any more.
+/// Reads what is there into `buffer`; 0 means that no writer is left.
 ///
 /// # Errors
 ///
 /// `EAGAIN` when `fd` is non-blocking and nothing is there.
-pub fn read(fd: Borrowed<'_>, buffer: &mut [u8]) -> Result<usize> {
+pub fn read(fd: Borrowed<'_>, buffer: &mut [u8]) -> SysResult<usize> {
     retry_eintr(|| {
         // SAFETY: `buffer` is writable for its whole length.
         check_size(unsafe { libc::read(fd.number, buffer.as_mut_ptr().cast(), buffer.len()) })
@@ -214,8 +254,8 @@ pub fn read(fd: Borrowed<'_>, buffer: &mut [u8]) -> Result<usize> {
 ///
 /// # Errors
 ///
-/// `EAGAIN` when `fd` is non-blocking and has no room, `EPIPE` when nobody can read.
-pub fn write(fd: Borrowed<'_>, bytes: &[u8]) -> Result<usize> {
+/// `EAGAIN` when `fd` is non-blocking and has no room, `EPIPE` when no reader is left.
+pub fn write(fd: Borrowed<'_>, bytes: &[u8]) -> SysResult<usize> {
     retry_eintr(|| {
         // SAFETY: `bytes` is readable for its whole length.
         check_size(unsafe { libc::write(fd.number, bytes.as_ptr().cast(), bytes.len()) })
@@ -227,7 +267,7 @@ pub fn write(fd: Borrowed<'_>, bytes: &[u8]) -> Result<usize> {
 /// # Errors
 ///
 /// `EINVAL` for an offset past what off_t holds, `ESPIPE` for a pipe.
-pub fn read_at(fd: Borrowed<'_>, buffer: &mut [u8], offset: usize) -> Result<usize> {
+pub fn read_at(fd: Borrowed<'_>, buffer: &mut [u8], offset: usize) -> SysResult<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno(libc::EINVAL))?;
     let (number, length) = (fd.number, buffer.len());
     retry_eintr(|| {
@@ -241,7 +281,7 @@ pub fn read_at(fd: Borrowed<'_>, buffer: &mut [u8], offset: usize) -> Result<usi
 /// # Errors
 ///
 /// `EPERM` for a sealed memfd that would have to grow.
-pub fn write_at(fd: Borrowed<'_>, bytes: &[u8], offset: usize) -> Result<usize> {
+pub fn write_at(fd: Borrowed<'_>, bytes: &[u8], offset: usize) -> SysResult<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| super::Errno(libc::EINVAL))?;
     let (number, length) = (fd.number, bytes.len());
     retry_eintr(|| {
@@ -250,12 +290,13 @@ pub fn write_at(fd: Borrowed<'_>, bytes: &[u8], offset: usize) -> Result<usize> 
     })
 }
 
-/// Sets or clears `O_NONBLOCK` on the *description*, which everyone shares who has it.
+/// Sets or clears `O_NONBLOCK` on the *description*, which all processes share that
+/// have it.
 ///
 /// # Errors
 ///
 /// `EBADF` when `fd` is closed.
-pub fn set_blocking(fd: Borrowed<'_>, blocking: Blocking) -> Result<()> {
+pub fn set_blocking(fd: Borrowed<'_>, blocking: Blocking) -> SysResult<()> {
     // SAFETY: `fd` is open while borrowed; F_GETFL touches no memory.
     let old = check(unsafe { call::fcntl(fd.number, libc::F_GETFL, 0) })?;
     let new = match blocking {
@@ -274,24 +315,29 @@ pub fn set_blocking(fd: Borrowed<'_>, blocking: Blocking) -> Result<()> {
 /// # Errors
 ///
 /// `EBADF` when `fd` is closed.
-pub fn blocking(fd: Borrowed<'_>) -> Result<Blocking> {
+pub fn blocking(fd: Borrowed<'_>) -> SysResult<Blocking> {
     // SAFETY: `fd` is open while borrowed; F_GETFL touches no memory.
     let flags = check(unsafe { call::fcntl(fd.number, libc::F_GETFL, 0) })?;
     Ok(if flags & libc::O_NONBLOCK == 0 { Blocking::Yes } else { Blocking::No })
 }
 
-/// Makes SIGIO arrive when the other end of this pipe is gone: `O_ASYNC` of open(2).
+/// Has the kernel let this process go on, should it be stopped, when the other end
+/// of this pipe is gone: `O_ASYNC` of open(2), with SIGCONT by `F_SETSIG` of fcntl(2).
 ///
-/// It belongs to the description, so `fd` must be one that nobody shares.
+/// It belongs to the description, so `fd` must be one that is not shared.
 ///
 /// # Errors
 ///
 /// `EBADF` when `fd` is closed.
-pub fn signal_on_hangup(fd: Borrowed<'_>) -> Result<()> {
+pub fn go_on_at_hangup(fd: Borrowed<'_>) -> SysResult<()> {
+    /// The number that fcntl(2) has for it, which the libc crate does not name.
+    const F_SETSIG: libc::c_int = 10;
     // SAFETY: getpid always succeeds and touches no memory.
     let myself = unsafe { libc::getpid() };
     // SAFETY: `fd` is open while borrowed; F_SETOWN takes a number.
     check(unsafe { call::fcntl(fd.number, libc::F_SETOWN, myself as _) })?;
+    // SAFETY: `fd` is open while borrowed; F_SETSIG takes a number.
+    check(unsafe { call::fcntl(fd.number, F_SETSIG, libc::SIGCONT as _) })?;
     // SAFETY: `fd` is open while borrowed; F_SETFL takes a number.
     check(unsafe { call::fcntl(fd.number, libc::F_SETFL, libc::O_ASYNC as _) })?;
     Ok(())
@@ -299,13 +345,13 @@ pub fn signal_on_hangup(fd: Borrowed<'_>) -> Result<()> {
 
 /// Whether something is open at `number` that came to us through an exec.
 ///
-/// Exec closes what is close-on-exec, and all that we open ourselves is: so a
-/// number that is none of ours by the word of somebody else is told apart from
-/// one that became ours meanwhile.
+/// Exec closes what is close-on-exec, and all that we open ourselves is: so a number
+/// that another process says is not ours is told apart from one that became ours
+/// meanwhile.
 #[must_use]
 pub fn is_inherited(number: libc::c_int) -> bool {
     // SAFETY: F_GETFD touches no memory; a closed number is EBADF.
-    check(unsafe { call::fcntl(number, libc::F_GETFD, 0) })
+    insist(|| check(unsafe { call::fcntl(number, libc::F_GETFD, 0) }))
         .is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
@@ -319,43 +365,43 @@ pub fn adopt(number: u32) -> Option<Fd> {
     if !is_inherited(number) {
         return None;
     }
-    close_on_exec(Borrowed::trusted(number)).ok()?;
+    close_on_exec(number).ok()?;
     Some(Fd::own(number))
 }
 
-/// Closes `fd` in whatever this process, or a child of it, executes.
+/// Closes the descriptor `number` in whatever this process, or a child of it, executes.
 ///
 /// # Errors
 ///
-/// `EBADF` when `fd` is closed.
-pub fn close_on_exec(fd: Borrowed<'_>) -> Result<()> {
-    // SAFETY: `fd` is open while borrowed; F_SETFD takes a number.
-    check(unsafe { call::fcntl(fd.number, libc::F_SETFD, libc::FD_CLOEXEC as _) })?;
+/// `EBADF` when it is closed.
+pub fn close_on_exec(number: libc::c_int) -> SysResult<()> {
+    // SAFETY: F_SETFD takes a number and touches no memory; a closed one is EBADF.
+    insist(|| check(unsafe { call::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC as _) }))?;
     Ok(())
 }
 
-/// Leaves `fd` open in what this process executes, which is to take it over.
+/// Leaves the descriptor `number` open in what this process executes, which is to take
+/// it over.
 ///
 /// # Errors
 ///
-/// `EBADF` when `fd` is closed.
-pub fn open_on_exec(fd: Borrowed<'_>) -> Result<()> {
-    // SAFETY: `fd` is open while borrowed; F_SETFD takes a number.
-    check(unsafe { call::fcntl(fd.number, libc::F_SETFD, 0) })?;
+/// `EBADF` when it is closed.
+pub fn open_on_exec(number: libc::c_int) -> SysResult<()> {
+    // SAFETY: F_SETFD takes a number and touches no memory; a closed one is EBADF.
+    check(unsafe { call::fcntl(number, libc::F_SETFD, 0) })?;
     Ok(())
 }
 
 /// Opens `/dev/null` on those of the descriptors 0, 1 and 2 that are closed,
 /// so that nothing of ours ever becomes one of them.
 pub fn fill_standard() {
-    loop {
-        // SAFETY: the path is a C string; open touches no other memory.
-        let opened = unsafe { call::open(c"/dev/null".as_ptr(), libc::O_RDWR, 0) };
-        if opened > 2 {
-            drop(Fd::own(opened));
-        }
-        if !(0..=2).contains(&opened) {
-            return;
+    for number in 0..=2 {
+        // SAFETY: F_GETFD touches no memory; a closed number is EBADF.
+        let there = insist(|| check(unsafe { call::fcntl(number, libc::F_GETFD, 0) }));
+        if there == Err(super::Errno(libc::EBADF)) {
+            // Those below are open, so it has this number.
+            // SAFETY: the path is a C string; open touches no other memory.
+            unsafe { call::open(c"/dev/null".as_ptr(), libc::O_RDWR, 0) };
         }
     }
 }

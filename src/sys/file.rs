@@ -1,9 +1,8 @@
 //! Files by their path: open(2), statx(2), unlink(2).
 
-use super::fd::{Borrowed, Fd};
-use super::{Errno, Result, check, check_size, retry_eintr};
-use crate::sys::call;
-use crate::tape::taped;
+use super::{Errno, SysResult, call, check, check_size, insist, process, retry_eintr};
+use crate::persist::persisted;
+use crate::sys::fd::{Borrowed, Fd};
 use crate::text;
 use crate::types::Account;
 use alloc::ffi::CString;
@@ -16,12 +15,12 @@ use core::mem::MaybeUninit;
 pub struct Identity {
     device: u64,
     inode: u64,
-    kind: Kind,
+    kind: FileKind,
 }
 
 /// What a descriptor or a path is, as far as Panzer cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     Regular,
     /// A socket.
@@ -34,24 +33,34 @@ pub enum Kind {
     Other,
 }
 
-taped! { struct Identity { device, inode, kind } }
-taped! { enum Kind { 0 = Other, 1 = Regular, 2 = Socket, 3 = Pipe, 4 = Character } }
+persisted! { struct Identity { device, inode, kind } }
+persisted! { enum FileKind { 0 = Other, 1 = Regular, 2 = Socket, 3 = Pipe, 4 = Character } }
 
 impl Identity {
-    fn of(stat: &libc::statx) -> Self {
+    pub(super) fn of(stat: &libc::statx) -> Self {
         let kind = match libc::mode_t::from(stat.stx_mode) & libc::S_IFMT {
-            libc::S_IFREG => Kind::Regular,
-            libc::S_IFSOCK => Kind::Socket,
-            libc::S_IFIFO => Kind::Pipe,
-            libc::S_IFCHR => Kind::Character,
-            _ => Kind::Other,
+            libc::S_IFREG => FileKind::Regular,
+            libc::S_IFSOCK => FileKind::Socket,
+            libc::S_IFIFO => FileKind::Pipe,
+            libc::S_IFCHR => FileKind::Character,
+            _ => FileKind::Other,
         };
         let device = libc::makedev(stat.stx_dev_major, stat.stx_dev_minor);
         Self { device, inode: stat.stx_ino, kind }
     }
 
+    /// The number of its device.
+    pub const fn device(self) -> u64 {
+        self.device
+    }
+
+    /// The number of its inode.
+    pub const fn inode(self) -> u64 {
+        self.inode
+    }
+
     /// What it is.
-    pub const fn kind(self) -> Kind {
+    pub const fn kind(self) -> FileKind {
         self.kind
     }
 
@@ -62,7 +71,11 @@ impl Identity {
 }
 
 /// What the kernel knows of the file at `path`, or of `directory` if that is empty.
-fn stat(directory: libc::c_int, path: &CStr, flags: libc::c_int) -> Result<libc::statx> {
+pub(super) fn stat(
+    directory: libc::c_int,
+    path: &CStr,
+    flags: libc::c_int,
+) -> SysResult<libc::statx> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     let mask = libc::STATX_BASIC_STATS;
     // The system call, for the C library's fstatat(3) has a way for each
@@ -80,8 +93,10 @@ fn stat(directory: libc::c_int, path: &CStr, flags: libc::c_int) -> Result<libc:
 /// # Errors
 ///
 /// `EBADF` when `fd` is closed.
-pub fn identity(fd: Borrowed<'_>) -> Result<Identity> {
-    stat(fd.number(), c"", libc::AT_EMPTY_PATH).map(|stat| Identity::of(&stat))
+pub fn identity(fd: Borrowed<'_>) -> SysResult<Identity> {
+    // Of a descriptor the answer is there.
+    let ask = || stat(fd.number(), c"", libc::AT_EMPTY_PATH);
+    insist(ask).map(|stat| Identity::of(&stat))
 }
 
 /// Which file stands at `path`, links not followed.
@@ -89,9 +104,57 @@ pub fn identity(fd: Borrowed<'_>) -> Result<Identity> {
 /// # Errors
 ///
 /// `ENOENT` when there is none, `EACCES` when the way there is barred.
-pub fn identity_at(path: &CStr) -> Result<Identity> {
+pub fn identity_at(path: &CStr) -> SysResult<Identity> {
     let flags = libc::AT_SYMLINK_NOFOLLOW;
     stat(libc::AT_FDCWD, path, flags).map(|stat| Identity::of(&stat))
+}
+
+/// The user whose file a descriptor means.
+///
+/// # Errors
+///
+/// `EBADF` when `fd` is closed.
+pub fn owner(fd: Borrowed<'_>) -> SysResult<u32> {
+    stat(fd.number(), c"", libc::AT_EMPTY_PATH).map(|stat| stat.stx_uid)
+}
+
+/// Whether only `owner` may use this file: of mode 0600, and under one name.
+fn is_private_to(stat: &libc::statx, owner: u32) -> bool {
+    let mode = u32::from(stat.stx_mode) & 0o7777;
+    stat.stx_uid == owner && mode == 0o600 && stat.stx_nlink == 1
+}
+
+/// Whether only `owner` may use the file that a descriptor means, and it has
+/// one name.
+pub fn is_private(fd: Borrowed<'_>, owner: u32) -> bool {
+    let stat = stat(fd.number(), c"", libc::AT_EMPTY_PATH);
+    stat.is_ok_and(|stat| is_private_to(&stat, owner))
+}
+
+/// Which socket stands at `path`, links not followed, if it is one that only
+/// `owner` may connect to, and has one name.
+pub fn private_socket_at(path: &CStr, owner: u32) -> Option<Identity> {
+    let stat = stat(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW).ok()?;
+    let identity = Identity::of(&stat);
+    (identity.kind == FileKind::Socket && is_private_to(&stat, owner)).then_some(identity)
+}
+
+/// Which socket stands at `path`, links not followed, if it can be one that we have
+/// just bound: our user's, with one name.
+pub(super) fn own_socket_at(path: &CStr) -> Option<Identity> {
+    let stat = stat(libc::AT_FDCWD, path, libc::AT_SYMLINK_NOFOLLOW).ok()?;
+    let identity = Identity::of(&stat);
+    let is_own = stat.stx_uid == process::user() && stat.stx_nlink == 1;
+    (identity.kind == FileKind::Socket && is_own).then_some(identity)
+}
+
+/// Which file `path` leads to, links followed.
+///
+/// # Errors
+///
+/// `ENOENT` when there is none, `EACCES` when the way there is barred.
+pub fn identity_behind(path: &CStr) -> SysResult<Identity> {
+    stat(libc::AT_FDCWD, path, 0).map(|stat| Identity::of(&stat))
 }
 
 /// Whether this file stands at `path`.
@@ -113,6 +176,8 @@ pub enum Mode {
     Hold,
     /// To be executed, links followed.
     Execute,
+    /// To read the names in a directory, which is no link.
+    Directory,
 }
 
 /// Opens `path`, close-on-exec and never as the controlling terminal.
@@ -120,27 +185,28 @@ pub enum Mode {
 /// # Errors
 ///
 /// Those of open(2): `ENOENT`, `EACCES`, `EMFILE`, `ENXIO` for a FIFO without a reader.
-pub fn open(path: &CStr, mode: Mode) -> Result<Fd> {
+pub fn open(path: &CStr, mode: Mode) -> SysResult<Fd> {
     let flags = match mode {
         Mode::Read => libc::O_RDONLY | libc::O_NONBLOCK,
         Mode::ReadWrite => libc::O_RDWR,
         Mode::WriteNonblocking => libc::O_WRONLY | libc::O_NONBLOCK,
         Mode::Hold => libc::O_PATH | libc::O_NOFOLLOW,
         Mode::Execute => libc::O_PATH,
+        Mode::Directory => libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
     } | libc::O_CLOEXEC
         | libc::O_NOCTTY;
     // SAFETY: `path` is a C string; open touches no other memory.
     retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, 0) })).map(Fd::own)
 }
 
-/// Opens the same file as `fd` anew, as a description that nobody shares.
+/// Opens the same file as `fd` again, as a description that is not shared.
 ///
 /// Needs `/proc`.
 ///
 /// # Errors
 ///
 /// `ENOENT` without `/proc`, `EACCES` when the file may not be opened that way.
-pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
+pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> SysResult<Fd> {
     let path = text::compose(format_args!("/proc/self/fd/{}", fd.number().unsigned_abs()));
     open(&CString::new(path).map_err(|_| Errno(libc::EINVAL))?, mode)
 }
@@ -150,30 +216,97 @@ pub fn reopen(fd: Borrowed<'_>, mode: Mode) -> Result<Fd> {
 /// # Errors
 ///
 /// `ENOENT` when it is not there, `EACCES`, `EPERM`, `EROFS` when it may not be.
-pub fn unlink(path: &CStr) -> Result<()> {
+pub fn unlink(path: &CStr) -> SysResult<()> {
     // SAFETY: `path` is a C string; unlink touches no other memory.
     check(unsafe { libc::unlink(path.as_ptr()) })?;
     Ok(())
 }
 
+/// Takes the name `path` away if it is still this file's.
+///
+/// # Errors
+///
+/// Those of [`unlink`].
+pub fn remove(path: &CStr, identity: Identity) -> SysResult<()> {
+    if is_at(path, identity) { unlink(path) } else { Ok(()) }
+}
+
 /// Gives the socket at `path` to another owner: fchownat(2).
 ///
-/// Whoever may write in that directory may have put something else there: what is
-/// no socket, or has another name too, is never given away.
+/// Another process that may write in that directory may have put something else there:
+/// what is no socket, or has another name too, is never given away.
 ///
 /// # Errors
 ///
 /// `EPERM` when it is no socket, or has another name too, or when we may not.
-pub fn give_socket(path: &CStr, owner: &Account) -> Result<()> {
+pub fn give_socket(path: &CStr, owner: &Account) -> SysResult<()> {
     let fd = open(path, Mode::Hold)?;
     let stat = stat(fd.number(), c"", libc::AT_EMPTY_PATH)?;
-    if Identity::of(&stat).kind != Kind::Socket || stat.stx_nlink != 1 {
+    if Identity::of(&stat).kind != FileKind::Socket || stat.stx_nlink != 1 {
         return Err(Errno(libc::EPERM));
     }
     let (flags, this) = (libc::AT_EMPTY_PATH, c"".as_ptr());
     // SAFETY: `this` is a C string; fchownat touches no other memory.
     check(unsafe { libc::fchownat(fd.number(), this, owner.user, owner.group, flags) })?;
     Ok(())
+}
+
+/// Says whether the way to `path` is open, links followed: statx(2).
+///
+/// # Errors
+///
+/// `ENOENT`, `ENOTDIR`, and `EACCES` when a directory may not be entered.
+pub fn enters(path: &CStr) -> SysResult<()> {
+    stat(libc::AT_FDCWD, path, 0).map(drop)
+}
+
+/// Gives a pipe or a socket that we have to another user: fchown(2). Anything
+/// else stays whose it is.
+///
+/// # Errors
+///
+/// `EPERM` when we may not, `EROFS`.
+pub fn give_stream(fd: Borrowed<'_>, user: u32) -> SysResult<()> {
+    if matches!(identity(fd)?.kind, FileKind::Pipe | FileKind::Socket) {
+        // SAFETY: fchown takes three numbers and touches no memory.
+        check(unsafe { libc::fchown(fd.number(), user, libc::gid_t::MAX) })?;
+    }
+    Ok(())
+}
+
+fn access(path: &CStr, mode: libc::c_int) -> SysResult<()> {
+    // The system call, for older C libraries work AT_EACCESS out by themselves.
+    let (here, flags) = (libc::AT_FDCWD, libc::AT_EACCESS);
+    // SAFETY: `path` is a C string; faccessat2 touches no other memory.
+    let asked = unsafe { libc::syscall(libc::SYS_faccessat2, here, path.as_ptr(), mode, flags) };
+    check(asked as _)?;
+    Ok(())
+}
+
+/// Whether the file at `path` is a regular one that we may execute: faccessat2(2).
+///
+/// # Errors
+///
+/// `ENOENT`, `ENOTDIR`, and `EACCES` when it is none or we may not.
+pub fn may_execute(path: &CStr) -> SysResult<()> {
+    let there = stat(libc::AT_FDCWD, path, 0)?;
+    if Identity::of(&there).kind != FileKind::Regular {
+        return Err(Errno(libc::EACCES));
+    }
+    access(path, libc::X_OK)
+}
+
+/// Whether we may make a file at `path`, where none is.
+///
+/// # Errors
+///
+/// `ENOENT` and `EACCES` for the directory, `EROFS`.
+pub fn may_add_beside(path: &CStr) -> SysResult<()> {
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let directory = bytes.get(..end).filter(|bytes| !bytes.is_empty()).unwrap_or(b"./");
+    let directory = CString::new(directory).map_err(|_| Errno(libc::EINVAL))?;
+    access(&directory, libc::W_OK | libc::X_OK)
 }
 
 /// How many links the file at `path` has; 0 when it cannot be told.
@@ -187,7 +320,7 @@ pub fn links(path: &CStr) -> u64 {
 ///
 /// `ENOENT` when it has been removed or cannot be reached from our root,
 /// `ERANGE` past 4,096 bytes.
-pub fn current_directory() -> Result<CString> {
+pub fn current_directory() -> SysResult<CString> {
     let mut path = alloc::vec![0_u8; libc::PATH_MAX as usize];
     // The system call, for the C library's getcwd(3) may call malloc(3).
     // SAFETY: `path` is writable for as many bytes as its length says.
@@ -202,8 +335,7 @@ pub fn current_directory() -> Result<CString> {
 
 /// Whether both paths lead to the same file, links followed.
 pub fn same(one: &CStr, other: &CStr) -> bool {
-    let identity = |path| stat(libc::AT_FDCWD, path, 0).map(|stat| Identity::of(&stat));
-    identity(one).is_ok_and(|one| identity(other) == Ok(one))
+    identity_behind(one).is_ok_and(|one| identity_behind(other) == Ok(one))
 }
 
 /// Reads a whole file of at most `most` bytes. Never waits for a writer.
@@ -212,9 +344,9 @@ pub fn same(one: &CStr, other: &CStr) -> bool {
 ///
 /// Those of [`open`] and read(2); `ESPIPE` for a pipe, which cannot be read
 /// again; `EFBIG` when it is larger.
-pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
+pub fn read(path: &CStr, most: usize) -> SysResult<Vec<u8>> {
     let file = open(path, Mode::Read)?;
-    if identity(file.borrow())?.kind() == Kind::Pipe {
+    if identity(file.borrow())?.kind() == FileKind::Pipe {
         return Err(Errno(libc::ESPIPE));
     }
     whole(most, &mut |piece, _| super::fd::read(file.borrow(), piece))
@@ -223,8 +355,8 @@ pub fn read(path: &CStr, most: usize) -> Result<Vec<u8>> {
 /// All that `read` gives, which is told how much there was before; at most `most`.
 pub(super) fn whole(
     most: usize,
-    read: &mut dyn FnMut(&mut [u8], usize) -> Result<usize>,
-) -> Result<Vec<u8>> {
+    read: &mut dyn FnMut(&mut [u8], usize) -> SysResult<usize>,
+) -> SysResult<Vec<u8>> {
     let (mut bytes, mut piece) = (Vec::new(), [0; 1_024]);
     loop {
         match read(&mut piece, bytes.len())? {

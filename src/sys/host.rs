@@ -21,3 +21,19 @@ pub fn affinity() -> Option<u16> {
     let count: u32 = mask.iter().map(|word| word.count_ones()).sum();
     u16::try_from(count).ok().filter(|&count| result == 0 && count > 0)
 }
+
+/// A number that cannot be guessed: getrandom(2). Never waits.
+///
+/// # Errors
+///
+/// `EAGAIN` when the machine has only just begun, `ENOSYS` in a sandbox.
+pub fn random() -> super::SysResult<u64> {
+    let mut number = [0_u8; 8];
+    let (place, size, flags) = (number.as_mut_ptr(), number.len(), libc::GRND_NONBLOCK);
+    // SAFETY: `place` is writable for `size` bytes.
+    let read = unsafe { libc::syscall(libc::SYS_getrandom, place, size, flags) };
+    match super::check_size(read as _)? {
+        8 => Ok(u64::from_ne_bytes(number)),
+        _ => Err(super::Errno(libc::EAGAIN)),
+    }
+}

@@ -1,55 +1,40 @@
-//! Files that are locked: open(2), fcntl(2), rename(2).
+//! Files that are locked: open(2), fcntl(2).
 //!
-//! A lock of fcntl(2) belongs to the process. It ends with it, and also when
-//! the process closes *any* descriptor of that file: whoever has locked a file
-//! never opens it a second time. Only who may write a file can lock it, where
-//! with flock(2) any reader could.
+//! A lock of fcntl(2) belongs to the process. It ends with it, and also when the
+//! process closes *any* descriptor of that file: a process that has locked a file never
+//! opens it a second time. Only a process that may write a file can lock it, where with
+//! flock(2) any reader could.
 
-use super::fd::{Borrowed, Fd};
-use super::{Errno, Result, check, retry_eintr};
-use crate::sys::call;
+use super::{Errno, SysResult, call, check, retry_eintr};
+use crate::sys::fd::{Borrowed, Fd};
 use crate::types::Pid;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
-/// Which file is to be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// One that is there.
-    Old,
-    /// One that is not there yet; only its owner may read it.
-    New,
-}
-
-/// Opens a file to read, write and lock it, close-on-exec. Follows no link at
-/// the end of `path`, and waits for nobody: what is there may be a FIFO.
+/// Opens a file that is there, to read, write and lock it, close-on-exec. Follows no
+/// link at the end of `path`, and does not wait: what is there may be a FIFO.
 ///
 /// # Errors
 ///
-/// `ENOENT` or `EEXIST` when it is not as `which` says, `ELOOP` for a link,
-/// `EISDIR`, `EACCES`, `EROFS`, `ENOSPC`.
-pub fn open(path: &CStr, which: Which) -> Result<Fd> {
-    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let flags = match which {
-        Which::Old => flags | libc::O_NOCTTY,
-        Which::New => flags | libc::O_CREAT | libc::O_EXCL,
-    };
-    let owner = 0o600;
-    // SAFETY: `path` is a C string; open touches no other memory.
-    retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, owner) })).map(Fd::own)
+/// `ENOENT`, `ELOOP` for a link, `EISDIR`, `EACCES`, `EROFS`.
+pub fn open(path: &CStr) -> SysResult<Fd> {
+    open_with(path, libc::O_RDWR)
 }
 
-/// Opens a file that is there, to read it and to ask who has it locked,
-/// close-on-exec. Follows no link at the end of `path`, and waits for nobody.
+fn open_with(path: &CStr, flags: libc::c_int) -> SysResult<Fd> {
+    let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    // SAFETY: `path` is a C string; open touches no other memory.
+    retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, 0) })).map(Fd::own)
+}
+
+/// Opens a file that is there, to read it and to ask which process has it locked,
+/// close-on-exec. Follows no link at the end of `path`, and does not wait.
 ///
 /// # Errors
 ///
 /// `ENOENT`, `ELOOP` for a link, `EACCES`.
-pub fn look(path: &CStr) -> Result<Fd> {
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY;
-    let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    // SAFETY: `path` is a C string; open touches no other memory.
-    retry_eintr(|| check(unsafe { call::open(path.as_ptr(), flags, 0) })).map(Fd::own)
+pub fn look(path: &CStr) -> SysResult<Fd> {
+    open_with(path, libc::O_RDONLY)
 }
 
 /// The whole file, to be written by one alone.
@@ -67,7 +52,7 @@ fn whole() -> libc::flock {
 /// # Errors
 ///
 /// `ENOLCK` where a file system knows no locks.
-pub fn lock(file: Borrowed<'_>) -> Result<bool> {
+pub fn lock(file: Borrowed<'_>) -> SysResult<bool> {
     let lock = whole();
     // SAFETY: `lock` is a whole flock, which F_SETLK reads.
     match check(unsafe { call::fcntl(file.number(), libc::F_SETLK, (&raw const lock) as _) }) {
@@ -94,16 +79,4 @@ pub fn holder(file: Borrowed<'_>) -> Option<Pid> {
 /// Whether another process has the file locked, known here or not.
 pub fn is_held(file: Borrowed<'_>) -> bool {
     against(file).is_some()
-}
-
-/// Gives the file at `from` the name `to`, and takes that name from whatever
-/// had it, in one moment: rename(2).
-///
-/// # Errors
-///
-/// `EISDIR`, `EACCES`, `EROFS`.
-pub fn rename(from: &CStr, to: &CStr) -> Result<()> {
-    // SAFETY: both are C strings; rename touches no other memory.
-    check(unsafe { libc::rename(from.as_ptr(), to.as_ptr()) })?;
-    Ok(())
 }

@@ -1,19 +1,18 @@
 //! Memory that processes share: memfd_create(2), mmap(2).
 
-use super::fd::{Borrowed, Fd};
-use super::{Result, check, last_errno};
-use crate::sys::call;
+use super::{SysResult, call, check, insist, last_errno};
+use crate::sys::fd::{Borrowed, Fd};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU64;
 
-/// A sparse file in memory of `size` zeroes, whose size nobody can change.
+/// A sparse file in memory of `size` zeroes, whose size cannot be changed.
 ///
 /// # Errors
 ///
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
-pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
+pub fn sealed_file(name: &CStr, size: usize) -> SysResult<Fd> {
     let file = file(name)?;
     // SAFETY: ftruncate takes two numbers and touches no memory.
     check(unsafe { libc::ftruncate(file.number(), size.cast_signed() as libc::off_t) })?;
@@ -22,29 +21,28 @@ pub fn sealed_file(name: &CStr, size: usize) -> Result<Fd> {
 }
 
 /// A file in memory that can still be changed.
-fn file(name: &CStr) -> Result<Fd> {
+fn file(name: &CStr) -> SysResult<Fd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: `name` is a C string; memfd_create touches no other memory.
     check(unsafe { libc::memfd_create(name.as_ptr(), flags) }).map(Fd::own)
 }
 
-fn seal(file: &Fd, seals: libc::c_int) -> Result<()> {
+fn seal(file: &Fd, seals: libc::c_int) -> SysResult<()> {
     // SAFETY: F_ADD_SEALS takes a number and touches no memory.
     check(unsafe { call::fcntl(file.number(), libc::F_ADD_SEALS, seals as _) })?;
     Ok(())
 }
 
-/// Nobody can change anything any more.
+/// Nothing can be changed any more.
 const SETTLED: libc::c_int =
     libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
-/// A copy of the first `size` bytes of `original`, with `tail` behind them, that
-/// nobody can change any more.
+/// A copy of the first `size` bytes of `original`, that cannot be changed any more.
 ///
 /// # Errors
 ///
 /// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` when `original` is shorter.
-pub fn snapshot(name: &CStr, original: Borrowed<'_>, size: usize, tail: &[u8]) -> Result<Fd> {
+pub fn snapshot(name: &CStr, original: Borrowed<'_>, size: usize) -> SysResult<Fd> {
     let copy = file(name)?;
     let mut offset: libc::off_t = 0;
     let mut left = size;
@@ -57,17 +55,16 @@ pub fn snapshot(name: &CStr, original: Borrowed<'_>, size: usize, tail: &[u8]) -
             sent => left -= sent,
         }
     }
-    super::fd::write_at(copy.borrow(), tail, size)?;
     seal(&copy, SETTLED)?;
     Ok(copy)
 }
 
-/// A file with these bytes, which nobody can change any more.
+/// A file with these bytes, which cannot be changed any more.
 ///
 /// # Errors
 ///
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
-pub fn settled_file(name: &CStr, bytes: &[u8]) -> Result<Fd> {
+pub fn settled_file(name: &CStr, bytes: &[u8]) -> SysResult<Fd> {
     let file = file(name)?;
     let mut written = 0;
     while let Some(rest @ [_, ..]) = bytes.get(written..) {
@@ -77,25 +74,27 @@ pub fn settled_file(name: &CStr, bytes: &[u8]) -> Result<Fd> {
     Ok(file)
 }
 
-/// The bytes of a file that nobody can change any more, at most `most` of them.
+/// The bytes of a file that cannot be changed any more, at most `most` of them.
 ///
 /// # Errors
 ///
 /// `EINVAL` when `file` is another one, `EFBIG` when it is larger, `ENOMEM`.
-pub fn read_settled(file: Borrowed<'_>, most: usize) -> Result<Vec<u8>> {
+pub fn read_settled(file: Borrowed<'_>, most: usize) -> SysResult<Vec<u8>> {
     if !is_settled(file) {
         return Err(super::Errno(libc::EINVAL));
     }
-    super::file::whole(most, &mut |piece, before| super::fd::read_at(file, piece, before))
+    // A file in memory has all of it: reading waits for nothing and needs nothing.
+    let mut read = |piece: &mut [u8], before| insist(|| super::fd::read_at(file, piece, before));
+    super::file::whole(most, &mut read)
 }
 
-/// Whether this is a file in memory that nobody can change any more: reading
-/// it never waits, and twice gives the same.
+/// Whether this is a file in memory that cannot be changed any more: reading it never
+/// waits, and twice gives the same.
 pub fn is_settled(file: Borrowed<'_>) -> bool {
     let all = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
     // SAFETY: F_GET_SEALS touches no memory; what has no seals says EINVAL.
-    let seals = check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) });
-    seals.is_ok_and(|seals| seals & all == all)
+    let ask = || check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) });
+    insist(ask).is_ok_and(|seals| seals & all == all)
 }
 
 /// Words of shared memory; mapped as long as the process lives.
@@ -111,10 +110,10 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// `EACCES` or `EPERM` when `file` may not be mapped to write, `ENOMEM`,
-    /// `EINVAL` when it is no file, too small, or its size is not sealed: a
-    /// file that somebody shrinks ends whoever has it mapped.
-    pub fn map(file: Borrowed<'_>, size: usize) -> Result<Self> {
+    /// `EACCES` or `EPERM` when `file` may not be mapped to write, `ENOMEM`, `EINVAL`
+    /// when it is no file, too small, or its size is not sealed: a file that another
+    /// process shrinks ends every process that has it mapped.
+    pub fn map(file: Borrowed<'_>, size: usize) -> SysResult<Self> {
         let sealed = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
         // SAFETY: F_GET_SEALS touches no memory.
         let seals = check(unsafe { call::fcntl(file.number(), libc::F_GET_SEALS, 0) })?;
@@ -131,11 +130,11 @@ impl Shared {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn anonymous(size: usize) -> Result<Self> {
+    pub fn anonymous(size: usize) -> SysResult<Self> {
         Self::of(libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, size)
     }
 
-    fn of(flags: libc::c_int, number: libc::c_int, size: usize) -> Result<Self> {
+    fn of(flags: libc::c_int, number: libc::c_int, size: usize) -> SysResult<Self> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = flags | libc::MAP_NORESERVE;
         // SAFETY: the kernel chooses the place, so nothing mapped is replaced.

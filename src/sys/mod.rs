@@ -9,7 +9,10 @@
 
 pub mod alarm;
 mod call;
+pub mod capability;
+pub mod children;
 pub mod clock;
+pub mod directory;
 pub mod env;
 pub mod exec;
 pub mod fd;
@@ -20,19 +23,26 @@ pub mod host;
 pub mod lock;
 pub mod memory;
 pub mod message;
+pub mod new_file;
 pub mod output;
+pub mod path;
 pub mod pidfd;
 pub mod poll;
 pub mod process;
+pub mod receiver;
+pub mod release;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
+pub mod threads;
 
 pub use crate::error::Errno;
+// Where tests and benches find it.
+#[cfg(feature = "internals")]
 pub use crate::types::Signal;
 
 /// What a wrapper returns.
-pub type Result<T> = core::result::Result<T, Errno>;
+pub type SysResult<T> = Result<T, Errno>;
 
 // Without std nothing else names the C library to the linker on musl.
 #[cfg(all(not(feature = "std"), target_env = "musl"))]
@@ -56,23 +66,42 @@ fn restore_errno(errno: Errno) {
 }
 
 /// Takes -1 as the failure it is.
-fn check(result: libc::c_int) -> Result<libc::c_int> {
+fn check(result: libc::c_int) -> SysResult<libc::c_int> {
     if result == -1 { Err(last_errno()) } else { Ok(result) }
 }
 
 /// Takes -1 as the failure it is, and anything else as a number of bytes.
-fn check_size(result: isize) -> Result<usize> {
+fn check_size(result: isize) -> SysResult<usize> {
     usize::try_from(result).map_err(|_| last_errno())
 }
 
 /// Makes a call again as long as a signal interrupts it.
-fn retry_eintr<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+fn retry_eintr<T>(mut call: impl FnMut() -> SysResult<T>) -> SysResult<T> {
     loop {
         match call() {
             Err(Errno(libc::EINTR)) => {}
             outcome => return outcome,
         }
     }
+}
+
+/// How often a call is made again that has no reason to fail.
+const INSISTENCE: u32 = 100;
+
+/// Makes a call again that fails for want of something it does not need.
+///
+/// For calls that neither open nor take anything, on whose success a process
+/// depends that cannot go back: a main that has just been executed in place. A
+/// kernel that is short of everything, or a sandbox, may refuse them once.
+fn insist<T>(mut call: impl FnMut() -> SysResult<T>) -> SysResult<T> {
+    for _ in 0..INSISTENCE {
+        match call() {
+            Err(Errno(libc::EINTR | libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE)) => {
+            }
+            outcome => return outcome,
+        }
+    }
+    call()
 }
 
 /// Whether `errno` says that the call would have had to wait.

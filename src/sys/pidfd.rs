@@ -3,21 +3,21 @@
 //! A number is given to another process as soon as its owner was reaped; a
 //! descriptor never means another one.
 
-use super::fd::{Borrowed, Fd};
-use super::{Result, check};
+use super::{SysResult, check};
+use crate::sys::fd::{Borrowed, Fd};
 use crate::types::{Pid, Signal};
 use core::ptr;
 
 /// A descriptor of `pid`, readable once that process has ended.
 ///
-/// Whoever had the number when this was called: ask again who that is before
-/// it is signalled.
+/// It is the process that had the number when this was called: ask again which that is
+/// before it is signalled.
 ///
 /// # Errors
 ///
-/// `ESRCH` when nobody has the number, `EMFILE`, `ENFILE`, `ENOMEM`; `ENOSYS`
+/// `ESRCH` when no process has the number, `EMFILE`, `ENFILE`, `ENOMEM`; `ENOSYS`
 /// before Linux 5.3.
-pub fn open(pid: Pid) -> Result<Fd> {
+pub fn open(pid: Pid) -> SysResult<Fd> {
     // SAFETY: pidfd_open takes two numbers and touches no memory.
     check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.raw(), 0) } as _).map(Fd::own)
 }
@@ -27,7 +27,7 @@ pub fn open(pid: Pid) -> Result<Fd> {
 /// # Errors
 ///
 /// `ESRCH` when it has ended, `EPERM` when it may not be signalled.
-pub fn send(process: Borrowed<'_>, signal: Signal) -> Result<()> {
+pub fn send(process: Borrowed<'_>, signal: Signal) -> SysResult<()> {
     let (number, signal) = (process.number(), signal.number());
     let nothing = ptr::null::<libc::siginfo_t>();
     // SAFETY: without a siginfo the kernel fills in what kill(2) would.

@@ -1,7 +1,7 @@
 //! The one place where a role waits: poll(2).
 
-use super::fd::Borrowed;
-use super::{Errno, Result, check, clock};
+use super::{Errno, SysResult, check, clock};
+use crate::sys::fd::Borrowed;
 use crate::types::Tick;
 use core::marker::PhantomData;
 
@@ -63,7 +63,7 @@ impl<'fd> Source<'fd> {
 /// # Errors
 ///
 /// `ENOMEM`, or `EINVAL` when there are more sources than `RLIMIT_NOFILE` allows descriptors.
-pub fn wait(sources: &mut [Source<'_>], deadline: Option<Tick>) -> Result<bool> {
+pub fn wait(sources: &mut [Source<'_>], deadline: Option<Tick>) -> SysResult<bool> {
     let timeout = deadline.map_or(-1, |deadline| {
         // Longer than the call can express: it is asked again.
         libc::c_int::try_from(deadline.since(clock::now()).0).unwrap_or(libc::c_int::MAX)

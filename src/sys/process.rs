@@ -1,7 +1,7 @@
 //! Processes: fork(2), waitid(2), prctl(2), getpid(2).
 
-use super::{Errno, Result, check, file, last_errno, retry_eintr};
-use crate::types::{Account, Exit, Pid};
+use super::{Errno, SysResult, capability, check, insist, last_errno, retry_eintr};
+use crate::types::{Account, Exit, Pid, Signal};
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
@@ -9,7 +9,8 @@ use core::mem::MaybeUninit;
 #[must_use]
 pub fn id() -> Pid {
     // SAFETY: getpid always succeeds and touches no memory.
-    Pid::new(unsafe { libc::getpid() }).expect("getpid(2) is positive")
+    let ask = || Pid::new(unsafe { libc::getpid() }).ok_or(Errno(libc::EAGAIN));
+    insist(ask).expect("getpid(2) is positive")
 }
 
 /// Our parent; `None` when it is outside of our pid namespace.
@@ -26,11 +27,27 @@ pub fn group_of(pid: Pid) -> Option<Pid> {
     Pid::new(unsafe { libc::getpgid(pid.raw()) })
 }
 
-/// The session of `pid`, or our own; `None` when it is gone.
-#[must_use]
-pub fn session_of(pid: Option<Pid>) -> Option<Pid> {
+/// The session of `pid`, or our own; `None` when its leader is outside of our pid
+/// namespace, as in a container that was entered from outside. getsid(2)
+///
+/// # Errors
+///
+/// `ESRCH` when `pid` is gone.
+pub fn session_of(pid: Option<Pid>) -> SysResult<Option<Pid>> {
     // SAFETY: getsid touches no memory; it is a bare system call.
-    Pid::new(unsafe { libc::getsid(pid.map_or(0, Pid::raw)) })
+    Ok(Pid::new(check(unsafe { libc::getsid(pid.map_or(0, Pid::raw)) })?))
+}
+
+/// Whether this process may signal those of `user`: as one of the same user, or
+/// with `CAP_KILL`. kill(2)
+///
+/// # Errors
+///
+/// `EPERM` or `ENOSYS` where a sandbox forbids the question.
+pub fn may_signal(user: u32) -> SysResult<bool> {
+    // SAFETY: getuid always succeeds and touches no memory.
+    let real = unsafe { libc::getuid() };
+    Ok(real == user || self::user() == user || capability::may_signal_all()?)
 }
 
 /// The user whose rights this process has.
@@ -50,8 +67,8 @@ pub fn user() -> u32 {
 ///
 /// `EPERM` when we may not, or have not become it all the same; `EINVAL` for a
 /// number that our user namespace does not have.
-pub(super) fn become_user(account: &Account) -> Result<()> {
-    /// More groups than anybody has, and few enough for the stack.
+pub(super) fn become_user(account: &Account) -> SysResult<()> {
+    /// More groups than a user has, and few enough for the stack.
     const MOST: usize = 1_024;
     let Account { user, group, ref groups } = *account;
     // SAFETY: `groups` is readable for as many numbers as its length says.
@@ -69,6 +86,8 @@ pub(super) fn become_user(account: &Account) -> Result<()> {
     if !done {
         return Err(last_errno());
     }
+    // Of these the kernel takes nothing away with the user.
+    capability::clear_inheritable()?;
     // Each of these fills the beginning. Only the last can fail, for more groups
     // than that, and then nothing was made sure of.
     let mut seen = [0; MOST];
@@ -105,82 +124,6 @@ pub(super) fn interrupt_first_thread(signal: libc::c_int) {
     unsafe { libc::syscall(libc::SYS_tgkill, process, process, signal) };
 }
 
-/// How many threads the process has, as far as can be told.
-///
-/// `unshare(CLONE_THREAD)` does nothing with one thread and says `EINVAL` with
-/// more: unshare(2). Where a sandbox forbids it (`EPERM`), the link count of
-/// `/proc/self/task` is two more than the number of threads.
-#[must_use]
-pub fn threads() -> Threads {
-    // SAFETY: CLONE_THREAD alone changes nothing and touches no memory.
-    match check(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
-        Ok(_) => Threads::One,
-        Err(Errno(libc::EINVAL)) => {
-            Threads::Many(file::links(c"/proc/self/task").saturating_sub(2))
-        }
-        Err(_) => match file::links(c"/proc/self/task").saturating_sub(2) {
-            0 => Threads::Unknown,
-            1 => Threads::One,
-            more => Threads::Many(more),
-        },
-    }
-}
-
-/// Says that a program forks although it has more than one thread.
-#[derive(Clone, Copy, Debug)]
-pub struct ThreadsAllowed(());
-
-impl ThreadsAllowed {
-    /// Gives up what [`Monitor::run`](crate::Monitor::run) makes sure of: a
-    /// worker has only the thread that forked it, so whatever lock another one
-    /// holds at that moment (of the allocator, of a library) is held in the
-    /// worker for ever, and what it protects may be half changed.
-    ///
-    /// # Examples
-    ///
-    /// A pool may then run in any thread. That thread is there as long as its
-    /// workers, so that they are not told too early that their monitor is gone.
-    ///
-    /// ```standalone_crate
-    /// use panzer::sys::{Signal, process, signal};
-    /// use panzer::{Context, Monitor, Source, ThreadsAllowed};
-    ///
-    /// let serve = |context: &mut Context| {
-    ///     context.ready();
-    ///     signal::send(process::parent().ok_or("alone")?, Signal::Term)?;
-    ///     while !context.is_stopping() {
-    ///         panzer::wait(&mut [Source::readable(context.stop_fd())], None)?;
-    ///     }
-    ///     Ok(())
-    /// };
-    /// let pool = move || {
-    ///     // SAFETY: the first thread waits for this one, and holds no lock.
-    ///     let token = unsafe { ThreadsAllowed::new() };
-    ///     Monitor::new(serve).count(2).allow_threads(token).run().is_ok()
-    /// };
-    /// assert!(std::thread::spawn(pool).join().is_ok_and(|is_well| is_well));
-    /// ```
-    ///
-    /// # Safety
-    ///
-    /// No thread of the program can leave what a worker touches in such a state.
-    #[must_use]
-    pub const unsafe fn new() -> Self {
-        Self(())
-    }
-}
-
-/// The answer of [`threads`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// Safe to fork.
-    One,
-    /// More than one; 0 when the number cannot be told.
-    Many(u64),
-    /// The kernel answers neither question.
-    Unknown,
-}
-
 /// Ends the process when a panic would unwind past it.
 ///
 /// The frames above a fork are the parent's, and run in the parent alone.
@@ -198,13 +141,13 @@ impl Drop for ExitOnUnwind {
 /// The child never comes back to the caller, not even by panicking (status
 /// 101). Hold `signal::block_all` over the call, and have the child drop it
 /// when its own handlers are in place. The caller has made sure that
-/// [`threads`] says one, or knows what it does.
+/// [`threads`](super::threads::threads) says one, or knows what it does.
 ///
 /// # Errors
 ///
 /// `EAGAIN` at the process limit and `ENOMEM` when the kernel cannot copy the
 /// tables; both are worth retrying later.
-pub fn fork(child: impl FnOnce() -> u8) -> Result<Pid> {
+pub fn fork(child: impl FnOnce() -> u8) -> SysResult<Pid> {
     // SAFETY: with one thread no lock is held by a thread that the child lacks;
     // with more, the token of `allow_threads` says that the program knows.
     let forked = check(unsafe { libc::fork() })?;
@@ -221,7 +164,7 @@ pub fn fork(child: impl FnOnce() -> u8) -> Result<Pid> {
 /// # Errors
 ///
 /// Those of [`fork`].
-pub fn fork_to_exec(child: impl FnOnce() -> u8) -> Result<Pid> {
+pub fn fork_to_exec(child: impl FnOnce() -> u8) -> SysResult<Pid> {
     const SIGNAL: libc::c_long = libc::SIGCHLD as libc::c_long;
     let [first, second] = if cfg!(target_arch = "s390x") { [0, SIGNAL] } else { [SIGNAL, 0] };
     let none = 0_usize;
@@ -232,7 +175,7 @@ pub fn fork_to_exec(child: impl FnOnce() -> u8) -> Result<Pid> {
 }
 
 /// What is common to both forks: `forked` is what the system call has said.
-fn go_on(forked: libc::c_int, child: impl FnOnce() -> u8) -> Result<Pid> {
+fn go_on(forked: libc::c_int, child: impl FnOnce() -> u8) -> SysResult<Pid> {
     if forked == 0 {
         let _guard = ExitOnUnwind;
         exit_now(child())
@@ -249,7 +192,8 @@ pub fn exit_now(status: u8) -> ! {
 /// One answer of the kernel about children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaped {
-    /// This child is dead and no longer known to the kernel.
+    /// This child is dead, and unless it was only looked at no longer known to the
+    /// kernel.
     Dead(Pid, Exit),
     /// There are children, and none of them is dead.
     NoneDead,
@@ -265,7 +209,7 @@ pub enum Reaped {
 /// # Errors
 ///
 /// None that waitid(2) knows for these arguments.
-pub fn reap_any() -> Result<Reaped> {
+pub fn reap_any() -> SysResult<Reaped> {
     wait_for(libc::P_ALL, 0, libc::WEXITED)
 }
 
@@ -274,7 +218,7 @@ pub fn reap_any() -> Result<Reaped> {
 /// # Errors
 ///
 /// None that waitid(2) knows for these arguments.
-pub fn reap(pid: Pid) -> Result<Reaped> {
+pub fn reap(pid: Pid) -> SysResult<Reaped> {
     wait_for(libc::P_PID, pid.raw(), libc::WEXITED)
 }
 
@@ -283,7 +227,7 @@ pub fn reap(pid: Pid) -> Result<Reaped> {
 /// # Errors
 ///
 /// None that waitid(2) knows for these arguments.
-pub fn is_child(pid: Pid) -> Result<bool> {
+pub fn is_child(pid: Pid) -> SysResult<bool> {
     let answer = wait_for(libc::P_PID, pid.raw(), libc::WEXITED | libc::WNOWAIT)?;
     Ok(answer != Reaped::NoChild)
 }
@@ -294,12 +238,32 @@ pub fn is_child(pid: Pid) -> Result<bool> {
 /// # Errors
 ///
 /// None that waitid(2) knows for these arguments.
-pub fn has_child_in_group(leader: Pid) -> Result<bool> {
-    let answer = wait_for(libc::P_PGID, leader.raw(), libc::WEXITED | libc::WNOWAIT)?;
-    Ok(answer != Reaped::NoChild)
+pub fn has_child_in_group(leader: Pid) -> SysResult<bool> {
+    Ok(dead_child_in_group(leader)? != Reaped::NoChild)
 }
 
-fn wait_for(kind: libc::idtype_t, id: i32, what: libc::c_int) -> Result<Reaped> {
+/// Which child is dead, whichever, without reaping it.
+///
+/// # Errors
+///
+/// None that waitid(2) knows for these arguments.
+pub fn dead_child() -> SysResult<Reaped> {
+    wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT)
+}
+
+/// Which child in the group `leader` is dead, without reaping it.
+///
+/// `NoneDead` says that one is alive, which keeps the group's number from strangers
+/// until it is reaped. A process in the group whose parent lives is not seen.
+///
+/// # Errors
+///
+/// None that waitid(2) knows for these arguments.
+pub fn dead_child_in_group(leader: Pid) -> SysResult<Reaped> {
+    wait_for(libc::P_PGID, leader.raw(), libc::WEXITED | libc::WNOWAIT)
+}
+
+fn wait_for(kind: libc::idtype_t, id: i32, what: libc::c_int) -> SysResult<Reaped> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let id = id.unsigned_abs();
     // SAFETY: `info` is writable for the one siginfo that waitid stores.
@@ -326,16 +290,26 @@ fn wait_for(kind: libc::idtype_t, id: i32, what: libc::c_int) -> Result<Reaped> 
     Ok(Reaped::Dead(pid, exit))
 }
 
-/// Puts `pid` (or ourselves) into a process group of its own: setpgid(2).
+/// Leads a process group of our own: setpgid(2).
 ///
-/// Parent and child both call it, so that it is done whoever runs first; an
-/// error says that the other one, or the child's exec, came before.
-pub fn lead_group(pid: Option<Pid>) {
+/// For a child right after its fork. Until it has come here it is in the group of
+/// its parent, which must not take its number for a group's: see
+/// [`signal::send_program`](super::signal::send_program).
+pub fn lead_group() {
     // SAFETY: setpgid takes two numbers and touches no memory.
-    unsafe { libc::setpgid(pid.map_or(0, Pid::raw), 0) };
+    unsafe { libc::setpgid(0, 0) };
 }
 
-fn control(option: libc::c_int, argument: libc::c_ulong) -> Result<()> {
+/// Leads a session of our own, and a process group in it: setsid(2).
+///
+/// A new session has no controlling terminal. It cannot fail in a process that
+/// was just forked, which leads no group.
+pub fn lead_session() {
+    // SAFETY: setsid takes no arguments and touches no memory.
+    unsafe { libc::setsid() };
+}
+
+fn control(option: libc::c_int, argument: libc::c_ulong) -> SysResult<()> {
     // SAFETY: the options that we pass take a number, or (PR_SET_NAME) the
     // address of a C string that its caller keeps alive.
     check(unsafe { libc::prctl(option, argument, 0, 0, 0) })?;
@@ -347,11 +321,11 @@ fn control(option: libc::c_int, argument: libc::c_ulong) -> Result<()> {
 /// # Errors
 ///
 /// `EINVAL` before Linux 3.4.
-pub fn adopt_orphans() -> Result<()> {
+pub fn adopt_orphans() -> SysResult<()> {
     control(libc::PR_SET_CHILD_SUBREAPER, 1)
 }
 
-/// Has the kernel send SIGTERM when the thread that forked us ends, and says
+/// Has the kernel send `signal` when the thread that forked us ends, and says
 /// whether it has ended already: `PR_SET_PDEATHSIG`.
 ///
 /// setuid(2) and its kin clear it; call this after them.
@@ -359,10 +333,18 @@ pub fn adopt_orphans() -> Result<()> {
 /// # Errors
 ///
 /// None that prctl(2) knows for a valid signal.
-pub fn follow_parent(parent_is: Pid) -> Result<Alive> {
-    let number = libc::SIGTERM.unsigned_abs();
+pub fn follow_parent(parent_is: Pid, signal: Signal) -> SysResult<Alive> {
+    let number = signal.number().unsigned_abs();
     control(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(number))?;
     Ok(if parent() == Some(parent_is) { Alive::Yes } else { Alive::No })
+}
+
+/// Has the kernel end us at once when the thread that forked us ends, if it is still
+/// there: for a child that is not needed without it.
+pub fn die_with_parent() {
+    let number = libc::SIGKILL.unsigned_abs();
+    // It cannot fail for a valid signal.
+    let _ = control(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(number));
 }
 
 /// Whether a process was still there after we asked to be told of its death.
@@ -377,5 +359,5 @@ pub enum Alive {
 /// Names the process as ps(1) shows it, at most 15 bytes: `PR_SET_NAME`.
 pub fn set_name(name: &CStr) {
     // The name is copied before the call returns. It cannot fail.
-    let _ = control(libc::PR_SET_NAME, name.as_ptr().addr() as libc::c_ulong);
+    let _ = insist(|| control(libc::PR_SET_NAME, name.as_ptr().addr() as libc::c_ulong));
 }

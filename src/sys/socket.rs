@@ -1,16 +1,23 @@
 //! Sockets: socket(2), bind(2), listen(2), accept(2), ip(7), unix(7).
 
-pub mod control;
+pub mod interface;
+mod newcomers;
+mod unix_path;
+pub mod unix_server;
 
-use super::fd::{Borrowed, Fd};
-use super::{Errno, Result, check, file};
-use crate::sys::call;
+pub use newcomers::{admit_newcomers, refuse_newcomers, refuse_newcomers_by_ttl, take_any_ttl};
+pub use unix_path::is_long;
+
+use super::{Errno, SysResult, call, check, file};
+use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::file::Identity;
 use crate::types::Account;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::{MaybeUninit, size_of, size_of_val};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use unix_path::UnixPath;
 
 /// The address of one end of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +31,12 @@ pub enum Name {
 }
 
 /// A kernel's address buffer of any family.
-struct Raw {
+struct KernelAddress {
     storage: libc::sockaddr_storage,
     length: libc::socklen_t,
 }
 
-impl Raw {
+impl KernelAddress {
     fn empty() -> Self {
         // SAFETY: all zeroes are a valid sockaddr_storage.
         let storage = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -65,7 +72,7 @@ impl Raw {
     }
 
     /// `name` is a path, or begins with NUL for the abstract namespace.
-    fn unix(name: &[u8]) -> Result<Self> {
+    fn unix(name: &[u8]) -> SysResult<Self> {
         let mut sun_path = [0; 108];
         if name.len() >= sun_path.len() {
             return Err(Errno(libc::ENAMETOOLONG));
@@ -120,12 +127,12 @@ impl Raw {
     }
 }
 
-fn open(family: libc::c_int, kind: libc::c_int) -> Result<Fd> {
+fn open(family: libc::c_int, kind: libc::c_int) -> SysResult<Fd> {
     // SAFETY: socket takes three numbers and touches no memory.
     check(unsafe { call::socket(family, kind | libc::SOCK_CLOEXEC, 0) }).map(Fd::own)
 }
 
-fn bind(fd: &Fd, address: &Raw) -> Result<()> {
+fn bind(fd: &Fd, address: &KernelAddress) -> SysResult<()> {
     // SAFETY: `address` is readable for its length.
     check(unsafe { libc::bind(fd.number(), address.pointer(), address.length) })?;
     Ok(())
@@ -136,7 +143,7 @@ fn set(
     level: libc::c_int,
     option: libc::c_int,
     value: libc::c_int,
-) -> Result<()> {
+) -> SysResult<()> {
     let size = size_of_val(&value) as libc::socklen_t;
     let value = (&raw const value).cast();
     // SAFETY: `value` is readable for the one int that the option takes.
@@ -144,7 +151,7 @@ fn set(
     Ok(())
 }
 
-fn ask(fd: Borrowed<'_>, option: libc::c_int) -> Result<libc::c_int> {
+fn ask(fd: Borrowed<'_>, option: libc::c_int) -> SysResult<libc::c_int> {
     let mut value: libc::c_int = 0;
     let mut size = size_of_val(&value) as libc::socklen_t;
     let place = (&raw mut value).cast();
@@ -157,10 +164,28 @@ fn ask(fd: Borrowed<'_>, option: libc::c_int) -> Result<libc::c_int> {
 
 /// Listens with the largest backlog there is; the kernel caps it at
 /// `net.core.somaxconn`. listen(2)
-fn listen(fd: Fd) -> Result<Fd> {
+fn listen(fd: Fd) -> SysResult<Fd> {
+    ask_for_largest_backlog(fd.borrow())?;
+    Ok(fd)
+}
+
+fn ask_for_largest_backlog(fd: Borrowed<'_>) -> SysResult<()> {
     // SAFETY: listen takes two numbers and touches no memory.
     check(unsafe { libc::listen(fd.number(), libc::c_int::MAX) })?;
-    Ok(fd)
+    Ok(())
+}
+
+/// Has a listening socket have the largest backlog again, whatever a program that
+/// shares it has made of it. listen(2)
+///
+/// # Errors
+///
+/// `EINVAL` when it does not listen any more.
+pub fn restore_backlog(fd: Borrowed<'_>) -> SysResult<()> {
+    if ask(fd, libc::SO_ACCEPTCONN)? != 1 {
+        return Err(Errno(libc::EINVAL));
+    }
+    ask_for_largest_backlog(fd)
 }
 
 /// A listening TCP socket with `SO_REUSEADDR`, and `IPV6_V6ONLY` where that applies.
@@ -168,43 +193,79 @@ fn listen(fd: Fd) -> Result<Fd> {
 /// # Errors
 ///
 /// `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` for a low port, `EAFNOSUPPORT`, `EMFILE`.
-pub fn listen_inet(address: &SocketAddr) -> Result<Fd> {
+pub fn listen_inet(address: &SocketAddr) -> SysResult<Fd> {
+    listen(bind_inet(address)?)
+}
+
+/// The same, bound alone: while it is open nothing else may listen there.
+///
+/// # Errors
+///
+/// Those of [`listen_inet`].
+pub fn bind_inet(address: &SocketAddr) -> SysResult<Fd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let fd = open(family, libc::SOCK_STREAM)?;
     set(fd.borrow(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if address.is_ipv6() {
         set(fd.borrow(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }
-    bind(&fd, &Raw::inet(address))?;
-    listen(fd)
+    bind(&fd, &KernelAddress::inet(address))?;
+    Ok(fd)
 }
 
-/// A listening stream socket at `path`, made under the process's umask, and of
-/// this owner, if there is one: nobody can connect before it is.
+/// A listening stream socket at `path`: of this mode, or made under the process's
+/// umask where there is none, and of this owner, if there is one. Nothing can connect
+/// before it is, and what fails leaves no path behind.
+///
+/// Call it with a mode while there is one thread: for a moment it changes the umask.
 ///
 /// # Errors
 ///
 /// `EADDRINUSE` when something stands there, `ENOENT` and `EACCES` for the way
-/// there, `ENAMETOOLONG` past 107 bytes, `EPERM` when it may not be given away.
-pub fn listen_unix(path: &CStr, owner: Option<&Account>) -> Result<Fd> {
+/// there, `ENAMETOOLONG` for a path past 107 bytes that no directory leads to
+/// (see `unix_path`), `EPERM` when it may not be given away.
+pub fn listen_unix(path: &CStr, owner: Option<&Account>, mode: Option<u32>) -> SysResult<Fd> {
     let fd = open(libc::AF_UNIX, libc::SOCK_STREAM)?;
-    bind(&fd, &Raw::unix(path.to_bytes())?)?;
-    if let Some(owner) = owner {
-        file::give_socket(path, owner).inspect_err(|_| {
-            let _ = file::unlink(path);
-        })?;
+    let unix = UnixPath::of(path)?;
+    match mode {
+        None => bind(&fd, &unix.address)?,
+        Some(mode) => bind_with_mode(&fd, &unix.address, mode)?,
     }
-    listen(fd)
+    let made = file::own_socket_at(path);
+    let given = owner.map_or(Ok(()), |owner| file::give_socket(path, owner));
+    given.and_then(|()| listen(fd)).inspect_err(|_| unbind(path, made))
 }
 
-/// Whether somebody listens at `path`; never waits for him.
+/// Takes the path away that a socket was bound to a moment ago, if `made` was found
+/// there then, and still is: anything else is another's.
+fn unbind(path: &CStr, made: Option<Identity>) {
+    if let Some(made) = made {
+        let _ = file::remove(path, made);
+    }
+}
+
+/// Binds so that the path has exactly these permissions from its first moment.
+fn bind_with_mode(fd: &Fd, address: &KernelAddress, mode: u32) -> SysResult<()> {
+    // SAFETY: umask takes a number, always succeeds and touches no memory.
+    let before = unsafe { libc::umask(!mode & 0o777) };
+    let bound = bind(fd, address);
+    // SAFETY: umask takes a number, always succeeds and touches no memory.
+    unsafe { libc::umask(before) };
+    bound
+}
+
+/// Whether a process listens at `path`; never waits for it.
 ///
 /// # Errors
 ///
 /// `EACCES` and the like, when that cannot be told.
-pub fn answers(path: &CStr) -> Result<bool> {
+pub fn answers(path: &CStr) -> SysResult<bool> {
     let fd = open(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK)?;
-    let address = Raw::unix(path.to_bytes())?;
+    let path = match UnixPath::of(path) {
+        Err(Errno(libc::ENOENT)) => return Ok(false),
+        path => path?,
+    };
+    let address = &path.address;
     // SAFETY: `address` is readable for its length.
     match check(unsafe { libc::connect(fd.number(), address.pointer(), address.length) }) {
         Ok(_) | Err(Errno(libc::EAGAIN)) => Ok(true),
@@ -213,22 +274,74 @@ pub fn answers(path: &CStr) -> Result<bool> {
     }
 }
 
-/// A bound datagram socket in the abstract namespace, under a name that the
-/// kernel chose, which tells who sent each message: unix(7), `SO_PASSCRED`.
+/// A bound datagram socket in the abstract namespace, under a name that the kernel
+/// chose, which tells the sender of each message: unix(7), `SO_PASSCRED`.
 ///
 /// Returns the name too, without its leading NUL.
 ///
 /// # Errors
 ///
 /// `EMFILE` or `ENFILE`.
-pub fn notify_socket() -> Result<(Fd, Vec<u8>)> {
+pub fn notify_socket() -> SysResult<(Fd, Vec<u8>)> {
     let fd = open(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK)?;
     set(fd.borrow(), libc::SOL_SOCKET, libc::SO_PASSCRED, 1)?;
-    let mut family_alone = Raw::unix(b"\0")?;
+    let mut family_alone = KernelAddress::unix(b"\0")?;
     family_alone.length = size_of::<libc::sa_family_t>() as libc::socklen_t;
     bind(&fd, &family_alone)?;
     let name = local(fd.borrow())?.unix_name();
     Ok((fd, name.get(1..).unwrap_or_default().to_vec()))
+}
+
+/// The same at `path`, born with mode 0600: only its owner and root can ever send to
+/// it.
+///
+/// # Errors
+///
+/// `EADDRINUSE` when something stands there, `ENOENT` and `EACCES` for the way
+/// there, `ENAMETOOLONG` past 107 bytes, `EMFILE`, `ENFILE`.
+pub fn notify_socket_at(path: &CStr) -> SysResult<Fd> {
+    let address = KernelAddress::unix(path.to_bytes())?;
+    let fd = open(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK)?;
+    set(fd.borrow(), libc::SOL_SOCKET, libc::SO_PASSCRED, 1)?;
+    // What is bound has the mode of the socket, less the umask.
+    // SAFETY: fchmod takes two numbers and touches no memory.
+    check(unsafe { libc::fchmod(fd.number(), 0o600) })?;
+    bind(&fd, &address)?;
+    Ok(fd)
+}
+
+/// Two ends of one connection, which keeps messages apart: socketpair(2).
+///
+/// # Errors
+///
+/// `EMFILE` or `ENFILE`.
+pub fn pair() -> SysResult<(Fd, Fd)> {
+    connected(libc::SOCK_SEQPACKET)
+}
+
+/// The same of one that does not.
+#[cfg(test)]
+pub(super) fn stream_pair() -> SysResult<(Fd, Fd)> {
+    connected(libc::SOCK_STREAM)
+}
+
+fn connected(kind: libc::c_int) -> SysResult<(Fd, Fd)> {
+    let (kind, mut ends) = (kind | libc::SOCK_CLOEXEC, [-1; 2]);
+    // SAFETY: `ends` is writable for the two ints that socketpair stores.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) })?;
+    let [one, other] = ends;
+    Ok((Fd::own(one), Fd::own(other)))
+}
+
+/// Refuses descriptors from now on at `fd`, a Unix socket, and at what it accepts:
+/// `SO_PASSRIGHTS`, Linux 6.16. What was sent before stays.
+///
+/// # Errors
+///
+/// `ENOPROTOOPT` where the kernel does not know it.
+pub fn refuse_descriptors(fd: Borrowed<'_>) -> SysResult<()> {
+    const SO_PASSRIGHTS: libc::c_int = if cfg!(target_arch = "sparc64") { 0x5c } else { 83 };
+    set(fd, libc::SOL_SOCKET, SO_PASSRIGHTS, 0)
 }
 
 /// A datagram socket connected to `name`, a path or `@` and an abstract name
@@ -236,14 +349,14 @@ pub fn notify_socket() -> Result<(Fd, Vec<u8>)> {
 ///
 /// # Errors
 ///
-/// `ECONNREFUSED` or `ENOENT` when nobody is there.
-pub fn connect_notify(name: &[u8]) -> Result<Fd> {
+/// `ECONNREFUSED` or `ENOENT` when nothing listens there.
+pub fn connect_notify(name: &[u8]) -> SysResult<Fd> {
     let fd = open(libc::AF_UNIX, libc::SOCK_DGRAM)?;
     let mut bytes = name.to_vec();
     if let Some(first @ b'@') = bytes.first_mut() {
         *first = 0;
     }
-    let address = Raw::unix(&bytes)?;
+    let address = KernelAddress::unix(&bytes)?;
     // SAFETY: `address` is readable for its length.
     check(unsafe { libc::connect(fd.number(), address.pointer(), address.length) })?;
     Ok(fd)
@@ -254,11 +367,11 @@ pub fn connect_notify(name: &[u8]) -> Result<Fd> {
 ///
 /// # Errors
 ///
-/// `EAGAIN` when the listener is non-blocking and nobody waits; `EINTR` when a
-/// signal came first; `ENOTSOCK` when a stop put /dev/null there; `EMFILE`,
-/// `ENFILE`, `ENOBUFS`, `ENOMEM`; and what had befallen the connection itself.
-pub fn accept(listener: Borrowed<'_>) -> Result<(Fd, Name)> {
-    let mut peer = Raw::empty();
+/// `EAGAIN` when the listener is non-blocking and no connection waits; `EINTR` when a
+/// signal came first; `ENOTSOCK` when a stop put /dev/null there; `EMFILE`, `ENFILE`,
+/// `ENOBUFS`, `ENOMEM`; and what had befallen the connection itself.
+pub fn accept(listener: Borrowed<'_>) -> SysResult<(Fd, Name)> {
+    let mut peer = KernelAddress::empty();
     let place = (&raw mut peer.storage).cast();
     let length = &raw mut peer.length;
     // SAFETY: `place` is writable for as many bytes as `length` says.
@@ -266,8 +379,8 @@ pub fn accept(listener: Borrowed<'_>) -> Result<(Fd, Name)> {
     Ok((Fd::own(fd), peer.name()))
 }
 
-fn local(fd: Borrowed<'_>) -> Result<Raw> {
-    let mut raw = Raw::empty();
+fn local(fd: Borrowed<'_>) -> SysResult<KernelAddress> {
+    let mut raw = KernelAddress::empty();
     let place = (&raw mut raw.storage).cast();
     // SAFETY: `place` is writable for as many bytes as the length says.
     check(unsafe { libc::getsockname(fd.number(), place, &raw mut raw.length) })?;
@@ -279,13 +392,23 @@ fn local(fd: Borrowed<'_>) -> Result<Raw> {
 /// # Errors
 ///
 /// `ENOTSOCK`, `EBADF`.
-pub fn local_name(fd: Borrowed<'_>) -> Result<Name> {
+pub fn local_name(fd: Borrowed<'_>) -> SysResult<Name> {
     Ok(local(fd)?.name())
+}
+
+/// Whether a socket at `name` keeps another one from listening at `address`: the same
+/// port, and the same address, or one of them is every address of its family.
+pub fn overlap(name: &Name, address: &SocketAddr) -> bool {
+    let Name::Inet(there) = name else { return false };
+    let (ip, other) = (there.ip(), address.ip());
+    there.port() == address.port()
+        && ip.is_ipv4() == other.is_ipv4()
+        && (ip == other || ip.is_unspecified() || other.is_unspecified())
 }
 
 /// What a stored descriptor may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SocketKind {
     /// A listening socket.
     Listening,
     /// A datagram socket with an address.
@@ -295,9 +418,9 @@ pub enum Kind {
 }
 
 /// What `fd` is.
-pub fn kind(fd: Borrowed<'_>) -> Kind {
+pub fn kind(fd: Borrowed<'_>) -> SocketKind {
     if ask(fd, libc::SO_ACCEPTCONN) == Ok(1) {
-        return Kind::Listening;
+        return SocketKind::Listening;
     }
     let bound = || match local(fd).map(|raw| (raw.name(), raw.length)) {
         Ok((Name::Inet(address), _)) => address.port() != 0,
@@ -306,7 +429,7 @@ pub fn kind(fd: Borrowed<'_>) -> Kind {
         Err(_) => false,
     };
     let datagram = ask(fd, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM);
-    if datagram && bound() { Kind::BoundDatagram } else { Kind::Other }
+    if datagram && bound() { SocketKind::BoundDatagram } else { SocketKind::Other }
 }
 
 /// Makes closing `fd` a matter of no time, whatever its owner asked for: a
@@ -318,38 +441,4 @@ pub fn never_linger(fd: Borrowed<'_>) {
     // SAFETY: `value` is readable for the one linger. What is no socket says
     // ENOTSOCK, and does not linger.
     unsafe { libc::setsockopt(fd.number(), libc::SOL_SOCKET, libc::SO_LINGER, value, size) };
-}
-
-/// Has a listening TCP socket take no new connection, while those in its
-/// queue stay: drops what is SYN and not ACK before TCP sees it. socket(7), `SO_ATTACH_FILTER`
-///
-/// A client sends its SYN again, and finds the next server or a closed port.
-///
-/// # Errors
-///
-/// `ENOMEM` when the kernel has no room for the filter.
-pub fn refuse_newcomers(fd: Borrowed<'_>) -> Result<()> {
-    const FLAGS: u32 = 13; // of the TCP header, where the filter's data begins
-    const SYN: u32 = 0x02;
-    const SYN_OR_ACK: u32 = 0x12;
-    let load = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
-    let and = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    let give = (libc::BPF_RET | libc::BPF_K) as u16;
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut steps = [
-        step(load, 0, 0, FLAGS),
-        step(and, 0, 0, SYN_OR_ACK),
-        step(equal, 0, 1, SYN),
-        step(give, 0, 0, 0),
-        step(give, 0, 0, u32::MAX),
-    ];
-    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    let size = size_of_val(&program) as libc::socklen_t;
-    let value = (&raw const program).cast();
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
-    // SAFETY: `value` is readable for the one sock_fprog, whose filter is
-    // readable for the steps it counts; the kernel copies both.
-    check(unsafe { libc::setsockopt(fd.number(), level, option, value, size) })?;
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Terminals: `TIOCGWINSZ` of ioctl_tty(2).
 
 use super::check;
-use super::fd::Borrowed;
+use crate::sys::fd::Borrowed;
 use core::mem::MaybeUninit;
 
 /// The lines and columns of a terminal, 0 where it does not know; `None` for

@@ -1,19 +1,19 @@
-//! The tests of fork, built once more in another way than cargo builds tests.
+//! Builds the tests of fork a second time, with panics that abort.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// This program once more, in a build in which a panic is SIGABRT.
+/// Builds this program with `-Cpanic=abort`, at this path.
 ///
-/// Cargo is asked for the library of now, and puts it where no other stands:
-/// among those that it keeps beside this program the newest need not be ours.
+/// Cargo builds the library first, at a path of which there is only one: beside this
+/// program lie several versions, and the newest need not be the right one.
 pub fn to_abort(made: &Path) {
     let own = env::current_exe().expect("/proc is mounted");
     // target/PROFILE/deps/this-0123456789abcdef
     let target = own.ancestors().nth(3).expect("it stands in a target directory");
     let built = target.join("debug");
-    let cargo = ["build", "--quiet", "--lib", "--target-dir"];
+    let cargo = ["build", "--quiet", "--lib", "--features=internals", "--target-dir"];
     run(command("CARGO").args(cargo).arg(target));
     let library = format!("panzer={}", built.join("libpanzer.rlib").display());
     let rustc = ["--edition=2024", "-Cpanic=abort", "tests/fork.rs", "--extern", &library, "-L"];

@@ -1,5 +1,5 @@
-//! Who connects: over HTTP to the example of that name, and by lines to the
-//! witness, which keeps a connection in hand until it is let go.
+//! Clients: over HTTP to the example of that name, and by lines to the
+//! witness, which holds a connection until the client lets it go.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
-/// Who has answered.
+/// Which worker has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The generation.
@@ -44,12 +44,12 @@ fn understand(response: &str) -> io::Result<Answer> {
 }
 
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 
-/// A request that was sent, and whose answer nobody has read yet.
+/// A request that was sent, and whose answer was not read yet.
 pub struct Request(TcpStream);
 
 impl Request {
@@ -76,21 +76,21 @@ pub fn ask(address: SocketAddr) -> io::Result<Answer> {
 /// The same over a Unix socket.
 pub fn ask_unix(path: &Path) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(REQUEST)?;
     let mut response = String::new();
     stream.read_to_string(&mut response)?;
     understand(&response)
 }
 
-/// Clients that ask one request after another, until they are told to stop.
+/// Clients that ask one request after another, until they are stopped.
 pub struct Clients {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<u32>>,
 }
 
 impl Clients {
-    /// Three of them, who ask the HTTP example.
+    /// Starts three clients of the HTTP example.
     pub fn begin(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..3).map(|_| {
@@ -123,35 +123,35 @@ impl Held {
         Ok(Self(BufReader::new(connect(address)?)))
     }
 
-    /// Connects, and waits until a worker has it in hand.
+    /// Connects, and waits until a worker has accepted the connection.
     pub fn hold(address: SocketAddr) -> io::Result<(Self, Answer)> {
         let mut held = Self::queue(address)?;
         let answer = held.greeting()?;
         Ok((held, answer))
     }
 
-    /// Waits until a worker has it in hand.
+    /// Waits until a worker has accepted the connection.
     pub fn greeting(&mut self) -> io::Result<Answer> {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
         Answer::parse(&line)
     }
 
-    /// Tells the worker something else than to go on.
-    pub fn say(&mut self, line: &str) -> io::Result<()> {
+    /// Sends the worker a line.
+    pub fn send(&mut self, line: &str) -> io::Result<()> {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Lets the worker go on, and waits for its last word.
+    /// Lets the worker go on, and waits for its "bye".
     pub fn finish(mut self) -> io::Result<()> {
-        self.say("go on")?;
+        self.send("go on")?;
         let mut rest = String::new();
         self.0.read_to_string(&mut rest)?;
-        if rest == "bye\n" { Ok(()) } else { Err(io::Error::other(format!("said {rest:?}"))) }
+        if rest == "bye\n" { Ok(()) } else { Err(io::Error::other(format!("got {rest:?}"))) }
     }
 
-    /// Whether the other end is gone without a last word.
-    pub fn ends_without_a_word(mut self) -> bool {
+    /// Whether the server closes the connection without a "bye".
+    pub fn ends_without_reply(mut self) -> bool {
         let mut rest = String::new();
         match self.0.read_to_string(&mut rest) {
             Ok(_) => rest.is_empty(),
@@ -160,8 +160,8 @@ impl Held {
     }
 }
 
-/// Whether nobody listens there.
+/// Whether connecting there is refused, since nothing listens.
 pub fn is_refused(address: SocketAddr) -> bool {
-    let answer = TcpStream::connect_timeout(&address, PATIENCE);
+    let answer = TcpStream::connect_timeout(&address, TIMEOUT);
     matches!(answer, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }

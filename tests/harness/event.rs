@@ -1,6 +1,6 @@
 //! One line of `--event-fd`.
 
-/// What happened, and to whom.
+/// What happened, and to which process.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// When, in milliseconds of the monotonic clock.
@@ -14,7 +14,7 @@ pub struct Event {
     /// The process that it happened to; 0 for none.
     pub pid: u32,
     /// The reason, as it is escaped.
-    pub why: String,
+    pub reason: String,
     /// The line as it came.
     pub line: String,
 }
@@ -27,10 +27,10 @@ impl Event {
             digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
         };
         let name = after(&line, "event").trim_start_matches('"').split('"').next();
-        let why = after(&line, "why").trim_start_matches('"').trim_end_matches("\"}");
-        let (name, why) = (name.unwrap_or_default().to_string(), why.to_string());
+        let reason = after(&line, "why").trim_start_matches('"').trim_end_matches("\"}");
+        let (name, reason) = (name.unwrap_or_default().to_string(), reason.to_string());
         let (generation, slot, pid) = (number("gen"), number("slot"), number("pid"));
-        Self { at: number("t"), name, generation, slot, pid, why, line }
+        Self { at: number("t"), name, generation, slot, pid, reason, line }
     }
 
     /// Whether it is the event `name` of this generation.

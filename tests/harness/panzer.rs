@@ -1,9 +1,8 @@
-//! The process under test, and what it tells.
+//! The process under test, its events and its log.
 //!
-//! Its events come through a pipe that main alone has: the end of it is main's
-//! end. Its log comes through a pipe that every process of the tree has as
-//! standard error: the end of that is the end of all of them, so nothing was
-//! left behind.
+//! Its events come through a pipe that only main has open: when that ends, main
+//! has exited. Its log comes through a pipe that every process of the tree has as
+//! standard error: when that ends, all of them have exited and none was left.
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,19 +13,22 @@ use panzer::Pid;
 use panzer::sys::{Signal, signal};
 
 use super::event::Event;
-use super::told::{Nothing, Told};
-use super::{PATIENCE, alone, look};
+use super::files::TempDir;
+use super::stream::{NotFound, Stream};
+use super::{TIMEOUT, procfs, spawn_lock};
 
-/// Main may leave a question for its status unanswered, but not after this.
+/// Main may leave a status request unanswered that comes sooner than this after the last.
 const AGAIN: Duration = Duration::from_millis(150);
 
 /// A panzer that was started and is always ended.
 pub struct Panzer {
     child: Child,
-    events: Told<Event>,
-    log: Told<String>,
-    /// What everybody of it has in his environment.
+    events: Stream<Event>,
+    log: Stream<String>,
+    /// An environment entry by which all its processes are found.
     mark: String,
+    /// The directory that it was started in, if that was made for it.
+    _home: Option<TempDir>,
 }
 
 /// How it ended: a status, or a signal's number.
@@ -43,8 +45,8 @@ fn tail(lines: &[String]) -> String {
     lines[lines.len().saturating_sub(60)..].join("\n  ")
 }
 
-/// Signals a process that is known to be there, or to have been a child that
-/// nobody has reaped.
+/// Signals a process that is known to be alive, or to be a child that was not
+/// reaped yet.
 pub fn send(pid: u32, signal: Signal) {
     let pid = Pid::new(pid.cast_signed()).expect("a process has a positive number");
     signal::send(pid, signal).expect("it may be signalled");
@@ -55,7 +57,7 @@ pub fn send(pid: u32, signal: Signal) {
 /// is traced stops for its tracer.
 pub fn stop_process(pid: u32) {
     send_other(pid, "STOP");
-    let stops = look::until(|| matches!(look::state(pid), Some('T' | 't' | 'Z')));
+    let stops = procfs::until(|| matches!(procfs::state(pid), Some('T' | 't' | 'Z')));
     assert!(stops, "{pid} does not stop");
 }
 
@@ -64,16 +66,34 @@ pub fn continue_process(pid: u32) {
     send_other(pid, "CONT");
 }
 
+/// Lets stopped processes go on, one after the other in this order, without one more
+/// process for each.
+pub fn continue_all(pids: &[u32]) {
+    send_all(pids, "CONT");
+}
+
 fn send_other(pid: u32, name: &str) {
-    let _alone = alone();
-    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
-    assert!(sent.expect("kill is there").success(), "SIG{name} to {pid}");
+    send_all(&[pid], name);
+}
+
+fn send_all(pids: &[u32], name: &str) {
+    let _lock = spawn_lock();
+    let pids = pids.iter().map(ToString::to_string);
+    let sent = Command::new("kill").args(["-s", name]).args(pids.clone()).status();
+    assert!(sent.expect("kill is there").success(), "SIG{name} to {:?}", pids.collect::<Vec<_>>());
 }
 
 impl Panzer {
-    /// Takes charge of a process with these two streams.
-    pub fn new(child: Child, events: Told<Event>, log: Told<String>, mark: String) -> Self {
-        Self { child, events, log, mark }
+    /// Takes ownership of a process with these two streams, and of its directory
+    /// if that was made for it.
+    pub fn new(
+        child: Child,
+        events: Stream<Event>,
+        log: Stream<String>,
+        mark: String,
+        home: Option<TempDir>,
+    ) -> Self {
+        Self { child, events, log, mark, _home: home }
     }
 
     /// Main's pid.
@@ -86,21 +106,21 @@ impl Panzer {
         send(self.pid(), signal);
     }
 
-    /// Waits for the event `name` of a generation, passing over all others.
+    /// Waits for the event `name` of a generation, skipping all others.
     pub fn expect(&mut self, name: &str, generation: u32) -> Event {
-        let what = format!("event {name} of generation {generation}");
-        self.expect_event(&what, |event| event.is(name, generation))
+        let description = format!("event {name} of generation {generation}");
+        self.expect_event(&description, |event| event.is(name, generation))
     }
 
-    /// Waits for an event that `is_it`, passing over all others.
-    pub fn expect_event(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) -> Event {
-        match self.events.find(is_it) {
+    /// Waits for an event that `matches` accepts, skipping all others.
+    pub fn expect_event(&mut self, description: &str, matches: impl Fn(&Event) -> bool) -> Event {
+        match self.events.find(matches) {
             Ok(event) => event.clone(),
-            Err(nothing) => self.fail(&format!("no {what}: {nothing:?}")),
+            Err(nothing) => self.fail(&format!("no {description}: {nothing:?}")),
         }
     }
 
-    /// Waits for a line of the log that contains `text`, passing over others.
+    /// Waits for a log line that contains `text`, skipping all others.
     pub fn expect_line(&mut self, text: &str) -> String {
         match self.log.find(|line| line.contains(text)) {
             Ok(line) => line.clone(),
@@ -108,88 +128,110 @@ impl Panzer {
         }
     }
 
-    /// Waits until a first generation serves; says whether one does before the
-    /// end.
-    pub fn begins(&mut self) -> bool {
+    /// Waits until the first generation is current; false if main exits before.
+    pub fn starts_serving(&mut self) -> bool {
         match self.events.find(|event| event.is("current", 1)) {
             Ok(_) => true,
-            Err(Nothing::Ended) => false,
-            Err(Nothing::Late) => self.fail("it neither serves nor ends"),
+            Err(NotFound::Ended) => false,
+            Err(NotFound::Late) => self.fail("it neither serves nor ends"),
         }
     }
 
-    /// Where the fixture says that it listens, the next time that it does.
+    /// Waits for the next line in which the fixture logs its address.
     pub fn expect_address(&mut self) -> SocketAddr {
         let line = self.expect_line("listening on ");
         let (_, address) = line.split_once("listening on ").expect("it was found");
-        address.parse().expect("the fixture says where")
+        address.parse().expect("the fixture logs its address")
     }
 
-    /// Waits until this generation serves alone; its monitor.
+    /// Waits until this generation is current; returns its monitor.
     pub fn expect_current(&mut self, generation: u32) -> u32 {
         self.expect("current", generation).pid
     }
 
-    /// The monitor of a generation that is there. It may speak before main has
-    /// told that it was started.
+    /// The monitor of a generation that was started. It may log something before
+    /// main has reported the event.
     pub fn expect_monitor(&mut self, generation: u32) -> u32 {
         let started = self.events().into_iter().find(|event| event.is("started", generation));
         started.unwrap_or_else(|| self.expect("started", generation)).pid
     }
 
-    /// Asks for a reload and waits until this generation serves; its monitor.
+    /// Requests a reload and waits until this generation is current; returns its monitor.
     pub fn reload(&mut self, generation: u32) -> u32 {
         self.signal(Signal::Usr1);
         self.expect_current(generation)
     }
 
-    /// Waits until main has answered a question for its status: everything
-    /// that came to it before is dealt with.
+    /// Waits until main has answered a status request: by then it has processed
+    /// everything that came before.
     pub fn settle(&mut self) {
         self.settle_at(self.pid());
     }
 
     /// The same when main is not the process that was started.
     pub fn settle_at(&mut self, main: u32) {
-        self.log.pass();
-        let deadline = Instant::now() + PATIENCE;
+        self.log.skip_all();
+        let deadline = Instant::now() + TIMEOUT;
         let is_answer = |line: &String| line.contains(": status: panzer ");
         while deadline > Instant::now() {
             send(main, Signal::Ttin);
             if self.log.find_within(AGAIN, is_answer).is_ok() {
-                return self.log.pass();
+                return self.log.skip_all();
             }
         }
-        self.fail("main answers no question for its status");
+        self.fail("main does not answer SIGTTIN");
     }
 
-    /// Waits for what nobody is told of, not even main.
-    pub fn eventually(&mut self, what: &str, is_so: impl FnMut() -> bool) {
-        if !look::until(is_so) {
-            self.fail(&format!("it never came that {what}"));
+    /// Polls for something that no event reports.
+    pub fn eventually(&mut self, description: &str, condition: impl FnMut() -> bool) {
+        if !procfs::until(condition) {
+            self.fail(&format!("timed out waiting until {description}"));
         }
     }
 
-    /// Looks again at what `main` tells nobody each time that it has come round.
-    pub fn eventually_at(&mut self, main: u32, what: &str, mut is_so: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !is_so() {
+    /// Polls for something that no event reports, once in each turn of main's loop.
+    pub fn eventually_at(
+        &mut self,
+        main: u32,
+        description: &str,
+        mut condition: impl FnMut() -> bool,
+    ) {
+        let deadline = Instant::now() + TIMEOUT;
+        while !condition() {
             if deadline < Instant::now() {
-                self.fail(&format!("it never came that {what}"));
+                self.fail(&format!("timed out waiting until {description}"));
             }
             self.settle_at(main);
         }
     }
 
-    /// The workers of a monitor.
+    /// Waits until main has no child that works for it for a moment, or that has main's
+    /// name because it has not set or executed its own yet. In one turn it may reap one
+    /// and fork the next, so it has to be without any before and after a turn.
+    pub fn rest(&mut self) {
+        let (main, mut is_alone) = (self.pid(), false);
+        self.eventually_at(main, "main is at rest", || {
+            let mut names = procfs::children(main).into_iter().map(procfs::name);
+            let has_any = names.any(|name| procfs::is_helper(&name) || name == "panzer:main");
+            std::mem::replace(&mut is_alone, !has_any) && !has_any
+        });
+    }
+
+    /// The workers of a monitor, without a child that works for it for a moment. Waits
+    /// until each child has its own name: at first it has its monitor's.
     pub fn workers(&self, monitor: u32) -> Vec<u32> {
-        let mut workers = look::children(monitor);
-        workers.retain(|pid| look::is_alive(*pid));
+        let mut workers = Vec::new();
+        procfs::until(|| {
+            workers = procfs::children(monitor);
+            workers.retain(|pid| procfs::is_alive(*pid));
+            !workers.iter().any(|pid| procfs::name(*pid) == "panzer:monitor")
+        });
+        workers.retain(|pid| !procfs::is_helper(&procfs::name(*pid)));
         workers.sort_unstable();
         workers
     }
 
-    /// How often an event was told until now.
+    /// How many events of this name there were until now.
     pub fn count(&mut self, name: &str) -> usize {
         self.events.all().iter().filter(|event| event.name == name).count()
     }
@@ -209,13 +251,13 @@ impl Panzer {
         self.log.all().to_vec()
     }
 
-    /// Waits until main and everybody below it is gone, and says how main went.
+    /// Waits until main and all its descendants have exited; returns how main ended.
     pub fn end(&mut self) -> End {
-        if !self.events.hear_out() {
+        if !self.events.read_to_end() {
             self.fail("main does not end");
         }
-        if !self.log.hear_out() {
-            self.fail("main is gone, and somebody of it is left");
+        if !self.log.read_to_end() {
+            self.fail("main has exited, but not all of its descendants");
         }
         let status = self.child.wait().expect("it is our child");
         match (status.code(), status.signal()) {
@@ -225,7 +267,7 @@ impl Panzer {
         }
     }
 
-    /// Stops gracefully, with status 0 and nobody left.
+    /// Stops gracefully; fails unless main exits with status 0 and no process is left.
     pub fn stop(mut self) -> Self {
         self.signal(Signal::Term);
         let end = self.end();
@@ -235,34 +277,34 @@ impl Panzer {
         self
     }
 
-    /// Fails the test, with everything seen.
-    pub fn fail(&mut self, what: &str) -> ! {
-        let below = look::descendants(self.pid());
-        let show = |pid: &u32| format!("{pid} {} {:?}", look::name(*pid), look::state(*pid));
+    /// Fails the test, showing the last events and log lines.
+    pub fn fail(&mut self, message: &str) -> ! {
+        let below = procfs::descendants(self.pid());
+        let show = |pid: &u32| format!("{pid} {} {:?}", procfs::name(*pid), procfs::state(*pid));
         let below: Vec<_> = below.iter().map(show).collect();
         let events: Vec<_> = self.events.all().iter().map(|event| event.line.clone()).collect();
         let (events, log, below) = (tail(&events), tail(self.log.all()), tail(&below));
-        panic!("{what}\nevents:\n  {events}\nlog:\n  {log}\nbelow main:\n  {below}");
+        panic!("{message}\nevents:\n  {events}\nlog:\n  {log}\nbelow main:\n  {below}");
     }
 }
 
-/// Whoever is not ended by its test is ended now, with everybody below it, and
-/// with whom it has left behind.
+/// Kills what the test has not ended: main, its descendants, and the processes
+/// that main has left behind.
 impl Drop for Panzer {
     fn drop(&mut self) {
-        let is_over = self.log.is_over();
+        let has_ended = self.log.has_ended();
         if matches!(self.child.try_wait(), Ok(None)) {
-            // A stopped main reaps nobody, so that every number stays whose it is.
+            // A stopped main does not reap, so no pid can be reused meanwhile.
             stop_process(self.pid());
-            let below = look::descendants(self.pid());
+            let below = procfs::descendants(self.pid());
             for pid in below.into_iter().chain([self.pid()]) {
                 send(pid, Signal::Kill);
             }
             let _ = self.child.wait();
-        } else if is_over {
+        } else if has_ended {
             return;
         }
-        for pid in look::marked(&self.mark) {
+        for pid in procfs::with_environment(&self.mark) {
             send(pid, Signal::Kill);
         }
     }

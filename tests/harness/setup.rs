@@ -1,36 +1,36 @@
-//! With what a panzer is started.
+//! What a panzer is started with.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::alone;
 use super::event::Event;
+use super::files::{TempDir, panzer};
 use super::panzer::Panzer;
-use super::place::panzer;
+use super::spawn_lock;
 use super::strace::Trace;
-use super::told::{self, Told};
+use super::stream::{self, Stream};
 
-/// The variable by which those are known that were started together.
+/// The variable by which the processes of one panzer are found.
 const MARK: &str = "STARTED_BY_TEST";
-/// How many were started, so that each has a mark of its own.
+/// How many were started: each one's mark.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
-/// The options, the command and the surroundings of a panzer to be started.
+/// The options, the command and the environment of a panzer to be started.
 ///
 /// The probation is 0 unless an option says more, so that a reload waits for
 /// nothing but the new generation.
 pub struct Setup {
     options: Vec<OsString>,
     command: Vec<OsString>,
-    /// The panzer itself.
+    /// The panzer executable.
     program: OsString,
     variables: Vec<(OsString, OsString)>,
     directory: Option<OsString>,
     /// Words before panzer: a program that executes the rest of them.
     before: Vec<OsString>,
-    /// What more the shell does to the descriptors: `0<&-`.
+    /// More redirections by the shell: `0<&-`.
     redirections: String,
     stdin: Stdio,
     stderr: Option<Stdio>,
@@ -43,13 +43,13 @@ impl Setup {
         Self {
             options: vec!["--event-fd=3".into(), "--probation=0".into()],
             command: command.chain(words.iter().map(OsString::from)).collect(),
-            ..Self::itself(&panzer(), &[])
+            ..Self::embedded(&panzer(), &[])
         }
     }
 
-    /// A program that is a panzer itself, with these words of its own. It has to
-    /// know by itself that 3 is the descriptor for events.
-    pub fn itself(program: &Path, words: &[&str]) -> Self {
+    /// A program with main embedded, with these arguments. It has to use
+    /// descriptor 3 for its events.
+    pub fn embedded(program: &Path, words: &[&str]) -> Self {
         Self {
             options: Vec::new(),
             command: words.iter().map(OsString::from).collect(),
@@ -69,7 +69,7 @@ impl Setup {
         self
     }
 
-    /// Starts this copy of panzer.
+    /// Starts this executable instead of panzer's.
     pub fn program(mut self, path: &Path) -> Self {
         self.program = path.into();
         self
@@ -81,49 +81,50 @@ impl Setup {
         self
     }
 
-    /// Starts it in this directory.
+    /// Starts it in this directory; by default in a new one, without a pid file
+    /// and without a configuration file.
     pub fn directory(mut self, path: &Path) -> Self {
         self.directory = Some(path.into());
         self
     }
 
-    /// Has it started by another program, which becomes it.
+    /// Starts it through another program, which executes it.
     pub fn through(mut self, program: &Path, words: &[&str]) -> Self {
         self.before.push(program.into());
         self.before.extend(words.iter().map(OsString::from));
         self
     }
 
-    /// Has everybody traced: what `options` select, to files in `place` that
-    /// begin with `name`.
-    pub fn traced(self, place: &Path, name: &str, options: &[&str]) -> (Self, Trace) {
-        let (trace, words) = Trace::new(place, name, options);
+    /// Traces all its processes: the system calls that `options` select, to files
+    /// in `dir` that begin with `name`.
+    pub fn traced(self, dir: &Path, name: &str, options: &[&str]) -> (Self, Trace) {
+        let (trace, words) = Trace::new(dir, name, options);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         (self.through(Path::new("strace"), &words), trace)
     }
 
-    /// Redirects in the words of the shell, after the events have their pipe.
+    /// Adds redirections in the shell's syntax, after the one for the events.
     pub fn redirect(mut self, words: &str) -> Self {
         self.redirections = words.to_string();
         self
     }
 
     /// Gives it this as standard input, for [`redirect`](Self::redirect) to put
-    /// where it belongs.
+    /// where the test needs it.
     pub fn stdin(mut self, stdin: Stdio) -> Self {
         self.stdin = stdin;
         self
     }
 
-    /// Gives it this as standard output and error; the test hears no log.
+    /// Gives it this as standard output and error; the test reads no log.
     pub fn stderr(mut self, stderr: Stdio) -> Self {
         self.stderr = Some(stderr);
         self
     }
 
-    /// Starts it. The shell moves the events to the pipe that std has made for
-    /// the standard output, lets that output go where the log goes, and becomes
-    /// panzer under the same pid.
+    /// Starts it. The shell moves std's pipe for the standard output to descriptor 3,
+    /// for the events, sends standard output to the log, and executes panzer, which
+    /// keeps the shell's pid.
     pub fn start(self) -> Panzer {
         let become_it = format!(r#"exec "$0" "$@" 3>&1 1>&2 {}"#, self.redirections);
         let mut command = Command::new("sh");
@@ -137,20 +138,21 @@ impl Setup {
         command.stdin(self.stdin).stdout(Stdio::piped());
         let is_heard = self.stderr.is_none();
         command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
-        if let Some(directory) = self.directory {
-            command.current_dir(&directory).env("PWD", directory);
-        }
+        let own = self.directory.is_none().then(TempDir::new);
+        let directory = self.directory.or_else(|| own.as_ref().map(|own| own.path().into()));
+        let directory = directory.expect("it has one, or was given one");
+        command.current_dir(&directory).env("PWD", directory);
         let mut child = {
-            let _alone = alone();
+            let _lock = spawn_lock();
             command.spawn().expect("the shell is there")
         };
-        // The command holds our copy of what was given as stderr.
+        // The command holds a copy of the descriptor given as stderr.
         drop(command);
-        let events = child.stdout.take().expect("it was asked for");
+        let events = child.stdout.take().expect("it is a pipe");
         let (events, log) = match child.stderr.take() {
-            Some(log) if is_heard => told::read(events, Event::parse, log),
-            Some(_) | None => (Told::read(events, Event::parse), Told::silent()),
+            Some(log) if is_heard => stream::read(events, Event::parse, log),
+            Some(_) | None => (Stream::read(events, Event::parse), Stream::empty()),
         };
-        Panzer::new(child, events, log, format!("{MARK}={mark}"))
+        Panzer::new(child, events, log, format!("{MARK}={mark}"), own)
     }
 }

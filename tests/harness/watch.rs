@@ -1,17 +1,16 @@
-//! What /proc has said meanwhile.
+//! Samples of /proc while a test does something else.
 //!
-//! A watcher is a thread of its own that looks at everybody below a main a
-//! hundred times a second, while its test does something else. It keeps what no
-//! event tells: how many there were at once, and who was seen in a state that
-//! nobody should be in. It sees a sample: what it has seen was there, and what
-//! it has not seen may have been.
+//! A watcher is a thread that looks at all descendants of a main a hundred times
+//! a second. It keeps what no event reports: how many there were at once, and
+//! which were seen in a state that should not occur. These are samples: what was
+//! seen was there, but what was not seen may have been there too.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::look::{self, Row};
+use super::procfs::{self, Row};
 
 /// From one look to the next.
 const PACE: Duration = Duration::from_millis(10);
@@ -30,21 +29,21 @@ pub struct Seen {
     pub looks: usize,
     /// The most processes below main that were alive at once.
     pub alive: usize,
-    /// The most generations of which somebody was alive at once.
+    /// The most generations of which a process was alive at once.
     pub generations: usize,
-    /// In how many looks in a row the same zombie was seen, at most.
+    /// In how many looks in a row one zombie was seen, at most.
     pub zombie: usize,
-    /// Who was seen stopped.
+    /// The processes that were seen stopped.
     pub stopped: Vec<Row>,
 }
 
 impl Watch {
-    /// Watches everybody below `main`, and whoever was below it once.
+    /// Watches all descendants of `main`, and those that were once.
     pub fn start(main: u32) -> Self {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
             let mut watcher = Watcher { main, known: HashMap::new(), seen: Seen::default() };
-            // Nobody tells that a process was forked: a sample needs a pace.
+            // A fork is not reported, so samples are taken at a fixed rate.
             while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
                 watcher.look();
             }
@@ -53,7 +52,7 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// Ends it; everything it has seen.
+    /// Ends it; returns everything that it has seen.
     pub fn end(self) -> Seen {
         drop(self.stop);
         self.thread.join().expect("it only looks")
@@ -62,17 +61,17 @@ impl Watch {
 
 struct Watcher {
     main: u32,
-    /// Everybody of the last look, and for how many looks he was a zombie.
+    /// The processes of the last look, and for how many looks each was a zombie.
     known: HashMap<(u32, u64), usize>,
     seen: Seen,
 }
 
 impl Watcher {
     fn look(&mut self) {
-        let all = look::everybody();
-        let mut tree = look::below(&all, self.main);
+        let all = procfs::all_processes();
+        let mut tree = procfs::below(&all, self.main);
         let is_known = |row: &Row| self.known.contains_key(&(row.pid, row.born));
-        // Without main they have another parent.
+        // Once main has exited they have another parent.
         let left = all.into_iter().filter(|row| is_known(row) && !tree.contains(row));
         tree.extend(left.collect::<Vec<_>>());
         self.count(&tree);
@@ -87,17 +86,18 @@ impl Watcher {
         self.seen.stopped.extend(tree.into_iter().filter(|row| row.state == 'T'));
     }
 
-    /// A generation is a process group, for its monitor may be gone; whoever is
-    /// still in main's group has not come to his own yet.
+    /// A generation is counted by its session, for its monitor may have exited; a
+    /// process that is still in main's session has not made its own yet, or reads or
+    /// receives for main.
     fn count(&mut self, tree: &[Row]) {
-        let own = look::row(self.main).map(|main| main.group);
+        let own = procfs::row(self.main).map(|main| main.session);
         let alive = || tree.iter().filter(|row| row.is_alive());
-        let mut groups: Vec<_> = alive().map(|row| row.group).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        groups.retain(|group| Some(*group) != own);
+        let mut sessions: Vec<_> = alive().map(|row| row.session).collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions.retain(|session| Some(*session) != own);
         self.seen.looks += 1;
         self.seen.alive = self.seen.alive.max(alive().count());
-        self.seen.generations = self.seen.generations.max(groups.len());
+        self.seen.generations = self.seen.generations.max(sessions.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Clocks that jump, and pauses in which nobody can run.
+//! Clocks that jump, and pauses in which no process can run.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask};
-use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
-use crate::harness::place::{Place, example, open_gate};
+use crate::harness::files::{TempDir, example, open_gate};
+use crate::harness::panzer::{End, Panzer, continue_all, send, stop_process};
 use crate::harness::setup::Setup;
-use crate::harness::{alone, look};
+use crate::harness::{procfs, spawn_lock};
 
-/// A limit, and a pause of everybody that is longer by more than the second
-/// for which a late waking is forgiven.
+/// A timeout, and a pause of all processes that is longer by more than the second
+/// of delay that is not counted as a stall.
 const LIMIT: &str = "1.5";
 const PAUSE: Duration = Duration::from_millis(2_700);
 
-/// A wall clock that is in 1970 and in 2100 by turns, and no clock but that and
-/// the monotonic one: whoever asks for another is ended.
+/// A wall clock that is in 1970 and in 2100 by turns; a process that reads any
+/// clock but that and the monotonic one is aborted.
 const LIES: &str = r"
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -25,7 +25,7 @@ const LIES: &str = r"
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
-static time_t lie(void) { static unsigned asked; return asked++ % 2 ? 4102444800 : 1; }
+static time_t lie(void) { static unsigned calls; return calls++ % 2 ? 4102444800 : 1; }
 int clock_gettime(clockid_t clock, struct timespec *time) {
     if (clock == CLOCK_REALTIME) { time->tv_sec = lie(); time->tv_nsec = 0; return 0; }
     if (clock != CLOCK_MONOTONIC) abort();
@@ -37,13 +37,13 @@ int gettimeofday(struct timeval *time, void *zone) {
 }
 ";
 
-/// RATIONALE 1.7, 2.15
+/// rules: clock.stall, pool.stall
 #[test]
-fn a_wall_clock_that_jumps_by_a_century_is_seen_in_the_log_and_nowhere_else() {
-    let place = Place::new();
-    let (source, lies) = (place.write("lies.c", LIES), place.join("lies.so"));
+fn wall_clock_jump_changes_only_log_timestamps() {
+    let dir = TempDir::new();
+    let (source, lies) = (dir.write("lies.c", LIES), dir.join("lies.so"));
     {
-        let _alone = alone();
+        let _lock = spawn_lock();
         let mut compile = Command::new("cc");
         let made = compile.args(["-shared", "-fPIC", "-o"]).arg(&lies).arg(&source).status();
         assert!(made.expect("a C compiler is there").success());
@@ -53,10 +53,10 @@ fn a_wall_clock_that_jumps_by_a_century_is_seen_in_the_log_and_nowhere_else() {
     let mut panzer = setup.options(&["--probation=0.2"]).variable("LD_PRELOAD", &lies).start();
     let address = panzer.expect_address();
     let monitor = panzer.expect_current(1);
-    // The second death in a row waits, the reload has a probation.
+    // The second death in a row has a back-off, the reload has a probation.
     for _ in 0..2 {
         send(panzer.workers(monitor)[0], Signal::Kill);
-        panzer.expect_event("another", |event| event.name == "respawn");
+        panzer.expect_event("a respawn", |event| event.name == "respawn");
     }
     panzer.reload(2);
     ask(address).expect("it serves");
@@ -66,25 +66,25 @@ fn a_wall_clock_that_jumps_by_a_century_is_seen_in_the_log_and_nowhere_else() {
         for role in ["main", "monitor"] {
             let so =
                 |line: &String| line.starts_with(time) && line.contains(&format!("panzer:{role}"));
-            assert!(panzer.lines().iter().any(so), "{role} never said {time}");
+            assert!(panzer.lines().iter().any(so), "{role} never logged {time}");
         }
     }
 }
 
-/// RATIONALE 1.7, 3.10
+/// rules: clock.stall, worker.monitor-lost
 #[test]
-fn no_timer_of_anybody_runs_by_the_wall_clock() {
-    let place = Place::new();
+fn no_timer_uses_the_wall_clock() {
+    let dir = TempDir::new();
     let timers = "trace=timer_create,timer_settime,timerfd_create,timerfd_settime,setitimer,alarm,\
                   clock_settime,settimeofday,adjtimex,ppoll,select,pselect6";
     let setup = Setup::new(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
     let setup = setup.options(&["-n2"]);
-    let (setup, trace) = setup.traced(place.path(), "timers", &["-e", timers]);
+    let (setup, trace) = setup.traced(dir.path(), "timers", &["-e", timers]);
     let mut panzer = setup.start();
     let address = panzer.expect_address();
     let monitor = panzer.expect_current(1);
     let (held, answer) = Held::hold(address).expect("it serves");
-    // Left alone, a worker starts the one timer there is.
+    // Without main and monitor a worker starts its timer, the only one.
     [panzer.pid(), monitor].into_iter().for_each(|pid| send(pid, Signal::Kill));
     panzer.eventually("its timer runs", || {
         trace.calls().iter().any(|call| call.name == "timer_settime" && call.pid == answer.pid)
@@ -98,24 +98,31 @@ fn no_timer_of_anybody_runs_by_the_wall_clock() {
     }
 }
 
-/// Stops everybody for the pause. The first to go on is main, and then each
-/// monitor: with all others still stopped it must not press anybody.
+/// Stops all processes for the pause. Main goes on first, and then each monitor:
+/// while the others are still stopped, it must not escalate against them.
 fn pause(panzers: &mut [&mut Panzer]) {
     let began = Instant::now();
     let main = |panzer: &&mut Panzer| panzer.pid();
     let mut all: Vec<_> = panzers.iter().map(main).collect();
-    all.extend(all.clone().into_iter().flat_map(look::descendants));
-    all.iter().copied().for_each(stop_process);
+    // A parent before its children: it then forks and reaps no more.
+    let mut next = 0;
+    while let Some(pid) = all.get(next).copied() {
+        stop_process(pid);
+        all.extend(procfs::children(pid));
+        next += 1;
+    }
+    all.retain(|pid| procfs::is_alive(*pid));
     panzers[0].eventually("the pause is over", || began.elapsed() > PAUSE);
-    all.iter().copied().for_each(continue_process);
+    // At once: from now on time counts again.
+    continue_all(&all);
     for panzer in panzers {
         panzer.settle();
     }
 }
 
-/// RATIONALE 1.7, 2.15
+/// rules: clock.stall, pool.stall
 #[test]
-fn nobody_is_pressed_to_leave_for_a_time_in_which_nobody_could_run() {
+fn stop_timeout_excludes_time_when_all_processes_were_stopped() {
     let hold = ["listen=127.0.0.1:0", "run=hold"];
     let limit = format!("timeout={LIMIT}");
     let by_main = [format!("--timeout={LIMIT}")];
@@ -124,12 +131,14 @@ fn nobody_is_pressed_to_leave_for_a_time_in_which_nobody_could_run() {
     let mut main =
         Setup::new(&example("witness"), &hold).options(&["-n1"]).options(&by_main).start();
     let mut monitor = Setup::new(&example("witness"), &own).options(&["-n1"]).start();
-    let mut held = Vec::new();
-    for panzer in [&mut main, &mut monitor] {
+    let held = [&mut main, &mut monitor].map(|panzer| {
         let address = panzer.expect_address();
         panzer.expect_current(1);
-        held.push(Held::hold(address).expect("it serves").0);
-        panzer.signal(Signal::Term);
+        Held::hold(address).expect("it serves").0
+    });
+    // The time of a stop runs until the pause.
+    [&main, &monitor].into_iter().for_each(|panzer| panzer.signal(Signal::Term));
+    for panzer in [&mut main, &mut monitor] {
         panzer.expect("draining", 1);
     }
     pause(&mut [&mut main, &mut monitor]);
@@ -139,17 +148,17 @@ fn nobody_is_pressed_to_leave_for_a_time_in_which_nobody_could_run() {
     }
 }
 
-/// RATIONALE 1.7
+/// rule: clock.stall
 #[test]
-fn no_start_has_failed_for_a_time_in_which_nobody_could_run() {
-    let place = Place::new();
-    let app = place.app(&example("witness"), &["run=idle"]);
+fn ready_timeout_excludes_time_when_all_processes_were_stopped() {
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &["run=idle"]);
     let option = format!("--ready-timeout={LIMIT}");
     let mut panzer = Setup::new(&app, &[]).options(&["-n1", &option]).start();
     panzer.expect_current(1);
-    let gate = place.gate("gate");
+    let gate = dir.gate("gate");
     let wait = format!("wait={}", gate.display());
-    place.app(&example("witness"), &[&wait, "run=idle"]);
+    dir.app(&example("witness"), &[&wait, "run=idle"]);
     panzer.signal(Signal::Usr1);
     panzer.expect("started", 2);
     pause(&mut [&mut panzer]);

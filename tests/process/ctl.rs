@@ -1,197 +1,199 @@
-//! What panzerctl does, and with which status it ends.
+//! What panzerctl does, and its exit status.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 use crate::harness::client::Held;
-use crate::harness::ctl::{begin, command, ctl, finish, python};
+use crate::harness::ctl::{begin, ctl, finish, python};
+use crate::harness::files::{TempDir, example, panzerctl};
 use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
-use crate::harness::place::{Place, example, panzerctl};
 use crate::harness::setup::Setup;
-use crate::harness::skip;
+use crate::harness::stream::Stream;
+use crate::harness::{procfs, skip, spawn_lock};
 
 const IDLE: [&str; 2] = ["listen=web=127.0.0.1:0", "run=idle"];
 
-/// A place, the pid file in it, and a panzer that has it.
-fn start(words: &[&str], options: &[&str]) -> (Place, PathBuf, Panzer) {
-    let place = Place::new();
-    let app = place.app(&example("witness"), words);
-    let (pid_file, panzer) = start_in(&place, &app, options);
-    (place, pid_file, panzer)
+/// A directory, the pid file in it, and a panzer that uses it.
+fn start(words: &[&str], options: &[&str]) -> (TempDir, PathBuf, Panzer) {
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), words);
+    let (pid_file, panzer) = start_in(&dir, &app, options);
+    (dir, pid_file, panzer)
 }
 
-fn start_in(place: &Place, app: &Path, options: &[&str]) -> (PathBuf, Panzer) {
-    let pid_file = place.join("panzer.pid");
+fn start_in(dir: &TempDir, app: &Path, options: &[&str]) -> (PathBuf, Panzer) {
+    let pid_file = dir.join("panzer.pid");
     let option = format!("--pid={}", pid_file.display());
     let panzer = Setup::new(app, &[]).options(&[&option]).options(options).start();
     (pid_file, panzer)
 }
 
-/// The same without a control socket: something else stands in its place.
-fn start_without_socket(words: &[&str]) -> (Place, PathBuf, Panzer) {
-    let place = Place::new();
-    place.write("panzer.sock", "not a socket");
-    let app = place.app(&example("witness"), words);
-    let (pid_file, mut panzer) = start_in(&place, &app, &["-n1"]);
+/// The same without a control socket: another file is at its path.
+fn start_without_socket(words: &[&str]) -> (TempDir, PathBuf, Panzer) {
+    let dir = TempDir::new();
+    dir.write("panzer.sock", "not a socket");
+    let app = dir.app(&example("witness"), words);
+    let (pid_file, mut panzer) = start_in(&dir, &app, &["-n1"]);
     panzer.expect_current(1);
-    (place, pid_file, panzer)
+    (dir, pid_file, panzer)
 }
 
-/// RATIONALE 11.31
+/// rule: ctl.exit-status
 #[test]
-fn panzerctl_reload_ends_with_0_when_the_new_generation_serves() {
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1", "--probation=0.01"]);
+fn reload_exits_with_0_when_new_generation_is_current() {
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n1", "--probation=0.01"]);
     panzer.expect_current(1);
     let outcome = ctl(&pid_file, &["reload"]);
-    assert_eq!((outcome.status, &*outcome.shown), (0, "generation 2 is current\n"));
+    assert_eq!((outcome.status, &*outcome.stdout), (0, "generation 2 is current\n"));
     panzer.expect_current(2);
     let progress = "panzerctl: generation 2 is started\n\
                     panzerctl: generation 2 is ready\n\
                     panzerctl: generation 2 is on probation\n";
-    assert_eq!(outcome.told, progress);
+    assert_eq!(outcome.stderr, progress);
     panzer.stop();
 }
 
-/// RATIONALE 11.31
+/// rule: ctl.exit-status
 #[test]
-fn panzerctl_reload_ends_with_1_and_the_reason_when_it_failed() {
-    let (place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+fn failed_reload_exits_with_1_and_prints_the_reason() {
+    let (dir, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
-    place.script("app", "exit 7");
+    dir.script("app", "exit 7");
     let outcome = ctl(&pid_file, &["reload"]);
-    assert_eq!((outcome.status, &*outcome.shown), (1, ""));
-    let last = outcome.told.lines().last().expect("it tells why");
+    assert_eq!((outcome.status, &*outcome.stdout), (1, ""));
+    let last = outcome.stderr.lines().last().expect("the reason is printed");
     assert_eq!(last, "panzerctl: generation 2 failed: its monitor exited with status 7");
-    let status = ctl(&pid_file, &["status"]).shown;
+    let status = ctl(&pid_file, &["status"]).stdout;
     assert!(status.contains("last reload: generation 2 failed "), "{status}");
     assert!(status.contains("\n  its monitor exited with status 7\n"), "{status}");
     panzer.stop();
 }
 
-/// RATIONALE 11.31
+/// rule: ctl.exit-status
 #[test]
-fn panzerctl_ends_with_4_when_main_does_not_answer_in_time() {
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+fn commands_exit_with_4_if_main_does_not_answer_in_time() {
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
     stop_process(panzer.pid());
     for command in ["reload", "status", "ready"] {
         let outcome = ctl(&pid_file, &["--timeout=0.01", command]);
-        let told = "panzerctl: main has not answered within 10 ms\n";
-        assert_eq!((outcome.status, &*outcome.told), (4, told), "{command}");
+        let message = "panzerctl: no reply from main within 10 ms\n";
+        assert_eq!((outcome.status, &*outcome.stderr), (4, message), "{command}");
     }
-    // One that does not wait needs no answer.
+    // A command that does not wait needs no answer.
     assert_eq!(ctl(&pid_file, &["reload", "--no-wait"]).status, 0);
     continue_process(panzer.pid());
     panzer.expect_current(2);
     panzer.stop();
 }
 
-/// RATIONALE 11.31
+/// rule: ctl.exit-status
 #[test]
-fn panzerctl_ready_ends_with_0_only_while_main_is_ready() {
-    let place = Place::new();
-    let gate = place.gate("gate");
+fn ready_exits_with_0_only_while_main_is_ready() {
+    let dir = TempDir::new();
+    let gate = dir.gate("gate");
     let wait = format!("wait={}", gate.display());
-    let app = place.app(&example("witness"), &[&*wait, IDLE[0], IDLE[1]]);
-    let (pid_file, mut panzer) = start_in(&place, &app, &["-n1"]);
+    let app = dir.app(&example("witness"), &[&*wait, IDLE[0], IDLE[1]]);
+    let (pid_file, mut panzer) = start_in(&dir, &app, &["-n1"]);
     panzer.expect("started", 1);
     assert_eq!(ctl(&pid_file, &["ready"]).status, 1);
-    crate::harness::place::open_gate(&gate);
+    crate::harness::files::open_gate(&gate);
     panzer.expect_current(1);
     assert_eq!(ctl(&pid_file, &["ready"]).status, 0);
     panzer.stop();
     assert_eq!(ctl(&pid_file, &["ready"]).status, 3);
 }
 
-/// RATIONALE 11.32
+/// rule: ctl.shutdown
 #[test]
-fn panzerctl_shutdown_waits_until_the_last_request_is_finished() {
-    let (_place, pid_file, mut panzer) = start(&["listen=127.0.0.1:0", "run=hold"], &["-n1"]);
+fn shutdown_waits_until_last_request_is_finished() {
+    let (_dir, pid_file, mut panzer) = start(&["listen=127.0.0.1:0", "run=hold"], &["-n1"]);
     let address = panzer.expect_address();
     panzer.expect_current(1);
     let held = Held::hold(address).expect("it serves").0;
-    let asked = begin(&pid_file, &["shutdown"]);
+    let shutdown = begin(&pid_file, &["shutdown"]);
     panzer.expect_event("stop", |event| event.name == "stopping");
     assert_eq!(ctl(&pid_file, &["ready"]).status, 1);
     drop(held);
-    let outcome = finish(asked);
-    assert_eq!((outcome.status, &*outcome.shown), (0, "main leaves with status 0\n"));
-    assert!(!pid_file.exists(), "main is gone, and its file with it");
+    let outcome = finish(shutdown);
+    assert_eq!((outcome.status, &*outcome.stdout), (0, "main exits with status 0\n"));
+    assert!(!pid_file.exists(), "main has exited and removed its pid file");
     assert_eq!(panzer.end(), End::Status(0));
 }
 
-/// RATIONALE 11.33
+/// rule: ctl.by-signal
 #[test]
-fn without_a_socket_panzerctl_sends_the_signals() {
-    let (_place, pid_file, mut panzer) = start_without_socket(&IDLE);
+fn without_control_socket_commands_are_sent_as_signals() {
+    let (_dir, pid_file, mut panzer) = start_without_socket(&IDLE);
     let outcome = ctl(&pid_file, &["status"]);
-    assert_eq!((outcome.status, &*outcome.shown), (0, ""));
-    assert!(outcome.told.contains("its log has the answer"), "{}", outcome.told);
+    assert_eq!((outcome.status, &*outcome.stdout), (0, ""));
+    assert!(outcome.stderr.contains("see its log for the result"), "{}", outcome.stderr);
     panzer.expect_line(": status: panzer ");
     assert_eq!(ctl(&pid_file, &["reload"]).status, 0);
     panzer.expect_current(2);
     assert_eq!(ctl(&pid_file, &["restart"]).status, 0);
-    panzer.expect_line("main is panzer ");
+    panzer.expect_line("now running panzer ");
     for words in [&["ready"][..], &["scale", "2"], &["status", "--json"], &["status", "--watch"]] {
         let outcome = ctl(&pid_file, words);
         assert_eq!(outcome.status, 1, "{words:?}");
-        assert!(outcome.told.contains("there is no control socket"), "{}", outcome.told);
+        assert!(outcome.stderr.contains("no control socket"), "{}", outcome.stderr);
     }
     assert_eq!(ctl(&pid_file, &["shutdown"]).status, 0);
     assert_eq!(panzer.end(), End::Status(0));
     assert_eq!(ctl(&pid_file, &["shutdown"]).status, 3);
 }
 
-/// RATIONALE 11.33
+/// rule: ctl.by-signal
 #[test]
-fn panzerctl_looks_twice_before_it_says_that_there_is_no_socket() {
-    let (_place, pid_file, panzer) = start_without_socket(&IDLE);
+fn missing_control_socket_is_retried_before_it_is_reported() {
+    let (_dir, pid_file, panzer) = start_without_socket(&IDLE);
     let since = panzer::now();
     assert_eq!(ctl(&pid_file, &["ready"]).status, 1);
-    assert!(panzer::now().since(since).0 >= 50, "it may be about to be made");
+    assert!(panzer::now().since(since).0 >= 50, "the socket might be about to be created");
     panzer.stop();
 }
 
-/// RATIONALE 11.33
+/// rule: ctl.by-signal
 #[test]
-fn without_a_socket_panzerctl_exit_stops_now() {
-    let (_place, pid_file, mut panzer) = start_without_socket(&["listen=127.0.0.1:0", "run=hold"]);
+fn without_control_socket_exit_stops_at_once() {
+    let (_dir, pid_file, mut panzer) = start_without_socket(&["listen=127.0.0.1:0", "run=hold"]);
     let address = panzer.expect_address();
     let held = Held::hold(address).expect("it serves").0;
-    // The graceful stop would take a minute: the client stays.
+    // A graceful stop would take a minute, since the client stays connected.
     assert_eq!(ctl(&pid_file, &["exit"]).status, 0);
     assert!(matches!(panzer.end(), End::Status(_)));
     drop(held);
 }
 
-/// RATIONALE 11.31
+/// rule: ctl.exit-status
 #[test]
-fn a_wrong_command_line_of_panzerctl_is_named_and_asks_nobody() {
-    let place = Place::new();
-    let pid_file = place.join("panzer.pid");
+fn wrong_command_line_exits_with_2_and_one_line() {
+    let dir = TempDir::new();
+    let pid_file = dir.join("panzer.pid");
     for words in
         [&[][..], &["stop"], &["scale", "0"], &["status", "--bogus"], &["-t", "x", "ready"]]
     {
         let outcome = ctl(&pid_file, words);
-        assert_eq!((outcome.status, outcome.told.lines().count()), (2, 1), "{words:?}");
+        assert_eq!((outcome.status, outcome.stderr.lines().count()), (2, 1), "{words:?}");
     }
     assert_eq!(ctl(&pid_file, &["--help"]).status, 0);
-    assert_eq!(ctl(&pid_file, &["--version"]).shown, "panzerctl 0.1.0\n");
+    assert_eq!(ctl(&pid_file, &["--version"]).stdout, "panzerctl 0.1.0\n");
 }
 
-/// RATIONALE 11.35
+/// rule: ctl.output
 #[test]
-fn the_status_is_a_tree_of_80_columns_and_plain_in_a_pipe() {
+fn status_is_80_columns_wide_and_has_no_colours_in_a_pipe() {
     let long = format!("--bind={}=127.0.0.1:0", "n".repeat(100));
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n2", &long]);
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n2", &long]);
     let monitor = panzer.expect_current(1);
-    let shown = ctl(&pid_file, &["status"]).shown;
+    let shown = ctl(&pid_file, &["status"]).stdout;
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     assert!(!shown.contains('\u{1b}'), "{shown}");
     let begins = format!("panzer 0.1.0, pid {}, running, up ", panzer.pid());
     assert!(shown.starts_with(&begins), "{shown}");
     assert!(shown.contains("└─ generation 1   current "), "{shown}");
-    assert!(shown.contains(&format!("monitor {monitor}\n")), "{shown}");
+    assert!(shown.contains(&format!("monitor {monitor}")), "{shown}");
     for (slot, pid) in panzer.workers(monitor).into_iter().enumerate() {
         let line = shown.lines().find(|line| line.contains(&format!("pid {pid}, 0 handled")));
         assert!(line.is_some_and(|line| line.contains(&format!("worker {}", slot + 1))), "{shown}");
@@ -199,36 +201,36 @@ fn the_status_is_a_tree_of_80_columns_and_plain_in_a_pipe() {
     panzer.stop();
 }
 
-/// RATIONALE 11.35
+/// rule: ctl.output
 #[test]
-fn the_status_as_json_is_one_object_and_as_metrics_what_prometheus_reads() {
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n512", r#"--bind=a"b\c=127.0.0.1:0"#]);
+fn status_json_is_one_object_and_metrics_parse_as_openmetrics() {
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n512", r#"--bind=a"b\c=127.0.0.1:0"#]);
     panzer.expect_current(1);
-    let json = ctl(&pid_file, &["status", "--json"]).shown;
+    let json = ctl(&pid_file, &["status", "--json"]).stdout;
     assert_eq!(json.lines().count(), 1);
     let read = "import json,sys; o=json.load(sys.stdin); g=o['generations'][0]; \
                 print(o['main']['pid'], o['listeners'][0]['name'], len(g['workers']), \
                 len({w['pid'] for w in g['workers']}), g['workers'][511]['slot'])";
     let expected = format!("{} a\"b\\c 512 512 512\n", panzer.pid());
-    assert_eq!(python(read, &[], &json).shown, expected);
-    let metrics = ctl(&pid_file, &["status", "--metrics"]).shown;
+    assert_eq!(python(read, &[], &json).stdout, expected);
+    let metrics = ctl(&pid_file, &["status", "--metrics"]).stdout;
     assert!(metrics.ends_with("\n# EOF\n"));
     let read = "import sys; from prometheus_client.openmetrics import parser\n\
                 m={f.name: f for f in parser.text_string_to_metric_families(sys.stdin.read())}\n\
                 print(len(m['panzer_worker_handled'].samples), \
                 m['panzer_listener_queue'].samples[0].labels['name'])";
     let outcome = python(read, &[], &metrics);
-    if outcome.told.contains("ModuleNotFoundError") {
+    if outcome.stderr.contains("ModuleNotFoundError") {
         skip("metrics", "prometheus-client is not installed");
     } else {
-        assert_eq!(outcome.shown, "512 a\"b\\c\n", "{}", outcome.told);
+        assert_eq!(outcome.stdout, "512 a\"b\\c\n", "{}", outcome.stderr);
     }
     panzer.stop();
 }
 
-/// Runs the words on a terminal of their own; at the second picture, or at the
-/// end, the terminal's user presses Ctrl-C. Prints the status and what the
-/// terminal was sent.
+/// Runs a command on a terminal of its own, and presses Ctrl-C when the screen is
+/// drawn for the second time. Prints the exit status and what the terminal
+/// received.
 const TERMINAL: &str = r"
 import os, pty, sys
 pid, terminal = pty.fork()
@@ -251,13 +253,13 @@ fn on_a_terminal(pid_file: &Path, environment: &str, words: &[&str]) -> String {
     let program = program.to_string_lossy();
     let start = ["env", "TERM=xterm", environment, &program, "--pid", &pid_file];
     let words: Vec<_> = start.into_iter().chain(words.iter().copied()).collect();
-    python(TERMINAL, &words, "").shown
+    python(TERMINAL, &words, "").stdout
 }
 
-/// RATIONALE 11.35
+/// rule: ctl.output
 #[test]
-fn the_status_has_colours_on_a_terminal_unless_they_are_not_wanted() {
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+fn status_has_colours_on_a_terminal_unless_disabled() {
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
     let seen = on_a_terminal(&pid_file, "NO_COLOR=", &["status"]);
     assert!(seen.starts_with("0 ") && seen.contains(r"\x1b[32mcurrent\x1b[0m"), "{seen}");
@@ -268,10 +270,10 @@ fn the_status_has_colours_on_a_terminal_unless_they_are_not_wanted() {
     panzer.stop();
 }
 
-/// RATIONALE 11.36
+/// rule: ctl.watch
 #[test]
-fn a_watch_leaves_the_terminal_as_it_was() {
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+fn watch_restores_the_terminal() {
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
     let seen = on_a_terminal(&pid_file, "NO_COLOR=1", &["status", "--watch"]);
     let enter = r"b'\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[Hpanzer 0.1.0, pid ";
@@ -281,34 +283,59 @@ fn a_watch_leaves_the_terminal_as_it_was() {
     panzer.stop();
 }
 
-/// RATIONALE 11.36
+/// rule: ctl.watch
 #[test]
-fn a_watch_ends_when_main_does() {
-    let (_place, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+fn watch_exits_with_3_when_main_exits() {
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
     panzer.expect_current(1);
-    let mut watch = {
-        let _alone = crate::harness::alone();
-        command(&pid_file, &["status", "--watch", "--json"]).spawn().expect("timeout is there")
-    };
-    let out = watch.stdout.take().expect("it was asked for");
-    let mut told = crate::harness::told::Told::read(out, |line| line);
-    told.find(|line| line.ends_with('}')).expect("a first object");
+    let (mut watch, mut lines) = watch(&pid_file);
+    lines.find(|line| line.ends_with('}')).expect("a first object");
+    // A main that is about to exit might leave its next request without a reply.
+    stop_process(watch.id());
     panzer.stop();
-    assert_eq!(finish(watch).status, 3);
+    continue_process(watch.id());
+    assert_eq!(watch.wait().expect("it is our child").code(), Some(3));
 }
 
-/// RATIONALE 11.30
+/// A panzerctl that prints the status again and again, and what it prints.
+fn watch(pid_file: &Path) -> (Child, Stream<String>) {
+    let mut watch = {
+        let _lock = spawn_lock();
+        let mut command = std::process::Command::new(panzerctl());
+        let words = [&format!("--pid={}", pid_file.display()), "status", "--watch", "--json"];
+        command.args(words).stdout(std::process::Stdio::piped()).spawn().expect("it runs")
+    };
+    let out = watch.stdout.take().expect("it is a pipe");
+    (watch, Stream::read(out, |line| line))
+}
+
 #[test]
-fn the_default_pid_file_is_the_one_of_panzer() {
-    let place = Place::new();
-    fs::create_dir(place.join("tmp")).expect("the place is ours");
-    let app = place.app(&example("witness"), &IDLE);
-    let mut panzer = Setup::new(&app, &[]).options(&["-n1"]).directory(place.path()).start();
+fn watch_reaps_its_receiver_children() {
+    let (_dir, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+    panzer.expect_current(1);
+    let (mut watch, mut lines) = watch(&pid_file);
+    for _ in 0..3 {
+        lines.find(|line| line.ends_with('}')).expect("one more object");
+    }
+    // The next request may have begun already.
+    let pid = watch.id();
+    panzer.eventually("a watch has no child", || procfs::children(pid).is_empty());
+    watch.kill().and_then(|()| watch.wait()).expect("it is ours");
+    panzer.stop();
+}
+
+/// rule: ctl.find
+#[test]
+fn default_pid_file_is_the_same_as_panzers() {
+    let dir = TempDir::new();
+    fs::create_dir(dir.join("tmp")).expect("the directory is ours");
+    let app = dir.app(&example("witness"), &IDLE);
+    let mut panzer = Setup::new(&app, &[]).options(&["-n1"]).directory(dir.path()).start();
     panzer.expect_current(1);
     let output = {
-        let _alone = crate::harness::alone();
+        let _lock = spawn_lock();
         let mut command = std::process::Command::new(panzerctl());
-        command.arg("ready").current_dir(place.path()).output().expect("it runs")
+        command.arg("ready").current_dir(dir.path()).output().expect("it runs")
     };
     assert_eq!(output.status.code(), Some(0));
     panzer.stop();

@@ -1,4 +1,4 @@
-//! The examples, and what the README has its reader type and see.
+//! The examples, and the commands and output in the README.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,9 +11,9 @@ use std::process::Command;
 use panzer::sys::Signal;
 
 use crate::harness::client::Held;
-use crate::harness::place::{Place, example};
+use crate::harness::files::{TempDir, example};
 use crate::harness::setup::Setup;
-use crate::harness::{PATIENCE, alone};
+use crate::harness::{TIMEOUT, spawn_lock};
 
 const README: &str = include_str!("../../README.md");
 
@@ -24,22 +24,22 @@ fn block(first: &str) -> &'static str {
     text
 }
 
-/// Everything that a server says to somebody who says nothing.
-fn hear(address: SocketAddr) -> String {
+/// Everything that a server sends to a client that sends nothing.
+fn read_all(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
-    let mut said = String::new();
-    stream.read_to_string(&mut said).expect("it says it whole");
-    said
+    stream.set_read_timeout(Some(TIMEOUT)).expect("it is a socket");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("the server closes the connection");
+    text
 }
 
-/// RATIONALE 4.1
+/// rule: listen.reuse
 #[test]
-fn the_basic_example_says_hello_and_of_which_generation() {
+fn basic_example_greets_with_its_generation() {
     let mut panzer = Setup::new(&example("basic"), &["127.0.0.1:0"]).options(&["-n2"]).start();
     let line = panzer.expect_line("constructed on ");
     let (_, address) = line.split_once("constructed on ").expect("it was found");
-    let address = address.parse().expect("it says where");
+    let address = address.parse().expect("it logs its address");
     for generation in 1..=2 {
         panzer.expect_current(generation);
         if generation == 2 {
@@ -47,7 +47,7 @@ fn the_basic_example_says_hello_and_of_which_generation() {
                 |event: &crate::harness::event::Event| event.is("died", 1) && event.slot == 0;
             panzer.expect_event("the end of the first", gone);
         }
-        let hello = hear(address);
+        let hello = read_all(address);
         assert!(
             hello.starts_with(&format!("hello from generation {generation}, worker ")),
             "{hello}"
@@ -59,22 +59,22 @@ fn the_basic_example_says_hello_and_of_which_generation() {
     panzer.stop();
 }
 
-/// RATIONALE 4.3
+/// rule: listen.unix-path
 #[test]
-fn the_unix_example_echoes_over_a_path_that_is_never_missing() {
-    let place = Place::new();
-    let path = place.join("echo.sock");
+fn unix_example_keeps_its_path_over_reloads() {
+    let dir = TempDir::new();
+    let path = dir.join("echo.sock");
     let word = path.display().to_string();
     let mut panzer = Setup::new(&example("unix"), &[&word]).options(&["-n2"]).start();
     panzer.expect_current(1);
     let inode = fs::metadata(&path).expect("it is bound").ino();
     for generation in 2..=3 {
         let mut stream = UnixStream::connect(&path).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("it is a socket");
         stream.write_all(b"hello\n").expect("it reads");
         stream.shutdown(Shutdown::Write).expect("it is open");
         let mut echo = String::new();
-        stream.read_to_string(&mut echo).expect("it says it whole");
+        stream.read_to_string(&mut echo).expect("the server closes the connection");
         assert_eq!(echo, "hello\n");
         panzer.reload(generation);
         assert_eq!(fs::metadata(&path).expect("it is never missing").ino(), inode);
@@ -83,44 +83,44 @@ fn the_unix_example_echoes_over_a_path_that_is_never_missing() {
     assert!(!path.exists());
 }
 
-/// RATIONALE 1.14, 1.32
+/// rules: ready.sources, ready.sigvtalrm
 #[test]
-fn the_script_of_the_readme_becomes_ready_and_serves() {
-    let place = Place::new();
+fn readme_script_becomes_ready_and_serves() {
+    let dir = TempDir::new();
     let script = block("#!/bin/sh");
-    let script = place.program("script", script.as_bytes());
-    place.script("prepare", "exit 0");
+    let script = dir.program("script", script.as_bytes());
+    dir.script("prepare", "exit 0");
     let server = format!("exec '{}' listen=web=127.0.0.1:0 run=hold", example("witness").display());
-    place.script("server", &server);
-    let path = format!("{}:/usr/bin:/bin", place.path().display());
+    dir.script("server", &server);
+    let path = format!("{}:/usr/bin:/bin", dir.path().display());
     let setup = Setup::new(&script, &[]).options(&["-n1", "--bind=web=127.0.0.1:0"]);
     let mut panzer = setup.variable("PATH", &path).start();
     let address = panzer.expect_address();
     panzer.expect_current(1);
     let (held, _) = Held::hold(address).expect("it serves");
     held.finish().expect("it is served");
-    place.script("prepare", "exit 1");
+    dir.script("prepare", "exit 1");
     panzer.signal(Signal::Usr1);
     panzer.expect("failed", 2);
     panzer.stop();
 }
 
-/// RATIONALE 1.10
+/// rule: spawn.directory
 #[test]
-fn the_deploy_of_the_readme_runs_the_new_release() {
-    let place = Place::new();
-    let releases = place.join("releases");
+fn readme_deploy_runs_the_new_release() {
+    let dir = TempDir::new();
+    let releases = dir.join("releases");
     for release in ["41", "42"] {
         fs::create_dir_all(releases.join(release)).expect("it is ours");
         let name = format!("releases/{release}/server");
         let witness = example("witness");
-        place.script(
+        dir.script(
             &name,
             &format!("exec '{}' 'say=release {release}' run=idle", witness.display()),
         );
     }
-    symlink("releases/41", place.join("current")).expect("it is ours");
-    let at = |text: &str| text.replace("/srv/app", &place.path().display().to_string());
+    symlink("releases/41", dir.join("current")).expect("it is ours");
+    let at = |text: &str| text.replace("/srv/app", &dir.path().display().to_string());
     let chdir = at("--chdir=/srv/app/current");
     let mut panzer = Setup::new(Path::new("./server"), &[]).options(&["-n1", &chdir]).start();
     panzer.expect_line("release 41");
@@ -128,7 +128,7 @@ fn the_deploy_of_the_readme_runs_the_new_release() {
     let deploy = block("panzer -p /run/app/panzer.pid -C /srv/app/current ./server &");
     let deploy = deploy.lines().find(|line| line.starts_with("ln -s ")).expect("it is there");
     let done = {
-        let _alone = alone();
+        let _lock = spawn_lock();
         Command::new("sh").arg("-c").arg(at(deploy)).status().expect("the shell is there")
     };
     assert!(done.success(), "{deploy}");
@@ -138,7 +138,7 @@ fn the_deploy_of_the_readme_runs_the_new_release() {
     panzer.stop();
 }
 
-/// A line without its numbers, and without the unit of a time.
+/// A line with `#` for its numbers, and with all times in seconds.
 fn shape(line: &str) -> String {
     let mut shape = String::new();
     for letter in line.chars() {
@@ -151,9 +151,9 @@ fn shape(line: &str) -> String {
     shape.replace("# ms", "# s").replace("#.# s", "# s")
 }
 
-/// RATIONALE 5.1, 5.4
+/// rules: log.line, log.death
 #[test]
-fn the_log_that_the_readme_shows_is_what_is_logged() {
+fn readme_log_matches_actual_log() {
     let setup = Setup::new(&example("http"), &["127.0.0.1:0"]);
     let mut panzer = setup.options(&["-n2", "--probation=1"]).start();
     panzer.expect_current(1);
@@ -161,7 +161,7 @@ fn the_log_that_the_readme_shows_is_what_is_logged() {
     panzer.expect_event("the end of the first", |event| event.is("died", 1) && event.slot == 0);
     let mut panzer = panzer.stop();
     let logged: Vec<_> = panzer.lines().iter().map(|line| shape(line)).collect();
-    let shown = block("INFO panzer:main[18678]: generation 1 started as 18681");
+    let shown = block("INFO panzer:main[28352]: generation 2: started, monitor pid 28517");
     for line in shown.lines().map(shape) {
         assert!(logged.iter().any(|logged| logged.ends_with(&line)), "{line}\nin {logged:#?}");
     }

@@ -1,19 +1,19 @@
-//! How the HTTP example drains: no request that was sent in time is lost, and
-//! nobody holds the drain up for ever.
+//! How the HTTP example drains: no request that was sent in time is lost, and no
+//! client delays the drain for ever.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use panzer::sys::Signal;
 
+use crate::harness::files::example;
 use crate::harness::panzer::{End, Panzer};
-use crate::harness::place::example;
 use crate::harness::setup::Setup;
-use crate::harness::{PATIENCE, look};
+use crate::harness::{TIMEOUT, procfs};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
 
-/// A client that would like to go on for ever.
+/// A client with a keep-alive connection.
 struct Client(BufReader<TcpStream>);
 
 /// An answer.
@@ -26,13 +26,13 @@ struct Answer {
 
 impl Client {
     fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("somebody listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("it is a socket");
         Self(BufReader::new(stream))
     }
 
-    fn say(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).expect("somebody hears it");
+    fn send(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).expect("the server reads it");
     }
 
     fn answer(&mut self) -> Answer {
@@ -42,18 +42,19 @@ impl Client {
             assert!(length > 0, "the end after {head:?}");
         }
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-        let length: usize = length.and_then(|length| length.parse().ok()).expect("it is said");
+        let length: usize =
+            length.and_then(|length| length.parse().ok()).expect("the head has a length");
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("the whole body is sent");
         Answer { head, body: String::from_utf8_lossy(&body).into_owned() }
     }
 
     fn ask(&mut self) -> Answer {
-        self.say(REQUEST);
+        self.send(REQUEST);
         self.answer()
     }
 
-    /// The server has said everything; a reset is an error.
+    /// The server closes the connection; a reset is an error.
     fn expect_end(mut self) {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).expect("an end, and no reset");
@@ -64,9 +65,9 @@ impl Client {
 impl Answer {
     fn is_last(&self) -> bool {
         assert!(self.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", self.head);
-        let says = |line: &str| self.head.lines().any(|said| said == line);
-        assert_ne!(says("Connection: close"), says("Connection: keep-alive"), "{}", self.head);
-        says("Connection: close")
+        let has = |line: &str| self.head.lines().any(|other| other == line);
+        assert_ne!(has("Connection: close"), has("Connection: keep-alive"), "{}", self.head);
+        has("Connection: close")
     }
 }
 
@@ -80,9 +81,9 @@ struct Server {
 /// What makes a worker drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drain {
-    /// The port goes away.
+    /// The final stop: the port is closed.
     Stop,
-    /// Another generation goes on with it.
+    /// A reload: another generation serves the port.
     Reload,
 }
 
@@ -99,21 +100,21 @@ impl Server {
     }
 
     fn sockets(&self) -> usize {
-        look::descriptors(self.worker).iter().filter(|fd| fd.contains("socket:")).count()
+        procfs::descriptors(self.worker).iter().filter(|fd| fd.contains("socket:")).count()
     }
 
-    /// Connects, and waits until the worker has accepted that.
+    /// Connects, and waits until the worker has accepted the connection.
     fn accepted(&mut self) -> Client {
         let before = self.sockets();
         let client = Client::connect(self.address);
         let (worker, panzer) = (self.worker, &mut self.panzer);
         let sockets =
-            || look::descriptors(worker).iter().filter(|fd| fd.contains("socket:")).count();
+            || procfs::descriptors(worker).iter().filter(|fd| fd.contains("socket:")).count();
         panzer.eventually("it is accepted", || sockets() > before);
         client
     }
 
-    /// Has the worker drain, and waits until it knows: it lets go of the listener.
+    /// Makes the worker drain, and waits until it has closed its listener.
     fn drain(&mut self, how: Drain) {
         let (before, worker) = (self.sockets(), self.worker);
         match how {
@@ -123,7 +124,7 @@ impl Server {
             }
         }
         let sockets =
-            || look::descriptors(worker).iter().filter(|fd| fd.contains("socket:")).count();
+            || procfs::descriptors(worker).iter().filter(|fd| fd.contains("socket:")).count();
         self.panzer.eventually("it drains", || sockets() < before);
     }
 
@@ -136,12 +137,12 @@ impl Server {
             self.panzer.signal(Signal::Term);
         }
         assert_eq!(self.panzer.end(), End::Status(0));
-        assert_eq!(self.panzer.count_lines("is sent SIGINT"), 0);
+        assert_eq!(self.panzer.count_lines(": sent SIGINT"), 0);
     }
 }
 
 #[test]
-fn an_idle_connection_may_ask_once_more_in_the_drain_and_is_told_that_it_was_the_last_time() {
+fn idle_connection_gets_one_more_answer_with_connection_close() {
     for how in BOTH {
         let mut server = Server::start(&[]);
         let mut client = server.accepted();
@@ -156,16 +157,16 @@ fn an_idle_connection_may_ask_once_more_in_the_drain_and_is_told_that_it_was_the
 }
 
 #[test]
-fn a_first_byte_after_the_stop_was_asked_for_is_answered() {
+fn request_that_begins_after_stop_is_answered() {
     for how in BOTH {
-        // How much is said before, and how much after.
+        // How many bytes are sent before the stop; the rest is sent after it.
         for cut in [0, 1, 20, REQUEST.len() - 1] {
             let mut server = Server::start(&[]);
             let mut client = server.accepted();
             let (before, after) = REQUEST.split_at(cut);
-            client.say(before);
+            client.send(before);
             server.drain(how);
-            client.say(after);
+            client.send(after);
             assert!(client.answer().is_last(), "{how:?}, {cut} bytes before");
             client.expect_end();
             server.expect_gone(how);
@@ -174,15 +175,15 @@ fn a_first_byte_after_the_stop_was_asked_for_is_answered() {
 }
 
 #[test]
-fn a_first_byte_after_the_stop_was_asked_for_is_answered_if_only_the_kernel_has_accepted() {
+fn request_on_connection_in_backlog_at_stop_is_answered() {
     let mut server = Server::start(&[]);
     crate::harness::panzer::stop_process(server.worker);
     let mut clients: Vec<_> = (0..20).map(|_| Client::connect(server.address)).collect();
     server.panzer.signal(Signal::Term);
     server.panzer.expect_event("stopping", |event| event.name == "stopping");
-    clients.iter_mut().take(10).for_each(|client| client.say(REQUEST));
+    clients.iter_mut().take(10).for_each(|client| client.send(REQUEST));
     crate::harness::panzer::continue_process(server.worker);
-    clients.iter_mut().skip(10).for_each(|client| client.say(REQUEST));
+    clients.iter_mut().skip(10).for_each(|client| client.send(REQUEST));
     for mut client in clients {
         assert!(client.answer().body.starts_with("gen=1 "));
         client.expect_end();
@@ -191,12 +192,12 @@ fn a_first_byte_after_the_stop_was_asked_for_is_answered_if_only_the_kernel_has_
 }
 
 #[test]
-fn requests_that_were_sent_at_once_are_all_answered_in_the_drain_and_the_last_one_says_so() {
+fn pipelined_requests_are_all_answered_and_last_has_connection_close() {
     for how in BOTH {
         let mut server = Server::start(&[]);
         let mut client = server.accepted();
         server.drain(how);
-        client.say(&REQUEST.repeat(3));
+        client.send(&REQUEST.repeat(3));
         let lasts = [client.answer(), client.answer(), client.answer()].map(|one| one.is_last());
         assert_eq!(lasts, [false, false, true]);
         client.expect_end();
@@ -205,7 +206,7 @@ fn requests_that_were_sent_at_once_are_all_answered_in_the_drain_and_the_last_on
 }
 
 #[test]
-fn a_request_that_is_worked_on_when_the_stop_comes_is_answered() {
+fn request_in_progress_at_stop_is_answered() {
     for how in BOTH {
         let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n1"]);
         let mut panzer = setup.variable("HTTP_DELAY_MS", "300").start();
@@ -214,7 +215,7 @@ fn a_request_that_is_worked_on_when_the_stop_comes_is_answered() {
         let worker = panzer.workers(monitor)[0];
         let mut server = Server { panzer, address, worker };
         let mut client = server.accepted();
-        client.say(REQUEST);
+        client.send(REQUEST);
         server.drain(how);
         let answer = client.answer();
         assert!(answer.is_last() && answer.body.starts_with("gen=1 "));
@@ -224,14 +225,14 @@ fn a_request_that_is_worked_on_when_the_stop_comes_is_answered() {
 }
 
 #[test]
-fn a_client_that_never_sends_is_hung_up_on_before_the_timeout() {
-    // A second before the timeout everything that is idle is told to go.
-    for said in ["", "GET / HT", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1234"] {
+fn silent_client_is_disconnected_before_timeout() {
+    // One second before the timeout the example closes idle connections.
+    for sent in ["", "GET / HT", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1234"] {
         let mut server = Server::start(&["--timeout=2"]);
         let mut client = server.accepted();
-        client.say(said);
+        client.send(sent);
         server.drain(Drain::Stop);
-        if said.is_empty() {
+        if sent.is_empty() {
             client.expect_end();
         } else {
             let head = client.answer().head;
@@ -243,14 +244,14 @@ fn a_client_that_never_sends_is_hung_up_on_before_the_timeout() {
 }
 
 #[test]
-fn a_client_that_never_hangs_up_cannot_hold_the_drain() {
+fn client_that_never_disconnects_does_not_delay_drain() {
     let mut server = Server::start(&["--timeout=1.1"]);
     let idle = server.accepted();
-    let mut asked = server.accepted();
-    asked.ask();
+    let mut served = server.accepted();
+    served.ask();
     server.panzer.signal(Signal::Term);
     assert_eq!(server.panzer.end(), End::Status(0));
-    assert_eq!(server.panzer.count_lines("is sent SIGKILL"), 0);
+    assert_eq!(server.panzer.count_lines(": sent SIGKILL"), 0);
     idle.expect_end();
-    asked.expect_end();
+    served.expect_end();
 }

@@ -1,68 +1,75 @@
-//! What the processes promise, each promise by itself, on the real program.
+//! Tests of the real programs, one property at a time.
 //!
-//! * `start`: the first start, and when there is none.
-//! * `ready`: who may say that a generation is ready, and how.
-//! * `reload`: a new generation takes over.
-//! * `broken`: a new version is a bad one, and nothing has happened.
-//! * `reuse`: the numbers of processes that are gone.
-//! * `signals`: in numbers, and in bad moments.
-//! * `stop`: how it ends.
-//! * `moments`: how it ends from whatever it is doing.
-//! * `frozen`: when somebody cannot be ended.
+//! * `start`: the first start, and starts that are refused.
+//! * `ready`: which processes may report a generation ready, and how.
+//! * `reload`: a new generation replaces the old one.
+//! * `bad_version`: a new version fails, and the old one keeps serving.
+//! * `pid_reuse`: a new process with the number of an old one is never signalled.
+//! * `signals`: many at once, and at bad moments.
+//! * `stop`: how main stops.
+//! * `stop_signal`: the first signal of a stop.
+//! * `stop_anytime`: a stop in every state, after any two other requests.
+//! * `unkillable`: processes that not even SIGKILL ends.
 //! * `deaths`: workers, monitors and main are killed.
-//! * `starved`: the kernel kills them, for there is no memory left.
-//! * `hang`: a worker that does one thing for ever.
+//! * `out_of_memory`: the kernel kills a worker or a monitor because memory has run out.
+//! * `hang`: workers that make no progress.
 //! * `lifetime`: workers are recycled.
-//! * `orphans`: nobody outlives whoever he works for.
-//! * `forks`: what happens between a fork and what follows.
-//! * `claims`: what is said and handed over on a notify socket.
-//! * `clock`: clocks that jump, and pauses in which nobody can run.
-//! * `pool`: what the workers of one monitor do.
-//! * `scale`: their number.
-//! * `sockets`: which sockets are open, and for how long.
-//! * `pidfile`: the pid file, and what is not one.
-//! * `control`: what is asked over the control socket.
+//! * `outage`: what the status shows when nothing serves.
+//! * `orphans`: no process outlives the one above it.
+//! * `fork_exec`: what happens between fork and exec.
+//! * `notify_socket`: messages and descriptors sent to main's notify socket.
+//! * `clock`: clocks that jump, and pauses in which no process can run.
+//! * `pool`: a library monitor and its workers.
+//! * `refill`: how the slots of a pool are refilled.
+//! * `scale`: the number of workers.
+//! * `listeners`: how the sockets of `--bind` are opened.
+//! * `final_stop`: which connections are still accepted in a final stop.
+//! * `sockets`: which sockets are kept open, and for how long.
+//! * `pidfile`: the pid file: its lock, and what is never overwritten or removed.
+//! * `control`: requests over the control socket.
 //! * `config`: the configuration file.
-//! * `ctl`: what panzerctl does, and how it ends.
-//! * `ctl_hostile`: panzerctl and who only says that he is main.
-//! * `given`: what a monitor, and what a worker's child, finds.
-//! * `told`: the log, and how much of it.
-//! * `user`: monitors and workers of another user.
-//! * `surroundings`: started under the worst of circumstances.
-//! * `connections`: every way in which accept4(2) can disappoint.
-//! * `several`: a worker with several listeners.
-//! * `above`: with a service manager above, or nobody.
-//! * `handover`: what one generation leaves to the next.
-//! * `embedded`: main in a program of one's own.
-//! * `serving`: a server whose next version may be a bad one.
+//! * `ctl`: what panzerctl does, and its exit status.
+//! * `ctl_hostile`: panzerctl and a process that only pretends to be main.
+//! * `child_environment`: what a monitor and a worker's child inherit.
+//! * `log_and_events`: the log, the status on SIGTTIN, events, the notify descriptor.
+//! * `user`: monitors and workers that run as another user.
+//! * `never_blocks`: no process and no hung file server can block main or flood its log.
+//! * `start_conditions`: signals blocked or ignored, descriptors closed, the log full.
+//! * `terminal`: main on a controlling terminal, which no process below it has.
+//! * `accept_errors`: the errors of accept4(2).
+//! * `several_listeners`: a worker that accepts on several listeners.
+//! * `service_manager`: under a service manager, with and without main.
+//! * `handover`: what one generation hands over to the next.
+//! * `embedded`: main embedded in an application.
+//! * `serving`: a server whose program a test can replace by a broken version.
 //! * `keep_alive`: how the HTTP example drains.
-//! * `audit`: what they ask the kernel for, and what never.
-//! * `order`: in which order they ask for it.
-//! * `failing`: what a process is made with fails.
-//! * `first`: main as process 1.
-//! * `growth`: nothing grows.
-//! * `windows`: a signal between two system calls.
-//! * `restart`: main is restarted in place, and what it keeps.
-//! * `restart_above`: under whoever has started it.
-//! * `restart_builds`: by programs of other builds.
-//! * `restart_deadlines`: what is due at a time, over restarts.
-//! * `restart_broken`: the program that main is to become is a bad one.
-//! * `restart_forged`: what says that it is main's state, and is not.
-//! * `restart_failing`: what a restart is made with fails.
-//! * `restarting`: a main that may be restarted.
-//! * `exec`: any program, in as many copies as there are to be workers.
-//! * `examples`: they do what they say, and the README too.
+//! * `system_calls`: which system calls are made, by which process.
+//! * `system_call_order`: the order of the system calls that the processes make.
+//! * `resource_failures`: system calls that are needed to start a process fail.
+//! * `process_1`: main as process 1.
+//! * `leaks`: no descriptors, threads, zombies or generations accumulate.
+//! * `signal_races`: signals between two chosen system calls.
+//! * `restart`: main is restarted in place: what survives.
+//! * `restart_above`: under a service manager, with another user, as process 1.
+//! * `restart_builds`: between builds of other versions.
+//! * `restart_deadlines`: no deadline moves, whatever the number of restarts.
+//! * `restart_broken`: a broken program is refused.
+//! * `restart_forged`: a forged state is refused.
+//! * `restart_failing`: each system call of a restart fails in turn.
+//! * `restartable`: a main whose own program a test can replace.
+//! * `exec`: pools of any program, `-x`.
+//! * `release`: which file replacements under `--exec` run, in which directory.
+//! * `wrappers`: programs of `--exec` that start other processes.
+//! * `examples`: the examples and the README do what they say.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
-mod above;
-mod audit;
-mod broken;
-mod claims;
+mod accept_errors;
+mod bad_version;
+mod child_environment;
 mod clock;
 mod config;
-mod connections;
 mod control;
 mod ctl;
 mod ctl_hostile;
@@ -70,23 +77,29 @@ mod deaths;
 mod embedded;
 mod examples;
 mod exec;
-mod failing;
-mod first;
-mod forks;
-mod frozen;
-mod given;
-mod growth;
+mod final_stop;
+mod fork_exec;
 mod handover;
 mod hang;
 mod keep_alive;
+mod leaks;
 mod lifetime;
-mod moments;
-mod order;
+mod listeners;
+mod log_and_events;
+mod never_blocks;
+mod notify_socket;
 mod orphans;
+mod out_of_memory;
+mod outage;
+mod pid_reuse;
 mod pidfile;
 mod pool;
+mod process_1;
 mod ready;
+mod refill;
+mod release;
 mod reload;
+mod resource_failures;
 mod restart;
 mod restart_above;
 mod restart_broken;
@@ -94,17 +107,22 @@ mod restart_builds;
 mod restart_deadlines;
 mod restart_failing;
 mod restart_forged;
-mod restarting;
-mod reuse;
+mod restartable;
 mod scale;
+mod service_manager;
 mod serving;
-mod several;
+mod several_listeners;
+mod signal_races;
 mod signals;
 mod sockets;
 mod start;
-mod starved;
+mod start_conditions;
 mod stop;
-mod surroundings;
-mod told;
+mod stop_anytime;
+mod stop_signal;
+mod system_call_order;
+mod system_calls;
+mod terminal;
+mod unkillable;
 mod user;
-mod windows;
+mod wrappers;

@@ -1,15 +1,13 @@
-//! Nobody outlives whoever he works for: each belt by itself, with the other
-//! one undone. strace(1) has `prctl` do nothing; without /proc a worker has no
-//! lifeline of its own.
+//! No process outlives the one above it: monitors end with main, workers with their monitor.
 
 use std::path::Path;
 
 use panzer::sys::Signal;
 
 use crate::harness::client::Held;
-use crate::harness::look;
-use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
-use crate::harness::place::example;
+use crate::harness::files::example;
+use crate::harness::panzer::{End, Panzer, send, stop_process};
+use crate::harness::procfs;
 use crate::harness::setup::Setup;
 
 const SIGKILL: End = End::Signal(9);
@@ -20,7 +18,7 @@ fn accepting() -> Setup {
     Setup::new(&example("witness"), &words).options(&["-n2"])
 }
 
-/// Everybody is traced like this, and the trace is of no interest.
+/// Runs all processes under strace with this injection, and drops the trace.
 pub fn tampered(setup: Setup, tampering: &str) -> Setup {
     let call = tampering.split([':', '=']).next().unwrap_or_default();
     let (trace, inject) = (format!("trace={call}"), format!("inject={tampering}"));
@@ -28,26 +26,26 @@ pub fn tampered(setup: Setup, tampering: &str) -> Setup {
     setup.through(Path::new("strace"), &words)
 }
 
-/// Nobody finds a /proc, without which a lifeline cannot be had.
+/// Runs all processes without /proc, so that no process can open its lifeline.
 pub fn without_proc(setup: Setup) -> Setup {
     let hide = r#"mount -t tmpfs none /proc && exec "$@""#;
     setup.through(Path::new("unshare"), &["-rm", "sh", "-c", hide, "sh"])
 }
 
-/// Main and its monitor die at once; afterwards nobody may be left.
+/// Kills main and its monitor together; afterwards no process may be left.
 fn kill_both(panzer: &mut Panzer, monitor: u32) {
     [panzer.pid(), monitor].into_iter().for_each(|pid| send(pid, Signal::Kill));
     assert_eq!(panzer.end(), SIGKILL);
 }
 
-/// Waits until somebody below `pid` is there, who may not know yet who he is.
+/// Waits until `pid` has a child, which may not have set itself up yet.
 fn expect_child(panzer: &mut Panzer, pid: u32) {
-    panzer.eventually("somebody is forked", || !look::children(pid).is_empty());
+    panzer.eventually("it has forked", || !procfs::children(pid).is_empty());
 }
 
-/// RATIONALE 1.8
+/// rule: spawn.child
 #[test]
-fn a_program_without_the_library_is_ended_by_the_kernel_when_main_is_killed() {
+fn foreign_monitor_is_ended_by_the_kernel_when_main_is_killed() {
     let setup = Setup::new(&example("witness"), &["hang"]).options(&["--ready=0"]);
     let mut panzer = setup.start();
     panzer.expect_current(1);
@@ -55,9 +53,9 @@ fn a_program_without_the_library_is_ended_by_the_kernel_when_main_is_killed() {
     assert_eq!(panzer.end(), SIGKILL);
 }
 
-/// RATIONALE 1.8
+/// rule: spawn.child
 #[test]
-fn a_program_whose_main_dies_before_it_is_tied_to_it_is_never_executed() {
+fn command_is_not_executed_if_main_dies_before_pdeathsig_is_set() {
     let setup = Setup::new(&example("witness"), &["hang"]).options(&["--ready=0"]);
     let mut panzer = tampered(setup, "prctl:delay_enter=300000:when=1").start();
     panzer.expect("started", 1);
@@ -65,129 +63,134 @@ fn a_program_whose_main_dies_before_it_is_tied_to_it_is_never_executed() {
     assert_eq!(panzer.end(), SIGKILL);
 }
 
-/// RATIONALE 2.11
+/// rule: pool.main-lost
 #[test]
-fn a_monitor_sees_the_end_of_main_without_the_help_of_the_kernel() {
+fn monitor_notices_the_end_of_main_without_pdeathsig() {
     let mut panzer = tampered(accepting(), "prctl:retval=0").start();
     panzer.expect_current(1);
     panzer.signal(Signal::Kill);
-    panzer.expect_line("main is gone: stopping");
+    panzer.expect_line("lost main process, shutting down");
     assert_eq!(panzer.end(), SIGKILL);
 }
 
-/// RATIONALE 3.10
+/// rule: worker.monitor-lost
 #[test]
-fn a_worker_whose_parent_death_signal_is_cleared_has_its_lifeline() {
-    let mut panzer = tampered(accepting(), "prctl:retval=0").start();
+fn idle_worker_ends_when_main_and_monitor_are_killed() {
+    let mut panzer = accepting().start();
     let monitor = panzer.expect_current(1);
     kill_both(&mut panzer, monitor);
 }
 
-/// RATIONALE 3.1
+/// rule: worker.setup
 #[test]
-fn a_worker_whose_program_holds_everything_back_has_its_lifeline() {
-    let witness = example("witness");
-    let words = ["smother", &witness.display().to_string(), "listen=127.0.0.1:0", "run=hold"];
-    let setup = Setup::new(&witness, &words).options(&["-n2"]);
-    let mut panzer = tampered(setup, "prctl:retval=0").start();
-    let monitor = panzer.expect_current(1);
+fn worker_ends_if_its_monitor_dies_before_its_set_up() {
+    let mut panzer = tampered(accepting(), "pipe2:delay_enter=300000:when=1").start();
+    let monitor = panzer.expect("started", 1).pid;
+    expect_child(&mut panzer, monitor);
     kill_both(&mut panzer, monitor);
 }
 
-/// RATIONALE 3.10
-#[test]
-fn a_worker_without_a_lifeline_has_its_parent_death_signal() {
-    let mut panzer = without_proc(accepting()).start();
-    let monitor = panzer.expect_current(1);
-    kill_both(&mut panzer, monitor);
-}
-
-/// RATIONALE 3.1
-#[test]
-fn a_worker_whose_monitor_dies_before_it_is_tied_to_it_ends() {
-    // A lifeline that had ended before tells of it too.
-    let belts: [fn(Setup) -> Setup; 2] = [|setup| setup, without_proc];
-    for belts in belts {
-        let setup = belts(tampered(accepting(), "pipe2:delay_enter=300000:when=1"));
-        let mut panzer = setup.start();
-        let monitor = panzer.expect("started", 1).pid;
-        expect_child(&mut panzer, monitor);
-        kill_both(&mut panzer, monitor);
-    }
-}
-
-/// A worker that has something in hand when it is left alone.
+/// A busy worker ends itself after main and its monitor were killed.
 fn ends_itself(setup: Setup) {
     let mut panzer = setup.options(&["--timeout=0.1"]).start();
     let address = panzer.expect_address();
     let monitor = panzer.expect_current(1);
     let (held, _) = Held::hold(address).expect("it serves");
     kill_both(&mut panzer, monitor);
-    assert!(held.ends_without_a_word());
+    assert!(held.ends_without_reply());
 }
 
-/// RATIONALE 3.10
+/// rule: worker.monitor-lost
 #[test]
-fn a_worker_that_is_left_alone_and_busy_ends_itself_after_the_timeout() {
+fn busy_worker_ends_itself_after_the_timeout_when_main_and_monitor_are_killed() {
     ends_itself(accepting());
 }
 
-/// RATIONALE 3.10
+/// rule: worker.monitor-lost
 #[test]
-fn a_busy_worker_that_has_only_its_lifeline_ends_itself_after_the_timeout() {
-    ends_itself(tampered(accepting(), "prctl:retval=0"));
+fn busy_worker_ends_itself_where_no_timer_can_be_made() {
+    ends_itself(tampered(accepting(), "timer_create:error=EAGAIN"));
 }
 
-/// RATIONALE 3.10
+/// rule: worker.monitor-lost
 #[test]
-fn a_busy_worker_that_has_no_lifeline_ends_itself_after_the_timeout() {
-    ends_itself(without_proc(accepting()));
+fn busy_worker_whose_program_blocks_sigalrm_ends_itself_where_no_timer_can_be_made() {
+    let witness = example("witness");
+    let words = ["smother", &witness.display().to_string(), "listen=127.0.0.1:0", "run=hold"];
+    let setup = Setup::new(&witness, &words).options(&["-n2"]);
+    ends_itself(tampered(setup, "timer_create:error=EAGAIN"));
 }
 
-/// RATIONALE 3.10
+/// rule: worker.monitor-lost
 #[test]
-fn a_worker_that_is_left_alone_and_ignores_sigterm_is_ended_all_the_same() {
+fn idle_worker_keeps_no_timer() {
+    let mut panzer = accepting().start();
+    let monitor = panzer.expect_current(1);
+    for worker in panzer.workers(monitor) {
+        let timers = std::fs::read_to_string(format!("/proc/{worker}/timers"));
+        assert_eq!(timers.ok().as_deref(), Some(""));
+    }
+    panzer.stop();
+}
+
+/// A worker that ignores SIGTERM and SIGINT, with its main and monitor.
+fn deaf() -> (Panzer, u32) {
     let setup = Setup::new(&example("witness"), &["run=deaf"]);
     let mut panzer = setup.options(&["-n2", "--timeout=0.1"]).start();
     let monitor = panzer.expect_current(1);
-    kill_both(&mut panzer, monitor);
+    (panzer, monitor)
 }
 
-/// In a session of its own, so that nobody in the session is above main, as
+/// rule: worker.monitor-lost
+#[test]
+fn worker_that_ignores_sigterm_is_killed_by_its_monitor_when_main_is_killed() {
+    let (mut panzer, _) = deaf();
+    panzer.signal(Signal::Kill);
+    assert_eq!(panzer.end(), SIGKILL);
+}
+
+/// rule: worker.monitor-lost
+#[test]
+fn worker_that_ignores_sigterm_is_killed_by_main_when_its_monitor_is_killed() {
+    let (mut panzer, monitor) = deaf();
+    let workers = panzer.workers(monitor);
+    send(monitor, Signal::Kill);
+    panzer.eventually("they are gone", || workers.iter().all(|pid| !procfs::is_alive(*pid)));
+    panzer.signal(Signal::Term);
+    panzer.end();
+}
+
+/// rule: worker.setup
+#[test]
+fn worker_leads_a_group_of_its_own_in_the_session_of_its_monitor() {
+    let mut panzer = accepting().start();
+    let monitor = panzer.expect_current(1);
+    let session = procfs::row(monitor).expect("it is there").session;
+    for worker in panzer.workers(monitor) {
+        let row = procfs::row(worker).expect("it is there");
+        assert_eq!((row.group, row.session), (worker, session));
+    }
+    panzer.stop();
+}
+
+/// Main leads a session of its own, so that its parent is outside the session, as
 /// under a service manager.
 ///
-/// RATIONALE 7.29
+/// rule: stopped.sigcont
 #[test]
-fn a_worker_that_is_stopped_does_not_outlive_main_and_monitor() {
+fn stopped_worker_does_not_outlive_main_and_monitor() {
     let mut panzer = accepting().through(Path::new("setsid"), &[]).start();
     let monitor = panzer.expect_current(1);
     panzer.workers(monitor).into_iter().for_each(stop_process);
     kill_both(&mut panzer, monitor);
 }
 
-/// RATIONALE 7.29
+/// rule: stopped.sigcont
 #[test]
-fn a_monitor_that_is_stopped_does_not_outlive_main() {
+fn stopped_monitor_does_not_outlive_main() {
     let mut panzer = accepting().through(Path::new("setsid"), &[]).start();
     let monitor = panzer.expect_current(1);
     stop_process(monitor);
     panzer.signal(Signal::Kill);
     assert_eq!(panzer.end(), SIGKILL);
-}
-
-/// RATIONALE 3.10
-#[test]
-fn a_sigio_that_is_not_of_its_lifeline_drains_no_worker() {
-    let mut panzer = accepting().start();
-    let monitor = panzer.expect_current(1);
-    let workers = panzer.workers(monitor);
-    workers.iter().for_each(|pid| send(*pid, Signal::Io));
-    // Each is shown at work, or not, after it has taken the signal.
-    for pid in &workers {
-        stop_process(*pid);
-        continue_process(*pid);
-    }
-    panzer.settle();
-    assert_eq!((panzer.workers(monitor), panzer.count("died")), (workers, 0));
-    panzer.stop();
 }

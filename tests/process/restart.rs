@@ -1,4 +1,4 @@
-//! Main is restarted in place: what it keeps.
+//! Main is restarted in place: what survives.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,48 +6,49 @@ use std::path::{Path, PathBuf};
 
 use panzer::sys::Signal;
 
-use super::restarting::{OTHER, Picture, Restarting, other_version, status};
+use super::restartable::{OTHER, RestartableMain, Snapshot, other_version, status};
 use crate::harness::client::{Held, ask, is_refused};
+use crate::harness::control_client::{self, ask_result, record, value};
 use crate::harness::ctl::{begin, ctl, finish};
-use crate::harness::look;
-use crate::harness::operator::{self, ask_briefly, record, value};
+use crate::harness::files::{self, TempDir, example, open_gate};
 use crate::harness::panzer::{End, continue_process, send, stop_process};
-use crate::harness::place::{self, Place, example, open_gate};
+use crate::harness::procfs;
 use crate::harness::setup::Setup;
 
 const IDLE: [&str; 2] = ["listen=127.0.0.1:0", "run=idle"];
 const HOLD: [&str; 2] = ["listen=127.0.0.1:0", "run=hold"];
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_restart_keeps_everything_that_main_has_and_everybody_below_it() {
+fn restart_keeps_descriptors_processes_and_status_of_main() {
     let options = ["-n2", "-v", "--bind=web=127.0.0.1:0", "--timeout=7", "--max-delay=9"];
-    let mut main = Restarting::start(&["notify=STATUS=all is well", HOLD[0], HOLD[1]], &options);
+    let mut main =
+        RestartableMain::start(&["notify=STATUS=all is well", HOLD[0], HOLD[1]], &options);
     let address = main.panzer.expect_address();
     main.panzer.expect_current(1);
-    let before = main.picture();
+    let before = main.snapshot();
     for _ in 0..3 {
         main.restart();
-        assert_eq!(main.picture(), before);
+        assert_eq!(main.snapshot(), before);
         let (held, answer) = Held::hold(address).expect("it serves");
         assert_eq!(answer.generation, 1);
         held.finish().expect("it serves");
     }
-    // A reload and a restart of what came of it, too.
+    // The same after a reload.
     main.panzer.reload(2);
-    main.panzer.expect_line("nobody of generation 1 is left");
-    let before = main.picture();
+    main.panzer.expect_line("generation 1: all processes exited");
+    let before = main.snapshot();
     main.restart();
-    assert_eq!(main.picture(), before);
+    assert_eq!(main.snapshot(), before);
     main.panzer.stop();
     assert!(is_refused(address));
-    assert!(!main.pid_file.exists() && !operator::socket_of(&main.pid_file).exists());
+    assert!(!main.pid_file.exists() && !control_client::socket_of(&main.pid_file).exists());
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn panzerctl_restart_ends_with_0_when_the_new_program_answers() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn panzerctl_restart_exits_with_0_when_the_new_program_runs() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
     let own = env!("CARGO_PKG_VERSION");
     for (program, version) in [(other_version(), OTHER), (Vec::new(), OTHER)] {
@@ -55,33 +56,35 @@ fn panzerctl_restart_ends_with_0_when_the_new_program_answers() {
             main.install(&program);
         }
         let outcome = main.ctl(&["restart"]);
-        assert_eq!(outcome.status, 0, "{}", outcome.told);
-        assert!(outcome.shown.contains(version), "{}", outcome.shown);
-        assert_eq!(outcome.shown.lines().count(), 1, "{}", outcome.shown);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        assert!(outcome.stdout.contains(version), "{}", outcome.stdout);
+        assert_eq!(outcome.stdout.lines().count(), 1, "{}", outcome.stdout);
         assert_eq!(main.version(), version);
+        main.expect_restarted();
     }
     main.repair();
     assert_eq!(main.ctl(&["restart"]).status, 0);
     assert_eq!(main.version(), own);
+    main.expect_restarted();
     assert_eq!(main.panzer.count("restarted"), 3);
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn the_rows_of_the_workers_and_what_they_have_handled_go_on() {
+fn scoreboard_rows_and_request_counts_survive_a_restart() {
     let mut main = {
-        let place = Place::new();
+        let dir = TempDir::new();
         let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n1"]);
-        Restarting::begin(place, setup)
+        RestartableMain::begin(dir, setup)
     };
     let address = main.panzer.expect_address();
     main.panzer.expect_current(1);
-    let handled = |main: &Restarting, count: usize| {
+    let handled = |main: &RestartableMain, count: usize| {
         let mut shown = String::new();
-        // The worker counts a connection when it is through with it.
-        let counts = look::until(|| {
-            shown = main.ctl(&["status"]).shown;
+        // The worker counts a connection when it has closed it.
+        let counts = procfs::until(|| {
+            shown = main.ctl(&["status"]).stdout;
             shown.contains(&format!(" {count} handled"))
         });
         assert!(counts, "{count}: {shown}");
@@ -95,10 +98,10 @@ fn the_rows_of_the_workers_and_what_they_have_handled_go_on() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_request_in_hand_and_a_queue_know_nothing_of_a_restart() {
-    let mut main = Restarting::start(&HOLD, &["-n1"]);
+fn request_in_hand_and_queued_connections_survive_a_restart() {
+    let mut main = RestartableMain::start(&HOLD, &["-n1"]);
     let address = main.panzer.expect_address();
     main.panzer.expect_current(1);
     let (held, _) = Held::hold(address).expect("it serves");
@@ -112,13 +115,13 @@ fn a_request_in_hand_and_a_queue_know_nothing_of_a_restart() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.2
+/// rule: restart.deadlines
 #[test]
-fn a_restart_has_the_times_of_main_and_of_every_generation_go_on() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn uptimes_of_main_and_generations_survive_a_restart() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
-    let since = |main: &Restarting| {
-        let answer = operator::ask(&main.pid_file, "status");
+    let since = |main: &RestartableMain| {
+        let answer = control_client::ask(&main.pid_file, "status");
         let number = |kind, key| -> u64 {
             value(record(&answer, kind), key).and_then(|text| text.parse().ok()).expect(key)
         };
@@ -130,17 +133,17 @@ fn a_restart_has_the_times_of_main_and_of_every_generation_go_on() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn whoever_waits_for_a_reload_or_for_workers_has_his_answer_from_the_new_program() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn clients_waiting_for_a_reload_are_answered_by_the_new_program() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
-    let gate = main.place.gate("gate");
+    let gate = main.dir.gate("gate");
     let wait = format!("wait={}", gate.display());
-    main.place.app(&example("witness"), &[&wait, IDLE[0], IDLE[1]]);
+    main.dir.app(&example("witness"), &[&wait, IDLE[0], IDLE[1]]);
     let first = main.ask(&["reload"]);
     main.panzer.expect("started", 2);
-    // A second one waits for the generation after.
+    // A second client waits for the generation after that one.
     let second = main.ask(&["reload"]);
     main.install(&other_version());
     main.restart();
@@ -148,78 +151,78 @@ fn whoever_waits_for_a_reload_or_for_workers_has_his_answer_from_the_new_program
     main.panzer.expect_current(2);
     main.panzer.expect("started", 3);
     let outcome = finish(first);
-    assert_eq!((outcome.status, &*outcome.shown), (0, "generation 2 is current\n"));
+    assert_eq!((outcome.status, &*outcome.stdout), (0, "generation 2 is current\n"));
     main.restart();
     open_gate(&gate);
     main.panzer.expect_current(3);
     let outcome = finish(second);
-    assert_eq!((outcome.status, &*outcome.shown), (0, "generation 3 is current\n"));
-    // And one whose reload fails has the reason.
-    main.place.app(&example("witness"), &[&wait, "exit=7"]);
+    assert_eq!((outcome.status, &*outcome.stdout), (0, "generation 3 is current\n"));
+    // A client whose reload fails gets the reason.
+    main.dir.app(&example("witness"), &[&wait, "exit=7"]);
     let third = main.ask(&["reload"]);
     main.panzer.expect("started", 4);
     main.restart();
     open_gate(&gate);
     let outcome = finish(third);
     assert_eq!(outcome.status, 1);
-    assert!(outcome.told.contains("its monitor exited with status 7"), "{}", outcome.told);
+    assert!(outcome.stderr.contains("its monitor exited with status 7"), "{}", outcome.stderr);
     assert_eq!(main.version(), OTHER);
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn whoever_waits_for_a_number_of_workers_has_his_answer_and_the_number_stays() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn client_waiting_for_scale_is_answered_and_the_count_survives_a_restart() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
     let monitor = main.panzer.expect_monitor(1);
-    // It cannot fork anybody before it goes on.
+    // The stopped monitor cannot fork before it continues.
     stop_process(monitor);
     let asked = main.ask(&["scale", "3"]);
     main.restart();
     continue_process(monitor);
     let outcome = finish(asked);
-    assert_eq!((outcome.status, &*outcome.shown), (0, "3 workers\n"), "{}", outcome.told);
+    assert_eq!((outcome.status, &*outcome.stdout), (0, "3 workers\n"), "{}", outcome.stderr);
     assert_eq!(main.panzer.workers(monitor).len(), 3);
     main.restart();
-    let answer = operator::ask(&main.pid_file, "status");
+    let answer = control_client::ask(&main.pid_file, "status");
     assert_eq!(value(record(&answer, "main"), "count"), Some("3"));
     let monitor = main.panzer.reload(2);
     assert_eq!(main.panzer.workers(monitor).len(), 3);
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_silent_client_and_one_in_the_middle_of_his_line_are_answered_or_let_go() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn silent_and_half_written_clients_do_not_block_a_restart() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
-    let silent = operator::connect(&main.pid_file).expect("main listens");
-    let mut half = operator::connect(&main.pid_file).expect("main listens");
+    let silent = control_client::connect(&main.pid_file).expect("main listens");
+    let mut half = control_client::connect(&main.pid_file).expect("main listens");
     std::io::Write::write_all(&mut half, b"panzer/1 rea").expect("there is room");
     main.panzer.settle();
     main.restart();
-    // Who is let go of may hear that at once.
+    // A client that is disconnected may notice that at once.
     let _ = std::io::Write::write_all(&mut half, b"dy\n");
-    let answer = operator::rest_of(half);
+    let answer = control_client::read_rest(half);
     assert!(answer.is_empty() || answer == ["done ready"], "{answer:?}");
     drop(silent);
     main.panzer.settle();
-    assert_eq!(ask_briefly(&main.pid_file, "ready"), "done ready");
+    assert_eq!(ask_result(&main.pid_file, "ready"), "done ready");
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_reload_that_was_asked_for_during_a_reload_is_not_lost() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn pending_reload_survives_a_restart() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
-    let gate = main.place.gate("gate");
+    let gate = main.dir.gate("gate");
     let wait = format!("wait={}", gate.display());
-    main.place.app(&example("witness"), &["say=the second", &wait, IDLE[0], IDLE[1]]);
+    main.dir.app(&example("witness"), &["say=the second", &wait, IDLE[0], IDLE[1]]);
     main.panzer.signal(Signal::Usr1);
     main.panzer.expect_line("the second");
-    main.place.app(&example("witness"), &["say=the newest", IDLE[0], IDLE[1]]);
+    main.dir.app(&example("witness"), &["say=the newest", IDLE[0], IDLE[1]]);
     main.panzer.signal(Signal::Usr1);
     main.panzer.settle();
     main.restart();
@@ -233,23 +236,24 @@ fn a_reload_that_was_asked_for_during_a_reload_is_not_lost() {
     assert_eq!((panzer.count("started"), panzer.count("current")), (3, 3));
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn what_became_of_the_last_reload_is_known_after_a_restart() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn outcome_of_the_last_reload_survives_a_restart() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
-    let reload =
-        |main: &Restarting| record(&operator::ask(&main.pid_file, "status"), "reload").to_string();
+    let reload = |main: &RestartableMain| {
+        record(&control_client::ask(&main.pid_file, "status"), "reload").to_string()
+    };
     for (body, outcome) in [("exit 7", "failed"), ("kill -9 $$", "failed")] {
-        main.place.script("app", body);
+        main.dir.script("app", body);
         assert_eq!(main.ctl(&["reload"]).status, 1);
         let before = reload(&main);
         assert_eq!(value(&before, "outcome"), Some(outcome), "{before}");
         main.restart();
         assert_eq!(reload(&main), before);
     }
-    // The same where there was never a generation.
-    main.place.app(&example("witness"), &IDLE);
+    // The same if no generation was ever current.
+    main.dir.app(&example("witness"), &IDLE);
     assert_eq!(main.ctl(&["reload"]).status, 0);
     let before = reload(&main);
     main.restart();
@@ -257,21 +261,21 @@ fn what_became_of_the_last_reload_is_known_after_a_restart() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_generation_that_starts_may_say_that_it_is_ready_in_every_way() {
-    let place = Place::new();
-    let gate = place.gate("gate");
+fn starting_generation_can_become_ready_after_a_restart_in_every_way() {
+    let dir = TempDir::new();
+    let gate = dir.gate("gate");
     let says = ["kill -s VTALRM $PPID; exec sleep 1000".to_string(), {
         let witness = example("witness");
         format!("exec '{}' notify=READY=1 hang", witness.display())
     }];
-    place.script("app", &says[0]);
-    let setup = Setup::new(&place.join("app"), &[]).options(&["--timeout=0"]);
-    let mut main = Restarting::begin(place, setup);
+    dir.script("app", &says[0]);
+    let setup = Setup::new(&dir.join("app"), &[]).options(&["--timeout=0"]);
+    let mut main = RestartableMain::begin(dir, setup);
     main.panzer.expect_current(1);
     for (generation, way) in (2..).zip(says) {
-        main.place.script("app", &format!("cat '{}'; {way}", gate.display()));
+        main.dir.script("app", &format!("cat '{}'; {way}", gate.display()));
         main.panzer.signal(Signal::Usr1);
         main.panzer.expect("started", generation);
         main.restart();
@@ -282,17 +286,23 @@ fn a_generation_that_starts_may_say_that_it_is_ready_in_every_way() {
     main.panzer.stop();
 }
 
-/// What the monitor of a generation reports of all that it was given.
-fn given(main: &mut Restarting, generation: u32) -> Vec<String> {
+/// Whether panzerctl shows this as the state of the program on disk.
+fn shows(pid_file: &Path, binary: &str) -> bool {
+    let shown = ctl(pid_file, &["status", "--json"]).stdout;
+    shown.contains(&format!("\"binary\":\"{binary}\""))
+}
+
+/// What the monitor of a generation reports of its environment.
+fn given(main: &mut RestartableMain, generation: u32) -> Vec<String> {
     let word = format!("g{generation}");
-    main.place.app(&example("witness"), &[&format!("report={word}"), IDLE[0], IDLE[1]]);
+    main.dir.app(&example("witness"), &[&format!("report={word}"), IDLE[0], IDLE[1]]);
     main.panzer.reload(generation);
     main.panzer.settle();
     let lines = main.panzer.lines().into_iter();
     let own: Vec<_> =
         lines.filter_map(|line| Some(line.strip_prefix(&word)?.to_string())).collect();
     let kind = |line: String| match line.split_once(['=', ':']) {
-        // Of each generation's own.
+        // These differ between generations.
         Some((name, _)) if name.ends_with("PANZER_GENERATION") => name.to_string(),
         Some((name, _)) if name.ends_with("NOTIFY_SOCKET") => name.to_string(),
         Some((name, _)) if name.ends_with("LISTEN_PID") => name.to_string(),
@@ -303,19 +313,19 @@ fn given(main: &mut Restarting, generation: u32) -> Vec<String> {
     own
 }
 
-/// RATIONALE 13.3
+/// rule: restart.environment
 #[test]
-fn a_generation_is_given_the_same_whether_main_was_restarted_or_not() {
-    let place = Place::new();
-    let app = place.app(&example("witness"), &IDLE);
+fn monitors_get_the_same_environment_before_and_after_a_restart() {
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &IDLE);
     let setup = Setup::new(&app, &[]).options(&["-n1", "--timeout=3"]).variable("COLOUR", "blue");
-    // Whoever is started with nohup and in the background of a shell.
+    // As under nohup and in the background of a shell.
     let ignore = r#"trap "" HUP INT QUIT USR2; exec "$@""#;
     let setup = setup.through(Path::new("sh"), &["-c", ignore, "sh"]);
-    let mut main = Restarting::begin(place, setup);
+    let mut main = RestartableMain::begin(dir, setup);
     main.panzer.expect_current(1);
     let before = given(&mut main, 2);
-    // What is ignored of these four stands in the last three digits.
+    // The last three digits show which of these four signals are ignored.
     let ignores = |line: &String| line.contains("SigIgn") && line.ends_with("807");
     assert!(before.iter().any(ignores), "{before:?}");
     main.restart();
@@ -323,65 +333,66 @@ fn a_generation_is_given_the_same_whether_main_was_restarted_or_not() {
     main.restart();
     main.restart();
     assert_eq!(given(&mut main, 4), before);
-    // What was ignored at the start stays so.
+    // A signal ignored at the start stays ignored.
     main.panzer.signal(Signal::Hup);
     main.panzer.settle();
     assert_eq!(main.panzer.count("started"), 4);
     main.panzer.stop();
 }
 
-/// A main whose one worker is the word of a file.
-fn configured() -> (Restarting, PathBuf) {
-    let place = Place::new();
-    let file = place.write("panzer.yml", "count: 1\n");
+/// A main with one worker, the number of which is set in a configuration file.
+fn configured() -> (RestartableMain, PathBuf) {
+    let dir = TempDir::new();
+    let file = dir.write("panzer.yml", "count: 1\n");
     let option = format!("--config={}", file.display());
-    let app = place.app(&example("witness"), &IDLE);
-    let mut main = Restarting::begin(place, Setup::new(&app, &[]).options(&[&option]));
+    let app = dir.app(&example("witness"), &IDLE);
+    let mut main = RestartableMain::begin(dir, Setup::new(&app, &[]).options(&[&option]));
     main.panzer.expect_current(1);
     (main, file)
 }
 
-/// RATIONALE 13.4
+/// rule: restart.config
 #[test]
-fn the_configuration_is_read_again() {
-    let place = Place::new();
-    let file = place.write("panzer.yml", "count: 1\n");
+fn restart_reads_the_configuration_again() {
+    let dir = TempDir::new();
+    let file = dir.write("panzer.yml", "count: 1\n");
     let option = format!("--config={}", file.display());
-    let app = place.app(&example("witness"), &HOLD);
+    let app = dir.app(&example("witness"), &HOLD);
     let setup = Setup::new(&app, &[]).options(&["-v", &option]);
-    let mut main = Restarting::begin(place, setup);
+    let mut main = RestartableMain::begin(dir, setup);
     let monitor = main.panzer.expect_current(1);
     fs::write(&file, "count: 2\nbind:\n  - web=127.0.0.1:0\n").expect("it is ours");
     main.restart();
-    let answer = operator::ask(&main.pid_file, "status");
+    let answer = control_client::ask(&main.pid_file, "status");
     assert_eq!(value(record(&answer, "main"), "count"), Some("2"));
     let address = |answer: &[String]| {
         let web = answer.iter().find(|line| line.contains("name=web"))?;
         value(web, "address").map(str::to_string)
     };
     let web = address(&answer).expect("it is open");
-    assert_eq!(main.panzer.workers(monitor).len(), 1, "it counts for the next one");
+    assert_eq!(main.panzer.workers(monitor).len(), 1, "the new count is for the next generation");
     let monitor = main.panzer.reload(2);
     assert_eq!(main.panzer.workers(monitor).len(), 2);
     main.restart();
-    assert_eq!(address(&operator::ask(&main.pid_file, "status")), Some(web));
-    // What a generation was started with is its own; what is gone is closed.
+    assert_eq!(address(&control_client::ask(&main.pid_file, "status")), Some(web));
+    // The running generation keeps its sockets; a removed one is closed after it.
     fs::write(&file, "count: 2\n").expect("it is ours");
     main.restart();
     main.panzer.reload(3);
-    main.panzer.expect_line("nobody of generation 2 is left");
-    assert_eq!(address(&operator::ask(&main.pid_file, "status")), None);
+    main.panzer.expect_line("generation 2: all processes exited");
+    assert_eq!(address(&control_client::ask(&main.pid_file, "status")), None);
     main.panzer.stop();
 }
 
-/// RATIONALE 13.4
+/// rule: restart.config
 #[test]
-fn a_number_of_workers_that_is_configured_anew_ends_the_one_asked_for() {
+fn changed_count_in_the_configuration_overrides_an_earlier_scale() {
     let (mut main, file) = configured();
     assert_eq!(main.ctl(&["scale", "3"]).status, 0);
     main.restart();
-    let count = |main: &Restarting| {
-        value(record(&operator::ask(&main.pid_file, "status"), "main"), "count").map(str::to_string)
+    let count = |main: &RestartableMain| {
+        value(record(&control_client::ask(&main.pid_file, "status"), "main"), "count")
+            .map(str::to_string)
     };
     assert_eq!(count(&main).as_deref(), Some("3"));
     fs::write(&file, "count: 2\n").expect("it is ours");
@@ -390,124 +401,123 @@ fn a_number_of_workers_that_is_configured_anew_ends_the_one_asked_for() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.4
+/// rule: restart.config
 #[test]
-fn a_bad_configuration_or_a_socket_that_cannot_be_opened_refuses_the_restart() {
+fn bad_configuration_or_address_in_use_refuses_the_restart() {
     let (mut main, file) = configured();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
     let taken = taken.local_addr().map(|address| (taken, address)).expect("it is bound");
-    for (text, why) in [
+    for (text, reason) in [
         ("count: many\n".to_string(), "panzer.yml:1:"),
         ("\tcount: 1\n".to_string(), "panzer.yml:1:"),
         (format!("count: 1\nbind:\n  - 127.0.0.1:0\n  - {}\n", taken.1), "EADDRINUSE"),
     ] {
         fs::write(&file, &text).expect("it is ours");
-        main.expect_refusal(&text, why);
+        main.expect_refusal(&text, reason);
     }
     fs::remove_file(&file).expect("it is ours");
     main.expect_refusal("no file", "cannot read");
-    fs::write(&file, "count: 1\n").expect("the place is ours");
+    fs::write(&file, "count: 1\n").expect("the directory is ours");
     main.expect_recovery();
 }
 
-/// RATIONALE 13.5
+/// rule: restart.path
 #[test]
-fn the_program_at_the_path_that_main_was_started_by_is_executed_links_and_all() {
-    let place = Place::new();
-    let whole = fs::read(place::panzer()).expect("it was built");
+fn restart_executes_the_path_of_the_start_and_follows_its_links() {
+    let dir = TempDir::new();
+    let whole = fs::read(files::panzer()).expect("it was built");
     for (release, bytes) in [("one", &whole), ("two", &other_version())] {
-        fs::create_dir(place.join(release)).expect("it is a new place");
-        place.program(&format!("{release}/panzer"), bytes);
+        fs::create_dir(dir.join(release)).expect("the directory is empty");
+        dir.program(&format!("{release}/panzer"), bytes);
     }
-    let app = place.app(&example("witness"), &IDLE);
-    let link = |place: &Place, release: &str| {
-        symlink(release, place.join("next")).expect("it is not there");
-        fs::rename(place.join("next"), place.join("current")).expect("it can be replaced");
+    let app = dir.app(&example("witness"), &IDLE);
+    let link = |dir: &TempDir, release: &str| {
+        symlink(release, dir.join("next")).expect("it is not there");
+        fs::rename(dir.join("next"), dir.join("current")).expect("it can be replaced");
     };
-    link(&place, "one");
+    link(&dir, "one");
     let by_path = |name: &str| Path::new(name).to_path_buf();
-    let absolute = place.join("current/panzer");
-    let current = place.join("current");
+    let absolute = dir.join("current/panzer");
+    let current = dir.join("current");
     let path = format!("{}:/usr/bin:/bin", current.display());
     for (name, directory, search) in [
-        (absolute.clone(), place.path(), None),
+        (absolute.clone(), dir.path(), None),
         (by_path("./panzer"), &*current, None),
-        (by_path("current/panzer"), place.path(), None),
-        (by_path("panzer"), place.path(), Some(path)),
+        (by_path("current/panzer"), dir.path(), None),
+        (by_path("panzer"), dir.path(), Some(path)),
     ] {
         let mut setup = Setup::new(&app, &[]).options(&["-n1"]).directory(directory).program(&name);
         if let Some(path) = search {
             setup = setup.variable("PATH", &path);
         }
-        let pid_file = place.join("panzer.pid");
+        let pid_file = dir.join("panzer.pid");
         let option = format!("--pid={}", pid_file.display());
         let mut panzer = setup.options(&[&option]).start();
         panzer.expect_current(1);
-        let before = Picture::of(&mut panzer, &pid_file);
+        let before = Snapshot::of(&mut panzer, &pid_file);
         let restart = |release: &str, version: &str| {
-            link(&place, release);
+            link(&dir, release);
             let outcome = ctl(&pid_file, &["restart"]);
-            assert_eq!(outcome.status, 0, "{} {}", name.display(), outcome.told);
+            assert_eq!(outcome.status, 0, "{} {}", name.display(), outcome.stderr);
             let main = status(&pid_file).remove(0);
             assert_eq!(value(&main, "version"), Some(version), "{}", name.display());
-            assert_eq!(value(&main, "binary"), Some("same"), "{}", name.display());
+            assert!(shows(&pid_file, "same"), "{}", name.display());
         };
         restart("two", OTHER);
-        link(&place, "one");
-        let main = status(&pid_file).remove(0);
-        assert_eq!(value(&main, "binary"), Some("differs"), "{}", name.display());
+        link(&dir, "one");
+        assert!(shows(&pid_file, "differs"), "{}", name.display());
         restart("one", env!("CARGO_PKG_VERSION"));
-        assert_eq!(Picture::of(&mut panzer, &pid_file), before, "{}", name.display());
+        assert_eq!(Snapshot::of(&mut panzer, &pid_file), before, "{}", name.display());
         panzer.stop();
     }
 }
 
-/// RATIONALE 13.5
+/// rule: restart.path
 #[test]
-fn a_main_that_was_started_relative_to_a_directory_that_is_gone_says_so() {
-    let place = Place::new();
-    let whole = fs::read(place::panzer()).expect("it was built");
-    fs::create_dir(place.join("release")).expect("it is a new place");
-    place.program("release/panzer", &whole);
-    let app = place.app(&example("witness"), &IDLE);
-    let setup = Setup::new(&app, &[]).options(&["-n1"]).directory(&place.join("release"));
-    let program = place.join("release/panzer");
-    let mut main = Restarting::begin_as(place, setup, Path::new("./panzer"), program);
+fn restart_is_refused_if_the_directory_of_a_relative_path_is_gone() {
+    let dir = TempDir::new();
+    let whole = fs::read(files::panzer()).expect("it was built");
+    fs::create_dir(dir.join("release")).expect("the directory is empty");
+    dir.program("release/panzer", &whole);
+    let app = dir.app(&example("witness"), &IDLE);
+    let setup = Setup::new(&app, &[]).options(&["-n1"]).directory(&dir.join("release"));
+    let program = dir.join("release/panzer");
+    let mut main = RestartableMain::begin_as(dir, setup, Path::new("./panzer"), program);
     main.panzer.expect_current(1);
-    fs::rename(main.place.join("release"), main.place.join("away")).expect("it is ours");
-    main.expect_refusal("it is away", "ENOENT");
-    fs::rename(main.place.join("away"), main.place.join("release")).expect("it is ours");
+    fs::rename(main.dir.join("release"), main.dir.join("away")).expect("it is ours");
+    main.expect_refusal("its directory is gone", "ENOENT");
+    fs::rename(main.dir.join("away"), main.dir.join("release")).expect("it is ours");
     main.restart();
     main.panzer.stop();
 }
 
-/// A main that stops with the first instruction of the program that it becomes,
-/// once it has been asked for a restart.
-fn stopped_in_the_exec() -> (Restarting, u32) {
-    let place = Place::new();
-    let app = place.app(&example("witness"), &HOLD);
-    let output = place.join("trace").display().to_string();
+/// A main that was asked for a restart and is stopped at the first instruction of the
+/// new program.
+fn stopped_in_the_exec() -> (RestartableMain, u32) {
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &HOLD);
+    let output = dir.join("trace").display().to_string();
     let words = ["-D", "-qqq", "-o", &output, "-etrace=execveat", "-einject=execveat:signal=STOP"];
     let setup = Setup::new(&app, &[]).options(&["-n1"]).through(Path::new("strace"), &words);
-    let mut main = Restarting::begin(place, setup);
+    let mut main = RestartableMain::begin(dir, setup);
     let monitor = main.panzer.expect_current(1);
     let pid = main.panzer.pid();
     main.panzer.signal(Signal::Usr2);
     main.panzer.eventually("it has executed itself", || {
-        // What it has become has not given itself a name yet.
-        look::name(pid) != "panzer:main" && matches!(look::state(pid), Some('T' | 't'))
+        // The new program has not set its process name yet.
+        procfs::name(pid) != "panzer:main" && matches!(procfs::state(pid), Some('T' | 't'))
     });
     (main, monitor)
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn another_main_is_refused_the_pid_file_before_during_and_after_a_restart() {
-    let refused = |main: &Restarting| {
+fn pid_file_stays_locked_before_during_and_after_a_restart() {
+    let refused = |main: &RestartableMain| {
         let option = format!("--pid={}", main.pid_file.display());
-        let mut other = Setup::new(&main.place.join("app"), &[]).options(&[&option]).start();
+        let mut other = Setup::new(&main.dir.join("app"), &[]).options(&[&option]).start();
         assert_eq!(other.end(), End::Status(3), "{:?}", other.lines());
-        assert_eq!(other.count_lines(&format!("process {} runs already", main.panzer.pid())), 1);
+        assert_eq!(other.count_lines(&format!("already running: pid {}", main.panzer.pid())), 1);
     };
     let (mut main, _) = stopped_in_the_exec();
     let pid = main.panzer.pid();
@@ -515,14 +525,14 @@ fn another_main_is_refused_the_pid_file_before_during_and_after_a_restart() {
     continue_process(pid);
     main.expect_restarted();
     refused(&main);
-    // It may be an operator's file too, which a new configuration has main read.
+    // Main must not open and close its own pid file: that would release the lock.
     assert_eq!(fs::read_to_string(&main.pid_file).expect("it is there"), format!("{pid}\n"));
     main.panzer.stop();
 }
 
-/// RATIONALE 13.6
+/// rule: restart.signals
 #[test]
-fn a_reload_that_is_asked_for_while_main_executes_itself_comes_about() {
+fn reload_requested_during_the_exec_is_performed() {
     let (mut main, _) = stopped_in_the_exec();
     main.panzer.signal(Signal::Usr1);
     continue_process(main.panzer.pid());
@@ -531,9 +541,9 @@ fn a_reload_that_is_asked_for_while_main_executes_itself_comes_about() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.6
+/// rule: restart.signals
 #[test]
-fn a_stop_that_is_asked_for_while_main_executes_itself_stops_it() {
+fn stop_requested_during_the_exec_is_performed() {
     for signal in [Signal::Term, Signal::Int, Signal::Quit, Signal::Hup] {
         let (mut main, _) = stopped_in_the_exec();
         main.panzer.signal(signal);
@@ -547,9 +557,9 @@ fn a_stop_that_is_asked_for_while_main_executes_itself_stops_it() {
     }
 }
 
-/// RATIONALE 13.6
+/// rule: restart.signals
 #[test]
-fn whoever_dies_while_main_executes_itself_is_missed_and_replaced() {
+fn worker_or_monitor_that_dies_during_the_exec_is_replaced() {
     let (mut main, monitor) = stopped_in_the_exec();
     send(main.panzer.workers(monitor)[0], Signal::Kill);
     continue_process(main.panzer.pid());
@@ -565,25 +575,25 @@ fn whoever_dies_while_main_executes_itself_is_missed_and_replaced() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn whoever_connects_while_main_executes_itself_is_answered() {
+fn clients_that_connect_during_the_exec_are_answered() {
     let (mut main, _) = stopped_in_the_exec();
     let asked = ["ready", "status", "reload"].map(|word| begin(&main.pid_file, &[word]));
-    let silent = operator::connect(&main.pid_file).expect("somebody listens");
+    let silent = control_client::connect(&main.pid_file).expect("main's socket listens");
     continue_process(main.panzer.pid());
     main.panzer.expect_current(2);
     for outcome in asked.map(finish) {
-        assert_eq!(outcome.status, 0, "{}", outcome.told);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     }
     drop(silent);
     main.panzer.stop();
 }
 
-/// RATIONALE 13.7
+/// rule: restart.coalesced
 #[test]
-fn a_restart_that_is_asked_for_after_a_stop_is_refused() {
-    let mut main = Restarting::start(&HOLD, &["-n1"]);
+fn restart_requested_after_a_stop_is_refused() {
+    let mut main = RestartableMain::start(&HOLD, &["-n1"]);
     let address = main.panzer.expect_address();
     main.panzer.expect_current(1);
     let (held, _) = Held::hold(address).expect("it serves");
@@ -591,31 +601,31 @@ fn a_restart_that_is_asked_for_after_a_stop_is_refused() {
     main.panzer.expect_event("stopping", |event| event.name == "stopping");
     let outcome = main.ctl(&["restart"]);
     assert_eq!(outcome.status, 1);
-    assert!(outcome.told.contains("main is stopping"), "{}", outcome.told);
+    assert!(outcome.stderr.contains("main is stopping"), "{}", outcome.stderr);
     main.panzer.signal(Signal::Usr2);
     main.panzer.settle();
     held.finish().expect("it is finished");
     let outcome = finish(stops);
-    assert_eq!((outcome.status, &*outcome.shown), (0, "main leaves with status 0\n"));
+    assert_eq!((outcome.status, &*outcome.stdout), (0, "main exits with status 0\n"));
     assert_eq!(main.panzer.end(), End::Status(0));
     assert_eq!(main.panzer.count("restarted"), 0);
 }
 
-/// RATIONALE 13.7
+/// rule: restart.coalesced
 #[test]
-fn a_stop_that_is_asked_for_in_the_turn_of_the_exec_is_one() {
+fn stop_requested_in_the_turn_of_the_exec_is_performed() {
     for request in ["exit", "shutdown"] {
-        let place = Place::new();
-        let app = place.script("app", "exit 1");
-        let trace = place.join("trace");
+        let dir = TempDir::new();
+        let app = dir.script("app", "exit 1");
+        let trace = dir.join("trace");
         let output = trace.display().to_string();
-        // Main stops whenever it waits, and nobody but main is there.
+        // strace stops main at every poll; no other process runs.
         let words = ["-D", "-qqq", "-o", &output, "-etrace=poll", "-einject=poll:signal=STOP"];
         let setup = Setup::new(&app, &[]).options(&["--give-up=0", "--delay=60"]);
-        let mut main = Restarting::begin(place, setup.through(Path::new("strace"), &words));
+        let mut main = RestartableMain::begin(dir, setup.through(Path::new("strace"), &words));
         let pid = main.panzer.pid();
-        let is_stopped = || matches!(look::state(pid), Some('T' | 't'));
-        // How long it waits at most, in milliseconds.
+        let is_stopped = || matches!(procfs::state(pid), Some('T' | 't'));
+        // The timeout of main's last poll, in milliseconds.
         let waits = || {
             let text = fs::read_to_string(&trace).unwrap_or_default();
             let last = text.lines().rfind(|line| line.starts_with("poll(["))?;
@@ -626,14 +636,14 @@ fn a_stop_that_is_asked_for_in_the_turn_of_the_exec_is_one() {
         let (mut asked, mut client) = (false, None);
         main.panzer.eventually("it is about to execute itself", || {
             match waits() {
-                // For the next start.
+                // It waits for the next start.
                 Some(5_000..) if !asked => {
                     send(pid, Signal::Usr2);
                     asked = true;
                 }
-                // It is the turn of the exec.
+                // The next turn ends in the exec.
                 Some(0) if asked && is_stopped() => {
-                    client = Some(operator::begin(&main.pid_file, request));
+                    client = Some(control_client::begin(&main.pid_file, request));
                 }
                 Some(_) | None => {}
             }
@@ -644,43 +654,43 @@ fn a_stop_that_is_asked_for_in_the_turn_of_the_exec_is_one() {
         });
         let goes_on = || {
             continue_process(pid);
-            !look::is_alive(pid)
+            !procfs::is_alive(pid)
         };
         main.panzer.eventually("it ends", goes_on);
         assert_eq!(main.panzer.end(), End::Status(0), "{request}");
         let answer = client.expect("it was asked").rest();
         let last = answer.last().map(String::as_str);
-        assert_eq!(last, Some("done main leaves with status 0"), "{request}");
+        assert_eq!(last, Some("done main exits with status 0"), "{request}");
         let events = main.panzer.events();
         assert_eq!(events.last().map(|event| &*event.name), Some("stopped"), "{events:?}");
-        assert!(!main.pid_file.exists() && !operator::socket_of(&main.pid_file).exists());
+        assert!(!main.pid_file.exists() && !control_client::socket_of(&main.pid_file).exists());
     }
 }
 
-/// RATIONALE 13.7
+/// rule: restart.coalesced
 #[test]
-fn two_that_ask_at_once_are_both_answered() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn clients_that_ask_for_a_restart_together_are_all_answered() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
     let pid = main.panzer.pid();
     stop_process(pid);
-    let asked: Vec<_> = (0..3).map(|_| operator::begin(&main.pid_file, "restart")).collect();
+    let asked: Vec<_> = (0..3).map(|_| control_client::begin(&main.pid_file, "restart")).collect();
     main.panzer.signal(Signal::Usr2);
     continue_process(pid);
-    let now = format!("done main is panzer {} now", env!("CARGO_PKG_VERSION"));
+    let now = format!("done now running panzer {}", env!("CARGO_PKG_VERSION"));
     for asked in asked {
         assert_eq!(asked.rest().pop().as_deref(), Some(&*now));
     }
     main.panzer.settle();
-    // The signal's one, and one for all that asked meanwhile.
+    // One for the signal, and one for all clients that asked meanwhile.
     assert_eq!(main.panzer.count("restarted"), 2);
     main.panzer.stop();
 }
 
-/// RATIONALE 13.7
+/// rule: restart.coalesced
 #[test]
-fn signals_that_ask_for_a_restart_in_one_turn_are_one() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn two_restart_signals_in_one_turn_are_one_restart() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
     let pid = main.panzer.pid();
     stop_process(pid);
@@ -693,45 +703,47 @@ fn signals_that_ask_for_a_restart_in_one_turn_are_one() {
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn whoever_is_left_by_a_dead_monitor_is_still_mains() {
-    let mut main = Restarting::start(&HOLD, &["-n1", "-v"]);
+fn workers_of_a_dead_monitor_survive_a_restart_as_children_of_main() {
+    let mut main = RestartableMain::start(&HOLD, &["-n1", "-v"]);
     let address = main.panzer.expect_address();
     let monitor = main.panzer.expect_current(1);
     let (held, answer) = Held::hold(address).expect("it serves");
     send(monitor, Signal::Kill);
     main.panzer.expect_current(2);
     let pid = main.panzer.pid();
-    main.panzer.eventually("it is main's", || look::children(pid).contains(&answer.pid));
-    let before = main.picture();
+    main.panzer.eventually("its worker is a child of main", || {
+        procfs::children(pid).contains(&answer.pid)
+    });
+    let before = main.snapshot();
     main.restart();
-    assert_eq!(main.picture(), before);
+    assert_eq!(main.snapshot(), before);
     held.finish().expect("it is finished");
-    main.panzer.expect_line("nobody of generation 1 is left");
+    main.panzer.expect_line("generation 1: all processes exited");
     main.panzer.stop();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_start_whose_program_is_not_executed_yet_goes_on() {
-    let place = Place::new();
-    let app = place.app(&example("witness"), &IDLE);
-    fs::create_dir(place.join("here")).expect("it is a new place");
-    let (output, here) = (place.join("trace"), place.join("here").display().to_string());
-    // It stops there, as on a file server that is away.
+fn child_that_has_not_executed_its_command_survives_a_restart() {
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &IDLE);
+    fs::create_dir(dir.join("here")).expect("the directory is empty");
+    let (output, here) = (dir.join("trace"), dir.join("here").display().to_string());
+    // strace stops the child in chdir(2), as a hung file server would.
     let output = output.display().to_string();
     let words = ["-D", "-f", "-qqq", "-o", &output, "-P", &here, "-etrace=chdir"];
     let stop = ["-einject=chdir:signal=STOP:when=1"];
     let chdir = format!("--chdir={here}");
     let setup = Setup::new(&app, &[]).options(&["-n1", &chdir]);
     let setup = setup.through(Path::new("strace"), &[&words[..], &stop].concat());
-    let mut main = Restarting::begin(place, setup);
+    let mut main = RestartableMain::begin(dir, setup);
     let child = main.panzer.expect("started", 1).pid;
     main.restart();
     main.panzer.eventually("it goes on", || {
         continue_process(child);
-        look::name(child) != "panzer:main"
+        procfs::name(child) != "panzer:main"
     });
     main.panzer.expect_current(1);
     main.panzer.stop();

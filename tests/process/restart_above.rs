@@ -1,5 +1,5 @@
-//! Main is restarted in place under whoever has started it: a service manager,
-//! another user's rights, nobody at all.
+//! Main is restarted in place under a service manager, with another user, as process 1,
+//! and without a pid file.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,38 +12,38 @@ use std::process::Stdio;
 
 use panzer::sys::Signal;
 
-use super::restarting::{Picture, Restarting, other_version};
+use super::restartable::{RestartableMain, Snapshot, other_version};
 use super::user::Users;
 use crate::harness::client::{Held, ask_unix};
-use crate::harness::operator::{self, value};
+use crate::harness::control_client::{self, value};
+use crate::harness::files::{TempDir, example};
 use crate::harness::panzer::{End, send};
-use crate::harness::place::{Place, example};
 use crate::harness::setup::Setup;
-use crate::harness::{look, skip};
-use crate::surroundings::may_be_process_1;
+use crate::harness::{procfs, skip};
+use crate::start_conditions::may_be_process_1;
 
 const IDLE: [&str; 2] = ["listen=127.0.0.1:0", "run=idle"];
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn the_sockets_of_a_service_manager_are_still_its_after_a_restart() {
+fn sockets_of_a_service_manager_stay_adopted_after_a_restart() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
     let address = listener.local_addr().expect("it is bound");
     let words = [&*format!("listen={address}"), "run=hold"];
-    let place = Place::new();
-    let app = place.app(&example("witness"), &words);
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &words);
     let other = listener.try_clone().expect("there are descriptors");
-    // Descriptor 3 is for the events.
+    // Descriptor 3 takes the events.
     let script = r#"LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=events:web exec "$0" "$@""#;
     let setup = Setup::new(&app, &[]).options(&["-n1"]);
     let setup = setup.stdin(Stdio::from(OwnedFd::from(other))).redirect("4<&0 0</dev/null");
-    let mut main = Restarting::begin(place, setup.through("sh".as_ref(), &["-c", script]));
+    let mut main = RestartableMain::begin(dir, setup.through("sh".as_ref(), &["-c", script]));
     main.panzer.expect_current(1);
-    let before = main.picture();
+    let before = main.snapshot();
     main.restart();
     main.restart();
-    assert_eq!(main.picture(), before);
-    let answer = operator::ask(&main.pid_file, "status");
+    assert_eq!(main.snapshot(), before);
+    let answer = control_client::ask(&main.pid_file, "status");
     let sockets: Vec<_> = answer.iter().filter(|line| line.starts_with("listener ")).collect();
     assert_eq!(sockets.len(), 1, "{sockets:?}");
     assert_eq!(value(sockets[0], "origin"), Some("adopted"));
@@ -55,34 +55,35 @@ fn the_sockets_of_a_service_manager_are_still_its_after_a_restart() {
     main.panzer.signal(Signal::Term);
     main.panzer.expect_event("stopping", |event| event.name == "stopping");
     main.panzer.settle();
-    // Once it has come round again the monitor has told its worker too.
+    // A monitor that logs twice has been round its loop, and so has signalled its worker.
     for _ in 0..2 {
         send(monitor, Signal::Ttin);
         main.panzer.expect_line(&format!("[{monitor}]: worker 1 ("));
     }
-    let queued = Held::queue(address).expect("whoever comes now waits for the next server");
-    held.finish().expect("what is in hand is finished");
+    let queued = Held::queue(address).expect("the kernel queues it for the next server");
+    held.finish().expect("the request in hand is finished");
     assert_eq!(main.panzer.end(), End::Status(0));
     listener.set_nonblocking(true).expect("it is open");
-    listener.accept().expect("somebody is in the queue");
+    listener.accept().expect("a connection is queued");
     drop(queued);
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_service_manager_hears_of_a_restart_nothing_that_would_end_the_service() {
+fn service_manager_gets_no_stopping_message_in_a_restart() {
     let name = format!("above-{}-restart", std::process::id());
     let manager = Name::from_abstract_name(&name).and_then(|name| UnixDatagram::bind_addr(&name));
     let manager = manager.expect("the name is free");
-    let place = Place::new();
-    let app = place.app(&example("witness"), &IDLE);
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &IDLE);
     let setup = Setup::new(&app, &[]).options(&["-n1"]);
-    let mut main = Restarting::begin(place, setup.variable("NOTIFY_SOCKET", &format!("@{name}")));
+    let mut main =
+        RestartableMain::begin(dir, setup.variable("NOTIFY_SOCKET", &format!("@{name}")));
     main.panzer.expect_current(1);
     main.restart();
     main.panzer.reload(2);
     main.restart();
-    main.impose(&["exit=0"]);
+    main.install_impostor(&["exit=0"]);
     assert_eq!(main.ctl(&["restart"]).status, 1);
     main.panzer.stop();
     manager.set_nonblocking(true).expect("it is open");
@@ -96,47 +97,47 @@ fn a_service_manager_hears_of_a_restart_nothing_that_would_end_the_service() {
     assert!(heard.iter().all(|said| said == "READY=1"), "{heard:?}");
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn another_user_serves_on_and_main_may_still_do_what_it_may() {
+fn generation_of_another_user_and_rights_of_main_survive_a_restart() {
     let Some(users) = Users::new("witness") else { return };
-    let path = users.place().join("sock");
+    let path = users.dir().join("sock");
     let bind = format!("--bind=web=unix:{}", path.display());
     let options = ["--user=4242:4343", &bind, "-v"];
     let setup = users.setup(&["listen=web=127.0.0.1:1", "run=idle"]).options(&options);
-    let mut main = Restarting::begin(Place::new(), setup);
+    let mut main = RestartableMain::begin(TempDir::new(), setup);
     let monitor = main.panzer.expect_current(1);
     let socket = fs::symlink_metadata(&path).expect("it is there");
-    let before = main.picture();
-    main.there_and_back();
-    assert_eq!(main.picture(), before);
+    let before = main.snapshot();
+    main.restart_to_other_version_and_back();
+    assert_eq!(main.snapshot(), before);
     let now = fs::symlink_metadata(&path).expect("it is there");
     assert_eq!((now.ino(), now.uid(), now.gid()), (socket.ino(), 4242, 4343));
     for pid in [monitor, main.panzer.reload(2)] {
-        if look::is_alive(pid) {
-            assert!(look::status(pid, "Uid").starts_with("4242"), "{}", look::status(pid, "Uid"));
-        }
+        // The old one may be gone by now.
+        let user = procfs::status(pid, "Uid");
+        assert!(user.is_empty() || user.starts_with("4242"), "{user}");
     }
     main.panzer.stop();
     assert!(!path.exists());
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_unix_socket_is_the_same_after_a_restart_and_taken_away_in_the_end() {
-    let place = Place::new();
-    let path = place.join("socket");
-    let stored = place.join("stored");
+fn unix_socket_survives_a_restart_and_is_removed_at_the_stop() {
+    let dir = TempDir::new();
+    let path = dir.join("socket");
+    let stored = dir.join("stored");
     let bind = format!("--bind=unix:{}", path.display());
-    let app = place.app(&example("http"), &[&format!("unix:{}", stored.display())]);
+    let app = dir.app(&example("http"), &[&format!("unix:{}", stored.display())]);
     let setup = Setup::new(&app, &[]).options(&["-n1", &bind]);
-    let mut main = Restarting::begin(place, setup);
+    let mut main = RestartableMain::begin(dir, setup);
     main.panzer.expect_current(1);
     let inode = |path: &Path| fs::symlink_metadata(path).expect("it is there").ino();
     let before = (inode(&path), inode(&stored));
     main.restart();
     main.panzer.reload(2);
-    // As long as the old one is there it may be the one that answers.
+    // While the old generation runs it may be the one that answers.
     main.panzer.expect_event("its end", |event| event.is("died", 1) && event.slot == 0);
     main.restart();
     assert_eq!((inode(&path), inode(&stored)), before);
@@ -145,62 +146,62 @@ fn a_unix_socket_is_the_same_after_a_restart_and_taken_away_in_the_end() {
     assert!(!path.exists() && !stored.exists());
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn a_pool_of_any_program_knows_nothing_of_a_restart() {
+fn pool_of_exec_survives_a_restart() {
     let setup = Setup::new(Path::new("sleep"), &["1000"]);
     let setup = setup.options(&["--exec", "-n2", "--ready=0", "--timeout=0.1"]);
-    let mut main = Restarting::begin(Place::new(), setup);
+    let mut main = RestartableMain::begin(TempDir::new(), setup);
     main.panzer.expect_current(1);
-    let before = main.picture();
-    main.there_and_back();
-    assert_eq!(main.picture(), before);
-    // The next pool is panzer's own too, of the program that main is now.
+    let before = main.snapshot();
+    main.restart_to_other_version_and_back();
+    assert_eq!(main.snapshot(), before);
+    // The next pool is made by the program that main runs now.
     main.panzer.reload(2);
     main.panzer.expect_event("the end of the first", |event| event.is("died", 1));
     main.panzer.signal(Signal::Term);
     main.panzer.end();
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn process_1_is_restarted_and_reaps_on() {
+fn process_1_still_reaps_orphans_after_a_restart() {
     if !may_be_process_1() {
-        return skip("process_1_is_restarted_and_reaps_on", "no unshare");
+        return skip("process_1_still_reaps_orphans_after_a_restart", "no unshare");
     }
     let words = ["-pf", "--kill-child", "--mount-proc"];
-    let place = Place::new();
-    let app = place
+    let dir = TempDir::new();
+    let app = dir
         .script("app", &format!("(: &); (: &); exec '{}' run=idle", example("witness").display()));
     let setup = Setup::new(&app, &[]).options(&["-n1"]).through(Path::new("unshare"), &words);
-    let mut main = Restarting::begin(place, setup);
+    let mut main = RestartableMain::begin(dir, setup);
     main.panzer.expect_current(1);
-    let first = look::children(main.panzer.pid())[0];
+    let first = procfs::children(main.panzer.pid())[0];
     for generation in 2..=4 {
         send(first, Signal::Usr2);
         main.expect_restarted();
-        assert_eq!(look::name(first), "panzer:main");
+        assert_eq!(procfs::name(first), "panzer:main");
         send(first, Signal::Usr1);
         main.panzer.expect_current(generation);
     }
-    main.panzer.eventually("all orphans are reaped", || look::children(first).len() == 1);
+    main.panzer.eventually("all orphans are reaped", || procfs::children(first).len() == 1);
     send(first, Signal::Term);
     assert_eq!(main.panzer.end(), End::Status(0));
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
-fn without_a_pid_file_and_with_nothing_open_a_restart_is_one_all_the_same() {
-    let place = Place::new();
-    let app = place.app(&example("witness"), &IDLE);
+fn restart_works_without_pid_file_and_with_standard_descriptors_closed() {
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &IDLE);
     for closed in ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"] {
-        let program = place
-            .program("panzer", &fs::read(crate::harness::place::panzer()).expect("it is there"));
+        let program =
+            dir.program("panzer", &fs::read(crate::harness::files::panzer()).expect("it is there"));
         let setup = Setup::new(&app, &[]).options(&["-n1"]).program(&program);
-        let mut panzer = setup.directory(place.path()).redirect(closed).start();
+        let mut panzer = setup.directory(dir.path()).redirect(closed).start();
         panzer.expect_current(1);
         let standard = |main: u32| {
-            let mut all = look::descriptors(main);
+            let mut all = procfs::descriptors(main);
             all.retain(|shown| {
                 shown.starts_with(['0', '1', '2']) && shown.chars().nth(1) == Some(' ')
             });
@@ -218,13 +219,13 @@ fn without_a_pid_file_and_with_nothing_open_a_restart_is_one_all_the_same() {
     }
 }
 
-/// RATIONALE 13.1
+/// rule: restart.kept
 #[test]
 fn many_restarts_leave_nothing_behind() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
     main.restart();
-    let before = main.picture();
+    let before = main.snapshot();
     for number in 0..30 {
         if number % 2 == 0 {
             main.install(&other_version());
@@ -233,6 +234,6 @@ fn many_restarts_leave_nothing_behind() {
         }
         main.restart();
     }
-    assert_eq!(Picture::of(&mut main.panzer, &main.pid_file), before);
+    assert_eq!(Snapshot::of(&mut main.panzer, &main.pid_file), before);
     main.panzer.stop();
 }

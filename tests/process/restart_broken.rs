@@ -1,52 +1,53 @@
-//! The program that main is to become is a bad one, and nothing has happened.
+//! A restart to a broken program is refused, and changes nothing.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use panzer::sys::Signal;
 
-use super::restarting::{Restarting, other_version};
+use super::restartable::{RestartableMain, other_version};
 use crate::harness::client::Held;
 use crate::harness::ctl::finish;
-use crate::harness::look;
+use crate::harness::files;
 use crate::harness::panzer::End;
-use crate::harness::place;
+use crate::harness::{procfs, spawn_lock};
 
 const HOLD: [&str; 2] = ["listen=127.0.0.1:0", "run=hold"];
 
-/// A main at work, that a bad program would harm.
-fn start() -> Restarting {
-    let mut main = Restarting::start(&HOLD, &["-n2", "--probation=1000"]);
+/// A main with a serving generation.
+fn start() -> RestartableMain {
+    let mut main = RestartableMain::start(&HOLD, &["-n2", "--probation=1000"]);
     main.panzer.expect_current(1);
     main.panzer.signal(Signal::Usr1);
     main.panzer.expect("probation", 2);
+    main.panzer.rest();
     main
 }
 
-/// Each of these programs is refused for a reason that contains the first text.
+/// Each of these programs is refused with a reason that contains the first text.
 fn refuses(programs: &[(&str, &[&str])]) {
     let mut main = start();
-    for (why, how) in programs {
-        main.impose(how);
-        main.expect_refusal(&format!("{how:?}"), why);
+    for (reason, how) in programs {
+        main.install_impostor(how);
+        main.expect_refusal(&format!("{how:?}"), reason);
     }
     main.expect_recovery();
 }
 
-/// RATIONALE 13.10
+/// rule: restart.not-executable
 #[test]
-fn a_program_that_is_missing_is_refused() {
+fn missing_program_is_refused() {
     let mut main = start();
     fs::remove_file(&main.program).expect("it was there");
     main.expect_refusal("a missing file", "ENOENT");
     main.expect_recovery();
 }
 
-/// RATIONALE 13.10
+/// rule: restart.not-executable
 #[test]
-fn a_program_that_is_not_executable_is_refused() {
+fn program_without_execute_permission_is_refused() {
     let mut main = start();
-    let set = |main: &Restarting, mode| {
+    let set = |main: &RestartableMain, mode| {
         fs::set_permissions(&main.program, Permissions::from_mode(mode)).expect("it is ours");
     };
     set(&main, 0o644);
@@ -56,12 +57,12 @@ fn a_program_that_is_not_executable_is_refused() {
     main.expect_recovery();
 }
 
-/// RATIONALE 13.10
+/// rule: restart.not-executable
 #[test]
-fn a_program_that_is_half_copied_is_refused() {
-    let whole = fs::read(place::panzer()).expect("it was built");
+fn truncated_program_is_refused() {
+    let whole = fs::read(files::panzer()).expect("it was built");
     let mut main = start();
-    // What is behind is perhaps not needed to run: it is for debuggers.
+    // The rest of the file may be for debuggers, and not needed to run.
     for length in [0, 1, 40, 1_000, whole.len() / 100, whole.len() / 20] {
         main.install(&whole[..length]);
         main.expect_refusal(&format!("the first {length} bytes"), "");
@@ -69,10 +70,10 @@ fn a_program_that_is_half_copied_is_refused() {
     main.expect_recovery();
 }
 
-/// RATIONALE 13.10
+/// rule: restart.not-executable
 #[test]
-fn a_program_whose_end_is_zeroes_is_refused() {
-    let whole = fs::read(place::panzer()).expect("it was built");
+fn program_that_ends_in_zeroes_is_refused() {
+    let whole = fs::read(files::panzer()).expect("it was built");
     let mut main = start();
     for length in [whole.len() / 100, whole.len() / 20] {
         let mut half = whole.clone();
@@ -83,41 +84,43 @@ fn a_program_whose_end_is_zeroes_is_refused() {
     main.expect_recovery();
 }
 
-/// RATIONALE 13.10
+/// rule: restart.not-executable
 #[test]
-fn what_is_no_file_is_refused_and_nobody_waits_for_it() {
+fn pipe_directory_or_device_as_program_is_refused_without_blocking() {
     let mut main = start();
     fs::remove_file(&main.program).expect("it was there");
-    main.place.gate("panzer");
+    main.dir.gate("panzer");
     main.expect_refusal("a named pipe", "");
     fs::remove_file(&main.program).expect("it was there");
-    fs::create_dir(&main.program).expect("the place is ours");
+    fs::create_dir(&main.program).expect("the directory is ours");
     main.expect_refusal("a directory", "");
     fs::remove_dir(&main.program).expect("it was there");
-    std::os::unix::fs::symlink("panzer", &main.program).expect("the place is ours");
+    std::os::unix::fs::symlink("panzer", &main.program).expect("the directory is ours");
     main.expect_refusal("a link to itself", "ELOOP");
     fs::remove_file(&main.program).expect("it was there");
-    std::os::unix::fs::symlink("/dev/zero", &main.program).expect("the place is ours");
+    std::os::unix::fs::symlink("/dev/zero", &main.program).expect("the directory is ours");
     main.expect_refusal("a device", "");
     fs::remove_file(&main.program).expect("it was there");
     main.expect_recovery();
 }
 
-/// RATIONALE 13.10
+/// rule: restart.not-executable
 #[test]
-fn a_program_that_is_being_written_is_refused() {
+fn program_open_for_writing_is_refused() {
     let mut main = start();
     main.install(&other_version());
     let file = OpenOptions::new().append(true).open(&main.program).expect("it is ours");
-    main.expect_refusal("somebody writes it", "ETXTBSY");
+    main.expect_refusal("it is open for writing", "ETXTBSY");
     drop(file);
+    // A child that another test forks meanwhile has the file open until its exec.
+    drop(spawn_lock());
     main.restart();
     main.expect_recovery();
 }
 
-/// RATIONALE 13.11
+/// rule: restart.no-reply
 #[test]
-fn a_program_that_leaves_with_any_status_is_refused() {
+fn program_that_exits_in_its_probe_is_refused() {
     let mut main = start();
     for name in ["/bin/true", "/bin/false", "/bin/echo", "/bin/cat"] {
         main.install(&fs::read(name).expect("it is there"));
@@ -126,9 +129,9 @@ fn a_program_that_leaves_with_any_status_is_refused() {
     main.expect_recovery();
 }
 
-/// RATIONALE 13.11
+/// rule: restart.no-reply
 #[test]
-fn a_program_that_says_something_and_leaves_is_refused() {
+fn program_that_prints_something_and_exits_is_refused() {
     refuses(&[
         ("", &["exit=0"]),
         ("", &["exit=1"]),
@@ -139,15 +142,15 @@ fn a_program_that_says_something_and_leaves_is_refused() {
     ]);
 }
 
-/// RATIONALE 13.11
+/// rule: restart.no-reply
 #[test]
-fn a_program_that_crashes_is_refused() {
+fn program_that_crashes_in_its_probe_is_refused() {
     refuses(&[("SIGABRT", &["abort"]), ("SIGSEGV", &["segv"])]);
 }
 
-/// RATIONALE 13.11
+/// rule: restart.no-reply
 #[test]
-fn a_program_that_answers_nonsense_is_refused() {
+fn program_with_a_malformed_reply_is_refused() {
     refuses(&[
         ("", &["reply=ok", "exit=0"]),
         ("", &["reply=9.9.9 0000000000000000", "exit=0"]),
@@ -162,19 +165,22 @@ fn a_program_that_answers_nonsense_is_refused() {
     ]);
 }
 
-/// RATIONALE 13.9
+/// rule: restart.reply
 #[test]
-fn a_program_that_has_not_understood_or_says_why_it_cannot_is_refused() {
+fn program_that_misreads_the_state_or_declines_is_refused() {
     refuses(&[
-        ("panzer 9.9.9 misunderstands the state", &["answer=1,9.9.9,", "exit=0"]),
-        ("panzer 9.9.9 says: I would rather not", &["answer=1,9.9.9,I would rather not", "exit=0"]),
-        ("panzer  misunderstands the state", &["answer=0,,", "exit=0"]),
+        ("panzer 9.9.9 read the saved state differently", &["answer=1,9.9.9,", "exit=0"]),
+        (
+            "panzer 9.9.9 replied: I would rather not",
+            &["answer=1,9.9.9,I would rather not", "exit=0"],
+        ),
+        ("panzer  read the saved state differently", &["answer=0,,", "exit=0"]),
     ]);
 }
 
-/// RATIONALE 13.12
+/// rule: restart.timeout
 #[test]
-fn a_program_that_hangs_is_ended_after_its_time() {
+fn probe_that_hangs_is_killed_after_its_timeout() {
     refuses(&[
         ("", &["hang"]),
         ("", &["unhear", "close", "hang"]),
@@ -182,15 +188,15 @@ fn a_program_that_hangs_is_ended_after_its_time() {
     ]);
 }
 
-/// RATIONALE 13.12
+/// rule: restart.timeout
 #[test]
-fn what_a_trial_leaves_behind_is_ended_with_it() {
+fn processes_started_by_a_probe_are_killed_with_it() {
     refuses(&[("", &["child", "exit=0"]), ("", &["child", "hang"]), ("", &["unhear", "defect"])]);
 }
 
-/// RATIONALE 13.10
+/// rule: restart.not-executable
 #[test]
-fn a_script_is_no_panzer() {
+fn script_as_program_is_refused() {
     let mut main = start();
     for body in ["exit 0", "exit 1", "echo 'Usage: panzer'; exit 2", "exec true"] {
         main.install(format!("#!/bin/sh\n{body}\n").as_bytes());
@@ -203,11 +209,11 @@ fn a_script_is_no_panzer() {
     main.expect_recovery();
 }
 
-/// RATIONALE 13.13
+/// rule: restart.serves
 #[test]
-fn a_trial_that_hangs_holds_nobody_up() {
+fn probe_that_hangs_delays_neither_clients_nor_a_stop() {
     let mut main = start();
-    main.impose(&["unhear", "hang"]);
+    main.install_impostor(&["unhear", "hang"]);
     let address =
         main.panzer.lines().into_iter().find_map(|line| {
             line.split_once("listening on ").map(|(_, address)| address.to_string())
@@ -215,29 +221,29 @@ fn a_trial_that_hangs_holds_nobody_up() {
     let address = address.expect("the fixture says where").parse().expect("it says where");
     let asked = main.ask(&["restart"]);
     let pid = main.panzer.pid();
-    main.panzer.eventually("it is tried", || look::children(pid).len() == 3);
+    main.panzer.eventually("it is probed", || procfs::children(pid).len() == 3);
     main.panzer.settle();
     let (held, _) = Held::hold(address).expect("it serves");
     held.finish().expect("it serves");
     assert_eq!(main.ctl(&["ready"]).status, 0);
-    // A stop does not wait for it, and nobody is left.
+    // A stop does not wait for the probe, and no process is left.
     main.panzer.signal(Signal::Term);
     main.panzer.expect_event("stopping", |event| event.name == "stopping");
     let outcome = finish(asked);
     assert_eq!(outcome.status, 1);
-    assert!(outcome.told.contains("main is stopping"), "{}", outcome.told);
+    assert!(outcome.stderr.contains("main is stopping"), "{}", outcome.stderr);
     assert_eq!(main.panzer.end(), End::Status(0));
     assert_eq!(main.panzer.count("restarted"), 0);
 }
 
-/// RATIONALE 13.7
+/// rule: restart.coalesced
 #[test]
-fn a_stop_gives_a_trial_up_before_the_last_thing_is_told() {
-    let mut main = Restarting::start(&["exit=1"], &["--give-up=0", "--delay=60"]);
+fn stop_cancels_a_probe_and_stopped_is_the_last_event() {
+    let mut main = RestartableMain::start(&["exit=1"], &["--give-up=0", "--delay=60"]);
     main.panzer.expect("failed", 2);
-    main.impose(&["hang"]);
+    main.install_impostor(&["hang"]);
     let asked = main.ask(&["restart"]);
-    // Nobody else is there, so that main leaves at once.
+    // There is no generation, so main exits at once.
     main.panzer.signal(Signal::Term);
     assert_eq!(main.panzer.end(), End::Status(0));
     assert_eq!(finish(asked).status, 1);
@@ -245,16 +251,16 @@ fn a_stop_gives_a_trial_up_before_the_last_thing_is_told() {
     assert_eq!(events.last().map(|event| &*event.name), Some("stopped"), "{events:?}");
 }
 
-/// RATIONALE 13.7
+/// rule: restart.coalesced
 #[test]
-fn whoever_asks_while_one_is_tried_has_the_answer_of_a_trial_of_his_own_or_of_that() {
+fn clients_that_ask_for_a_restart_during_a_probe_are_answered() {
     let mut main = start();
-    main.impose(&["hang"]);
+    main.install_impostor(&["hang"]);
     let first = main.ask(&["restart"]);
     let second = main.ask(&["restart"]);
     main.panzer.signal(Signal::Usr2);
     for outcome in [first, second].map(finish) {
-        assert_eq!(outcome.status, 1, "{}", outcome.told);
+        assert_eq!(outcome.status, 1, "{}", outcome.stderr);
     }
     main.repair();
     main.expect_recovery();

@@ -1,5 +1,5 @@
-//! What a restart is made with fails, one call after the other: main goes on
-//! with the program that it has, and the next restart works.
+//! Each system call of a restart fails in turn: main keeps its running program, and
+//! the next restart works.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,15 @@ use std::process::Command;
 use panzer::sys::Signal;
 
 use super::orphans::{tampered, without_proc};
-use super::restarting::Restarting;
-use crate::harness::place::{Place, example};
+use super::restartable::RestartableMain;
+use crate::harness::files::{self, TempDir, example};
 use crate::harness::setup::Setup;
-use crate::harness::{alone, look};
+use crate::harness::strace::Attached;
+use crate::harness::{procfs, spawn_lock};
 
 const IDLE: [&str; 2] = ["listen=127.0.0.1:0", "run=idle"];
 
-/// Calls that cannot fail, and those after whose failure no program goes on.
+/// Calls that cannot fail, and those without which no program can go on.
 const BEYOND: [&str; 12] = [
     "rt_sigreturn",
     "restart_syscall",
@@ -31,25 +32,26 @@ const BEYOND: [&str; 12] = [
     "madvise",
 ];
 
-/// A panzer of which main alone is traced, with these words more.
-fn traced(words: &[&str]) -> Restarting {
-    let place = Place::new();
-    let app = place.app(&example("witness"), &IDLE);
-    let output = place.join("trace").display().to_string();
-    let words = [&["-D", "-qqq", "-o", &output][..], words].concat();
-    let setup = Setup::new(&app, &[]).options(&["-n1"]).through(Path::new("strace"), &words);
-    let mut main = Restarting::begin(place, setup);
+/// A panzer whose main alone is traced from now on, with these arguments of strace: its
+/// earlier calls depend on what else runs on this machine.
+fn traced(words: &[&str]) -> (RestartableMain, Attached) {
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &IDLE);
+    let mut main = RestartableMain::begin(dir, Setup::new(&app, &[]).options(&["-n1"]));
     main.panzer.expect_current(1);
+    let pid = main.panzer.pid();
+    main.panzer.eventually("main has only its monitor", || procfs::children(pid).len() == 1);
     main.panzer.settle();
-    main
+    let attached = Attached::to(pid, &main.dir.join("trace"), words);
+    (main, attached)
 }
 
-/// Every call that main makes from a SIGUSR2 until it has executed itself, and
-/// which one of that name it is in its life.
+/// Every call that main makes from SIGUSR2 to its exec, numbered among the calls of its
+/// name since tracing began.
 fn calls() -> Vec<(String, usize)> {
-    let mut main = traced(&[]);
+    let (mut main, _attached) = traced(&[]);
     main.restart();
-    let trace = main.place.join("trace");
+    let trace = main.dir.join("trace");
     main.panzer.settle();
     let text = fs::read_to_string(trace).expect("strace has written it");
     main.panzer.stop();
@@ -62,31 +64,31 @@ fn calls() -> Vec<(String, usize)> {
         .position(|line| line.starts_with("execveat(") && line.trim_end().ends_with("= 0"));
     let exec = begun + exec.unwrap_or_else(|| panic!("no exec: {text}"));
     let mut made: Vec<(String, usize)> = Vec::new();
-    for place in begun..=exec {
-        let Some(name) = name(lines[place]) else { continue };
+    for index in begun..=exec {
+        let Some(name) = name(lines[index]) else { continue };
         if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
             || BEYOND.contains(&&*name)
         {
             continue;
         }
         let same = |line: &&&str| line.starts_with(&format!("{name}("));
-        let which = lines[..=place].iter().filter(same).count();
+        let which = lines[..=index].iter().filter(same).count();
         made.push((name, which));
     }
     made
 }
 
-/// RATIONALE 13.16
+/// rule: restart.exec-fails
 #[test]
-fn whatever_main_cannot_do_on_its_way_to_the_new_program_it_goes_on_with_the_old() {
+fn failed_call_before_the_exec_keeps_main_running() {
     let calls = calls();
     let (all, mut met) = (calls.len(), 0);
     for (name, which) in calls {
-        let what = format!("{name} for the {which}th time");
+        let description = format!("{name} for the {which}th time");
         let fault = format!("-einject={name}:error=ENOMEM:when={which}");
-        let main = traced(&[&fault]);
-        let before = everybody(&main);
-        // It is done, or refused with a reason; the one after the next is done.
+        let (main, _attached) = traced(&[&fault]);
+        let before = processes(&main);
+        // The restart is done, or refused with a reason; a later one is done.
         main.panzer.signal(Signal::Usr2);
         drop(main.ctl(&["restart"]));
         let outcome = main.ctl(&["restart"]);
@@ -94,85 +96,105 @@ fn whatever_main_cannot_do_on_its_way_to_the_new_program_it_goes_on_with_the_old
             continue;
         }
         met += 1;
-        assert_eq!(outcome.status, 0, "{what}: {}", outcome.told);
-        assert!(look::until(|| everybody(&main) == before), "{what}: {:?}", everybody(&main));
+        assert_eq!(outcome.status, 0, "{description}: {}", outcome.stderr);
+        assert!(
+            procfs::until(|| processes(&main) == before),
+            "{description}: {:?}",
+            processes(&main)
+        );
         main.panzer.stop();
     }
     assert!(met > all / 2, "{met} of {all} calls were main's");
 }
 
-/// Whether the call that failed was one of the new program: no two lives make the
-/// same number of calls, and what the loader of programs cannot do ends anybody.
-fn is_beyond_the_exec(main: &Restarting) -> bool {
-    let text = fs::read_to_string(main.place.join("trace")).expect("strace has written it");
-    let place = |is_it: &dyn Fn(&str) -> bool| text.lines().position(is_it);
-    let exec = place(&|line| line.starts_with("execveat(") && line.trim_end().ends_with("= 0"));
-    let failed = place(&|line| line.contains("(INJECTED)"));
+/// Whether the failed call came after the exec: the number of calls before it varies,
+/// and no program survives a failure in its loader.
+fn is_beyond_the_exec(main: &RestartableMain) -> bool {
+    let text = fs::read_to_string(main.dir.join("trace")).expect("strace has written it");
+    let position = |matches: &dyn Fn(&str) -> bool| text.lines().position(matches);
+    let exec = position(&|line| line.starts_with("execveat(") && line.trim_end().ends_with("= 0"));
+    let failed = position(&|line| line.contains("(INJECTED)"));
     exec.is_some() && failed > exec
 }
 
-/// Who is there: main, and everybody below it, but for who is tried.
-fn everybody(main: &Restarting) -> Vec<(u32, u64, String)> {
-    let mut all: Vec<_> = look::descendants(main.panzer.pid())
+/// Main and all processes below it, except a probed program.
+fn processes(main: &RestartableMain) -> Vec<(u32, u64, String)> {
+    let mut all: Vec<_> = procfs::descendants(main.panzer.pid())
         .into_iter()
         .chain([main.panzer.pid()])
-        .filter_map(look::row)
+        .filter_map(procfs::row)
         .map(|row| (row.pid, row.born, row.name))
         .collect();
     all.sort_unstable();
     all
 }
 
-/// RATIONALE 13.16
+/// rule: restart.exec-fails
 #[test]
-fn an_exec_that_fails_after_a_good_trial_is_told_and_changes_nothing() {
+fn failed_exec_after_probe_keeps_main_running() {
     for error in ["ENOMEM", "E2BIG", "ENOEXEC", "EACCES", "ETXTBSY"] {
         let fault = format!("-einject=execveat:error={error}:when=1");
-        let mut main = traced(&[&fault]);
+        let (mut main, _attached) = traced(&[&fault]);
         main.expect_refusal(error, error);
-        // Handlers and mask are as before: everything still works.
+        // Signal handlers and mask are as before.
         main.panzer.reload(2);
         main.restart();
         main.expect_recovery();
     }
 }
 
-/// How large a file may become that the process writes.
+/// After the exec there is no way back. `make faults-restart` lets every call fail.
+#[test]
+fn failed_call_after_the_exec_ends_no_generation() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart/calls");
+    let calls = "statx,fcntl,openat,pread64,prctl,getpid,waitid,sendmsg";
+    let outcome = Command::new(script)
+        .args([files::panzer(), files::panzerctl()])
+        .args(["--only", calls, "ENFILE"])
+        .output()
+        .expect("python3 is there");
+    let (stdout, stderr) = (outcome.stdout, String::from_utf8_lossy(&outcome.stderr));
+    let stdout = String::from_utf8_lossy(&stdout);
+    assert!(outcome.status.success(), "{stdout}{stderr}");
+    assert!(stdout.contains("mmap") && stdout.contains(" 0 wrong"), "{stdout}{stderr}");
+}
+
+/// Limits the size of the files that the process writes.
 fn limit_files(pid: u32, most: &str) {
-    let _alone = alone();
+    let _lock = spawn_lock();
     let (pid, limit) = (pid.to_string(), format!("--fsize={most}:"));
     let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
     assert!(set.expect("prlimit is there").success(), "{most} of {pid}");
 }
 
-/// RATIONALE 1.31, 13.16
+/// rules: signal.ignored, restart.exec-fails
 #[test]
-fn main_that_may_write_no_file_refuses_a_reload_and_a_restart() {
-    let mut main = Restarting::start(&IDLE, &["-n1"]);
+fn reload_and_restart_are_refused_if_no_file_can_be_written() {
+    let mut main = RestartableMain::start(&IDLE, &["-n1"]);
     main.panzer.expect_current(1);
     main.panzer.settle();
     let pid = main.panzer.pid();
     limit_files(pid, "1");
     let refused = main.ctl(&["reload"]);
-    assert_eq!(refused.status, 1, "{}", refused.told);
-    assert!(refused.told.contains("EFBIG"), "{}", refused.told);
+    assert_eq!(refused.status, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("EFBIG"), "{}", refused.stderr);
     main.expect_refusal("a limit of sizes", "EFBIG");
     limit_files(pid, "unlimited");
     main.expect_recovery();
 }
 
-/// RATIONALE 13.3, 13.8
+/// rules: restart.environment, restart.probe
 #[test]
-fn where_nobody_counts_threads_one_restart_follows_the_other() {
-    let place = Place::new();
+fn restarts_work_without_proc() {
+    let dir = TempDir::new();
     let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&["-x", "-n1", "--ready=0"]);
     // The first call is that of unshare(1).
     let setup = tampered(setup, "unshare:error=EPERM:when=2+");
-    let mut main = Restarting::begin(place, without_proc(setup));
+    let mut main = RestartableMain::begin(dir, without_proc(setup));
     main.panzer.expect_current(1);
     for _ in 0..3 {
         let outcome = main.ctl(&["restart"]);
-        assert_eq!(outcome.status, 0, "{}", outcome.told);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     }
     main.expect_recovery();
 }

@@ -1,30 +1,30 @@
-//! A state that no main has written, or one that is not for this process: it is
-//! refused, and nobody who is named in it is signalled.
+//! A forged state, or one of another process, is refused, and no process named in it is
+//! signalled.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use panzer::sys::Signal;
 
-use super::restarting::Restarting;
+use super::restartable::RestartableMain;
 use crate::harness::client::Held;
-use crate::harness::look;
+use crate::harness::files::{TempDir, example};
 use crate::harness::panzer::{End, Panzer};
-use crate::harness::place::{Place, example};
+use crate::harness::procfs;
 use crate::harness::setup::Setup;
 
 const HOLD: [&str; 2] = ["listen=127.0.0.1:0", "run=hold"];
 
-/// A main with a generation that leaves and a current one, and its state as it
-/// would hand it to a program of another version.
-fn victim() -> (Restarting, Held, Vec<u8>) {
-    let mut main = Restarting::start(&HOLD, &["-n2", "--timeout=1000"]);
+/// A main with a draining and a current generation, and the state that it hands to a
+/// program of another version.
+fn victim() -> (RestartableMain, Held, Vec<u8>) {
+    let mut main = RestartableMain::start(&HOLD, &["-n2", "--timeout=1000"]);
     let address = main.panzer.expect_address();
     main.panzer.expect_current(1);
     let (held, _) = Held::hold(address).expect("it serves");
     main.panzer.reload(2);
-    let kept = main.place.join("state");
-    main.impose(&[&format!("keep={}", kept.display()), "exit=0"]);
+    let kept = main.dir.join("state");
+    main.install_impostor(&[&format!("keep={}", kept.display()), "exit=0"]);
     assert_eq!(main.ctl(&["restart"]).status, 1);
     main.repair();
     let state = fs::read(kept).expect("it was written");
@@ -32,89 +32,88 @@ fn victim() -> (Restarting, Held, Vec<u8>) {
     (main, held, state)
 }
 
-/// A panzer that is told to go on with the state in this file, as the forger is
-/// told to hand it on.
-fn forged(place: &Place, state: &Path, how: &str) -> Panzer {
+/// A panzer that is started with the state in this file; `how` is the forger's argument.
+fn forged(dir: &TempDir, state: &Path, how: &str) -> Panzer {
     let forger = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/forger.py");
     let words = [forger, &state.display().to_string(), how];
-    let setup = Setup::new(&place.join("app"), &[]);
+    let setup = Setup::new(&dir.join("app"), &[]);
     setup.through(Path::new("python3"), &words).start()
 }
 
-/// It says what is wrong in one line, and leaves with 1 or 2, having touched
-/// nobody.
-fn refuses(place: &Place, state: &Path, how: &str, what: &str) {
-    refused(forged(place, state, how), what);
+/// It logs what is wrong in one line and exits with 1 or 2, without signalling any
+/// process.
+fn refuses(dir: &TempDir, state: &Path, how: &str, description: &str) {
+    refused(forged(dir, state, how), description);
 }
 
-fn refused(mut panzer: Panzer, what: &str) {
+fn refused(mut panzer: Panzer, description: &str) {
     let end = panzer.end();
-    assert!(matches!(end, End::Status(1 | 2)), "{what}: {end:?} {:?}", panzer.lines());
+    assert!(matches!(end, End::Status(1 | 2)), "{description}: {end:?} {:?}", panzer.lines());
     let lines = panzer.lines();
-    assert_eq!(lines.len(), 1, "{what}: {lines:?}");
-    assert!(!lines[0].contains("panic"), "{what}: {lines:?}");
-    assert_eq!(panzer.count("started"), 0, "{what}");
+    assert_eq!(lines.len(), 1, "{description}: {lines:?}");
+    assert!(!lines[0].contains("panic"), "{description}: {lines:?}");
+    assert_eq!(panzer.count("started"), 0, "{description}");
 }
 
-fn app(place: &Place) {
-    place.app(&example("witness"), &HOLD);
+fn app(dir: &TempDir) {
+    dir.app(&example("witness"), &HOLD);
 }
 
-/// RATIONALE 13.15
+/// rule: restart.corrupt-state
 #[test]
-fn the_state_of_another_main_is_refused_and_everybody_in_it_left_alone() {
+fn state_of_another_main_is_refused_without_signals() {
     let (mut main, held, state) = victim();
-    let before = main.picture();
-    let path = main.place.join("forged");
-    fs::write(&path, &state).expect("the place is ours");
+    let before = main.snapshot();
+    let path = main.dir.join("forged");
+    fs::write(&path, &state).expect("the directory is ours");
     for _ in 0..2 {
-        refuses(&main.place, &path, "as-it-is", "another's");
-        assert_eq!(main.picture(), before);
+        refuses(&main.dir, &path, "as-it-is", "of another main");
+        assert_eq!(main.snapshot(), before);
     }
     held.finish().expect("it is still there");
     main.panzer.expect_event("its end", |event| event.is("died", 1) && event.slot == 0);
     main.panzer.stop();
-    // Now there is nobody of them.
-    let place = Place::new();
-    app(&place);
-    let path = place.join("forged");
-    fs::write(&path, &state).expect("the place is ours");
-    refuses(&place, &path, "as-it-is", "a dead one's");
+    // Now all processes of that state are gone.
+    let dir = TempDir::new();
+    app(&dir);
+    let path = dir.join("forged");
+    fs::write(&path, &state).expect("the directory is ours");
+    refuses(&dir, &path, "as-it-is", "of a dead main");
 }
 
-/// RATIONALE 13.15
+/// rule: restart.corrupt-state
 #[test]
-fn a_monitor_that_is_no_child_is_nobody_to_signal() {
-    let mut main = Restarting::start(&HOLD, &["-n1"]);
+fn state_with_a_monitor_that_is_no_child_is_refused() {
+    let mut main = RestartableMain::start(&HOLD, &["-n1"]);
     let monitor = main.panzer.expect_current(1);
-    let kept = main.place.join("state");
-    main.impose(&[&format!("keep={}", kept.display()), "exit=0"]);
+    let kept = main.dir.join("state");
+    main.install_impostor(&[&format!("keep={}", kept.display()), "exit=0"]);
     assert_eq!(main.ctl(&["restart"]).status, 1);
     main.repair();
-    let before = main.picture();
-    refuses(&main.place, &kept, "own", "a stranger");
-    refuses(&main.place, &kept, "as-it-is", "another's");
-    assert_eq!(main.picture(), before);
+    let before = main.snapshot();
+    refuses(&main.dir, &kept, "own", "of an unrelated process");
+    refuses(&main.dir, &kept, "as-it-is", "of another main");
+    assert_eq!(main.snapshot(), before);
     main.panzer.stop();
-    refuses(&main.place, &kept, &format!("loose={monitor}"), "it may still be changed");
-    // To one whose monitor is a child there is nothing to object.
-    let mut panzer = forged(&main.place, &kept, &format!("child={monitor}"));
-    panzer.expect_line("main is panzer ");
+    refuses(&main.dir, &kept, &format!("loose={monitor}"), "it is not sealed");
+    // It is accepted by a process whose child the monitor is.
+    let mut panzer = forged(&main.dir, &kept, &format!("child={monitor}"));
+    panzer.expect_line("now running panzer ");
     panzer.signal(Signal::Term);
     assert_eq!(panzer.end(), End::Status(0));
 }
 
-/// RATIONALE 13.15, 13.17
+/// rules: restart.corrupt-state, restart.stray-environment
 #[test]
-fn what_is_no_state_is_refused() {
-    let place = Place::new();
-    app(&place);
+fn file_pipe_or_unsealed_memfd_is_refused_as_state() {
+    let dir = TempDir::new();
+    app(&dir);
     let write = |name: &str, bytes: &[u8]| -> PathBuf {
-        let path = place.join(name);
-        fs::write(&path, bytes).expect("the place is ours");
+        let path = dir.join(name);
+        fs::write(&path, bytes).expect("the directory is ours");
         path
     };
-    for (what, bytes) in [
+    for (description, bytes) in [
         ("nothing", &b""[..]),
         ("a byte", b"x"),
         ("zeroes", &[0; 4_096]),
@@ -122,19 +121,19 @@ fn what_is_no_state_is_refused() {
         ("much", &[7; 1 << 20]),
         ("text", b"panzer 0.1.0\n"),
     ] {
-        refuses(&place, &write("forged", bytes), "as-it-is", what);
+        refuses(&dir, &write("forged", bytes), "as-it-is", description);
     }
-    // What is not sealed may still be changed by whoever has it.
+    // A state that is not sealed may still be changed by others.
     let setup = |redirect: &str| {
-        let setup = Setup::new(&place.join("app"), &[]).variable("PANZER_STATE", "9");
+        let setup = Setup::new(&dir.join("app"), &[]).variable("PANZER_STATE", "9");
         setup.redirect(redirect)
     };
     let whole = write("forged", b"x");
     for path in [&*whole, Path::new("/dev/null"), Path::new("/dev/zero"), Path::new("/")] {
         refused(setup(&format!("9<'{}'", path.display())).start(), &path.display().to_string());
     }
-    // A pipe into which nobody writes must not hold it up.
-    let pipe = place.gate("pipe");
+    // A pipe without a writer must not block the start.
+    let pipe = dir.gate("pipe");
     refused(setup(&format!("9<>'{}'", pipe.display())).start(), "a pipe");
     for number in ["8", "-1", "0", "x", "", "99999999999999999999", "9 9"] {
         let mut panzer = setup("").variable("PANZER_STATE", number).start();
@@ -142,48 +141,48 @@ fn what_is_no_state_is_refused() {
     }
 }
 
-/// RATIONALE 13.15
+/// rule: restart.corrupt-state
 #[test]
-fn a_state_with_anything_changed_is_refused_and_signals_nobody() {
+fn changed_state_is_refused_without_signals() {
     let (mut main, held, state) = victim();
-    let before = main.picture();
-    let path = main.place.join("forged");
+    let before = main.snapshot();
+    let path = main.dir.join("forged");
     let lengths = [1, 8, 16, 32, state.len() / 2, state.len() - 8, state.len() - 1];
     for length in lengths {
-        fs::write(&path, &state[..length]).expect("the place is ours");
-        refuses(&main.place, &path, "as-it-is", &format!("the first {length} bytes"));
+        fs::write(&path, &state[..length]).expect("the directory is ours");
+        refuses(&main.dir, &path, "as-it-is", &format!("the first {length} bytes"));
     }
-    // A few of them here; all of them are tried on what reads it.
-    for place in (0..state.len()).step_by(state.len() / 12) {
+    // A few of them here; the unit tests of the decoder try all.
+    for index in (0..state.len()).step_by(state.len() / 12) {
         let mut changed = state.clone();
-        changed[place] ^= 0x41;
-        fs::write(&path, &changed).expect("the place is ours");
-        refuses(&main.place, &path, "as-it-is", &format!("another byte at {place}"));
+        changed[index] ^= 0x41;
+        fs::write(&path, &changed).expect("the directory is ours");
+        refuses(&main.dir, &path, "as-it-is", &format!("another byte at {index}"));
     }
-    assert_eq!(main.picture(), before);
+    assert_eq!(main.snapshot(), before);
     held.finish().expect("it is still there");
     main.panzer.stop();
 }
 
-/// RATIONALE 13.15
+/// rule: restart.corrupt-state
 #[test]
-fn a_trial_that_is_not_one_answers_nobody_and_touches_nobody() {
+fn forged_probe_variable_is_refused_without_reply_or_signals() {
     let (mut main, held, state) = victim();
-    let before = main.picture();
-    let path = main.place.join("forged");
-    fs::write(&path, &state).expect("the place is ours");
-    let trial = |words: &str, redirect: &str| {
-        let setup = Setup::new(&main.place.join("app"), &[]).variable("PANZER_TRIAL", words);
+    let before = main.snapshot();
+    let path = main.dir.join("forged");
+    fs::write(&path, &state).expect("the directory is ours");
+    let probe = |words: &str, redirect: &str| {
+        let setup = Setup::new(&main.dir.join("app"), &[]).variable("PANZER_TRIAL", words);
         let mut panzer = setup.redirect(redirect).start();
         assert_eq!(panzer.end(), End::Status(1), "{words}");
         assert_eq!(panzer.count("started"), 0, "{words}");
     };
     let file = format!("9<'{}'", path.display());
     for words in ["9,8", "9", "9,9", "8,9", "", ",", "x,y", "9,2", "-1,-1", "0,1", "9,3"] {
-        trial(words, &file);
+        probe(words, &file);
     }
-    assert_eq!(main.picture(), before);
-    assert!(look::is_alive(main.panzer.pid()));
+    assert_eq!(main.snapshot(), before);
+    assert!(procfs::is_alive(main.panzer.pid()));
     held.finish().expect("it is still there");
     main.panzer.signal(Signal::Term);
     assert_eq!(main.panzer.end(), End::Status(0));

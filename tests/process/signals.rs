@@ -1,27 +1,28 @@
-//! Signals in numbers and in bad moments.
+//! Signals: many at once, and at bad moments.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use panzer::sys::Signal;
 
-use crate::harness::expect_passed;
-use crate::harness::look;
-use crate::harness::panzer::{End, continue_process, send, stop_process};
+use crate::harness::assert_elapsed_at_least;
+use crate::harness::files::{TempDir, example, open_gate, pass_gate};
+use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::pipe::fill;
-use crate::harness::place::{Place, example, open_gate, pass_gate};
+use crate::harness::procfs;
 use crate::harness::setup::Setup;
+use crate::harness::strace::Attached;
 
-/// RATIONALE 1.20
+/// rule: reload.coalesced
 #[test]
-fn a_thousand_reloads_asked_for_at_once_never_start_two_at_once() {
+fn thousand_reload_requests_never_run_two_reloads_at_once() {
     let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]).start();
     panzer.expect_current(1);
     for _ in 0..1_000 {
         panzer.signal(Signal::Usr1);
     }
     panzer.settle();
-    // Whatever was asked for is under way or done; one more is the last.
+    // All reloads so far are running or done; one more follows.
     let asked = panzer.count("started");
     panzer.signal(Signal::Usr1);
     panzer.expect_event("a start after the last", |event| {
@@ -40,9 +41,9 @@ fn a_thousand_reloads_asked_for_at_once_never_start_two_at_once() {
     }
 }
 
-/// RATIONALE 1.27, 2.7
+/// rules: main.reap, pool.reap
 #[test]
-fn a_worker_or_monitor_that_was_stopped_and_goes_on_is_not_replaced() {
+fn worker_or_monitor_stopped_and_continued_is_not_replaced() {
     let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&["-n2"]).start();
     let monitor = panzer.expect_current(1);
     let workers = panzer.workers(monitor);
@@ -58,9 +59,9 @@ fn a_worker_or_monitor_that_was_stopped_and_goes_on_is_not_replaced() {
     panzer.stop();
 }
 
-/// RATIONALE 1.33
+/// rule: signal.handler
 #[test]
-fn a_storm_of_signals_leaves_main_able_to_stop() {
+fn main_can_stop_after_a_storm_of_signals() {
     let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]).start();
     let monitor = panzer.expect_current(1);
     let storm = [Signal::Ttin, Signal::Vtalrm, Signal::Winch, Signal::Chld, Signal::Usr2];
@@ -68,17 +69,17 @@ fn a_storm_of_signals_leaves_main_able_to_stop() {
         storm.into_iter().for_each(|signal| panzer.signal(signal));
     }
     panzer.settle();
-    assert!(look::is_alive(monitor));
+    assert!(procfs::is_alive(monitor));
     assert_eq!((panzer.count("died"), panzer.count("started")), (0, 1));
     panzer.stop();
 }
 
-/// RATIONALE 1.34, 1.37, 1.38
+/// rules: stop.drain-delay, stop.immediate, stop.completes
 ///
-/// Every pair of what an operator may ask for, the second at once after the
-/// first: in the end everybody is gone, and nothing is started afterwards.
+/// Every pair of an operator's signals, the second at once after the first: a stop then
+/// ends all processes, and no generation is started after it began.
 #[test]
-fn whatever_is_asked_for_during_whatever_else_a_stop_ends_everything() {
+fn stop_after_any_two_signals_ends_all_processes() {
     let all = [Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1, Signal::Usr2, Signal::Hup];
     for first in all {
         for second in all {
@@ -98,11 +99,11 @@ fn whatever_is_asked_for_during_whatever_else_a_stop_ends_everything() {
     }
 }
 
-/// RATIONALE 1.24
+/// rule: stop.escalation
 #[test]
-fn a_stop_reaches_a_generation_that_is_not_ready_yet() {
-    let place = Place::new();
-    let gate = place.gate("gate");
+fn stop_reaches_a_generation_that_is_not_ready() {
+    let dir = TempDir::new();
+    let gate = dir.gate("gate");
     let wait = format!("wait={}", gate.display());
     let setup = Setup::new(&example("witness"), &["say=here", &wait, "run=idle"]);
     let mut panzer = setup.options(&["-n1"]).start();
@@ -112,10 +113,10 @@ fn a_stop_reaches_a_generation_that_is_not_ready_yet() {
     assert_eq!(panzer.count("ready"), 0);
 }
 
-/// The write end of the pipe that wakes main: the first of which main has both
-/// behind the standard descriptors and the events.
+/// The write end of the pipe that wakes main: of the pipes after the standard
+/// descriptors and the events, the first with both ends in main.
 fn wake_pipe(main: u32) -> String {
-    let ours = look::descriptors(main);
+    let ours = procfs::descriptors(main);
     let mut pipes: Vec<(u32, &str)> = ours
         .iter()
         .filter_map(|fd| fd.split_once(' '))
@@ -129,14 +130,14 @@ fn wake_pipe(main: u32) -> String {
     format!("/proc/{main}/fd/{}", pipes[at].0)
 }
 
-/// RATIONALE 1.33
+/// rule: signal.handler
 #[test]
-fn a_pipe_that_many_signals_have_filled_loses_none_and_blocks_nobody() {
+fn full_wake_pipe_neither_loses_signals_nor_blocks() {
     let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]).start();
     panzer.expect_current(1);
     let path = wake_pipe(panzer.pid());
     for signal in [Signal::Usr1, Signal::Term] {
-        // Main sleeps, so that nobody empties the pipe.
+        // Main is stopped and does not empty the pipe.
         stop_process(panzer.pid());
         let mut pipe = File::options().write(true).open(&path).expect("it is main's");
         fill(&mut pipe);
@@ -150,9 +151,9 @@ fn a_pipe_that_many_signals_have_filled_loses_none_and_blocks_nobody() {
     assert_eq!(panzer.end(), End::Status(0));
 }
 
-/// RATIONALE 1.31
+/// rule: signal.ignored
 #[test]
-fn what_main_ignores_neither_ends_nor_stops_it() {
+fn ignored_signals_neither_end_nor_stop_main() {
     let mut panzer = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]).start();
     panzer.expect_current(1);
     for signal in [Signal::Ttou, Signal::Winch, Signal::Pipe, Signal::Xfsz] {
@@ -163,7 +164,7 @@ fn what_main_ignores_neither_ends_nor_stops_it() {
     panzer.stop();
 }
 
-/// RATIONALE 2.7
+/// rule: pool.reap
 #[test]
 fn fifty_workers_that_die_while_their_monitor_is_stopped_are_all_replaced() {
     let setup = Setup::new(&example("witness"), &["run=idle"]);
@@ -173,22 +174,22 @@ fn fifty_workers_that_die_while_their_monitor_is_stopped_are_all_replaced() {
     assert_eq!(workers.len(), 50);
     stop_process(monitor);
     workers.iter().for_each(|worker| send(*worker, Signal::Kill));
-    panzer.eventually("all are dead", || !workers.iter().any(|worker| look::is_alive(*worker)));
+    panzer.eventually("all are dead", || !workers.iter().any(|worker| procfs::is_alive(*worker)));
     continue_process(monitor);
-    panzer.eventually("all are replaced, and nobody is left unreaped", || {
-        let now = look::children(monitor);
-        now.len() == 50 && now.iter().all(|pid| look::is_alive(*pid) && !workers.contains(pid))
+    panzer.eventually("all are replaced and reaped", || {
+        let now = procfs::children(monitor);
+        now.len() == 50 && now.iter().all(|pid| procfs::is_alive(*pid) && !workers.contains(pid))
     });
     let mut panzer = panzer.stop();
     assert_eq!(panzer.count_lines("killed by SIGKILL"), 50, "each is one line");
     assert_eq!(panzer.count("started"), 1, "the monitor is the same");
 }
 
-/// RATIONALE 1.27
+/// rule: main.reap
 #[test]
 fn fifty_orphans_that_die_while_main_is_stopped_are_all_reaped() {
-    let place = Place::new();
-    let (ready, gate, done) = (place.gate("ready"), place.gate("gate"), place.gate("done"));
+    let dir = TempDir::new();
+    let (ready, gate, done) = (dir.gate("ready"), dir.gate("gate"), dir.gate("done"));
     let body = format!(
         "echo here >'{}'; cat '{}' >/dev/null; {} echo over >'{}'; exec '{}' run=idle",
         ready.display(),
@@ -197,48 +198,109 @@ fn fifty_orphans_that_die_while_main_is_stopped_are_all_reaped() {
         done.display(),
         example("witness").display()
     );
-    let mut panzer = Setup::new(&place.script("app", &body), &[]).options(&["-n1"]).start();
+    let mut panzer = Setup::new(&dir.script("app", &body), &[]).options(&["-n1"]).start();
     let main = panzer.pid();
     pass_gate(&ready);
     stop_process(main);
     open_gate(&gate);
     pass_gate(&done);
     panzer.eventually("all are dead", || {
-        look::children(main).iter().filter(|pid| !look::is_alive(**pid)).count() == 50
+        procfs::children(main).iter().filter(|pid| !procfs::is_alive(**pid)).count() == 50
     });
     continue_process(main);
     panzer.expect_current(1);
-    panzer.eventually("all are reaped", || look::children(main).len() == 1);
+    panzer.eventually("all are reaped", || procfs::children(main).len() == 1);
     panzer.stop();
 }
 
-/// RATIONALE 1.30
+/// Makes 1500 orphans that have exited.
+const ORPHANS: &str = r"
+import os
+for _ in range(50):
+    child = os.fork()
+    if child == 0:
+        for _ in range(30):
+            if os.fork() == 0:
+                os._exit(0)
+        os._exit(0)
+    os.waitpid(child, 0)
+";
+
+/// Has 1500 orphans die while `reaper` is stopped, which then reaps all of them.
+/// Returns its greatest number of waitid(2) between two poll(2).
+fn orphans_at_once(options: &[&str], last: &str, reaper: fn(&mut Panzer) -> u32) -> usize {
+    let dir = TempDir::new();
+    let (ready, gate, done) = (dir.gate("ready"), dir.gate("gate"), dir.gate("done"));
+    let body = format!(
+        "echo here >'{}'; cat '{}' >/dev/null; python3 '{}'; echo over >'{}'; exec {last}",
+        ready.display(),
+        gate.display(),
+        dir.write("orphans.py", ORPHANS).display(),
+        done.display(),
+    );
+    let mut panzer = Setup::new(&dir.script("app", &body), &[]).options(options).start();
+    let pid = reaper(&mut panzer);
+    pass_gate(&ready);
+    stop_process(pid);
+    open_gate(&gate);
+    pass_gate(&done);
+    panzer.eventually("all are dead", || {
+        procfs::children(pid).iter().filter(|pid| !procfs::is_alive(**pid)).count() == 1_500
+    });
+    let path = dir.join("trace");
+    let tracer = Attached::to(pid, &path, &["-e", "trace=waitid,poll,ppoll"]);
+    continue_process(pid);
+    panzer.eventually("all are reaped", || procfs::children(pid).len() == 1);
+    drop(tracer);
+    panzer.expect_current(1);
+    panzer.stop();
+    let calls = fs::read_to_string(&path).expect("strace has written it");
+    let turns = calls.split("poll(");
+    turns.map(|turn| turn.matches("waitid(").count()).max().expect("there was one")
+}
+
 #[test]
-fn a_thousand_questions_for_the_status_during_a_start_stop_nobody() {
-    let place = Place::new();
-    let (here, gate) = (place.gate("here"), place.gate("gate"));
+fn main_reaps_1500_orphans_in_batches() {
+    let witness = format!("'{}' run=idle", example("witness").display());
+    let most = orphans_at_once(&["-n1"], &witness, |panzer| panzer.pid());
+    assert!(most < 400, "{most}");
+}
+
+/// A pool calls waitid(2) twice for each: it looks, then reaps.
+#[test]
+fn pool_reaps_1500_orphans_in_batches() {
+    let options = ["-n1", "--exec", "--ready=0"];
+    let pool = |panzer: &mut Panzer| panzer.expect_monitor(1);
+    let most = orphans_at_once(&options, "sleep 1000", pool);
+    assert!(most < 800, "{most}");
+}
+
+/// rule: signal.sigttin
+#[test]
+fn thousand_sigttin_during_a_start_stop_no_process() {
+    let dir = TempDir::new();
+    let (here, gate) = (dir.gate("here"), dir.gate("gate"));
     let body = format!(
         "echo here >'{}'; exec '{}' wait='{}' run=idle",
         here.display(),
         example("witness").display(),
         gate.display()
     );
-    let mut panzer = Setup::new(&place.script("app", &body), &[]).options(&["-n1"]).start();
+    let mut panzer = Setup::new(&dir.script("app", &body), &[]).options(&["-n1"]).start();
     let monitor = panzer.expect("started", 1).pid;
     pass_gate(&here);
     for _ in 0..1_000 {
         panzer.signal(Signal::Ttin);
     }
     panzer.settle();
-    assert_ne!(look::state(monitor), Some('T'));
+    assert_ne!(procfs::state(monitor), Some('T'));
     open_gate(&gate);
     assert_eq!(panzer.expect_current(1), monitor);
     panzer.stop();
 }
 
-/// A session with a terminal, in whose background main is in one group with a
-/// process that, once its gate is open, reads from the terminal and takes no
-/// SIGTTIN for an answer.
+/// A session with a terminal. Main is in the background, in one group with a process
+/// that, once its gate is open, reads from the terminal again after every SIGTTIN.
 const BACKGROUND: &str = r"
 import fcntl, os, signal, sys, termios
 os.setsid()
@@ -257,24 +319,24 @@ if main == 0:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(main, 0)[1]))
 ";
 
-/// RATIONALE 1.30
+/// rule: signal.sigttin
 #[test]
-fn a_background_read_that_sends_sigttin_without_an_end_floods_nothing() {
-    let place = Place::new();
-    let gate = place.gate("gate");
+fn endless_sigttin_of_a_background_read_does_not_flood_the_log() {
+    let dir = TempDir::new();
+    let gate = dir.gate("gate");
     let words = ["-c", BACKGROUND, &gate.display().to_string()];
     let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n1"]);
     let mut panzer = setup.through("python3".as_ref(), &words).start();
     panzer.expect_current(1);
-    let main = look::children(panzer.pid())[0];
-    assert_eq!(look::name(main), "panzer:main");
+    let main = procfs::children(panzer.pid())[0];
+    assert_eq!(procfs::name(main), "panzer:main");
     let begun = Instant::now();
     open_gate(&gate);
     for _ in 0..6 {
         panzer.expect_line(": status: panzer ");
     }
-    // Between two answers are 100 ms, and the first was not before the gate.
-    expect_passed(begun, Duration::from_millis(500));
+    // Two answers are at least 100 ms apart, and the first came after the gate opened.
+    assert_elapsed_at_least(begun, Duration::from_millis(500));
     send(main, Signal::Usr1);
     panzer.expect_current(2);
     send(main, Signal::Term);

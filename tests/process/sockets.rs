@@ -1,4 +1,4 @@
-//! Which sockets are open, and for how long.
+//! Which sockets are kept open, and for how long.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -9,14 +9,14 @@ use std::path::Path;
 use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask, ask_unix, is_refused};
-use crate::harness::look;
+use crate::harness::files::{TempDir, example, open_gate};
 use crate::harness::panzer::{End, Panzer};
-use crate::harness::place::{Place, example, open_gate};
+use crate::harness::procfs;
 use crate::harness::setup::Setup;
 
-/// Waits until nobody of a generation is left, and main has dealt with that.
+/// Waits until all processes of a generation have exited, and main has handled that.
 fn expect_gone(panzer: &mut Panzer, generation: u32) {
-    panzer.expect_line(&format!("nobody of generation {generation} is left"));
+    panzer.expect_line(&format!("generation {generation}: all processes exited"));
     panzer.settle();
 }
 
@@ -42,9 +42,9 @@ fn listening(address: SocketAddr) -> Vec<String> {
     ours.filter(|words| words[3] == "0A").map(|words| words[9].to_string()).collect()
 }
 
-/// RATIONALE 1.40
+/// rule: store.kept
 #[test]
-fn every_process_of_every_generation_has_the_one_socket() {
+fn all_processes_of_all_generations_share_one_socket() {
     let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2"]);
     let mut panzer = setup.start();
     let address = panzer.expect_address();
@@ -54,7 +54,7 @@ fn every_process_of_every_generation_has_the_one_socket() {
     let shown = format!("socket:[{}]", socket[0]);
     for generation in 2..6 {
         for pid in panzer.workers(monitor).into_iter().chain([panzer.pid(), monitor]) {
-            let descriptors = look::descriptors(pid);
+            let descriptors = procfs::descriptors(pid);
             assert!(descriptors.iter().any(|fd| fd.ends_with(&shown)), "{pid}: {descriptors:?}");
         }
         assert_eq!(listening(address), socket);
@@ -64,7 +64,7 @@ fn every_process_of_every_generation_has_the_one_socket() {
 }
 
 #[test]
-fn a_socket_that_main_has_bound_is_the_applications_by_name_or_by_address() {
+fn socket_bound_by_main_is_found_by_name_or_by_address() {
     for (bind, listen) in [("web=127.0.0.1:0", "web=127.0.0.1:1"), ("127.0.0.1:0", "127.0.0.1:0")] {
         let bind = format!("--bind={bind}");
         let mut panzer = Setup::new(&example("http"), &[listen]).options(&["-n2", &bind]).start();
@@ -74,15 +74,15 @@ fn a_socket_that_main_has_bound_is_the_applications_by_name_or_by_address() {
         panzer.reload(2);
         assert_eq!(panzer.expect_address(), address);
         let mut panzer = panzer.stop();
-        assert_eq!(panzer.count("stored"), 0, "it was main's from the beginning");
+        assert_eq!(panzer.count("stored"), 0, "main bound it at the start");
         assert!(is_refused(address));
     }
 }
 
 #[test]
-fn a_bound_socket_queues_before_anybody_listens() {
-    let place = Place::new();
-    let gate = place.gate("gate");
+fn bound_socket_queues_before_a_worker_accepts() {
+    let dir = TempDir::new();
+    let gate = dir.gate("gate");
     let wait = format!("wait={}", gate.display());
     let words = [&*wait, "listen=web=127.0.0.1:1", "run=hold"];
     let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
@@ -98,25 +98,25 @@ fn a_bound_socket_queues_before_anybody_listens() {
     panzer.stop();
 }
 
-/// RATIONALE 1.43, 2.5
+/// rules: store.given-back, pool.ready
 #[test]
-fn a_socket_that_is_given_back_is_closed_after_the_old_generation() {
-    let place = Place::new();
+fn socket_no_longer_used_is_closed_after_the_old_generation() {
+    let dir = TempDir::new();
     let witness = example("witness");
     let (kept, given_back) = ("listen=a=127.0.0.1:0", "listen=b=127.0.0.1:0");
-    let app = place.app(&witness, &[given_back, kept, "run=hold"]);
+    let app = dir.app(&witness, &[given_back, kept, "run=hold"]);
     let mut panzer = Setup::new(&app, &[]).options(&["-n2", "-v"]).start();
     let (other, address) = (panzer.expect_address(), panzer.expect_address());
     panzer.expect_current(1);
-    // The workers take from the first; one is kept busy, so it stays open.
+    // The workers accept on the first listener; a busy worker keeps it open.
     let (held, _) = Held::hold(other).expect("it serves");
-    place.app(&witness, &[kept, "run=hold"]);
+    dir.app(&witness, &[kept, "run=hold"]);
     panzer.reload(2);
     assert_eq!(panzer.expect_address(), address);
     panzer.settle();
-    let sockets = |pid| look::descriptors(pid).iter().filter(|fd| fd.contains("socket")).count();
-    // One of each generation's own, and the two of the store, as long as the
-    // old one lives: should the new one fail now, the next would need both.
+    let sockets = |pid| procfs::descriptors(pid).iter().filter(|fd| fd.contains("socket")).count();
+    // The notify socket of each generation and the two of the store, as long as the old
+    // generation runs: should the new one fail now, the next would need both.
     assert_eq!(sockets(panzer.pid()), 4);
     held.finish().expect("it is finished");
     expect_gone(&mut panzer, 1);
@@ -127,29 +127,29 @@ fn a_socket_that_is_given_back_is_closed_after_the_old_generation() {
     panzer.stop();
 }
 
-/// RATIONALE 1.43
+/// rule: store.given-back
 #[test]
-fn a_socket_that_is_given_back_and_taken_again_stays_open() {
-    let place = Place::new();
+fn socket_dropped_and_used_again_stays_open() {
+    let dir = TempDir::new();
     let witness = example("witness");
     let (kept, given_back) = ("listen=a=127.0.0.1:0", "listen=b=127.0.0.1:0");
-    let app = place.app(&witness, &[given_back, kept, "run=hold"]);
+    let app = dir.app(&witness, &[given_back, kept, "run=hold"]);
     let mut panzer = Setup::new(&app, &[]).options(&["-n1", "-v"]).start();
     let (other, _) = (panzer.expect_address(), panzer.expect_address());
     panzer.expect_current(1);
     let (held, _) = Held::hold(other).expect("it serves");
-    place.app(&witness, &[kept, "run=hold"]);
+    dir.app(&witness, &[kept, "run=hold"]);
     panzer.reload(2);
-    place.app(&witness, &[given_back, kept, "run=hold"]);
+    dir.app(&witness, &[given_back, kept, "run=hold"]);
     panzer.reload(3);
     held.finish().expect("it is finished");
     for _ in ["the first", "the second, perhaps before"] {
-        panzer.expect_line("nobody of generation ");
+        panzer.expect_line(": all processes exited");
     }
     let (held, answer) = Held::hold(other).expect("it is open");
     assert_eq!(answer.generation, 3);
     held.finish().expect("it is finished");
-    // Main has it too: the next one is given it.
+    // Main has it in the store: the next generation gets it.
     panzer.reload(4);
     expect_gone(&mut panzer, 3);
     let (held, answer) = Held::hold(other).expect("it is open");
@@ -159,16 +159,16 @@ fn a_socket_that_is_given_back_and_taken_again_stays_open() {
 }
 
 #[test]
-fn the_new_port_of_a_generation_that_failed_is_closed() {
-    let place = Place::new();
+fn new_port_of_a_failed_generation_is_closed() {
+    let dir = TempDir::new();
     let witness = example("witness");
-    let app = place.app(&witness, &["listen=a=127.0.0.1:0", "run=hold"]);
+    let app = dir.app(&witness, &["listen=a=127.0.0.1:0", "run=hold"]);
     let mut panzer = Setup::new(&app, &[]).options(&["-n2", "-v"]).start();
     let address = panzer.expect_address();
     panzer.expect_current(1);
     panzer.settle();
-    let before = look::descriptors(panzer.pid()).len();
-    place.app(&witness, &["listen=a=127.0.0.1:0", "listen=b=127.0.0.1:0", "exit=1"]);
+    let before = procfs::descriptors(panzer.pid()).len();
+    dir.app(&witness, &["listen=a=127.0.0.1:0", "listen=b=127.0.0.1:0", "exit=1"]);
     panzer.signal(Signal::Usr1);
     assert_eq!(panzer.expect_address(), address);
     let new = panzer.expect_address();
@@ -177,16 +177,16 @@ fn the_new_port_of_a_generation_that_failed_is_closed() {
     expect_gone(&mut panzer, 2);
     assert!(is_refused(new));
     assert!(!is_refused(address));
-    assert_eq!(look::descriptors(panzer.pid()).len(), before);
+    assert_eq!(procfs::descriptors(panzer.pid()).len(), before);
     panzer.stop();
 }
 
-/// RATIONALE 1.40, 4.3
+/// rules: store.kept, listen.unix-path
 #[test]
-fn a_unix_path_keeps_its_inode_over_a_hundred_reloads_and_is_gone_after_the_stop() {
+fn unix_socket_keeps_its_inode_over_100_reloads_and_is_removed_at_the_stop() {
     for (bound_by_main, reloads) in [(false, 100), (true, 4)] {
-        let place = Place::new();
-        let path = place.join("socket");
+        let dir = TempDir::new();
+        let path = dir.join("socket");
         let address = format!("unix:{}", path.display());
         let bind = format!("--bind={address}");
         let mut options = vec!["-n1"];
@@ -206,12 +206,12 @@ fn a_unix_path_keeps_its_inode_over_a_hundred_reloads_and_is_gone_after_the_stop
 }
 
 #[test]
-fn a_stale_unix_path_is_taken_over() {
+fn stale_unix_socket_is_replaced() {
     for option in [true, false] {
-        let place = Place::new();
-        let path = place.join("socket");
-        drop(UnixListener::bind(&path).expect("it is a new place"));
-        assert!(path.exists(), "std leaves it behind");
+        let dir = TempDir::new();
+        let path = dir.join("socket");
+        drop(UnixListener::bind(&path).expect("the directory is empty"));
+        assert!(path.exists(), "std does not remove it");
         let address = format!("unix:{}", path.display());
         let bind = format!("--bind={address}");
         let mut options = vec!["-n1"];
@@ -224,10 +224,10 @@ fn a_stale_unix_path_is_taken_over() {
 }
 
 #[test]
-fn a_unix_path_on_which_somebody_listens_is_refused_and_left_alone() {
-    let place = Place::new();
-    let path = place.join("socket");
-    let other = UnixListener::bind(&path).expect("it is a new place");
+fn unix_path_with_a_listening_process_is_refused() {
+    let dir = TempDir::new();
+    let path = dir.join("socket");
+    let other = UnixListener::bind(&path).expect("the directory is empty");
     let address = format!("unix:{}", path.display());
     let bind = format!("--bind={address}");
     let mut panzer = Setup::new(&example("http"), &[&address]).options(&[&bind]).start();
@@ -239,9 +239,9 @@ fn a_unix_path_on_which_somebody_listens_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_unix_path_that_is_somebody_elses_by_now_is_left_alone() {
-    let place = Place::new();
-    let path = place.join("socket");
+fn unix_path_that_was_replaced_meanwhile_is_not_removed() {
+    let dir = TempDir::new();
+    let path = dir.join("socket");
     let address = format!("unix:{}", path.display());
     let mut panzer = Setup::new(&example("http"), &[&address]).options(&["-n1"]).start();
     panzer.expect_current(1);
@@ -253,7 +253,7 @@ fn a_unix_path_that_is_somebody_elses_by_now_is_left_alone() {
 }
 
 #[test]
-fn connections_in_the_queue_at_the_stop_are_all_answered() {
+fn queued_connections_are_all_served_at_the_stop() {
     let words = ["listen=127.0.0.1:0", "run=hold"];
     let mut panzer = Setup::new(&example("witness"), &words).options(&["-n2"]).start();
     let address = panzer.expect_address();
@@ -271,7 +271,7 @@ fn connections_in_the_queue_at_the_stop_are_all_answered() {
 }
 
 #[test]
-fn requests_in_the_queue_of_busy_workers_are_all_answered_at_the_stop() {
+fn queued_requests_of_busy_workers_are_all_answered_at_the_stop() {
     use crate::harness::client::Request;
     let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2"]);
     let mut panzer = setup.variable("HTTP_DELAY_MS", "20").start();
@@ -287,7 +287,7 @@ fn requests_in_the_queue_of_busy_workers_are_all_answered_at_the_stop() {
 }
 
 #[test]
-fn nobody_new_is_let_in_once_the_stop_has_begun() {
+fn no_new_connection_is_accepted_once_the_stop_has_begun() {
     let words = ["listen=127.0.0.1:0", "run=hold"];
     let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1"]).start();
     let address = panzer.expect_address();
@@ -296,11 +296,12 @@ fn nobody_new_is_let_in_once_the_stop_has_begun() {
     panzer.signal(Signal::Term);
     panzer.expect_event("stopping", |event| event.name == "stopping");
     panzer.settle();
-    // Nobody answers: neither a refusal, which a client would believe, nor a
-    // connection, which nobody would serve. The next server on this port does.
-    let patience = std::time::Duration::from_millis(200);
-    let error = std::net::TcpStream::connect_timeout(&address, patience);
-    let error = error.expect_err("nobody new is let in");
+    // The kernel answers neither with a refusal, which a client would take as final, nor
+    // with a connection that no worker would serve. The client's retry reaches the next
+    // server on this port.
+    let timeout = std::time::Duration::from_millis(200);
+    let error = std::net::TcpStream::connect_timeout(&address, timeout);
+    let error = error.expect_err("no new connection is accepted");
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     held.finish().expect("it is finished");
     assert_eq!(panzer.end(), End::Status(0));

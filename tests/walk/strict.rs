@@ -1,24 +1,26 @@
-//! Every event in every reachable state of main's plan, with the stricter
-//! promises: the exact exit status, the latest moment of each signal, no reload
-//! lost, the probation served, and no deadline moved by anything else.
+//! Every event in every reachable state of main's supervisor, with stricter checks: the
+//! exact exit status, the latest moment of each signal, no reload lost, the probation
+//! served, and no deadline moved by anything else.
 //!
-//! `service.rs` walks further (longer waits, every memory of what was sent);
-//! this walk looks closer, and ends in seconds.
+//! `service.rs` walks further (longer waits, all signals remembered); this walk checks
+//! more, visits all of its states, and ends in seconds.
 //!
-//! The plan meets a small truthful world: it knows which monitors are alive,
-//! which have left members of their group behind, who was sent what and when,
-//! and what the operator asked for. From each state everything that can happen
-//! happens, and after each step the invariants are asserted by name. States
-//! that differ only in the time of day, or in the numbers of the generations,
-//! are one state.
+//! The supervisor meets a small model of the world: it knows which monitors are alive,
+//! which have left processes of their group behind, which signal each got when, and what
+//! the operator asked for. From each state every event is tried, and after each step the
+//! invariants are asserted by name. States that differ only in the time of day, or in the
+//! numbers of the generations, are one state.
 //!
-//! Time moves in whole seconds, and every length here is of whole seconds: the
-//! plan only asks whether a moment has come, so what lies between two of them
-//! tells nothing new. Deadlines that are past are served within a second.
+//! Time moves in whole seconds, and every duration here is in whole seconds: the
+//! supervisor only compares times, so moments between two seconds add nothing. Deadlines
+//! that are past are handled within a second.
 
-use super::member::{Leader, Life, Member, Step};
-use super::{Action, Event, Exec, Failure, Left, Past, Readiness, Report, Rules, Service, Stop};
-use crate::plan::backoff::Streak;
+use super::{
+    Command, Event, ExecResult, Failure, Left, Past, Readiness, Report, Shutdown, Supervisor,
+    SupervisorRules,
+};
+use super::{Escalation, GenerationEntry, GenerationState, Leader};
+use crate::backoff::BackoffState;
 use crate::types::{Backoff, Generation, Millis, Pid, Signal, Tick};
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -27,84 +29,95 @@ use std::collections::HashSet;
 
 /// Now, in every state that is kept.
 const NOW: Tick = Tick(1_000_000);
-/// What lies further back than this is equally far back, but for health.
+/// Times further back than this are equal, except those that decide whether a generation
+/// is healthy.
 const MEMORY: Millis = Millis(5_000);
 const HEALTHY: Millis = Millis(10_000);
 const SECOND: Millis = Millis(1_000);
 const BACKOFF: Backoff = Backoff { delay: SECOND, max_delay: SECOND };
-/// How far the deaths in a row are told apart.
+/// More consecutive deaths than this count as this many.
 const MOST_DEATHS: u32 = 1;
-/// What INT and KILL wait for.
-const TIMEOUT: Millis = SECOND;
+/// From SIGTERM to SIGINT, and from SIGINT to SIGKILL.
+const TIMEOUT: Millis = Millis(3_000);
 const KILL_AFTER_TIMEOUT: Millis = Millis(2_000);
 const KILL_AFTER_STOP_NOW: Millis = SECOND;
-/// How many generations may be alive, and how many the world can hold with
-/// those that were killed and do not die.
+/// The longest that a start waits for another generation to make room.
+const CROWDED_TO_KILL: Millis = SECOND;
+/// How many generations may be alive, and how many the model can hold including those
+/// that got SIGKILL and are still there.
 const MOST_ALIVE: usize = 3;
 const MOST_KEPT: usize = 4;
 
 /// The signals of a stop, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Heard {
+enum Sent {
     Nothing,
     Term,
     Int,
     Kill,
 }
 
-/// Who is left of a generation.
+/// What is left of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Alive {
-    /// The spawn is not answered yet.
+    /// The `Spawn` has no answer yet.
     Spawning,
-    /// The monitor, which was not reaped.
+    /// The monitor, which is not reaped.
     Monitor(Pid),
-    /// Members of its group alone.
+    /// Only other processes of its group.
     Group(Pid),
-    /// Nobody.
-    Nobody,
+    /// No process.
+    Nothing,
 }
 
-/// What is true of a generation, whatever the plan believes.
+/// A generation in the model, independent of the supervisor's own view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Truth {
     generation: Generation,
     alive: Alive,
-    heard: Heard,
-    /// When it said that it is ready, or was taken to be.
+    sent: Sent,
+    /// When it became ready.
     ready_at: Option<Tick>,
-    /// When its monitor was made.
+    /// When its monitor was forked.
     since: Tick,
-    /// Whether its program is known to run.
+    /// Whether its exec has succeeded.
     runs: bool,
-    /// When it last heard something.
-    heard_at: Tick,
+    /// When it got its last signal.
+    sent_at: Tick,
     /// Whether it appeared after the stop had begun.
     late: bool,
+    /// Since when one of its slots has no ready worker, while it is on probation.
+    short_since: Option<Tick>,
+    /// When its drain was cut short for another generation.
+    cut_short_at: Option<Tick>,
 }
 
-/// The final stop as it was ordered.
+/// The final stop, as requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Order {
     /// Not yet.
     None,
-    /// Go on serving, and begin then.
+    /// Serve until then (--drain-delay), and stop then.
     Linger { until: Tick },
-    /// Everybody is asked.
+    /// A graceful stop: SIGTERM first.
     Graceful { began: Tick },
-    /// Everybody is pressed.
+    /// An immediate stop: SIGINT first.
     Now { began: Tick },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct World {
-    plan: Service,
+    plan: Supervisor,
     truths: Vec<Truth>,
     current: Option<Generation>,
-    /// A reload was asked for, and nothing was spawned since.
+    /// A reload was requested, and no generation was spawned since.
     reload_owed: bool,
+    /// When the next start is due, if one is wanted and none is under way.
+    start_due: Option<Tick>,
+    /// When the first start was wanted.
+    begun: Tick,
     order: Order,
-    /// What main has to say when it leaves.
+    /// The exit status that main must have.
     status: u8,
     ever_ready: bool,
     failed: u32,
@@ -115,24 +128,10 @@ struct World {
 /// What can happen next.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
-    /// An event, so long after the last one.
+    /// An event, after this much time.
     After(Millis, Event),
     /// Only time passes.
     Pass(Millis),
-}
-
-/// When one that leaves and is not killed gets SIGINT; now, if it has had it.
-const fn pressed_at(member: &Member, now: Tick) -> Option<Tick> {
-    match member.life {
-        Life::Leaving(Step::Asked) => Some(member.due),
-        Life::Leaving(Step::Pressed) => Some(now),
-        Life::Leaving(Step::Killed | Step::Abandoned)
-        | Life::Spawning
-        | Life::Starting
-        | Life::Living
-        | Life::Probation
-        | Life::Current => None,
-    }
 }
 
 const fn kept(time: Tick, now: Tick) -> Tick {
@@ -144,30 +143,31 @@ const fn kept(time: Tick, now: Tick) -> Tick {
     Tick(NOW.0 + time - now.0)
 }
 
-/// Health is old or it is not: its seconds would only multiply the states.
+/// A generation is healthy or it is not: the seconds would only multiply the states.
 const fn young_or_old(ready_at: Tick, now: Tick) -> Tick {
     let is_old = now.since(ready_at).0 >= HEALTHY.0;
     if is_old { Tick(NOW.0 - HEALTHY.0) } else { NOW }
 }
 
-/// A seed whose waits are whole seconds: the jitter is the back-off's own, and
-/// tested there.
+/// A seed that gives delays of whole seconds; the jitter has unit tests of its own.
 fn even_seed() -> u32 {
     let waits_a_second = |seed: &u32| {
-        let mut streak = Streak::new(*seed);
-        streak.died(NOW, None, BACKOFF);
-        streak.died(NOW, None, BACKOFF) == NOW.after(SECOND)
+        let mut backoff = BackoffState::new(*seed);
+        backoff.died(NOW, None, BACKOFF);
+        backoff.died(NOW, None, BACKOFF) == NOW.after(SECOND)
     };
     (0..).find(waits_a_second).expect("one in five hundred does")
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: SupervisorRules) -> Self {
         Self {
-            plan: Service::new(rules, NOW),
+            plan: Supervisor::new(rules, NOW),
             truths: Vec::new(),
             current: None,
             reload_owed: false,
+            start_due: Some(NOW),
+            begun: NOW,
             order: Order::None,
             status: 0,
             ever_ready: false,
@@ -185,10 +185,10 @@ impl World {
         self.truths.iter_mut().find(|truth| truth.generation == generation)
     }
 
-    /// Whether its monitor lives, was told nothing, and is not the current one.
+    /// Whether its monitor lives, has no signal, and is not the current one.
     fn is_attempt(&self, truth: &Truth) -> bool {
         let there = matches!(truth.alive, Alive::Spawning | Alive::Monitor(_));
-        there && truth.heard == Heard::Nothing && self.current != Some(truth.generation)
+        there && truth.sent == Sent::Nothing && self.current != Some(truth.generation)
     }
 
     fn serves(&self, generation: Generation) -> bool {
@@ -209,12 +209,16 @@ impl World {
 
     fn choices(&self) -> Vec<Choice> {
         let mut events = vec![Event::Reload, Event::Stop, Event::StopNow, Event::Timer];
-        // Gossip about nobody.
-        let nobody = Generation(99);
-        events.push(Event::Ready { generation: nobody });
-        events.push(Event::Gone { generation: nobody, exec: Exec::Done, left: Left::Nobody });
+        // Events of a generation that does not exist.
+        let unknown = Generation(99);
+        events.push(Event::Ready { generation: unknown });
+        events.push(Event::Gone {
+            generation: unknown,
+            exec: ExecResult::Ran,
+            left: Left::Nothing,
+        });
         for truth in &self.truths {
-            events.extend(self.fates(truth));
+            events.extend(self.events_of(truth));
         }
         if self.truths.iter().any(|truth| matches!(truth.alive, Alive::Monitor(_))) {
             events.push(Event::Forced);
@@ -222,39 +226,49 @@ impl World {
         let at_once = |event| Choice::After(Millis(0), event);
         let mut choices: Vec<_> = events.into_iter().map(at_once).collect();
         let by = Millis(3_000);
-        choices.push(Choice::After(by, Event::Overslept { by }));
+        choices.push(Choice::After(by, Event::Stalled { by }));
         choices.extend(self.wait().map(Choice::Pass));
         choices
     }
 
-    /// What can become of one generation.
-    fn fates(&self, truth: &Truth) -> Vec<Event> {
+    /// The events that one generation can have.
+    fn events_of(&self, truth: &Truth) -> Vec<Event> {
         let generation = truth.generation;
         let gone = |exec, left| Event::Gone { generation, exec, left };
-        let said = [Event::Ready { generation }, Event::Losing { generation }];
-        let mut fates = match truth.alive {
+        let said = [
+            Event::Ready { generation },
+            Event::Losing { generation },
+            Event::Short { generation },
+            Event::Full { generation },
+        ];
+        let mut events_of = match truth.alive {
             Alive::Spawning => {
                 let monitor = truth.pid();
                 vec![Event::Spawned { generation, monitor }, Event::SpawnFailed { generation }]
             }
             Alive::Monitor(_) => {
-                let runs = Event::Runs { generation };
-                vec![runs, gone(Exec::Done, Left::Nobody), gone(Exec::Done, Left::Members)]
+                let (runs, stops) = (Event::Runs { generation }, Event::Stops { generation });
+                vec![
+                    runs,
+                    stops,
+                    gone(ExecResult::Ran, Left::Nothing),
+                    gone(ExecResult::Ran, Left::Members),
+                ]
             }
             Alive::Group(_) => vec![Event::Empty { generation }],
-            Alive::Nobody => Vec::new(),
+            Alive::Nothing => Vec::new(),
         };
         if matches!(truth.alive, Alive::Monitor(_)) && truth.ready_at.is_none() {
-            let failures = [Exec::Missing, Exec::Unusable, Exec::Hindered];
-            fates.extend(failures.map(|exec| gone(exec, Left::Nobody)));
+            let failures = [ExecResult::NotFound, ExecResult::NotExecutable, ExecResult::Retryable];
+            events_of.extend(failures.map(|exec| gone(exec, Left::Nothing)));
         }
-        fates.extend(said);
-        fates
+        events_of.extend(said);
+        events_of
     }
 
-    /// How much time can pass before something else happens.
+    /// How much time can pass without an event.
     fn wait(&self) -> Option<Millis> {
-        // Main answers a spawn before it waits again.
+        // Main answers `Spawn` before it waits again.
         if self.truths.iter().any(|truth| truth.alive == Alive::Spawning) {
             return None;
         }
@@ -271,9 +285,9 @@ impl World {
             Choice::Pass(span) => NOW.after(span),
             Choice::After(span, event) => {
                 let now = NOW.after(span);
-                let mut actions = Vec::new();
-                world.plan.step(now, event, &mut actions);
-                Check { before: self, event, now, actions: &actions }.run(&mut world);
+                let mut commands = Vec::new();
+                world.plan.step(now, event, &mut commands);
+                Check { before: self, event, now, commands: &commands }.run(&mut world);
                 now
             }
         };
@@ -285,28 +299,41 @@ impl World {
 
 impl Truth {
     const fn new(generation: Generation) -> Self {
-        let (alive, heard) = (Alive::Spawning, Heard::Nothing);
+        let (alive, sent) = (Alive::Spawning, Sent::Nothing);
         let long_ago = Tick(NOW.0 - MEMORY.0);
-        let (since, heard_at) = (long_ago, long_ago);
-        Self { generation, alive, heard, ready_at: None, since, runs: false, heard_at, late: false }
+        let (since, sent_at) = (long_ago, long_ago);
+        let [ready_at, short_since, cut_short_at] = [None; 3];
+        let (runs, late) = (false, false);
+        Self {
+            generation,
+            alive,
+            sent,
+            ready_at,
+            since,
+            runs,
+            sent_at,
+            late,
+            short_since,
+            cut_short_at,
+        }
     }
 
-    /// The number of its monitor.
+    /// The pid of its monitor.
     fn pid(&self) -> Pid {
         let number = i32::try_from(self.generation.0).expect("there are few generations");
         Pid::new(number).expect("generations are numbered from 1")
     }
 
-    /// Whether it is ready, and nobody has told it to go.
+    /// Whether it is ready, and was not told to stop.
     fn serves(&self) -> bool {
         matches!(self.alive, Alive::Monitor(_))
             && self.ready_at.is_some()
-            && self.heard == Heard::Nothing
+            && self.sent == Sent::Nothing
     }
 
-    /// Whether it counts against the three that may be alive.
+    /// Whether it counts as one of the three that may be alive.
     fn counts(&self) -> bool {
-        self.alive != Alive::Nobody && self.heard < Heard::Kill
+        self.alive != Alive::Nothing && self.sent < Sent::Kill
     }
 
     fn is_there(&self) -> bool {
@@ -314,16 +341,24 @@ impl Truth {
     }
 }
 
-/// Making equal what differs only in time or in numbers.
+/// Makes states equal that differ only in times or in numbers.
 impl World {
     fn forget_the_time(&mut self, now: Tick) {
-        self.plan.streak.forget_beyond(if self.is_stopping() { 0 } else { MOST_DEATHS });
+        self.plan.backoff.forget_beyond(if self.is_stopping() { 0 } else { MOST_DEATHS });
         self.plan.wanted = kept(self.plan.wanted, now);
+        self.start_due = self.start_due.map(|due| kept(due, now));
+        // Times longer ago than `give_up_after` are equal.
+        let rules = self.plan.rules;
+        let begun = |at| match rules.give_up {
+            0 => NOW,
+            _ => kept(at, now).max(Tick(NOW.0 - rules.give_up_after.0)),
+        };
+        self.begun = if self.ever_ready { NOW } else { begun(self.begun) };
         match &mut self.plan.stop {
-            Stop::Lingering { until: due } | Stop::Asked { interrupt: due, .. } => {
+            Shutdown::Delayed { until: due } | Shutdown::Graceful { interrupt: due, .. } => {
                 *due = kept(*due, now);
             }
-            Stop::No | Stop::Now { .. } | Stop::Finished => {}
+            Shutdown::No | Shutdown::Immediate { .. } | Shutdown::Finished => {}
         }
         match &mut self.order {
             Order::Linger { until: at }
@@ -333,39 +368,45 @@ impl World {
             }
             Order::None => {}
         }
-        // Health only matters to who has died before.
-        let nobody_died = self.plan.streak == Streak::new(self.plan.rules.seed);
+        // Health only matters after a death.
+        let nobody_died = self.plan.backoff == BackoffState::new(self.plan.rules.seed);
         let oldest = if nobody_died { now } else { Tick(0) };
-        for member in &mut self.plan.members {
+        for member in &mut self.plan.generations {
             forget_the_time_of(member, now, oldest);
         }
         let current = self.current;
         for truth in &mut self.truths {
-            let is_starting = truth.heard == Heard::Nothing && truth.ready_at.is_none();
+            let is_starting = truth.sent == Sent::Nothing && truth.ready_at.is_none();
             truth.since = kept(if is_starting { truth.since } else { Tick(0) }, now);
             truth.runs &= is_starting;
-            truth.heard_at = match truth.heard {
-                Heard::Nothing => kept(Tick(0), now),
-                Heard::Term | Heard::Int => kept(truth.heard_at, now),
-                Heard::Kill => kept(truth.heard_at, now).max(Tick(NOW.0 - SECOND.0)),
+            truth.sent_at = match truth.sent {
+                Sent::Nothing => kept(Tick(0), now),
+                Sent::Term | Sent::Int => kept(truth.sent_at, now),
+                Sent::Kill => kept(truth.sent_at, now).max(Tick(NOW.0 - SECOND.0)),
             };
-            truth.ready_at = truth.ready_at.map(|at| match truth.heard {
-                Heard::Nothing if current == Some(truth.generation) => NOW,
-                Heard::Nothing | Heard::Term | Heard::Int | Heard::Kill => kept(at, now),
+            truth.ready_at = truth.ready_at.map(|at| match truth.sent {
+                Sent::Nothing if current == Some(truth.generation) => NOW,
+                Sent::Nothing | Sent::Term | Sent::Int | Sent::Kill => kept(at, now),
             });
-            truth.ready_at = truth.ready_at.filter(|_| truth.heard == Heard::Nothing);
+            truth.ready_at = truth.ready_at.filter(|_| truth.sent == Sent::Nothing);
+            let is_on_probation = truth.ready_at.is_some() && current != Some(truth.generation);
+            truth.short_since = truth.short_since.filter(|_| is_on_probation);
+            truth.short_since = truth.short_since.map(|at| kept(at, now));
+            truth.cut_short_at = truth.cut_short_at.filter(|_| truth.sent < Sent::Kill);
+            truth.cut_short_at = truth.cut_short_at.map(|at| kept(at, now));
         }
         self.current = current.filter(|current| self.serves(*current));
         if self.ever_ready {
             self.failed = 0;
         }
-        if let Past::NeverReady { failed } = &mut self.plan.past {
+        if let Past::NeverReady { failed, since } = &mut self.plan.past {
+            *since = begun(*since);
             let most = self.plan.rules.give_up.max(1);
             (*failed, self.failed) = ((*failed).min(most), self.failed.min(most));
         }
     }
 
-    /// Numbers the generations from 1 again: only their order means anything.
+    /// Numbers the generations from 1 again: only their order matters.
     fn renumber(&mut self) {
         let old: Vec<_> = self.truths.iter().map(|truth| truth.generation).collect();
         let new = |generation: Generation| {
@@ -380,11 +421,11 @@ impl World {
                 *monitor = pid;
             }
         }
-        for member in &mut self.plan.members {
+        for member in &mut self.plan.generations {
             member.generation = new(member.generation);
             let number = i32::try_from(member.generation.0).expect("it is small");
             let pid = Pid::new(number).expect("generations are numbered from 1");
-            if let Some(Leader::Monitor(leader) | Leader::Group(leader)) = &mut member.leader {
+            if let Some(Leader::Monitor(leader) | Leader::Session(leader)) = &mut member.leader {
                 *leader = pid;
             }
         }
@@ -394,46 +435,57 @@ impl World {
     }
 }
 
-fn forget_the_time_of(member: &mut Member, now: Tick, oldest: Tick) {
+fn forget_the_time_of(member: &mut GenerationEntry, now: Tick, oldest: Tick) {
     member.due = kept(member.due, now);
-    member.since = match member.life {
-        Life::Probation | Life::Current => young_or_old(member.since.max(oldest), now),
-        // Only a report tells of it.
-        Life::Spawning | Life::Starting | Life::Living | Life::Leaving(_) => NOW,
+    member.place_by = kept(member.place_by, now);
+    if let GenerationState::Short { ends } = &mut member.state {
+        *ends = kept(*ends, now);
+    }
+    member.since = match member.state {
+        GenerationState::Probation | GenerationState::Short { .. } | GenerationState::Current => {
+            young_or_old(member.since.max(oldest), now)
+        }
+        // Only a report shows it.
+        GenerationState::Spawning
+        | GenerationState::Starting
+        | GenerationState::MinUptime
+        | GenerationState::Leaving(_) => NOW,
     };
 }
 
-/// One step, and everything that must be true of it.
+/// One step, and the checks that it must pass.
 struct Check<'a> {
     before: &'a World,
     event: Event,
     now: Tick,
-    actions: &'a [Action],
+    commands: &'a [Command],
 }
 
 impl Check<'_> {
     fn run(&self, world: &mut World) {
         self.take_in_event(world);
-        for action in self.actions {
-            self.take_in_action(world, *action);
+        for command in self.commands {
+            self.take_in_action(world, *command);
         }
         self.assert_population(world);
+        self.assert_start(world);
         self.assert_service(world);
+        self.assert_health(world);
         self.assert_stop(world);
         self.assert_escalation(world);
         self.assert_deadlines(world);
     }
 
     fn expect(&self, holds: bool, name: &str) {
-        let Self { before, event, now, actions } = self;
+        let Self { before, event, now, commands } = self;
         let ago = now.since(NOW);
-        assert!(holds, "{name}: {event:?} after {ago}\nin {before:?}\nled to {actions:?}");
+        assert!(holds, "{name}: {event:?} after {ago}\nin {before:?}\nled to {commands:?}");
     }
 
-    /// What the event itself makes true.
+    /// The effect of the event on the model.
     fn take_in_event(&self, world: &mut World) {
         match self.event {
-            Event::Reload => world.reload_owed |= !world.is_stopping(),
+            Event::Reload => self.order_reload(world),
             Event::Stop => self.order_stop(world),
             Event::StopNow => self.order_stop_now(world),
             Event::Spawned { generation, monitor } => {
@@ -443,60 +495,116 @@ impl Check<'_> {
                     truth.late = late;
                 }
             }
-            Event::SpawnFailed { generation } => self.bury(world, generation, None, Alive::Nobody),
+            Event::SpawnFailed { generation } => {
+                self.on_monitor_gone(world, generation, None, Alive::Nothing)
+            }
             Event::Runs { generation } => {
                 if let Some(truth) = world.truth_mut(generation) {
                     truth.runs = true;
                 }
             }
-            Event::Ready { generation } => self.hear_ready(world, generation),
+            Event::Ready { generation } => self.on_ready(world, generation),
             Event::Gone { generation, exec, left } => {
                 let Some(pid) = world.truth(generation).map(Truth::pid) else { return };
                 let alive = match left {
-                    Left::Nobody => Alive::Nobody,
+                    Left::Nothing => Alive::Nothing,
                     Left::Members => Alive::Group(pid),
                 };
-                self.bury(world, generation, Some(exec), alive);
+                self.on_monitor_gone(world, generation, Some(exec), alive);
             }
             Event::Empty { generation } => {
                 if let Some(truth) = world.truth_mut(generation) {
-                    truth.alive = Alive::Nobody;
+                    truth.alive = Alive::Nothing;
                 }
             }
             Event::Forced => world.force(),
-            Event::Overslept { by } => world.postpone(by),
-            Event::Losing { .. } => {}
+            Event::Stalled { by } => world.on_stalled(by),
+            Event::Losing { generation } => self.on_losses(world, generation),
+            Event::Short { generation } => {
+                if let Some(truth) = world.truth_mut(generation).filter(|truth| truth.serves()) {
+                    truth.short_since.get_or_insert(self.now);
+                }
+            }
+            Event::Full { generation } => {
+                if let Some(truth) = world.truth_mut(generation) {
+                    truth.short_since = None;
+                }
+            }
+            Event::Stops { generation } => self.on_stopping(world, generation),
             Event::Timer => self.end_lingering(world),
         }
     }
 
-    fn hear_ready(&self, world: &mut World, generation: Generation) {
+    fn order_reload(&self, world: &mut World) {
+        if !world.is_stopping() {
+            world.reload_owed = true;
+            world.want(self.now);
+        }
+    }
+
+    /// A start that loses its workers fails.
+    fn on_losses(&self, world: &mut World, generation: Generation) {
+        let Some(truth) = world.truth(generation) else { return };
+        let there = matches!(truth.alive, Alive::Monitor(_)) && truth.sent == Sent::Nothing;
+        if there && truth.ready_at.is_none() {
+            self.fail(world, None);
+        }
+    }
+
+    /// It was told to stop from outside, which counts as if main had told it.
+    fn on_stopping(&self, world: &mut World, generation: Generation) {
         let Some(truth) = world.truth_mut(generation) else { return };
-        let counts = matches!(truth.alive, Alive::Monitor(_)) && truth.heard == Heard::Nothing;
+        if !matches!(truth.alive, Alive::Monitor(_)) || truth.sent != Sent::Nothing {
+            return;
+        }
+        let was_starting = truth.ready_at.is_none();
+        (truth.sent, truth.sent_at) = (Sent::Term, self.now);
+        if was_starting {
+            self.fail(world, None);
+        }
+        self.end_lingering_without(world, generation);
+    }
+
+    /// A drain delay ends when the last serving generation is gone.
+    fn end_lingering_without(&self, world: &mut World, of: Generation) {
+        let serving = world.current.is_some_and(|current| world.serves(current));
+        let lingers = matches!(world.order, Order::Linger { .. });
+        let replacement = world.truths.iter().any(Truth::serves);
+        if lingers && !serving && !replacement && world.current == Some(of) {
+            world.order = Order::Graceful { began: self.now };
+        }
+    }
+
+    fn on_ready(&self, world: &mut World, generation: Generation) {
+        let Some(truth) = world.truth_mut(generation) else { return };
+        let counts = matches!(truth.alive, Alive::Monitor(_)) && truth.sent == Sent::Nothing;
         if counts && truth.ready_at.is_none() {
             truth.ready_at = Some(self.now);
             world.ever_ready = true;
         }
     }
 
-    /// A monitor is gone, or has never come.
-    fn bury(&self, world: &mut World, of: Generation, exec: Option<Exec>, alive: Alive) {
+    /// A monitor has exited, or could not be forked.
+    fn on_monitor_gone(
+        &self,
+        world: &mut World,
+        of: Generation,
+        exec: Option<ExecResult>,
+        alive: Alive,
+    ) {
         let Some(truth) = world.truth_mut(of) else { return };
-        let was_starting = truth.ready_at.is_none() && truth.heard == Heard::Nothing;
+        let was_starting = truth.ready_at.is_none() && truth.sent == Sent::Nothing;
         truth.alive = alive;
         if was_starting {
             self.fail(world, exec);
         }
-        let serving = world.current.is_some_and(|current| world.serves(current));
-        let lingers = matches!(world.order, Order::Linger { .. });
-        let heir = world.truths.iter().any(Truth::serves);
-        if lingers && !serving && !heir && exec.is_some() && world.current == Some(of) {
-            world.order = Order::Graceful { began: self.now };
+        if exec.is_some() {
+            self.end_lingering_without(world, of);
         }
     }
 
-    /// A start has come to nothing, which may be the last that is tried.
-    fn fail(&self, world: &mut World, exec: Option<Exec>) {
+    /// A start has failed, perhaps the last one that is tried.
+    fn fail(&self, world: &mut World, exec: Option<ExecResult>) {
         if world.ever_ready {
             return;
         }
@@ -505,11 +613,13 @@ impl Check<'_> {
             return;
         }
         let most = world.plan.rules.give_up;
+        let long_enough = self.now >= world.begun.after(world.plan.rules.give_up_after);
+        let gives_up = most != 0 && world.failed >= most && long_enough;
         let status = match exec {
-            Some(Exec::Missing) => 127,
-            Some(Exec::Unusable) => 126,
-            Some(Exec::Done | Exec::Hindered) | None if most != 0 && world.failed >= most => 1,
-            Some(Exec::Done | Exec::Hindered) | None => return,
+            Some(ExecResult::NotFound) => 127,
+            Some(ExecResult::NotExecutable) => 126,
+            Some(ExecResult::Ran | ExecResult::Retryable) | None if gives_up => 1,
+            Some(ExecResult::Ran | ExecResult::Retryable) | None => return,
         };
         world.status = status;
         world.reload_owed = false;
@@ -546,77 +656,80 @@ impl Check<'_> {
         }
     }
 
-    /// What the plan has done, which must be possible in the world.
-    fn take_in_action(&self, world: &mut World, action: Action) {
-        // Who was abandoned may still be seen to go before main is gone itself.
-        let harmless = match action {
-            Action::Tell(_) | Action::Forget { .. } => true,
-            Action::SignalGroup { signal, .. } => signal == Signal::Kill,
-            Action::Spawn { .. }
-            | Action::Signal { .. }
-            | Action::Promote { .. }
-            | Action::Discard { .. }
-            | Action::CloseListeners
-            | Action::Finish { .. } => false,
+    /// Applies a command of the supervisor, which must be possible in the model.
+    fn take_in_action(&self, world: &mut World, command: Command) {
+        // An abandoned generation may still exit before main does.
+        let harmless = match command {
+            Command::Tell(_) | Command::Forget { .. } => true,
+            Command::SignalSession { signal, .. } => signal == Signal::Kill,
+            Command::Spawn { .. }
+            | Command::Signal { .. }
+            | Command::Promote { .. }
+            | Command::Discard { .. }
+            | Command::CloseListeners
+            | Command::Finish { .. } => false,
         };
         let idle = !self.before.finished || harmless;
-        self.expect(idle, "invariant 6 (main does nothing after it has left)");
-        match action {
-            Action::Spawn { generation } => self.spawn(world, generation),
-            Action::Signal { generation, monitor, signal } => {
+        self.expect(idle, "invariant (after Finish nothing is done)");
+        match command {
+            Command::Spawn { generation } => self.spawn(world, generation),
+            Command::Signal { generation, monitor, signal } => {
                 let truth = world.truth(generation);
                 let pinned = truth.is_some_and(|truth| truth.alive == Alive::Monitor(monitor));
-                self.expect(pinned, "invariant 7 (only who is pinned is signalled)");
+                self.expect(pinned, "invariant (only pinned processes are signalled)");
                 self.signal(world, generation, signal);
             }
-            Action::SignalGroup { generation, leader, signal } => {
+            Command::SignalSession { generation, leader, signal } => {
                 let truth = world.truth(generation);
                 let pinned = truth.is_some_and(|truth| truth.is_there() && truth.pid() == leader);
-                self.expect(pinned, "invariant 7 (only who is pinned is signalled)");
+                self.expect(pinned, "invariant (only pinned processes are signalled)");
                 self.signal(world, generation, signal);
             }
-            Action::Promote { generation } => self.promote(world, generation),
-            Action::Discard { generation, why, .. } => {
-                self.hear_failure(world, generation, why);
+            Command::Promote { generation } => self.promote(world, generation),
+            Command::Discard { generation, why, .. } => {
+                self.on_failure(world, generation, why);
                 let current = world.current == Some(generation);
-                self.expect(!current, "invariant 2 (what the current generation uses is kept)");
+                self.expect(!current, "invariant (listeners of the current generation are kept)");
             }
-            Action::Forget { generation } => {
+            Command::Forget { generation } => {
                 let left = world.truth(generation).map(|truth| truth.alive);
-                let nobody = left == Some(Alive::Nobody);
-                self.expect(nobody, "invariant (nobody is forgotten who is alive)");
+                let is_gone = left == Some(Alive::Nothing);
+                self.expect(is_gone, "invariant (no living generation is forgotten)");
                 world.truths.retain(|truth| truth.generation != generation);
             }
-            Action::CloseListeners => {
+            Command::CloseListeners => {
                 let once = world.is_stopping() && !world.closed;
-                self.expect(once, "invariant 2 (listeners close once, at the final stop)");
+                self.expect(once, "invariant (listeners close once, at the final stop)");
                 world.closed = true;
             }
-            Action::Finish { status } => self.finish(world, status),
-            Action::Tell(report) => self.hear_report(world, report),
+            Command::Finish { status } => self.finish(world, status),
+            Command::Tell(report) => self.on_report(world, report),
         }
     }
 
     fn spawn(&self, world: &mut World, generation: Generation) {
         let stopping = world.is_stopping();
-        self.expect(!stopping, "invariant 6 (no generation is started after a stop)");
+        self.expect(!stopping, "invariant (no generation is started after a stop)");
         let fresh = world.truths.iter().all(|truth| truth.generation < generation);
-        self.expect(fresh, "invariant (numbers of generations rise)");
-        self.expect(!world.has_attempt(), "invariant 3 (at most one generation is starting)");
+        self.expect(fresh, "invariant (generation numbers rise)");
+        self.expect(!world.has_attempt(), "invariant (at most one generation is starting)");
         let room = world.alive() < MOST_ALIVE;
-        self.expect(room, "invariant 3 (at most three generations are alive)");
+        self.expect(room, "invariant (at most three generations are alive)");
         let serving = world.current.is_some_and(|current| world.serves(current));
         let wanted = world.reload_owed || !serving;
-        self.expect(wanted, "invariant 5 (a reload leads to exactly one generation)");
+        self.expect(wanted, "invariant (a reload leads to exactly one generation)");
+        let early = world.start_due.is_some_and(|due| self.now < due);
+        self.expect(!early, "invariant (no start before its back-off is over)");
         world.reload_owed = false;
+        world.start_due = None;
         world.truths.push(Truth::new(generation));
     }
 
     fn signal(&self, world: &mut World, generation: Generation, signal: Signal) {
-        let heard = match signal {
-            Signal::Term => Heard::Term,
-            Signal::Int => Heard::Int,
-            Signal::Kill => Heard::Kill,
+        let sent = match signal {
+            Signal::Term => Sent::Term,
+            Signal::Int => Sent::Int,
+            Signal::Kill => Sent::Kill,
             Signal::Hup
             | Signal::Quit
             | Signal::Usr1
@@ -628,25 +741,29 @@ impl Check<'_> {
             | Signal::Winch
             | Signal::Pipe
             | Signal::Abrt
-            | Signal::Io
-            | Signal::Xfsz => panic!("invariant (only TERM, INT and KILL are sent): {signal:?}"),
+            | Signal::Xfsz => {
+                panic!("invariant (only SIGTERM, SIGINT and SIGKILL are sent): {signal:?}")
+            }
         };
         self.assert_may_end(world, generation);
-        self.assert_not_early(world, generation, heard);
+        self.assert_not_early(world, generation, sent);
         let orphaned = matches!(self.event, Event::Gone { generation: of, .. } if of == generation);
         let Some(truth) = world.truth_mut(generation) else { return };
-        // The members of a group have not heard what their monitor was told last.
-        let again = orphaned && truth.heard == heard;
-        let rises = truth.heard < heard;
+        // Processes of a group did not get the last signal of their monitor.
+        let again = orphaned && truth.sent == sent;
+        let rises = truth.sent < sent;
         if rises {
-            (truth.heard, truth.heard_at) = (heard, self.now);
+            (truth.sent, truth.sent_at) = (sent, self.now);
         }
-        // Who was killed before the stop was not killed on the way out.
+        // A SIGKILL before the stop does not count for its exit status.
         let lingers = matches!(self.before.order, Order::Linger { .. });
-        if rises && heard == Heard::Kill && !lingers {
+        if rises && sent == Sent::Kill && !lingers {
             world.force();
         }
-        self.expect(rises || again, "invariant (TERM, INT and KILL come once and in order)");
+        self.expect(
+            rises || again,
+            "invariant (SIGTERM, SIGINT and SIGKILL are sent once and in order)",
+        );
     }
 
     /// Whether the stop has begun, after any delay.
@@ -654,7 +771,7 @@ impl Check<'_> {
         matches!(world.order, Order::Graceful { .. } | Order::Now { .. })
     }
 
-    /// Panzer ends nobody whom anything depends on.
+    /// Panzer never ends the last serving generation.
     fn assert_may_end(&self, world: &World, generation: Generation) {
         let Some(truth) = world.truth(generation) else { return };
         if world.is_stopping() || !truth.serves() {
@@ -662,83 +779,94 @@ impl Check<'_> {
         }
         let others = world.truths.iter().filter(|other| other.generation != generation);
         let another = others.into_iter().any(Truth::serves);
-        self.expect(another, "invariant 1 (the last ready generation is never ended)");
+        self.expect(another, "invariant (the last ready generation is never ended)");
         let current = world.current == Some(generation);
-        self.expect(!current, "invariant 4 (before the swap the old generation is untouched)");
+        self.expect(!current, "invariant (before the promotion the old generation is untouched)");
     }
 
-    fn assert_not_early(&self, world: &World, generation: Generation, heard: Heard) {
+    fn assert_not_early(&self, world: &World, generation: Generation, sent: Sent) {
         let Some(truth) = world.truth(generation) else { return };
-        let crowded = world.alive() >= MOST_ALIVE && !world.has_attempt();
-        let again = truth.heard == heard;
-        let in_time = match (heard, world.order) {
-            (Heard::Nothing | Heard::Term, _) => true,
-            (Heard::Int, Order::Now { .. }) => true,
-            (Heard::Int, Order::Graceful { began }) => {
-                self.now >= truth.heard_at.min(began).after(TIMEOUT)
+        let again = truth.sent == sent;
+        // Another generation waits for its place.
+        let crowded = truth.cut_short_at.is_some_and(|at| match sent {
+            Sent::Nothing | Sent::Term | Sent::Int => true,
+            Sent::Kill => self.now >= at.after(CROWDED_TO_KILL),
+        });
+        let in_time = match (sent, world.order) {
+            (Sent::Nothing | Sent::Term, _) => true,
+            (Sent::Int, Order::Now { .. }) => true,
+            (Sent::Int, Order::Graceful { began }) => {
+                self.now >= truth.sent_at.min(began).after(TIMEOUT)
             }
-            (Heard::Int, Order::None | Order::Linger { .. }) => {
-                crowded || self.now >= truth.heard_at.after(TIMEOUT)
+            (Sent::Int, Order::None | Order::Linger { .. }) => {
+                self.now >= truth.sent_at.after(TIMEOUT)
             }
-            (Heard::Kill, Order::Now { began }) => {
-                self.now >= truth.heard_at.max(began).after(KILL_AFTER_STOP_NOW)
-                    || self.now >= truth.heard_at.after(KILL_AFTER_STOP_NOW)
+            (Sent::Kill, Order::Now { began }) => {
+                self.now >= truth.sent_at.max(began).after(KILL_AFTER_STOP_NOW)
+                    || self.now >= truth.sent_at.after(KILL_AFTER_STOP_NOW)
             }
-            (Heard::Kill, Order::Graceful { began }) => {
+            (Sent::Kill, Order::Graceful { began }) => {
                 let graceful = began.after(TIMEOUT).after(KILL_AFTER_TIMEOUT);
-                self.now >= truth.heard_at.after(KILL_AFTER_TIMEOUT).min(graceful)
+                self.now >= truth.sent_at.after(KILL_AFTER_TIMEOUT).min(graceful)
             }
-            (Heard::Kill, Order::None | Order::Linger { .. }) => {
-                // A SIGINT that came a moment late takes nothing from the rest.
-                self.now >= truth.heard_at.after(KILL_AFTER_TIMEOUT)
+            (Sent::Kill, Order::None | Order::Linger { .. }) => {
+                // A late SIGINT does not shorten the time to SIGKILL.
+                self.now >= truth.sent_at.after(KILL_AFTER_TIMEOUT)
             }
         };
-        self.expect(again || in_time, "invariant 9 (no signal before its time)");
+        self.expect(again || in_time || crowded, "invariant (no signal is early)");
     }
 
     fn promote(&self, world: &mut World, generation: Generation) {
         let serves = world.serves(generation);
-        self.expect(serves, "invariant 1 (only a ready generation takes over)");
+        self.expect(serves, "invariant (only a ready generation is promoted)");
         let Some(ready_at) = world.truth(generation).and_then(|truth| truth.ready_at) else {
             return;
         };
         let alone = !world.current.is_some_and(|current| world.serves(current));
         let served = self.now >= ready_at.after(world.plan.rules.probation);
-        self.expect(alone || served, "invariant 4 (the swap waits for the probation)");
+        self.expect(alone || served, "invariant (the promotion waits for the probation)");
+        let short = world.truth(generation).is_some_and(|truth| truth.short_since.is_some());
+        self.expect(alone || !short, "invariant (the promotion waits for every slot)");
         world.current = Some(generation);
     }
 
     fn finish(&self, world: &mut World, status: u8) {
-        self.expect(!world.finished, "invariant 6 (main leaves once)");
+        self.expect(!world.finished, "invariant (main exits once)");
         let stopping = self.is_leaving(world);
-        self.expect(stopping, "invariant 6 (main leaves only by a stop)");
-        // The kernel has a second to end whom nobody can refuse to end.
+        self.expect(stopping, "invariant (main exits only after a stop)");
+        // The kernel has a second to end a process after SIGKILL.
         let given_up =
-            |truth: &Truth| truth.heard == Heard::Kill && self.now >= truth.heard_at.after(SECOND);
+            |truth: &Truth| truth.sent == Sent::Kill && self.now >= truth.sent_at.after(SECOND);
         let last = world.truths.iter().all(|truth| match truth.alive {
             Alive::Spawning => false,
             Alive::Monitor(_) | Alive::Group(_) => given_up(truth),
-            Alive::Nobody => true,
+            Alive::Nothing => true,
         });
-        self.expect(last, "invariant 6 (main leaves last)");
-        self.expect(world.closed, "invariant 2 (listeners close once, at the final stop)");
-        self.expect(status == world.status, "invariant (the exit status is true)");
+        self.expect(last, "invariant (main exits last)");
+        self.expect(world.closed, "invariant (listeners close once, at the final stop)");
+        self.expect(status == world.status, "invariant (the exit status is right)");
         world.finished = true;
     }
 
-    /// Nobody is late before it is time.
-    fn hear_failure(&self, world: &mut World, generation: Generation, why: Failure) {
+    /// A generation fails its ready timeout only when that has passed.
+    fn on_failure(&self, world: &mut World, generation: Generation, why: Failure) {
+        if let Failure::Short(limit) = why {
+            let since = world.truth(generation).and_then(|truth| truth.short_since);
+            let waited = since.is_some_and(|since| self.now >= since.after(limit));
+            self.expect(waited, "invariant (a slot may take as long as a start)");
+        }
         if matches!(why, Failure::Late(_)) {
             let since = world.truth(generation).map(|truth| truth.since);
             let limit = world.plan.rules.ready_timeout;
             let late = since.is_some_and(|since| self.now >= since.after(limit));
-            self.expect(late, "invariant 9 (nobody fails before the ready timeout)");
+            self.expect(late, "invariant (no start fails before the ready timeout)");
             self.fail(world, None);
         }
     }
 
-    /// Reports that say what only the plan decides.
-    fn hear_report(&self, world: &mut World, report: Report) {
+    /// Checks reports of the supervisor's own decisions.
+    fn on_report(&self, world: &mut World, report: Report) {
         match report {
             Report::Ready(generation, _) => {
                 let assumed = match (self.event, world.plan.rules.readiness) {
@@ -750,15 +878,29 @@ impl Check<'_> {
                         event == Event::Ready { generation }
                     }
                 };
-                self.expect(assumed, "invariant (ready is who says so, or has lived long enough)");
-                self.hear_ready(world, generation);
+                self.expect(
+                    assumed,
+                    "invariant (a generation is ready by its message or by its age)",
+                );
+                self.on_ready(world, generation);
+            }
+            Report::Waiting(due) => world.want(due),
+            Report::Crowded(generation) => {
+                let wanted = world.start_due.is_none_or(|due| due <= self.now);
+                let crowded = world.alive() >= MOST_ALIVE && !world.has_attempt();
+                self.expect(
+                    wanted && crowded,
+                    "invariant (a drain is cut short only for a fourth generation)",
+                );
+                if let Some(truth) = world.truth_mut(generation) {
+                    truth.cut_short_at.get_or_insert(self.now);
+                }
             }
             Report::Started(..)
             | Report::Probation(..)
             | Report::Draining(_)
             | Report::Crashed(_)
-            | Report::Waiting(_)
-            | Report::Crowded(_)
+            | Report::Stops(_)
             | Report::Interrupted(_)
             | Report::Killed(_)
             | Report::Abandoned(_)
@@ -768,46 +910,70 @@ impl Check<'_> {
     }
 
     fn assert_population(&self, world: &World) {
-        let believed = world.plan.members.iter().map(|member| member.generation);
-        let known = believed.eq(world.truths.iter().map(|truth| truth.generation));
-        self.expect(known, "invariant 10 (the plan remembers who is there, and nobody else)");
-        let alive = world.truths.iter().all(|truth| truth.alive != Alive::Nobody);
-        self.expect(alive, "invariant 10 (the plan remembers who is there, and nobody else)");
-        let monitors = world.plan.members.iter().map(Member::monitor);
+        let known_to_supervisor = world.plan.generations.iter().map(|member| member.generation);
+        let known = known_to_supervisor.eq(world.truths.iter().map(|truth| truth.generation));
+        self.expect(known, "invariant (the supervisor knows exactly the living generations)");
+        let alive = world.truths.iter().all(|truth| truth.alive != Alive::Nothing);
+        self.expect(alive, "invariant (the supervisor knows exactly the living generations)");
+        let monitors = world.plan.generations.iter().map(GenerationEntry::monitor);
         let same = world.truths.iter().zip(monitors).all(|(truth, monitor)| match truth.alive {
             Alive::Monitor(pid) => monitor == Some(pid),
-            Alive::Spawning | Alive::Group(_) | Alive::Nobody => monitor.is_none(),
+            Alive::Spawning | Alive::Group(_) | Alive::Nothing => monitor.is_none(),
         });
-        self.expect(same, "invariant 7 (the plan knows which monitors are alive)");
+        self.expect(same, "invariant (the supervisor knows which monitors are alive)");
         let attempts = world.truths.iter().filter(|truth| world.is_attempt(truth)).count();
         let few = attempts <= 1;
-        self.expect(few || world.is_stopping(), "invariant 3 (at most one generation is starting)");
+        self.expect(few || world.is_stopping(), "invariant (at most one generation is starting)");
         let room = world.alive() <= MOST_ALIVE;
-        self.expect(room, "invariant 3 (at most three generations are alive)");
+        self.expect(room, "invariant (at most three generations are alive)");
     }
 
-    /// What the operator and the clients are owed.
+    /// A wanted start begins when its back-off is over, or within a second after that if
+    /// another generation has to make room for it.
+    fn assert_start(&self, world: &mut World) {
+        let serving = world.current.is_some_and(|current| world.serves(current));
+        if world.is_stopping() {
+            world.start_due = None;
+        } else if world.has_attempt() {
+            // A reload requested meanwhile is due after that start.
+            world.start_due = world.reload_owed.then_some(self.now);
+        } else if !serving || world.reload_owed {
+            world.start_due.get_or_insert(self.now);
+        }
+        if self.before.has_attempt() {
+            world.start_due = world.start_due.map(|due| due.max(self.now));
+        }
+        let Some(due) = world.start_due.filter(|_| !world.has_attempt()) else { return };
+        let latest = if self.now < due { due } else { due.after(CROWDED_TO_KILL) };
+        let wakes = world.plan.deadline().is_some_and(|deadline| deadline <= latest);
+        self.expect(wakes, "invariant (a wanted start has a deadline)");
+        let crowded = world.alive() >= MOST_ALIVE;
+        // After a stall, pending events are handled before anything is started.
+        let overslept = matches!(self.event, Event::Stalled { .. });
+        let waits = self.now < due || crowded || overslept;
+        self.expect(waits, "invariant (only missing room delays a start)");
+    }
+
+    /// Checks what operator and clients rely on.
     fn assert_service(&self, world: &World) {
         if world.is_stopping() {
             return;
         }
         let free = !world.has_attempt() && world.alive() < MOST_ALIVE;
-        self.expect(!(world.reload_owed && free), "invariant 5 (no reload is lost)");
-        if world.reload_owed && !world.has_attempt() {
-            let due = |member: &Member| pressed_at(member, self.now);
-            let oldest = world.plan.members.iter().find_map(due);
-            let hurried = oldest.is_some_and(|due| due <= self.now.after(Millis(1_000)));
-            self.expect(hurried, "invariant 3 (for a fourth generation the oldest hurries)");
-        }
+        self.expect(!(world.reload_owed && free), "invariant (no reload is lost)");
         let serving = world.current.is_some_and(|current| world.serves(current));
         let ready = world.truths.iter().filter(|truth| truth.serves()).count();
-        self.expect(serving || ready == 0, "invariant 1 (who is ready takes over)");
+        self.expect(
+            serving || ready == 0,
+            "invariant (a ready generation is promoted if none serves)",
+        );
         let waits = world.has_attempt() || world.plan.deadline().is_some();
-        self.expect(serving || waits, "invariant 1 (somebody will serve again)");
-        // A failure of the new one is no business of the old one.
+        self.expect(serving || waits, "invariant (a generation serves, or will)");
+        // A failure of the new generation does not touch the old one.
         let concerned = match self.event {
             Event::Gone { generation, .. }
             | Event::SpawnFailed { generation }
+            | Event::Stops { generation }
             | Event::Losing { generation, .. } => Some(generation),
             Event::Reload
             | Event::Stop
@@ -815,9 +981,11 @@ impl Check<'_> {
             | Event::Spawned { .. }
             | Event::Runs { .. }
             | Event::Ready { .. }
+            | Event::Short { .. }
+            | Event::Full { .. }
             | Event::Empty { .. }
             | Event::Forced
-            | Event::Overslept { .. }
+            | Event::Stalled { .. }
             | Event::Timer => None,
         };
         let served = self.before.current.filter(|current| self.before.serves(*current));
@@ -826,61 +994,83 @@ impl Check<'_> {
         let other = concerned.is_some() && concerned != served;
         self.expect(
             kept || !other,
-            "invariant 4 (before the swap the old generation is untouched)",
+            "invariant (before the promotion the old generation is untouched)",
         );
     }
 
-    /// After a stop everybody has been told, and main leaves when all are gone.
+    /// A new generation that loses its workers is ended, and one with a slot without a ready
+    /// worker has as much time as a start.
+    fn assert_health(&self, world: &World) {
+        if let Event::Losing { generation } = self.event {
+            let truth = world.truth(generation);
+            let is_new = truth.is_some_and(|truth| {
+                matches!(truth.alive, Alive::Monitor(_))
+                    && truth.sent == Sent::Nothing
+                    && world.current != Some(generation)
+            });
+            self.expect(!is_new, "invariant (a new generation that loses its workers is ended)");
+        }
+        let limit = world.plan.rules.ready_timeout;
+        for truth in world.truths.iter().filter(|truth| truth.serves()) {
+            let is_new = world.current != Some(truth.generation);
+            let Some(since) = truth.short_since.filter(|_| is_new) else { continue };
+            let in_time = world.plan.deadline().is_some_and(|due| due <= since.after(limit));
+            self.expect(in_time, "invariant (a slot may take as long as a start)");
+        }
+    }
+
+    /// After a stop every generation has been signalled, and main exits when all are gone.
     fn assert_stop(&self, world: &World) {
         let level = match world.order {
             Order::None | Order::Linger { .. } => {
-                return self.expect(!world.finished, "invariant 6 (main leaves only by a stop)");
+                return self.expect(!world.finished, "invariant (main exits only after a stop)");
             }
-            Order::Graceful { .. } => Heard::Term,
-            Order::Now { .. } => Heard::Int,
+            Order::Graceful { .. } => Sent::Term,
+            Order::Now { .. } => Sent::Int,
         };
-        self.expect(world.closed, "invariant 2 (listeners close once, at the final stop)");
-        let told = world.truths.iter().filter(|truth| truth.is_there()).all(|it| it.heard >= level);
-        self.expect(told, "invariant 6 (everyone alive has been told)");
+        self.expect(world.closed, "invariant (listeners close once, at the final stop)");
+        let signalled =
+            world.truths.iter().filter(|truth| truth.is_there()).all(|it| it.sent >= level);
+        self.expect(signalled, "invariant (a stop signals every living generation)");
         let over = world.finished || !world.truths.is_empty();
-        self.expect(over, "invariant 6 (main leaves when nobody is left)");
+        self.expect(over, "invariant (main exits when no process is left)");
     }
 
-    /// While somebody leaves, something presses him.
+    /// Every stopping generation has a deadline for its next signal.
     fn assert_escalation(&self, world: &World) {
         if world.finished {
             return;
         }
         let deadline = world.plan.deadline();
         for truth in world.truths.iter().filter(|truth| truth.is_there()) {
-            let latest = match (truth.heard, world.order) {
-                (Heard::Nothing, _) => continue,
-                (Heard::Kill, Order::None | Order::Linger { .. }) => continue,
-                (Heard::Kill, Order::Graceful { .. } | Order::Now { .. }) => None,
-                (Heard::Term, _) => Some(truth.heard_at.after(TIMEOUT)),
-                (Heard::Int, Order::Now { .. }) => Some(truth.heard_at.after(KILL_AFTER_TIMEOUT)),
-                (Heard::Int, _) => Some(truth.heard_at.after(KILL_AFTER_TIMEOUT)),
+            let latest = match (truth.sent, world.order) {
+                (Sent::Nothing, _) => continue,
+                (Sent::Kill, Order::None | Order::Linger { .. }) => continue,
+                (Sent::Kill, Order::Graceful { .. } | Order::Now { .. }) => None,
+                (Sent::Term, _) => Some(truth.sent_at.after(TIMEOUT)),
+                (Sent::Int, Order::Now { .. }) => Some(truth.sent_at.after(KILL_AFTER_TIMEOUT)),
+                (Sent::Int, _) => Some(truth.sent_at.after(KILL_AFTER_TIMEOUT)),
             };
-            let of_stop = match (world.order, truth.heard) {
-                (Order::Graceful { began }, Heard::Term) => Some(began.after(TIMEOUT)),
-                (Order::Graceful { began }, Heard::Int) => {
+            let of_stop = match (world.order, truth.sent) {
+                (Order::Graceful { began }, Sent::Term) => Some(began.after(TIMEOUT)),
+                (Order::Graceful { began }, Sent::Int) => {
                     Some(began.after(TIMEOUT).after(KILL_AFTER_TIMEOUT))
                 }
-                (Order::Now { began }, Heard::Term | Heard::Int) if !truth.late => {
+                (Order::Now { began }, Sent::Term | Sent::Int) if !truth.late => {
                     Some(began.after(KILL_AFTER_STOP_NOW))
                 }
                 (
                     Order::None | Order::Linger { .. } | Order::Graceful { .. } | Order::Now { .. },
-                    Heard::Nothing | Heard::Term | Heard::Int | Heard::Kill,
+                    Sent::Nothing | Sent::Term | Sent::Int | Sent::Kill,
                 ) => None,
             };
-            let killed = truth.heard == Heard::Kill;
+            let killed = truth.sent == Sent::Kill;
             let waits = killed && self.awaits_spawn(world);
             let escalates = deadline.is_some() || waits;
-            self.expect(escalates, "invariant 6 (something will escalate)");
+            self.expect(escalates, "invariant (a stopping generation has a deadline)");
             let latest = latest.into_iter().chain(of_stop).min();
             let kept = killed || deadline <= latest;
-            self.expect(kept, "invariant 6 (everyone has one deadline)");
+            self.expect(kept, "invariant (no deadline of a stop is too late)");
         }
     }
 
@@ -888,29 +1078,36 @@ impl Check<'_> {
         world.truths.iter().any(|truth| truth.alive == Alive::Spawning)
     }
 
-    /// Deadlines move only as they may.
+    /// Deadlines move only for known reasons.
     fn assert_deadlines(&self, world: &World) {
-        let name = "invariant 9 (deadlines move only by a stop, a crowd and lost time)";
+        let name = "invariant (deadlines move only for a stop, missing room and lost time)";
         let second = self.event == Event::Stop && self.before.is_stopping();
         let (before, after) = (self.before.plan.deadline(), world.plan.deadline());
-        self.expect(!second || before == after, "invariant 9 (a second stop moves no deadline)");
-        if let Event::Overslept { by } = self.event {
+        self.expect(!second || before == after, "invariant (a second stop moves no deadline)");
+        if let Event::Stalled { by } = self.event {
             let wanted = before.map(|before| before.after(by));
-            // A start that could not be tried before is tried at once.
-            self.expect(after == wanted || !self.actions.is_empty(), name);
+            // A start that had to wait is tried at once.
+            self.expect(after == wanted || !self.commands.is_empty(), name);
         }
         let ordered = world.order != self.before.order;
-        for old in &self.before.plan.members {
-            let new = world.plan.members.iter().find(|new| new.generation == old.generation);
+        for old in &self.before.plan.generations {
+            let new = world.plan.generations.iter().find(|new| new.generation == old.generation);
             let Some(new) = new.filter(|new| is_same_step(old, new)) else { continue };
             let (old, new) = (old.due, new.due);
             let held = match self.event {
-                Event::Overslept { by } => new == old.after(by),
+                Event::Stalled { by } => new == old.after(by),
                 Event::Timer if old <= self.now && before == Some(old) => false,
-                Event::Timer | Event::Stop | Event::StopNow | Event::Gone { .. } if ordered => {
+                Event::Timer
+                | Event::Stop
+                | Event::StopNow
+                | Event::Gone { .. }
+                | Event::Losing { .. }
+                | Event::Stops { .. }
+                | Event::SpawnFailed { .. }
+                    if ordered =>
+                {
                     new <= old
                 }
-                Event::SpawnFailed { .. } if ordered => new <= old,
                 Event::Reload
                 | Event::Stop
                 | Event::StopNow
@@ -919,6 +1116,9 @@ impl Check<'_> {
                 | Event::Runs { .. }
                 | Event::Ready { .. }
                 | Event::Losing { .. }
+                | Event::Short { .. }
+                | Event::Full { .. }
+                | Event::Stops { .. }
                 | Event::Gone { .. }
                 | Event::Empty { .. }
                 | Event::Forced
@@ -927,38 +1127,54 @@ impl Check<'_> {
             self.expect(held, name);
         }
         if self.event == Event::Timer && before.is_some_and(|before| before <= self.now) {
-            let moved = after != before || !self.actions.is_empty();
-            self.expect(moved, "invariant 9 (what is due is done)");
+            let moved = after != before || !self.commands.is_empty();
+            self.expect(moved, "invariant (what is due is done)");
         }
         let idle =
             world.truths.iter().all(|truth| !truth.is_there() && truth.alive != Alive::Spawning);
         let woken = world.finished || !idle || after.is_some();
-        self.expect(woken, "invariant (some event can always wake a live plan)");
+        self.expect(woken, "invariant (something always wakes the supervisor)");
     }
 }
 
-/// Whether a generation is where it was, so that its deadline is the same one.
-fn is_same_step(old: &Member, new: &Member) -> bool {
-    old.life == new.life
-        && match old.life {
-            Life::Starting
-            | Life::Living
-            | Life::Probation
-            | Life::Leaving(Step::Asked | Step::Pressed | Step::Killed) => true,
-            Life::Spawning | Life::Current | Life::Leaving(Step::Abandoned) => false,
+/// Whether a generation is in the same state, and so must keep its deadline.
+fn is_same_step(old: &GenerationEntry, new: &GenerationEntry) -> bool {
+    old.state == new.state
+        && match old.state {
+            GenerationState::Starting
+            | GenerationState::MinUptime
+            | GenerationState::Probation
+            | GenerationState::Short { .. }
+            | GenerationState::Leaving(
+                Escalation::Term
+                | Escalation::TermCrowded
+                | Escalation::Int
+                | Escalation::IntCrowded
+                | Escalation::Kill,
+            ) => true,
+            GenerationState::Spawning
+            | GenerationState::Current
+            | GenerationState::Leaving(Escalation::GaveUp) => false,
         }
 }
 
 impl World {
-    /// Somebody had to be killed on the way out.
+    /// A process had to be killed in the stop.
     const fn force(&mut self) {
         if matches!(self.order, Order::Graceful { .. } | Order::Now { .. }) && self.status == 0 {
-            self.status = 1;
+            self.status = 4;
         }
     }
 
-    /// Lost time is nobody's fault: whatever is owed is owed later.
-    fn postpone(&mut self, by: Millis) {
+    /// A start is wanted at `due`, or earlier if it was already wanted then.
+    fn want(&mut self, due: Tick) {
+        self.start_due = Some(self.start_due.map_or(due, |before| before.min(due)));
+    }
+
+    /// All deadlines move by the time that was lost.
+    fn on_stalled(&mut self, by: Millis) {
+        self.start_due = self.start_due.map(|due| due.after(by));
+        self.begun = self.begun.after(by);
         match &mut self.order {
             Order::Linger { until: at }
             | Order::Graceful { began: at }
@@ -969,16 +1185,18 @@ impl World {
         }
         for truth in &mut self.truths {
             truth.since = truth.since.after(by);
-            truth.heard_at = truth.heard_at.after(by);
+            truth.sent_at = truth.sent_at.after(by);
+            truth.short_since = truth.short_since.map(|at| at.after(by));
+            truth.cut_short_at = truth.cut_short_at.map(|at| at.after(by));
             let serving = self.current == Some(truth.generation);
-            // Probation is a deadline; health is not.
+            // The end of the probation is a deadline; health is not.
             truth.ready_at = truth.ready_at.map(|at| if serving { at } else { at.after(by) });
         }
     }
 }
 
-/// Walks from one beginning and returns the number of states.
-fn walk(rules: Rules) -> usize {
+/// Walks from one initial state and returns the number of states.
+fn walk(rules: SupervisorRules) -> usize {
     let beginning = World::new(rules);
     let mut seen = HashSet::from([beginning.clone()]);
     let mut queue = VecDeque::from([beginning]);
@@ -997,8 +1215,8 @@ fn walk(rules: Rules) -> usize {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the number of states is the result")]
-fn every_reachable_state_of_a_service_is_sound() {
-    let patient = Rules {
+fn supervisor_keeps_all_invariants_in_every_reachable_state() {
+    let patient = SupervisorRules {
         timeout: TIMEOUT,
         readiness: Readiness::Notify,
         ready_timeout: SECOND,
@@ -1006,9 +1224,10 @@ fn every_reachable_state_of_a_service_is_sound() {
         drain_delay: Millis(0),
         backoff: BACKOFF,
         give_up: 2,
+        give_up_after: SECOND,
         seed: even_seed(),
     };
-    let lingering = Rules {
+    let lingering = SupervisorRules {
         readiness: Readiness::After(SECOND),
         ready_timeout: Millis(2_000),
         probation: Millis(0),
@@ -1022,5 +1241,5 @@ fn every_reachable_state_of_a_service_is_sound() {
         states += walked;
     }
     assert!(states > 10_000, "the walk was trivial: {states} states");
-    std::println!("service: walked {states} states");
+    std::println!("supervisor: walked {states} states");
 }

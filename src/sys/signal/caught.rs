@@ -1,12 +1,12 @@
 //! The handler of main and of monitors, and what it has noted.
 //!
-//! It sets a flag, keeps who sent the signal where that matters, writes the
-//! wake-up byte and leaves `errno` as it was. What has to be judged while the
-//! sender may still be there (its group, its session) is judged here, with
-//! one system call; everything else is the loop's.
+//! It sets a flag, keeps the sender of the signal where that matters, writes the
+//! wake-up byte and leaves `errno` as it was. What has to be judged while the sender
+//! may still be there (its group, its session) is judged here, with one system call;
+//! everything else is the loop's.
 
-use super::disposition::{self, Restart};
-use super::wake;
+use super::{disposition, wake};
+use crate::sys::signal::disposition::InterruptedCalls;
 use crate::sys::{last_errno, process, restore_errno};
 use crate::types::{Pid, Signal};
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -17,13 +17,13 @@ const ORDER: Ordering = Ordering::SeqCst;
 static PENDING: AtomicU64 = AtomicU64::new(0);
 /// How often SIGINT has arrived.
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
-/// Who sent the last SIGINT; 0 for the kernel.
-static INTERRUPTED_BY: AtomicI32 = AtomicI32::new(0);
+/// How many of these our parent has sent.
+static BY_PARENT: AtomicU32 = AtomicU32::new(0);
 /// Bits of [`Hangup`].
 static HANGUPS: AtomicU8 = AtomicU8::new(0);
-/// The process group of the generation that starts; 0 when none does.
+/// The session of the generation that starts; 0 when none does.
 static STARTING: AtomicI32 = AtomicI32::new(0);
-/// The group whose SIGVTALRM was genuine; 0 when there was none.
+/// The session whose SIGVTALRM was genuine; 0 when there was none.
 static READY: AtomicI32 = AtomicI32::new(0);
 
 /// Deaths noted and not yet looked at.
@@ -40,24 +40,24 @@ pub enum Hangup {
     Kernel = 1,
     /// A process of our own session, as a shell that ends.
     Session = 2,
-    /// Anybody else: somebody asks for a reload.
+    /// Any other process: it asks for a reload.
     Stranger = 4,
 }
 
 /// What has arrived since the last look.
 #[derive(Clone, Copy, Debug)]
-pub struct Caught {
+pub struct PendingSignals {
     pending: u64,
     hangups: u8,
     /// How many SIGINT.
     pub interrupts: u32,
-    /// Who sent the last of them; `None` for the kernel.
-    pub interrupted_by: Option<Pid>,
-    /// The process group that said that it is ready by SIGVTALRM.
+    /// How many of these our parent has sent.
+    pub interrupts_by_parent: u32,
+    /// The session that said that it is ready by SIGVTALRM.
     pub ready: Option<Pid>,
 }
 
-impl Caught {
+impl PendingSignals {
     /// Whether `signal` was among them.
     pub const fn has(&self, signal: Signal) -> bool {
         self.pending & 1 << signal.number() != 0
@@ -71,27 +71,27 @@ impl Caught {
 
 /// Has `signal` noted from now on.
 pub fn catch(signal: Signal) {
-    disposition::install(signal, note, Restart::No);
+    disposition::install(signal, note, InterruptedCalls::No);
 }
 
-/// Says whose SIGVTALRM counts: that of the process group `leader`.
+/// Says whose SIGVTALRM counts: that of the session of `leader`.
 pub fn expect_ready(leader: Option<Pid>) {
     STARTING.store(leader.map_or(0, Pid::raw), ORDER);
 }
 
 /// Takes what has been noted. Empty the wake-up pipe before, not after.
-pub fn take() -> Caught {
-    Caught {
+pub fn take() -> PendingSignals {
+    PendingSignals {
         pending: PENDING.swap(0, ORDER),
         hangups: HANGUPS.swap(0, ORDER),
         interrupts: INTERRUPTS.swap(0, ORDER),
-        interrupted_by: Pid::new(INTERRUPTED_BY.load(ORDER)),
+        interrupts_by_parent: BY_PARENT.swap(0, ORDER),
         ready: Pid::new(READY.swap(0, ORDER)),
     }
 }
 
 /// Takes one signal alone; says whether it has arrived.
-pub fn took(signal: Signal) -> bool {
+pub fn take_pending(signal: Signal) -> bool {
     let bit = 1 << signal.number();
     PENDING.fetch_and(!bit, ORDER) & bit != 0
 }
@@ -109,7 +109,8 @@ extern "C" fn note(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
         libc::SIGCHLD => note_death(sender),
         libc::SIGINT => {
             INTERRUPTS.fetch_add(1, ORDER);
-            INTERRUPTED_BY.store(if code == libc::SI_KERNEL { 0 } else { sender }, ORDER);
+            let is_parent = Pid::new(sender).is_some() && Pid::new(sender) == process::parent();
+            BY_PARENT.fetch_add(u32::from(code != libc::SI_KERNEL && is_parent), ORDER);
         }
         libc::SIGHUP => {
             HANGUPS.fetch_or(judge_hangup(code, sender) as u8, ORDER);
@@ -128,19 +129,23 @@ fn judge_hangup(code: libc::c_int, sender: libc::pid_t) -> Hangup {
     }
     let ours = process::session_of(None);
     match Pid::new(sender).map(|sender| process::session_of(Some(sender))) {
-        Some(session) if session.is_some() && session == ours => Hangup::Session,
+        Some(Ok(Some(session))) if ours == Ok(Some(session)) => Hangup::Session,
         Some(_) | None => Hangup::Stranger,
     }
 }
 
-/// A sender that is gone by now counts for whoever starts: /bin/kill has
-/// usually left before anybody can ask.
+/// A sender that is gone by now counts for the generation that starts: /bin/kill
+/// has usually left before main can ask. One whose session has its leader outside
+/// of our pid namespace is there, and a stranger.
 fn judge_ready(sender: libc::pid_t) {
-    // The kernel, or somebody outside of our pid namespace: no process of ours.
+    // The kernel, or a process outside of our pid namespace: no process of ours.
     let Some(sender) = Pid::new(sender) else { return };
     let starting = STARTING.load(ORDER);
-    let group = process::group_of(sender);
-    if starting != 0 && group.is_none_or(|group| group.raw() == starting) {
+    let is_its = match process::session_of(Some(sender)) {
+        Ok(session) => session.is_some_and(|session| session.raw() == starting),
+        Err(_) => true,
+    };
+    if starting != 0 && is_its {
         READY.store(starting, ORDER);
     }
 }
@@ -159,11 +164,14 @@ fn note_death(pid: libc::pid_t) {
 ///
 /// One signal may stand for many deaths, so this is a hint where to look first.
 #[derive(Debug)]
-pub struct NotedDeaths;
+pub struct NotedDeaths {
+    /// How many were noted by now: what comes meanwhile is for the next time.
+    noted: u32,
+}
 
 /// Those noted since they were last asked for.
-pub const fn noted_deaths() -> NotedDeaths {
-    NotedDeaths
+pub fn noted_deaths() -> NotedDeaths {
+    NotedDeaths { noted: NOTED.load(ORDER) }
 }
 
 impl Iterator for NotedDeaths {
@@ -172,7 +180,7 @@ impl Iterator for NotedDeaths {
     fn next(&mut self) -> Option<Pid> {
         loop {
             let seen = SEEN.load(ORDER);
-            if seen == NOTED.load(ORDER) {
+            if seen == self.noted {
                 return None;
             }
             let pid = Pid::new(DEATHS[seen as usize % RING].load(ORDER));

@@ -1,7 +1,8 @@
 //! What a signal does to us: sigaction(2).
 
 use super::mask;
-use crate::tape::taped;
+use crate::persist::persisted;
+use crate::sys::{check, insist};
 use crate::types::Signal;
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -10,12 +11,12 @@ use core::ptr;
 /// answers `EINVAL` and is left alone.
 const LAST: libc::c_int = 64;
 
-/// The type of a handler that is told who sent the signal.
+/// The type of a handler that is told the sender of the signal.
 pub(super) type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
 /// Whether a system call that the handler interrupted is made again.
 #[derive(Clone, Copy)]
-pub(super) enum Restart {
+pub(super) enum InterruptedCalls {
     /// It is.
     Yes,
     /// It answers `EINTR`.
@@ -26,24 +27,26 @@ pub(super) enum Restart {
 ///
 /// Only *ignored* passes through execve(2); handlers never do.
 #[derive(Clone, Copy, Debug)]
-pub struct Inherited {
+pub struct OriginalDispositions {
     ignored: u64,
 }
 
-taped! { struct Inherited { ignored } }
+persisted! { struct OriginalDispositions { ignored } }
 
 fn query(number: libc::c_int) -> Option<libc::sigaction> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null pointer changes nothing; `action` is writable for one sigaction.
-    let result = unsafe { libc::sigaction(number, ptr::null(), action.as_mut_ptr()) };
+    let ask = || check(unsafe { libc::sigaction(number, ptr::null(), action.as_mut_ptr()) });
+    let asked = insist(ask);
     // SAFETY: sigaction succeeded, so it filled `action`.
-    (result == 0).then(|| unsafe { action.assume_init() })
+    asked.is_ok().then(|| unsafe { action.assume_init() })
 }
 
 fn assign(number: libc::c_int, action: &libc::sigaction) {
+    // Fails only for numbers that cannot be caught.
     // SAFETY: `action` is readable, and its handler, if any, is one of ours or
-    // one that stood there before. Fails only for numbers that cannot be caught.
-    unsafe { libc::sigaction(number, action, ptr::null_mut()) };
+    // one that stood there before.
+    let _ = insist(|| check(unsafe { libc::sigaction(number, action, ptr::null_mut()) }));
 }
 
 pub(super) fn simple(number: libc::c_int, disposition: libc::sighandler_t) {
@@ -55,15 +58,15 @@ pub(super) fn simple(number: libc::c_int, disposition: libc::sighandler_t) {
 }
 
 /// Has `handler` called for `signal`, with every other signal held back meanwhile.
-pub(super) fn install(signal: Signal, handler: Handler, restart: Restart) {
+pub(super) fn install(signal: Signal, handler: Handler, restart: InterruptedCalls) {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: all zeroes are a valid sigaction: default, no flags, empty mask.
     let action = unsafe { action.assume_init_mut() };
     action.sa_sigaction = handler as *const () as libc::sighandler_t;
     action.sa_flags = libc::SA_SIGINFO
         | match restart {
-            Restart::Yes => libc::SA_RESTART,
-            Restart::No => 0,
+            InterruptedCalls::Yes => libc::SA_RESTART,
+            InterruptedCalls::No => 0,
         };
     action.sa_mask = mask::full();
     assign(signal.number(), action);
@@ -79,7 +82,12 @@ pub fn reset(signal: Signal) {
     simple(signal.number(), libc::SIG_DFL);
 }
 
-impl Inherited {
+/// The same for a signal that is none of ours. Async-signal-safe.
+pub(in crate::sys) fn reset_number(number: libc::c_int) {
+    simple(number, libc::SIG_DFL);
+}
+
+impl OriginalDispositions {
     /// Notes what is ignored now: the first thing a program does.
     pub fn capture() -> Self {
         let ignored = (1..=LAST)

@@ -1,5 +1,4 @@
-//! The handlers of a worker: SIGTERM drains it, SIGINT ends it now, and SIGIO
-//! says that its monitor is gone.
+//! The handlers of a worker: SIGTERM drains it, SIGINT ends it now.
 //!
 //! A worker waits in a blocking accept4(2), whose fairness no poll(2) has. A
 //! flag alone would leave the moment between the look at the flag and the
@@ -7,12 +6,12 @@
 //! `/dev/null` under that number: the call then fails at once, whether it had
 //! begun or not.
 
-use super::disposition::{self, Restart, reset};
-use super::wake;
+use super::{disposition, wake};
 use crate::sys::fd::{self, Borrowed, Fd};
-use crate::sys::poll::{self, Source};
+use crate::sys::signal::disposition::{InterruptedCalls, reset};
 use crate::sys::{alarm, clock, last_errno, process, restore_errno};
-use crate::types::{Pid, Signal, Tick};
+use crate::types::{Millis, Pid, Signal, Tick};
+use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 const ORDER: Ordering = Ordering::SeqCst;
@@ -27,19 +26,16 @@ static NOWHERE: AtomicI32 = AtomicI32::new(-1);
 /// The process that forked this worker.
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
-/// The lifeline, into which nobody writes and which ends with the monitor.
-static LIFELINE: AtomicI32 = AtomicI32::new(-1);
-
-/// Installs the worker's handlers. `nowhere` is `/dev/null`; both descriptors
-/// are open as long as the process.
-pub fn serve(parent: Pid, nowhere: Borrowed<'static>, lifeline: Borrowed<'_>) {
+/// Installs the worker's handlers. `nowhere` is `/dev/null`, open as long as the
+/// process. A SIGTERM that comes when `parent` is gone has the process killed
+/// `last_resort` later.
+pub fn serve(parent: Pid, nowhere: Borrowed<'static>, last_resort: Millis) {
     NOWHERE.store(nowhere.number(), ORDER);
-    LIFELINE.store(lifeline.number(), ORDER);
     PARENT.store(parent.raw(), ORDER);
     STOPPING.store(false, ORDER);
-    disposition::install(Signal::Term, drain, Restart::Yes);
-    disposition::install(Signal::Int, leave, Restart::Yes);
-    disposition::install(Signal::Io, outlive, Restart::Yes);
+    alarm::prepare(last_resort);
+    disposition::install(Signal::Term, drain, InterruptedCalls::Yes);
+    disposition::install(Signal::Int, leave, InterruptedCalls::Yes);
 }
 
 /// Whether the worker was told to stop.
@@ -53,31 +49,32 @@ pub fn stopping_since() -> Option<Tick> {
 }
 
 /// Makes the number of `listener` mean `/dev/null`, as the handler does.
-pub fn let_go(listener: &Fd) {
-    let nowhere = Borrowed::trusted(NOWHERE.load(ORDER));
+pub fn replace_with_dev_null(listener: &Fd) {
+    // SAFETY: `serve` has put there what is open as long as the process, or -1 stands there.
+    let nowhere = unsafe { Borrowed::trusted(NOWHERE.load(ORDER)) };
     // What cannot be replaced ends with the worker.
     let _ = fd::replace(listener.borrow(), nowhere);
 }
 
 /// While this lives, SIGTERM makes the listener's number mean `/dev/null`.
 #[must_use = "the number is guarded until this is dropped"]
-pub struct Guard;
+pub struct Guard<'fd>(PhantomData<&'fd Fd>);
 
-impl Guard {
+impl<'fd> Guard<'fd> {
     /// Guards `listener`. Look at [`is_stopping`] after this and before the call that waits.
-    pub fn new(listener: &Fd) -> Self {
+    pub fn new(listener: &'fd Fd) -> Self {
         GUARDED.store(listener.number(), ORDER);
-        Self
+        Self(PhantomData)
     }
 }
 
-impl Drop for Guard {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
         GUARDED.store(-1, ORDER);
     }
 }
 
-extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = last_errno();
     if !STOPPING.load(ORDER) {
         SINCE.store(clock::now().0, ORDER);
@@ -85,8 +82,12 @@ extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::
     STOPPING.store(true, ORDER);
     let guarded = GUARDED.load(ORDER);
     if guarded >= 0 {
+        // SAFETY: the `Guard` that has put it there borrows its owner.
+        let listener = unsafe { Borrowed::trusted(guarded) };
+        // SAFETY: `serve` has put there what is open as long as the process.
+        let nowhere = unsafe { Borrowed::trusted(NOWHERE.load(ORDER)) };
         // What cannot be replaced ends at the deadline, with the worker.
-        let _ = fd::replace(Borrowed::trusted(guarded), Borrowed::trusted(NOWHERE.load(ORDER)));
+        let _ = fd::replace(listener, nowhere);
     }
     // A program may have threads after the fork, and the kernel gives the
     // signal to any of them; it is the first one that may wait in accept. The
@@ -96,26 +97,10 @@ extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::
     }
     wake::wake();
     if process::parent().is_none_or(|parent| parent.raw() != PARENT.load(ORDER)) {
-        alarm::arm();
+        // SAFETY: `context` is what the kernel gave this handler.
+        unsafe { alarm::arm(context) };
     }
     restore_errno(errno);
-}
-
-/// The lifeline has ended, if it has: anybody can send the signal, and a
-/// descriptor of the program's own may bring it. The program may have a SIGTERM
-/// of its own, or none, and the kernel may not have given us another parent yet.
-extern "C" fn outlive(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let errno = last_errno();
-    let mut lifeline = [Source::readable(Borrowed::trusted(LIFELINE.load(ORDER)))];
-    let is_over =
-        poll::wait(&mut lifeline, Some(Tick(0))).is_ok() && lifeline.iter().any(Source::is_ready);
-    if is_over {
-        alarm::arm();
-    }
-    restore_errno(errno);
-    if is_over {
-        drain(number, info, context);
-    }
 }
 
 /// Dies of the signal, unless the terminal sent it: Ctrl-C goes to the whole

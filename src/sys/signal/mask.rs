@@ -1,5 +1,6 @@
 //! The signal mask: sigprocmask(2).
 
+use crate::sys::{check, insist};
 use crate::types::Signal;
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -17,7 +18,7 @@ pub struct Blocked {
 fn change(how: libc::c_int, set: &libc::sigset_t) -> libc::sigset_t {
     let mut earlier = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: `set` is readable and `earlier` writable for one sigset_t each.
-    unsafe { libc::sigprocmask(how, set, earlier.as_mut_ptr()) };
+    let _ = insist(|| check(unsafe { libc::sigprocmask(how, set, earlier.as_mut_ptr()) }));
     // SAFETY: all zeroes are a valid sigset_t, and sigprocmask stores one.
     unsafe { earlier.assume_init() }
 }
@@ -71,13 +72,6 @@ impl Blocked {
             unsafe { libc::sigdelset(&raw mut set, signal.number()) };
         }
         change(libc::SIG_SETMASK, &set);
-    }
-
-    /// Has `signal` let through when this is dropped, even if it was held back before.
-    pub fn without(mut self, signal: Signal) -> Self {
-        // SAFETY: `earlier` was filled by sigprocmask; the number is a signal's.
-        unsafe { libc::sigdelset(&raw mut self.earlier, signal.number()) };
-        self
     }
 
     /// Takes away the `signal` that our own write has just caused, unless it

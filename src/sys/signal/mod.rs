@@ -10,18 +10,18 @@
 //! travel, and each is sent to a child that the kernel still knows.
 
 mod caught;
-mod disposition;
+pub(super) mod disposition;
 mod drain;
 mod mask;
 mod wake;
 
-pub use caught::{Caught, Hangup, NotedDeaths, catch, expect_ready, noted_deaths, take, took};
-pub use disposition::{Inherited, Saved, ignore, reset, save};
-pub use drain::{Guard, is_stopping, let_go, serve, stopping_since};
+pub use caught::{Hangup, PendingSignals, catch, expect_ready, noted_deaths, take, take_pending};
+pub use disposition::{OriginalDispositions, Saved, ignore, reset, save};
+pub use drain::{Guard, is_stopping, replace_with_dev_null, serve, stopping_since};
 pub use mask::{Blocked, block_all, block_output_signals, unblock_all};
 pub use wake::Wake;
 
-use super::{Errno, Result, check, process};
+use super::{Errno, SysResult, check, process};
 use crate::types::{Pid, Signal};
 
 impl Signal {
@@ -41,7 +41,6 @@ impl Signal {
             Self::Winch => libc::SIGWINCH,
             Self::Pipe => libc::SIGPIPE,
             Self::Xfsz => libc::SIGXFSZ,
-            Self::Io => libc::SIGIO,
             Self::Abrt => libc::SIGABRT,
             Self::Kill => libc::SIGKILL,
         }
@@ -51,7 +50,7 @@ impl Signal {
 /// Ends this process by SIGABRT, whatever became of that signal.
 ///
 /// abort(3) signals the thread that the C library remembers, which in a child
-/// of [`process::fork_to_exec`] is the parent's.
+/// of `fork_to_exec` is the parent's.
 pub fn abort() -> ! {
     disposition::simple(libc::SIGABRT, libc::SIG_DFL);
     unblock_all();
@@ -60,8 +59,8 @@ pub fn abort() -> ! {
     process::exit_now(134)
 }
 
-/// That nobody is there any more is as good as a signal that is on its way.
-fn sent(result: libc::c_int) -> Result<()> {
+/// A process that is gone already is as good as a signal that is on its way.
+fn sent(result: libc::c_int) -> SysResult<()> {
     match check(result) {
         Ok(_) | Err(Errno(libc::ESRCH)) => Ok(()),
         Err(errno) => Err(errno),
@@ -73,8 +72,8 @@ fn sent(result: libc::c_int) -> Result<()> {
 ///
 /// # Errors
 ///
-/// `EPERM` when it runs as somebody else.
-pub fn send(pid: Pid, signal: Signal) -> Result<()> {
+/// `EPERM` when it runs as another user.
+pub fn send(pid: Pid, signal: Signal) -> SysResult<()> {
     // SAFETY: kill touches no memory, and `pid` is positive: one process.
     sent(unsafe { libc::kill(pid.raw(), signal.number()) })
 }
@@ -84,11 +83,25 @@ pub fn send(pid: Pid, signal: Signal) -> Result<()> {
 ///
 /// # Errors
 ///
-/// `EPERM` when nobody in it may be signalled.
-pub fn send_group(leader: Pid, signal: Signal) -> Result<()> {
-    // SAFETY: killpg touches no memory. A leader of 1 would mean everybody to
+/// `EPERM` when no process in it may be signalled.
+pub fn send_group(leader: Pid, signal: Signal) -> SysResult<()> {
+    // SAFETY: killpg touches no memory. A leader of 1 would mean every process to
     // kill(2), and no child of ours is process 1.
     sent(unsafe { libc::killpg(leader.raw(), signal.number()) })
+}
+
+/// Signals a child that leads a process group, and its whole group. The caller has
+/// not reaped it, so that the number is pinned as a process's and as a group's.
+///
+/// One that has not come to lead its group yet, or has left it, is signalled alone
+/// too.
+///
+/// # Errors
+///
+/// `EPERM` when none of them may be signalled.
+pub fn send_program(leader: Pid, signal: Signal) -> SysResult<()> {
+    let to_group = send_group(leader, signal);
+    if process::group_of(leader) == Some(leader) { to_group } else { send(leader, signal) }
 }
 
 /// Forgets what would stop this process when it is let through: SIGCONT takes
@@ -97,7 +110,7 @@ pub fn forget_stops() {
     // SAFETY: getpid touches no memory. Not raise(3), which may know only the
     // thread that has forked us.
     let own = unsafe { libc::getpid() };
-    // SAFETY: kill is async-signal-safe and touches no memory. Whoever runs
-    // already, and has no handler for it, feels no SIGCONT.
+    // SAFETY: kill is async-signal-safe and touches no memory. SIGCONT does nothing to
+    // a process that runs already and has no handler for it.
     unsafe { libc::kill(own, libc::SIGCONT) };
 }

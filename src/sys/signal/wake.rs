@@ -3,12 +3,16 @@
 //! The byte only wakes; the meaning is in the flags of `caught`. So a pipe
 //! that is full loses nothing.
 
-use crate::sys::Result;
+use crate::persist::{Codec, Direction, Persist};
+use crate::sys::SysResult;
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// The write end, for the handler; -1 while there is none.
 static WRITE: AtomicI32 = AtomicI32::new(-1);
+
+/// How many handlers are about to write there.
+static WAKING: AtomicU32 = AtomicU32::new(0);
 
 /// The two ends of the pipe. There is one in a process.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ impl Wake {
     /// # Errors
     ///
     /// Those of [`fd::pipe`].
-    pub fn open() -> Result<Self> {
+    pub fn open() -> SysResult<Self> {
         let (read, write) = fd::pipe(Blocking::No)?;
         WRITE.store(write.number(), Ordering::SeqCst);
         Ok(Self { read, write })
@@ -35,7 +39,9 @@ impl Wake {
     /// # Errors
     ///
     /// Those of [`fd::pipe`].
-    pub fn renew(&self) -> Result<()> {
+    pub fn renew(&self) -> SysResult<()> {
+        // A thread that was in a handler at the fork is not here.
+        WAKING.store(0, Ordering::SeqCst);
         let (read, write) = fd::pipe(Blocking::No)?;
         fd::replace(self.read.borrow(), read.borrow())?;
         fd::replace(self.write.borrow(), write.borrow())
@@ -47,7 +53,7 @@ impl Wake {
     /// # Errors
     ///
     /// Those of [`fd::duplicate`].
-    pub fn second(&self) -> Result<Fd> {
+    pub fn second(&self) -> SysResult<Fd> {
         fd::duplicate(self.read.borrow())
     }
 
@@ -64,15 +70,38 @@ impl Wake {
     }
 }
 
-impl Drop for Wake {
-    fn drop(&mut self) {
-        WRITE.store(-1, Ordering::SeqCst);
+/// Read, it is the pipe of the image before us, and the handler is told.
+impl Persist for Wake {
+    fn empty_value() -> Self {
+        Self { read: Fd::empty_value(), write: Fd::empty_value() }
+    }
+
+    fn persist(&mut self, codec: &mut Codec) {
+        self.read.persist(codec);
+        self.write.persist(codec);
+        if codec.way() == Direction::Read {
+            WRITE.store(self.write.number(), Ordering::SeqCst);
+        }
     }
 }
 
-/// Wakes whoever polls. Async-signal-safe: one write that never waits.
+impl Drop for Wake {
+    fn drop(&mut self) {
+        WRITE.store(-1, Ordering::SeqCst);
+        // A handler in another thread may just be writing there; that never waits.
+        while WAKING.load(Ordering::SeqCst) > 0 {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Wakes the loop that polls. Async-signal-safe: one write that never waits.
 pub(super) fn wake() {
-    let write = Borrowed::trusted(WRITE.load(Ordering::SeqCst));
+    WAKING.fetch_add(1, Ordering::SeqCst);
+    // SAFETY: it is -1, or the end of a pipe whose `Wake` closes it when nothing is in
+    // here any more.
+    let write = unsafe { Borrowed::trusted(WRITE.load(Ordering::SeqCst)) };
     // A pipe that is full, or not there, has nothing to be told.
     let _ = fd::write(write, b"!");
+    WAKING.fetch_sub(1, Ordering::SeqCst);
 }

@@ -1,0 +1,105 @@
+//! One generation as main has it: its process, its board, its notify socket.
+
+use crate::exec_result::{self, ExecResult};
+use crate::log;
+use crate::main_process::notify_socket::SocketDirectory;
+use crate::persist::persisted;
+use crate::shared::inbox::Inbox;
+use crate::shared::scoreboard::{Flags, Scoreboard};
+use crate::sys::exec::{ExecOutcome, ExecStatus};
+use crate::types::{Exit, Generation, Level, Pid, Signal, StopSignal, Tick};
+use alloc::ffi::CString;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A generation of which a process is left.
+#[derive(Debug)]
+pub(super) struct RunningGeneration {
+    pub generation: Generation,
+    /// The process that was started, which leads the session.
+    pub leader: Pid,
+    /// The same, until it is reaped.
+    pub monitor: Option<Pid>,
+    pub since: Tick,
+    pub notify: Inbox,
+    /// Where that stands.
+    pub home: SocketDirectory,
+    pub board: Scoreboard,
+    /// Open until it is known whether the program runs.
+    pub fate: Option<ExecStatus>,
+    pub exec: ExecResult,
+    /// The first signal of a stop for what does not know this library, and whether
+    /// the monitor is our own pool of such programs.
+    pub stop_signal: StopSignal,
+    pub is_pool: bool,
+    /// What it was to execute, and where.
+    pub command: CString,
+    pub directory: CString,
+    /// The user that it was to run as, by the operator's word.
+    pub user: CString,
+    /// That user's id; root's, which may always speak, if the operator has not said.
+    pub user_id: u32,
+    /// Why its program does not run.
+    pub why: Option<String>,
+    /// What it says of itself: `STATUS=`.
+    pub status: Option<String>,
+    /// How the last worker that it has told of ended.
+    pub lost: Option<String>,
+    /// How its monitor ended, until the supervisor is told.
+    pub exit: Option<Exit>,
+    /// The groups of its session that have had the last signal, sorted.
+    pub told: Vec<Pid>,
+    /// Whether the monitor is gone and no child of main is left in its session.
+    pub empty: bool,
+}
+
+persisted! {
+    struct RunningGeneration {
+        generation, leader, monitor, since, notify, home, board, fate, exec, stop_signal, is_pool, command, directory,
+        user, user_id, why, status, lost, exit, told, empty,
+    }
+}
+
+impl RunningGeneration {
+    /// Reads the fate of the program if it is known by now; says whether it is
+    /// new that the program runs.
+    pub fn poll_exec_status(&mut self) -> bool {
+        let Some(fate) = &self.fate else { return false };
+        let (command, directory) = (&self.command, &self.directory);
+        match fate.outcome() {
+            ExecOutcome::Open | ExecOutcome::Moved => return false,
+            ExecOutcome::Running => {}
+            ExecOutcome::Failed(stage, errno) => {
+                self.exec = ExecResult::of(stage, errno);
+                self.why = Some(exec_result::explain(stage, errno, command, directory, &self.user));
+            }
+        }
+        self.fate = None;
+        self.why.is_none()
+    }
+
+    /// What to send its monitor in place of `signal`: the first of a stop is the
+    /// operator's for one that is not of this library, which would have begun its
+    /// board.
+    pub fn for_monitor(&self, signal: Signal) -> Signal {
+        let is_of_library = self.is_pool || self.board.header().is_some();
+        if signal == Signal::Term && !is_of_library { self.stop_signal.signal() } else { signal }
+    }
+
+    /// The same for what its monitor has left: workers of this library, or programs.
+    pub fn for_the_rest(&self, signal: Signal) -> Signal {
+        let is_of_library = !self.is_pool && self.board.header().is_some();
+        if signal == Signal::Term && !is_of_library { self.stop_signal.signal() } else { signal }
+    }
+
+    /// Tells its monitor what main wants.
+    pub fn set_flag(&self, wish: Flags) {
+        if let Err(errno) = self.board.set_flag(wish) {
+            let generation = self.generation;
+            log::log(
+                Level::Warn,
+                format_args!("generation {generation}: cannot write its scoreboard: {errno}"),
+            );
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! SIGTTIN: what runs, in the log.
+
+use super::MainProcess;
+use crate::log::log;
+use crate::main_process::generation::RunningGeneration;
+use crate::protocol::status_report::{Handled, WorkerReport};
+use crate::sys::{process, signal};
+use crate::text::Plural;
+use crate::types::{Generation, Level, Pid, Signal, Slot, Tick};
+
+impl MainProcess {
+    /// Logs main, every generation, and its workers as their board shows them.
+    pub(super) fn log_status(&self) {
+        let version = env!("CARGO_PKG_VERSION");
+        let (id, up) = (process::id(), self.now.since(self.since));
+        log(Level::Info, format_args!("status: panzer {version}, pid {id}, up {up}"));
+        for run in &self.generations {
+            let Some(stage) = self.supervisor.stage_of(run.generation) else { continue };
+            let (generation, leader, up) = (run.generation, run.leader, self.now.since(run.since));
+            let exited = if run.monitor.is_some() { "" } else { " (exited)" };
+            let state = stage.name();
+            log(
+                Level::Info,
+                format_args!(
+                    "status: generation {generation}: {state}, monitor pid {leader}{exited}, up \
+                     {up}"
+                ),
+            );
+            if let Some(status) = &run.status {
+                log(Level::Info, format_args!("status: generation {generation}: STATUS={status}"));
+            }
+            log_workers(run, self.now);
+        }
+    }
+}
+
+/// A library monitor logs what it knows too; no other process is sent a signal that
+/// would stop it.
+fn log_workers(run: &RunningGeneration, now: Tick) {
+    let Some(header) = run.board.header() else { return };
+    let mut workers = run.board.workers(&header).into_iter().peekable();
+    for slot in Slot::first(Slot::LAST) {
+        let mut is_missing = slot.number() <= header.count;
+        while let Some(worker) = workers.next_if(|worker| worker.slot == slot) {
+            if let Some(pid) = worker.pid {
+                is_missing = false;
+                log_worker(run.generation, &worker, pid, now);
+            }
+        }
+        if is_missing {
+            let generation = run.generation;
+            log(
+                Level::Info,
+                format_args!("status: generation {generation}: worker {slot}: no process"),
+            );
+        }
+    }
+    if let (true, Some(monitor)) = (header.handlers, run.monitor) {
+        let _ = signal::send(monitor, Signal::Ttin);
+    }
+}
+
+fn log_worker(generation: Generation, worker: &WorkerReport, pid: Pid, now: Tick) {
+    let (slot, state, up) = (worker.slot, worker.state(), now.since(worker.since));
+    let handled = Handled(worker.handled);
+    let restarts = Plural(worker.restarts.into(), "restart");
+    let role = if worker.is_replacement { ", replacement" } else { "" };
+    log(
+        Level::Info,
+        format_args!(
+            "status: generation {generation}: worker {slot} (pid {pid}): {state}, up {up}, \
+             {restarts}{handled}{role}"
+        ),
+    );
+}

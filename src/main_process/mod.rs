@@ -1,0 +1,385 @@
+//! Main: keeps sockets and generations, loads nothing, never changes.
+//!
+//! One loop: wait, tell the supervisor what happened, do what it says. From the
+//! moment the first generation is started nothing but its operator ends main.
+//!
+//! * Decisions: [`supervisor`], with [`supervisor_events`].
+//! * A generation: [`generation`] is what main has of it; [`launch`] starts it,
+//!   [`notify_socket`] and [`notifications`] hear it, [`health`] judges it, [`reap`]
+//!   ends it.
+//! * Sockets: [`open_listeners`] opens them, [`listener_store`] keeps them.
+//! * What the operator asks: [`control`], over the [`control_socket`] (a
+//!   [`private_socket`]) in [`control_requests`], answered by [`status_reply`] and
+//!   [`waiting_clients`]; [`pidfile`]; SIGTTIN: [`log_status`].
+//! * What main reports: [`reporter`], [`event_writer`], [`complaints`],
+//!   [`service_manager`].
+//! * Its start and its options: [`startup`], [`resources`], [`executable`],
+//!   [`read_options`], [`load_config`] (in a [`file_reader`]), [`check_command`],
+//!   [`embed`].
+//! * Its restart: [`reexec`], [`probe`], [`saved_state`].
+
+mod check_command;
+mod complaints;
+mod control;
+mod control_requests;
+mod control_socket;
+pub mod embed;
+mod event_writer;
+mod executable;
+mod file_reader;
+mod generation;
+mod health;
+mod launch;
+mod listener_store;
+mod load_config;
+mod log_status;
+mod notifications;
+mod notify_socket;
+mod open_listeners;
+mod pidfile;
+mod private_socket;
+mod probe;
+mod read_options;
+mod reap;
+mod reexec;
+mod reporter;
+mod resources;
+mod saved_state;
+mod service_manager;
+mod startup;
+mod status_reply;
+mod supervisor;
+mod supervisor_events;
+mod waiting_clients;
+
+pub use crate::main_process::startup::program;
+
+use crate::config::option_table::Options;
+use crate::main_process::complaints::Complaints;
+use crate::main_process::control::Control;
+use crate::main_process::event_writer::Events;
+use crate::main_process::generation::RunningGeneration;
+use crate::main_process::listener_store::Listeners;
+use crate::main_process::load_config::Loads;
+use crate::main_process::reap::Sweep;
+use crate::main_process::reexec::Reexec;
+use crate::main_process::resources::has_terminal;
+use crate::main_process::service_manager::ServiceManager;
+use crate::main_process::supervisor::{Command, Event, Supervisor};
+use crate::protocol::event_lines::{EventLine, EventName};
+use crate::shared::closer::Closing;
+use crate::shared::listening_socket;
+use crate::shared::oom_kills::OomKills;
+use crate::shared::scoreboard::Flags;
+use crate::sys::fd::Fd;
+use crate::sys::poll::{self, Source};
+use crate::sys::signal::{self, Hangup, OriginalDispositions, Wake};
+use crate::sys::{self, Errno, clock};
+use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
+use crate::{log, stall};
+use alloc::ffi::CString;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+/// How long to leave alone what has failed.
+const BREATHER: Millis = Millis(100);
+/// The least time between two answers to SIGTTIN.
+const STATUS: Millis = Millis(100);
+
+/// The main process.
+struct MainProcess {
+    /// This process.
+    id: Pid,
+    options: Options,
+    /// The words of this process, for a restart.
+    own: &'static [&'static CStr],
+    /// The command line of panzer(1), for the next reload: the same, unless a
+    /// program of one's own has made it.
+    words: &'static [&'static CStr],
+    /// Where main was started, and where its image stands.
+    start: CString,
+    binary: CString,
+    inherited: OriginalDispositions,
+    directory: CString,
+    supervisor: Supervisor,
+    listeners: Listeners,
+    generations: Vec<RunningGeneration>,
+    /// The one that was promoted last.
+    current: Generation,
+    wake: Wake,
+    /// The read end goes to every monitor; the write end ends with us.
+    lifeline: (Fd, Fd),
+    /// Where a service manager wants to hear of us.
+    above: ServiceManager,
+    /// Whether there was a terminal that SIGHUP could tell the end of.
+    terminal: bool,
+    since: Tick,
+    /// When this turn began.
+    now: Tick,
+    status_at: Tick,
+    /// Whether the final stop has begun: nothing is stored any more.
+    closed: bool,
+    /// How many SIGINT have come.
+    interrupts: u32,
+    /// Why the last process could not be made, or has left, until it is told.
+    reason: Option<String>,
+    events: Events,
+    /// The descriptor of `--notify-fd`, until the first generation is current.
+    readiness: Option<Fd>,
+    kills: OomKills,
+    dropped_told: u32,
+    /// Whether it was said that notify sockets are abstract ones.
+    is_abstract_told: bool,
+    /// What is to be closed and may hang the process that does it.
+    closing: Closing,
+    /// What was said of strangers and generations in this second.
+    complaints: Complaints,
+    reads: Loads,
+    finished: Option<u8>,
+    control: Control,
+    restart: Reexec,
+    sweep: Sweep,
+}
+
+impl MainProcess {
+    /// Runs until the supervisor says with which status to leave.
+    fn run(&mut self) -> u8 {
+        loop {
+            if let Some(status) = self.finished {
+                // Closing these may hang, which must not hold up the end of main.
+                for run in core::mem::take(&mut self.generations) {
+                    run.notify.close(&mut self.closing);
+                }
+                self.closing.finish();
+                return status;
+            }
+            self.turn();
+        }
+    }
+
+    /// Waits once and takes in all that has happened.
+    fn turn(&mut self) {
+        let deadline = self.deadline();
+        let (_, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline));
+        self.now = now;
+        // What arrives from here on is for the image that takes our place.
+        let is_due = self.restart.begin_turn() && !self.reads.is_starting();
+        let blocked = is_due.then(signal::block_all);
+        if let Some(by) = lost {
+            self.step(Event::Stalled { by });
+        }
+        self.wake.empty();
+        // The dead first, so that no pid is signalled that is not pinned any more; but
+        // what they had said before counts before their death.
+        self.reap();
+        let pending = signal::take();
+        // A stop before all that could start a generation: a monitor that has died of
+        // the same signal to the whole tree was asked to.
+        self.act_on_stop_signals(&pending);
+        self.take_notifications();
+        if let Some(leader) = pending.ready {
+            self.ready_by_signal(leader);
+        }
+        self.on_exits();
+        self.check_scoreboards();
+        self.check_probe();
+        self.check_reads();
+        self.act_on_signals(&pending);
+        if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.step(Event::Timer);
+        }
+        self.settle_complaints();
+        // The last of all, so that every client has what it was told before.
+        self.serve_clients();
+        self.closing.turn(self.now);
+        self.tell_above_again();
+        // What happened in this turn may have begun a start, which is in no state that
+        // can be handed down: then the next turn replaces.
+        if let Some(blocked) = blocked
+            && self.supervisor.is_settled()
+        {
+            self.replace(blocked);
+        }
+    }
+
+    /// When there is something to do at the latest.
+    fn deadline(&self) -> Option<Tick> {
+        let deadlines = [
+            self.supervisor.deadline(),
+            self.sweep.deadline(),
+            self.next_scoreboard_check(),
+            self.control.deadline(),
+            self.restart.deadline(self.reads.is_starting()),
+            self.reads.deadline(),
+            self.above.deadline(),
+            self.closing.deadline(),
+            self.complaints.deadline(),
+        ];
+        let inboxes = self.generations.iter().filter_map(|run| run.notify.deadline());
+        deadlines.into_iter().flatten().chain(inboxes).min()
+    }
+
+    fn wait(&self, deadline: Option<Tick>) {
+        let mut sources = Vec::with_capacity(1 + 2 * self.generations.len());
+        sources.push(Source::readable(self.wake.source()));
+        for run in &self.generations {
+            sources.extend(run.notify.source());
+            if let Some(fate) = &run.fate {
+                sources.push(Source::readable(fate.source()));
+            }
+        }
+        sources.extend(self.restart.source());
+        sources.extend(self.reads.sources());
+        self.add_control(&mut sources);
+        if let Err(errno) = poll::wait(&mut sources, deadline) {
+            self.pause_after_error("wait for events", errno);
+        }
+    }
+
+    /// Leaves alone for a moment what the kernel has no memory for, or a
+    /// sandbox no patience; the wake-up pipe still works.
+    fn pause_after_error(&self, what: &str, errno: Errno) {
+        log::log(Level::Error, format_args!("main loop: cannot {what}: {errno}"));
+        let soon = clock::now().after(BREATHER);
+        let _ = poll::wait(&mut [Source::readable(self.wake.source())], Some(soon));
+    }
+
+    /// Whether a SIGHUP says that the terminal is gone.
+    fn terminal_gone(&self, pending: &signal::PendingSignals) -> bool {
+        pending.hung_up(Hangup::Kernel)
+            || pending.hung_up(Hangup::Session) && self.terminal && !has_terminal()
+    }
+
+    /// Does what the signals say about the end: the first SIGINT stops
+    /// gracefully, the second one at once.
+    fn act_on_stop_signals(&mut self, pending: &signal::PendingSignals) {
+        self.interrupts = self.interrupts.saturating_add(pending.interrupts);
+        let again = pending.interrupts > 0 && self.interrupts > 1;
+        if pending.has(Signal::Quit) || again {
+            self.step(Event::StopNow);
+        } else if pending.interrupts > 0 || pending.has(Signal::Term) || self.terminal_gone(pending)
+        {
+            self.step(Event::Stop);
+        }
+    }
+
+    /// Does what the other signals say. After a stop a reload is nothing more.
+    fn act_on_signals(&mut self, pending: &signal::PendingSignals) {
+        if pending.has(Signal::Usr2) {
+            self.restart(None);
+        }
+        let by_hangup = pending.hung_up(Hangup::Stranger) || pending.hung_up(Hangup::Session);
+        if pending.has(Signal::Usr1) || by_hangup {
+            self.reload(None);
+        }
+        // Last, so that it shows what has come of all that was asked before.
+        if pending.has(Signal::Ttin) && self.now >= self.status_at {
+            self.status_at = self.now.after(STATUS);
+            self.log_status();
+        }
+    }
+
+    /// Tells the supervisor, and does what it orders until it orders nothing more.
+    fn step(&mut self, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let mut commands = Vec::new();
+            self.supervisor.step(self.now, event, &mut commands);
+            for command in commands {
+                // Only a spawn has an answer, and a supervisor orders one at a time.
+                next = self.act(command).or(next);
+            }
+        }
+    }
+
+    /// Does one thing; says what came of it if the supervisor has to know.
+    fn act(&mut self, command: Command) -> Option<Event> {
+        match command {
+            Command::Spawn { generation } => return self.begin_start(generation),
+            Command::Signal { generation, monitor, signal } => {
+                self.signal_monitor(generation, monitor, signal);
+            }
+            Command::SignalSession { generation, leader, signal } => {
+                if self.generation_mut(generation).is_some_and(|run| run.leader == leader) {
+                    self.signal_session(generation, signal);
+                }
+            }
+            Command::Promote { generation } => {
+                self.tell_current(generation);
+                self.current = generation;
+                self.release();
+                self.listeners.restore_backlogs();
+            }
+            Command::Discard { generation, was_ready, why } => {
+                self.tell_failed(generation, was_ready, why);
+                let given_up = self.listeners.discard(generation);
+                self.close_elsewhere(given_up);
+            }
+            Command::Forget { generation } => {
+                self.forget_generation(generation);
+                self.release();
+                log::log(
+                    Level::Debug,
+                    format_args!("generation {generation}: all processes exited"),
+                );
+            }
+            Command::CloseListeners => self.close_listeners(),
+            Command::Finish { status } => self.finish(status),
+            Command::Tell(report) => self.tell(report),
+        }
+        None
+    }
+
+    /// Signals a monitor, unless it was reaped in this turn: then it is not pinned any
+    /// more.
+    fn signal_monitor(&mut self, generation: Generation, monitor: Pid, signal: Signal) {
+        let Some(run) = self.generation_mut(generation).filter(|it| it.monitor == Some(monitor))
+        else {
+            return;
+        };
+        if signal == Signal::Int {
+            run.set_flag(Flags::Now);
+        }
+        let signal = run.for_monitor(signal);
+        complain("monitor", monitor, signal::send(monitor, signal));
+    }
+
+    fn generation_mut(&mut self, generation: Generation) -> Option<&mut RunningGeneration> {
+        self.generations.iter_mut().find(|run| run.generation == generation)
+    }
+
+    /// Closes what the current generation does not want, if no other one is left.
+    fn release(&mut self) {
+        if self.generations.iter().all(|run| run.generation == self.current) {
+            let given_up = self.listeners.release(self.current);
+            self.close_elsewhere(given_up);
+        }
+    }
+
+    /// The final stop, before any process is told: no new connection comes into a queue
+    /// of ours, and every generation knows that it serves the last of it.
+    fn close_listeners(&mut self) {
+        log::log(Level::Info, format_args!("shutting down"));
+        self.events.tell(&EventLine::new(EventName::Stopping));
+        self.fail_waiting_clients();
+        if !self.listeners.any_adopted() {
+            for run in &self.generations {
+                run.set_flag(Flags::Final);
+            }
+        }
+        let (given_up, refused) = self.listeners.close_all(self.newcomers_fallback());
+        listening_socket::warn_of_newcomers(refused);
+        self.close_elsewhere(given_up);
+        // None of them is open here any more when the generations are told.
+        self.closing.finish();
+        self.closed = true;
+        self.tell_above(b"STOPPING=1");
+    }
+}
+
+fn complain(role: &str, pid: Pid, sent: sys::SysResult<()>) {
+    if let Err(errno) = sent {
+        log::log(Level::Error, format_args!("cannot signal {role} {pid}: {errno}"));
+    }
+}

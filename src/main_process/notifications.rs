@@ -1,0 +1,246 @@
+//! What main hears of its generations: over their notify sockets, by SIGVTALRM,
+//! and from the fate of an exec.
+//!
+//! All of it is a claim. Each generation has a notify socket of its own, so the socket
+//! tells which generation speaks, and each is bounded: a full queue is read once a
+//! turn, and what is not understood is dropped.
+
+use super::MainProcess;
+use crate::exec_result::ExecResult;
+use crate::main_process::complaints::About;
+use crate::main_process::listener_store::{Kept, Origin};
+use crate::main_process::supervisor::Event;
+use crate::printable::Quoted;
+use crate::protocol::event_lines::{EventLine, EventName};
+use crate::protocol::fdnames;
+use crate::protocol::sd_notify::{self, News, Notice, Store};
+use crate::shared::inbox::Received;
+use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::message::Message;
+use crate::sys::process;
+use crate::sys::socket::{self, SocketKind};
+use crate::text::Plural;
+use crate::types::{Generation, Level, Pid};
+use crate::{log, printable};
+use alloc::vec::Vec;
+
+/// The most datagrams of one generation that are read in one turn.
+const MOST: usize = 256;
+
+/// The status that says that a file is not there.
+const MISSING: u8 = 127;
+
+impl MainProcess {
+    /// Reads what every generation has said.
+    pub(super) fn take_notifications(&mut self) {
+        // What is received removes no entry, and a new one is added at the end.
+        for place in 0..self.generations.len() {
+            self.take_from(place);
+        }
+        for place in 0..self.generations.len() {
+            if let Some(run) = self.generations.get_mut(place)
+                && run.poll_exec_status()
+            {
+                let generation = run.generation;
+                self.step(Event::Runs { generation });
+            }
+        }
+    }
+
+    fn take_from(&mut self, place: usize) {
+        for _ in 0..MOST {
+            let accept = if self.closing.is_full() { |_: Borrowed<'_>| false } else { is_listener };
+            let Some(run) = self.generations.get_mut(place) else { return };
+            let (generation, user) = (run.generation, run.user_id);
+            match run.notify.next(self.now, accept) {
+                Received::Nothing => return,
+                Received::Message(message) => self.act_on_message(generation, user, message),
+                Received::Left(pid) => self.complain(
+                    About::Hangs,
+                    format_args!(
+                        "generation {generation}: closing a descriptor sent to its \
+                         NOTIFY_SOCKET hangs, no longer waiting for child {pid}"
+                    ),
+                ),
+                Received::Failed(errno) => self.complain(
+                    About::Failures,
+                    format_args!(
+                        "generation {generation}: cannot receive from its NOTIFY_SOCKET: \
+                         {errno}"
+                    ),
+                ),
+            }
+        }
+    }
+
+    /// Lets go of a generation of which no process is left.
+    pub(super) fn forget_generation(&mut self, generation: Generation) {
+        let Some(place) = self.generations.iter().position(|run| run.generation == generation)
+        else {
+            return;
+        };
+        self.generations.remove(place).notify.close(&mut self.closing);
+    }
+
+    /// Takes in a message to a generation that runs as `user`.
+    fn act_on_message(&mut self, generation: Generation, user: u32, message: Message) {
+        let Message { bytes, sender, descriptors, refused, cut } = message;
+        let trusted =
+            sender.is_some_and(|sender| [0, process::user(), user].contains(&sender.user));
+        if cut || !trusted {
+            let why = if cut { "too large" } else { "sent by another user" };
+            self.complain(
+                About::Messages,
+                format_args!(
+                    "generation {generation}: ignored a message to its NOTIFY_SOCKET: {why}"
+                ),
+            );
+            return self.close_elsewhere(descriptors);
+        }
+        let notice = sd_notify::parse(&bytes);
+        // What comes with other messages is to be closed, which it is.
+        if let (Store::Keep(name), 1..) = (notice.store, refused) {
+            let name = fdnames::unescape(name);
+            let (name, refused) = (Quoted(&name), Plural(refused.into(), "descriptor"));
+            let why = match self.closing.is_full() {
+                true => "too many descriptors wait to be closed",
+                false => "not a listening socket",
+            };
+            self.complain(
+                About::Descriptors,
+                format_args!("generation {generation}: refused FDSTORE {name}: {why} ({refused})"),
+            );
+        }
+        self.keep(generation, &notice, descriptors);
+        self.note(generation, &notice);
+        if notice.stopping {
+            self.note_stopping(generation, sender.and_then(|sender| sender.pid));
+        }
+        if notice.ready {
+            self.step(Event::Ready { generation });
+        }
+    }
+
+    /// The store's part of a message. Whatever it does not keep it closes.
+    fn keep(&mut self, generation: Generation, notice: &Notice<'_>, descriptors: Vec<Fd>) {
+        match notice.store {
+            Store::Nothing => self.close_elsewhere(descriptors),
+            Store::Remove(name) => {
+                self.listeners.give_back(name, generation);
+                self.close_elsewhere(descriptors);
+            }
+            Store::Keep(name) => {
+                for fd in descriptors {
+                    self.keep_one(generation, name, fd);
+                }
+            }
+        }
+    }
+
+    /// Closes what generations have, or had, too.
+    pub(super) fn close_elsewhere(&mut self, descriptors: Vec<Fd>) {
+        for fd in descriptors {
+            self.closing.close_shared(fd);
+        }
+    }
+
+    fn keep_one(&mut self, generation: Generation, name: &[u8], fd: Fd) {
+        if self.closed {
+            return self.closing.close_shared(fd);
+        }
+        let user = self.generation_mut(generation).map_or(0, |run| run.user_id);
+        let is_ours = user == 0 || user == process::user();
+        let carried = printable::lossy(name);
+        // Not escaped: the log and the events do that, each in its own way.
+        let name = printable::lossy(&fdnames::unescape(name));
+        match self.listeners.keep(fd, carried, Origin::Stored(generation), is_ours) {
+            Ok(Kept::Anew) => {
+                let shown = Quoted(name.as_bytes());
+                log::log(
+                    Level::Debug,
+                    format_args!("generation {generation}: stored socket {shown}"),
+                );
+                let stored = EventLine::about(EventName::Stored, generation);
+                self.event(&EventLine { why: Some(&name), ..stored });
+            }
+            Ok(Kept::Known(fd)) => self.closing.close_shared(fd),
+            Err((fd, what)) => {
+                let name = Quoted(name.as_bytes());
+                self.complain(
+                    About::Descriptors,
+                    format_args!("generation {generation}: refused FDSTORE {name}: {what}"),
+                );
+                self.closing.close_shared(fd);
+            }
+        }
+    }
+
+    /// The news of a message: for the log, the events, and the board's reader.
+    fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
+        match notice.news {
+            News::None => {}
+            News::Scaled { count } => self.scaled(generation, count),
+            News::Lost { slot, pid, why } => {
+                // What has killed it is not to explain another death.
+                self.kills.explain(0);
+                let why = printable::lossy(why);
+                self.note_loss(generation, slot, &why);
+                let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
+                self.event(&EventLine {
+                    slot,
+                    pid,
+                    why,
+                    ..EventLine::about(EventName::Died, generation)
+                });
+            }
+            News::Unusable { status, why } => self.note_unusable(generation, status, why),
+            News::Respawned { slot, pid } => {
+                let (slot, pid) = (Some(slot), Some(pid));
+                self.event(&EventLine {
+                    slot,
+                    pid,
+                    ..EventLine::about(EventName::Respawn, generation)
+                });
+            }
+        }
+        if notice.stopping {
+            self.complain(About::Claims, format_args!("generation {generation}: sent STOPPING=1"));
+        }
+        let Some(run) = self.generation_mut(generation) else { return };
+        if let Some(status) = notice.status {
+            run.status = Some(printable::lossy(status));
+        }
+    }
+
+    /// A pool of programs has nothing that it could run. That is to us as if its
+    /// monitor were what cannot be executed, which leaves for that.
+    fn note_unusable(&mut self, generation: Generation, status: u8, why: &[u8]) {
+        if !self.options.exec() {
+            return;
+        }
+        let Some(run) = self.generation_mut(generation).filter(|run| run.why.is_none()) else {
+            return;
+        };
+        run.why = Some(printable::lossy(why));
+        run.exec = if status == MISSING { ExecResult::NotFound } else { ExecResult::NotExecutable };
+    }
+
+    /// SIGVTALRM from the session of a generation that starts.
+    pub(super) fn ready_by_signal(&mut self, leader: Pid) {
+        let said =
+            self.generations.iter().find(|run| run.leader == leader).map(|run| run.generation);
+        if let Some(generation) = said {
+            self.step(Event::Ready { generation });
+        }
+    }
+}
+
+/// Whether a descriptor may be stored. Runs in the child that receives it, which
+/// takes off the linger too: main closes what it does not keep.
+fn is_listener(fd: Borrowed<'_>) -> bool {
+    let is_listener = socket::kind(fd) != SocketKind::Other;
+    if is_listener {
+        socket::never_linger(fd);
+    }
+    is_listener
+}

@@ -1,0 +1,141 @@
+//! Main's listening sockets: adopted from above, bound for `--bind`, and let go
+//! of in the final stop.
+
+use super::MainProcess;
+use crate::config::option_table::{Number, Options};
+use crate::error::{Error, Result};
+use crate::main_process::executable;
+use crate::main_process::generation::RunningGeneration;
+use crate::main_process::listener_store::{FULL, Kept, Listeners, Origin};
+use crate::protocol::address::Bind;
+use crate::protocol::fdnames;
+use crate::shared::closer::Closing;
+use crate::shared::listening_socket::{self, Access, Fallback};
+use crate::sys::{env, fd, process};
+use crate::types::{Level, Stage};
+use crate::{decimal, log};
+use core::ffi::CStr;
+
+/// Takes over the sockets of a service manager: sd_listen_fds(3).
+pub(super) fn adopt_sockets(listeners: &mut Listeners, closing: &mut Closing) {
+    let number = |name, most| decimal::parse(env::var(name)?.to_bytes(), most);
+    if number(c"LISTEN_PID", u32::MAX) != Some(process::id().raw().unsigned_abs()) {
+        return;
+    }
+    let count = number(c"LISTEN_FDS", 1_024).unwrap_or(0);
+    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = fdnames::split(names.to_bytes());
+    for number in 3..3 + count {
+        let name = names.next().unwrap_or_default();
+        let Some(fd) = fd::adopt(number) else { continue };
+        let name = fdnames::escape(&fdnames::unescape(name)).unwrap_or_default();
+        if let Err((fd, what)) = listeners.keep(fd, name, Origin::Adopted, true) {
+            closing.close_shared(fd);
+            log::log(
+                Level::Warn,
+                format_args!("service manager: refused descriptor {number}: {what}"),
+            );
+        }
+    }
+}
+
+/// Has the paths of `options` be as seen from `start`, and opens the sockets of
+/// `--bind` that are not open yet. Those that are not asked for any more stay
+/// until no generation has them. Where one cannot be opened, none is.
+pub(super) fn bind_anew(
+    options: &mut Options,
+    start: &CStr,
+    listeners: &mut Listeners,
+    closing: &mut Closing,
+) -> Result<()> {
+    executable::look_from(start, options);
+    listeners.look_at_paths();
+    let before = listeners.count();
+    tell_apart(&options.bind)?;
+    for bind in &options.bind {
+        if !listeners.has(bind, before) {
+            // What fails leaves no path of a Unix socket behind. There were clients
+            // already, perhaps.
+            bind_socket(bind, options, listeners, closing).inspect_err(|_| {
+                listeners.close_from(before).into_iter().for_each(|fd| closing.close_shared(fd));
+            })?;
+        }
+    }
+    listeners.want(&options.bind);
+    Ok(())
+}
+
+/// Refuses an address that stands twice, or that is part of another one. Where the kernel
+/// chooses the port, each socket is another.
+pub(super) fn tell_apart(binds: &[Bind]) -> Result<()> {
+    for (place, bind) in binds.iter().enumerate().filter(|(_, bind)| !bind.chooses()) {
+        for other in binds.iter().take(place) {
+            if other.address == bind.address {
+                return Err(Error::plain(format_args!("cannot listen on {bind} twice")));
+            }
+            if listening_socket::overlap(&other.address, &bind.address) {
+                return Err(Error::plain(format_args!(
+                    "cannot listen on both {bind} and {other}: one includes the other"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bind_socket(
+    bind: &Bind,
+    options: &Options,
+    listeners: &mut Listeners,
+    closing: &mut Closing,
+) -> Result<()> {
+    let refuse = |what| Error::plain(format_args!("cannot listen on {bind}: {what}"));
+    if listeners.is_full() {
+        return Err(refuse(FULL));
+    }
+    let mode = options.number(Number::SocketMode).map(|mode| mode as u32);
+    let access = Access { owner: options.account.as_ref(), mode };
+    let fd = listening_socket::try_open(&bind.address, access).map_err(|errno| {
+        let ours = listeners.in_the_way_of(&bind.address).filter(|_| errno.0 == libc::EADDRINUSE);
+        match ours {
+            None => listening_socket::cannot_listen(&bind.address, errno),
+            Some(ours) => Error::system(
+                format_args!(
+                    "cannot listen on {bind} beside our own {ours}, which stays open until no \
+                     generation uses it; to change from one to the other, stop panzer and start \
+                     it again"
+                ),
+                errno,
+            ),
+        }
+    })?;
+    let origin = Origin::Bound(bind.clone());
+    match listeners.keep(fd, bind.carried(), origin, true) {
+        Ok(Kept::Anew) => Ok(()),
+        Ok(Kept::Known(fd)) => {
+            closing.close_shared(fd);
+            Ok(())
+        }
+        Err((fd, what)) => {
+            closing.close_shared(fd);
+            Err(refuse(what))
+        }
+    }
+}
+
+impl MainProcess {
+    /// What the final stop may do where the kernel refuses a filter. The least TTL
+    /// is for library generations alone: only their workers undo it for what they
+    /// accept.
+    pub(super) fn newcomers_fallback(&self) -> Fallback {
+        let is_foreign = |run: &RunningGeneration| {
+            let has_pool = run.board.header().is_some_and(|header| header.handlers);
+            // One that starts has a pool before it accepts, or says ready without.
+            !has_pool && self.supervisor.stage_of(run.generation) != Some(Stage::Starting)
+        };
+        match self.options.exec() || self.generations.iter().any(is_foreign) {
+            true => Fallback::Nothing,
+            false => Fallback::LeastTtl,
+        }
+    }
+}

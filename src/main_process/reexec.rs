@@ -1,0 +1,233 @@
+//! SIGUSR2: another image of main takes its place, in the same process.
+//!
+//! It is tried first, in a child: it reads what main knows, says so, and leaves.
+//! Only then, with every signal held back, it is executed in main's place, by
+//! the descriptor that was tried. Whatever fails before that leaves main as it
+//! was. Monitors and workers notice nothing: their parent, their lifeline and
+//! their sockets are the same.
+
+use super::{MainProcess, probe};
+use crate::log::log;
+use crate::main_process::control_socket::{ClientIndex, Waits};
+use crate::main_process::executable;
+use crate::main_process::probe::Probe;
+use crate::persist::{Codec, Persist as _, persisted};
+use crate::printable::Quoted;
+use crate::protocol::control_protocol::AnswerWord;
+use crate::protocol::event_lines::{EventLine, EventName};
+use crate::sys::exec::Program;
+use crate::sys::fd::{self, Borrowed};
+use crate::sys::poll::Source;
+use crate::sys::signal::Blocked;
+use crate::sys::{Errno, env};
+use crate::text;
+use crate::types::{Exit, Level, Pid, Tick};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::fmt;
+
+/// How many processes of probes may hang before no other one is begun.
+const MOST_LEFT: usize = 4;
+
+/// What is known of main's images.
+#[derive(Default)]
+pub(super) struct Reexec {
+    /// How many were tried, by those before us too.
+    pub tried: u32,
+    /// Whether it was asked for since the last one was opened.
+    pub is_wanted_again: bool,
+    probe: Option<Probe>,
+    /// Processes of probes that were killed and have not ended yet: a file server
+    /// that is away keeps them.
+    left: Vec<Pid>,
+    /// Whether the image that was probed takes our place in the next turn.
+    is_due: bool,
+    /// Whether we are a new one that has not looked at the world yet.
+    is_new: bool,
+}
+
+impl Reexec {
+    /// Writes or reads what one image leaves to the next.
+    pub fn persist(&mut self, codec: &mut Codec) {
+        persisted! { in self, codec; { tried, is_wanted_again, left } without { probe, is_due, is_new } }
+    }
+
+    /// When there is something to do here at the latest. As long as a start reads its
+    /// environment nothing is replaced.
+    pub fn deadline(&self, is_starting: bool) -> Option<Tick> {
+        match &self.probe {
+            _ if self.is_new => Some(Tick(0)),
+            Some(_) if self.is_due => (!is_starting).then_some(Tick(0)),
+            probe => probe.as_ref().map(Probe::due),
+        }
+    }
+
+    /// What to wait for.
+    pub fn source(&self) -> Option<Source<'_>> {
+        self.probe.as_ref().and_then(Probe::source)
+    }
+
+    /// Whether our place is taken at the end of this turn, in which the world is
+    /// looked at in any case.
+    pub const fn begin_turn(&mut self) -> bool {
+        self.is_new = false;
+        self.is_due
+    }
+
+    /// A child was reaped, which may have been a probe.
+    pub fn note_death(&mut self, pid: Pid, exit: Exit) {
+        self.left.retain(|&left| left != pid);
+        if let Some(probe) = &mut self.probe {
+            probe.note_death(pid, exit);
+        }
+    }
+}
+
+impl MainProcess {
+    /// Main is to be replaced; an operator may wait for it. An image that is probed
+    /// already may be older than what stands at our path now.
+    pub(super) fn restart(&mut self, client: Option<ClientIndex>) {
+        let is_running = self.restart.probe.is_some();
+        let number = self.restart.tried.saturating_add(1);
+        if let Some(client) = client {
+            self.wait_for(client, Waits::Restart(number));
+        }
+        if self.supervisor.is_stopping() {
+            self.stay(format_args!("main is stopping"), number);
+        } else if is_running {
+            self.restart.is_wanted_again = true;
+        } else {
+            self.probe_binary();
+        }
+    }
+
+    fn probe_binary(&mut self) {
+        // No image would take a state in which a start is half done. And the number of
+        // a restart stays the last one until its client was answered.
+        self.restart.is_wanted_again = self.reads.is_starting() || self.reads.is_after_restart();
+        if self.restart.is_wanted_again {
+            return;
+        }
+        self.restart.tried = self.restart.tried.saturating_add(1);
+        if self.restart.left.len() >= MOST_LEFT {
+            let left = self.restart.left.len();
+            let why = format_args!("{left} earlier probes still hang in the file system");
+            return self.stay(why, self.restart.tried);
+        }
+        match Probe::begin(self) {
+            Ok(probe) => self.restart.probe = Some(probe),
+            Err(why) => self.stay(format_args!("{why}"), self.restart.tried),
+        }
+    }
+
+    /// Looks how the probe goes.
+    pub(super) fn check_probe(&mut self) {
+        let Some(probe) = &mut self.restart.probe else { return };
+        if self.supervisor.is_stopping() {
+            return self.give_up_restart(format_args!("main is stopping"));
+        }
+        match probe.result(self.now) {
+            None => {}
+            Some(Ok(_)) => self.restart.is_due = true,
+            Some(Err(why)) => {
+                let binary = self.binary.clone();
+                let name = Quoted(binary.to_bytes());
+                self.give_up_restart(format_args!("{name} failed its probe: {why}"));
+            }
+        }
+    }
+
+    /// Main goes on as it is.
+    fn give_up_restart(&mut self, why: fmt::Arguments<'_>) {
+        let probe = self.restart.probe.take();
+        self.restart.left.extend(probe.as_ref().and_then(Probe::process));
+        // Killed when it is dropped.
+        drop(probe);
+        self.restart.is_due = false;
+        self.stay(why, self.restart.tried);
+        if self.restart.is_wanted_again && !self.supervisor.is_stopping() {
+            self.probe_binary();
+        }
+    }
+
+    /// Tells that main was not replaced, and the clients that wait for that number.
+    fn stay(&mut self, why: fmt::Arguments<'_>, number: u32) {
+        let why = text::compose(why);
+        log(Level::Error, format_args!("restart failed: {why}"));
+        self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
+        self.answer_restart(AnswerWord::Failed, format_args!("{why}"), number);
+    }
+
+    fn answer_restart(&mut self, word: AnswerWord, text: fmt::Arguments<'_>, number: u32) {
+        self.answer(word, text, &|waits| waits == Waits::Restart(number));
+    }
+
+    /// Has the image that was tried take our place: comes back only if that
+    /// fails. Every signal is held back since before the last look at what has
+    /// arrived, and what arrives from now on reaches the other image.
+    pub(super) fn replace(&mut self, blocked: Blocked) {
+        let Some(probe) = self.restart.probe.take() else { return };
+        self.restart.is_due = false;
+        let state = self.state();
+        let Err(errno) = match probe.binary() {
+            Some(binary) => self.execute(binary.borrow(), &state),
+            None => Err(Errno(libc::ENOENT)),
+        };
+        for &number in state.kept() {
+            // It is open: it was a moment ago.
+            let _ = fd::close_on_exec(number);
+        }
+        drop(blocked);
+        self.give_up_restart(format_args!("cannot execute the probed binary: {errno}"));
+    }
+
+    fn execute(
+        &self,
+        binary: Borrowed<'_>,
+        state: &Codec,
+    ) -> Result<core::convert::Infallible, Errno> {
+        let written = probe::state_file(state)?;
+        let words = self.own_words();
+        let environment = probe::environment(&[("PANZER_STATE", written.number().unsigned_abs())]);
+        let program = Program::new(&words, &environment, c".").open(binary);
+        for &number in state.kept().iter().chain([&written.number()]) {
+            fd::open_on_exec(number)?;
+        }
+        Err(program.replace())
+    }
+
+    /// We are the new image, and everything is in its place.
+    pub(super) fn after_restart(&mut self) {
+        self.restart.is_new = true;
+        let version = env!("CARGO_PKG_VERSION");
+        log(Level::Info, format_args!("restart complete, now running panzer {version}"));
+        self.load_after_restart();
+    }
+
+    /// The configuration was read again, or could not be: the restart is over.
+    pub(super) fn told_restarted(&mut self) {
+        let version = env!("CARGO_PKG_VERSION");
+        self.event(&EventLine::new(EventName::Restarted));
+        let number = self.restart.tried;
+        self.answer_restart(AnswerWord::Done, format_args!("now running panzer {version}"), number);
+        self.try_again();
+    }
+
+    /// Tries another image if one is wanted and nothing is in its way any more.
+    pub(super) fn try_again(&mut self) {
+        if self.restart.is_wanted_again
+            && self.restart.probe.is_none()
+            && !self.supervisor.is_stopping()
+        {
+            self.probe_binary();
+        }
+    }
+}
+
+/// Where the image of this process stands, as seen from `start`: as it was
+/// called, or, where a shell has searched for it, as the kernel was told.
+pub(super) fn path_of_image(words: &[&'static CStr], start: &CStr) -> CString {
+    let called = words.first().copied().filter(|name| name.to_bytes().contains(&b'/'));
+    executable::from(start, called.or_else(env::executed))
+}

@@ -1,0 +1,82 @@
+//! What main knows, for its successor: everything that is not found anew.
+//!
+//! The numbers of a process stay what they are when it is executed anew, so
+//! descriptors, pids and moments of the monotonic clock mean the same to both.
+
+use super::MainProcess;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::persist::{Codec, Direction, Persist as _, persisted};
+use crate::sys::process;
+use alloc::vec::Vec;
+
+/// The version of what is written. A change of what any of these types has changes it
+/// too, for nothing else tells one layout from another.
+pub(super) const VERSION: u64 = 4;
+
+impl MainProcess {
+    /// Writes all of it.
+    pub(super) fn state(&mut self) -> Codec {
+        let mut codec = Codec::empty_value();
+        codec.number(VERSION, u64::MAX);
+        self.persist(&mut codec);
+        codec
+    }
+
+    /// Reads all of it: what another image of this process has written, or, to
+    /// try whether we could, what our parent has.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it. No process has been signalled then.
+    pub(super) fn take_state(&mut self, bytes: Vec<u8>, way: Direction) -> Result<()> {
+        let mut codec = Codec::of(bytes, way);
+        let version = codec.number(0, u64::MAX);
+        if version != VERSION {
+            return Err(Error::plain(format_args!(
+                "saved state has version {version}, this panzer reads version {VERSION}"
+            )));
+        }
+        self.persist(&mut codec);
+        if !codec.is_whole() {
+            return Err(Error::plain(format_args!("saved state is corrupt")));
+        }
+        if way == Direction::Read && !self.is_possible() {
+            return Err(Error::plain(format_args!("the saved state belongs to another process")));
+        }
+        Ok(())
+    }
+
+    fn persist(&mut self, codec: &mut Codec) {
+        persisted! {
+            in self, codec;
+            {
+                id, binary, start, directory, inherited, options, supervisor, listeners, generations, current,
+                wake, lifeline, above, terminal, since, now, status_at, closed, interrupts, reason,
+                events, readiness, dropped_told, is_abstract_told, closing, complaints, reads, control,
+                restart,
+            }
+            without { own, words, kills, finished, sweep }
+        }
+        let mut dropped = log::dropped();
+        dropped.persist(codec);
+        if codec.way() != Direction::Write {
+            log::begin_dropped(dropped);
+        }
+    }
+
+    /// Whether every monitor is a child of ours, and leads another session than ours:
+    /// then no other process can be signalled. And main writes nothing in the middle of
+    /// a turn.
+    pub(super) fn is_possible(&self) -> bool {
+        let own = [process::group_of(process::id()), process::session_of(None).unwrap_or(None)];
+        self.id == process::id()
+            && self.supervisor.is_settled()
+            && self.generations.iter().all(|run| {
+                let leads = run.monitor.is_none_or(|monitor| {
+                    monitor == run.leader && process::is_child(monitor) != Ok(false)
+                });
+                leads && run.leader.raw() > 1 && !own.contains(&Some(run.leader))
+            })
+    }
+}

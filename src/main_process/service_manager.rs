@@ -1,0 +1,95 @@
+//! The service manager above main, where there is one: sd_notify(3).
+//!
+//! What is told arrives: what finds no room, or a kernel that is short of memory,
+//! is told again, in its order. Nothing here waits.
+
+use super::MainProcess;
+use crate::log::log;
+use crate::persist::persisted;
+use crate::printable::Quoted;
+use crate::sys::fd::Fd;
+use crate::sys::message::{self, SendWait};
+use crate::sys::{Errno, clock, env, socket};
+use crate::types::{Level, Millis, Tick};
+use alloc::vec::Vec;
+
+/// How long to leave alone what had no room.
+const BREATHER: Millis = Millis(100);
+/// The most messages that wait; of more the oldest is lost.
+const MOST: usize = 16;
+
+/// Where the service manager listens, and what it has not taken yet.
+#[derive(Default)]
+pub(super) struct ServiceManager {
+    socket: Option<Fd>,
+    owed: Vec<Vec<u8>>,
+    /// When to tell it again.
+    due: Option<Tick>,
+}
+
+persisted! { struct ServiceManager { socket, owed, due } }
+
+impl ServiceManager {
+    /// Connects to the one that `NOTIFY_SOCKET` names, if there is one.
+    pub fn connect() -> Self {
+        let Some(name) = env::var(c"NOTIFY_SOCKET") else { return Self::default() };
+        let connected = socket::connect_notify(name.to_bytes());
+        if let Err(errno) = connected {
+            let name = Quoted(name.to_bytes());
+            log(
+                Level::Warn,
+                format_args!("service manager: cannot connect to NOTIFY_SOCKET {name}: {errno}"),
+            );
+        }
+        Self { socket: connected.ok(), ..Self::default() }
+    }
+
+    /// When it is told again what it has not taken.
+    pub const fn deadline(&self) -> Option<Tick> {
+        self.due
+    }
+
+    fn tell(&mut self, words: &[u8]) {
+        if self.socket.is_none() {
+            return;
+        }
+        if self.owed.len() >= MOST {
+            self.owed.remove(0);
+        }
+        self.owed.push(words.to_vec());
+        self.tell_again();
+    }
+
+    fn tell_again(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        while let Some(words) = self.owed.first() {
+            match message::send(socket.borrow(), words, None, SendWait::Never) {
+                Ok(_) => {}
+                Err(Errno(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) => {
+                    self.due = Some(clock::now().after(BREATHER));
+                    return;
+                }
+                Err(errno) => {
+                    let words = Quoted(words);
+                    log(Level::Warn, format_args!("service manager: cannot send {words}: {errno}"));
+                }
+            }
+            self.owed.remove(0);
+        }
+        self.due = None;
+    }
+}
+
+impl MainProcess {
+    /// Says something to the service manager above, if there is one.
+    pub(super) fn tell_above(&mut self, words: &[u8]) {
+        self.above.tell(words);
+    }
+
+    /// Says again what it had no room for.
+    pub(super) fn tell_above_again(&mut self) {
+        if self.above.deadline().is_some_and(|due| due <= self.now) {
+            self.above.tell_again();
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What a monitor tells: its board, the log, and main above it.
+
+use crate::exit_status::{Cause, Ended};
+use crate::log;
+use crate::monitor::pool::Report;
+use crate::shared::listener::given;
+use crate::shared::oom_kills::OomKills;
+use crate::shared::scoreboard_rows::Rows;
+use crate::text::Plural;
+use crate::types::{ExitReason, Level, Millis, Pid, Slot, Tick};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::{fmt, mem};
+
+/// What has happened in a turn and is to be told at its end: a replacement waits for no
+/// log and no datagram.
+enum PendingReport {
+    /// What the pool tells, and what it does not know of a death.
+    Report(Report, Option<String>),
+    /// A slot is filled, and not for the first time.
+    Replaced { slot: Slot, pid: Pid },
+}
+
+/// What is to be told at the end of this turn.
+pub(super) struct PoolReports {
+    pending: Vec<PendingReport>,
+    kills: OomKills,
+    /// The number of our generation; 0 when the program runs alone.
+    generation: u32,
+    /// Whether main is above us.
+    has_main: bool,
+    /// The new number of workers that is reached, until main has been told.
+    scaled: Option<u16>,
+}
+
+impl PoolReports {
+    /// Nothing has happened yet.
+    pub fn new(generation: u32, has_main: bool) -> Self {
+        Self { pending: Vec::new(), kills: OomKills::new(), generation, has_main, scaled: None }
+    }
+
+    /// What the pool tells, and what it does not know of a death.
+    pub fn add(&mut self, report: Report, known: Option<String>) {
+        self.pending.push(PendingReport::Report(report, known));
+    }
+
+    /// A slot is filled, and not for the first time.
+    pub fn add_replaced(&mut self, slot: Slot, pid: Pid) {
+        self.pending.push(PendingReport::Replaced { slot, pid });
+    }
+
+    /// Main is gone: nothing is told any more but the log.
+    pub const fn lose_main(&mut self) {
+        self.has_main = false;
+    }
+
+    /// Whether main has not been told yet that the new number of workers is reached.
+    pub const fn owes_scaled(&self) -> bool {
+        self.scaled.is_some()
+    }
+
+    /// Tells main that the new number of workers is reached, until it has room.
+    pub fn tell_scaled(&mut self) {
+        if let Some(count) = self.scaled
+            && self.mention(format_args!("X_PANZER=scaled {}", u32::from(count)))
+        {
+            self.scaled = None;
+        }
+    }
+
+    /// Tells the log and main of the turn that has begun at `now`.
+    pub fn tell(&mut self, now: Tick, rows: &mut Rows) {
+        let all = mem::take(&mut self.pending);
+        let starved = self.starved(&all);
+        for pending in all {
+            match pending {
+                PendingReport::Report(report, known) => {
+                    self.report(now, rows, report, known.as_deref(), starved);
+                }
+                PendingReport::Replaced { slot, pid } => {
+                    self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
+                }
+            }
+        }
+    }
+
+    /// Whether the kernel has killed for want of memory all of these that are not known
+    /// to have been killed otherwise. Looked at whenever there is anything to tell, so
+    /// that what it has killed before does not count.
+    fn starved(&mut self, pending: &[PendingReport]) -> bool {
+        let is_killed = |pending: &&PendingReport| match pending {
+            PendingReport::Report(Report::Died { exit, why, .. }, _) => {
+                *why == ExitReason::Unknown && exit.is_sigkill()
+            }
+            PendingReport::Report(..) | PendingReport::Replaced { .. } => false,
+        };
+        let killed = pending.iter().filter(is_killed).count();
+        !pending.is_empty() && self.kills.explain(killed)
+    }
+
+    fn report(
+        &mut self,
+        now: Tick,
+        rows: &mut Rows,
+        report: Report,
+        known: Option<&str>,
+        starved: bool,
+    ) {
+        match report {
+            Report::Died { .. } => self.report_death(now, rows, report, known, starved),
+            Report::Ready { slot, pid } => {
+                log::log(Level::Debug, format_args!("worker {slot} (pid {pid}): ready"));
+            }
+            Report::TookOver { .. } => {}
+            Report::Late { slot, pid, waited } => log_late(self.generation, slot, pid, waited),
+            Report::Hung { slot, pid, busy } => log_hung(self.generation, slot, pid, busy),
+            Report::ForkFailed { slot, next } => log_fork_failed(now, slot, next),
+            Report::Full => {
+                self.mention(format_args!("X_PANZER=full"));
+            }
+            Report::Scaled { count } => {
+                let shown = Plural(count.into(), "worker");
+                log::log(Level::Info, format_args!("pool: scaled, {shown} ready"));
+                self.scaled = Some(count);
+            }
+        }
+    }
+
+    /// Tells of a worker that is dead.
+    fn report_death(
+        &mut self,
+        now: Tick,
+        rows: &mut Rows,
+        report: Report,
+        known: Option<&str>,
+        starved: bool,
+    ) {
+        let Report::Died { slot, pid, exit, lived, mut why, next, .. } = report else { return };
+        let generation = self.generation;
+        if starved && why == ExitReason::Unknown && exit.is_sigkill() {
+            why = ExitReason::Memory;
+            rows.explain(slot, exit, why);
+        }
+        let is_asked = known.is_none() && why == ExitReason::Requested;
+        let level = if is_asked { Level::Info } else { Level::Warn };
+        let ended = Ended { exit, lived, reason: known.or(why.known()) };
+        let next = NextStart { next, now };
+        log::log(
+            level,
+            format_args!("worker {slot} (pid {pid}) of generation {generation}: {ended}{next}"),
+        );
+        if why != ExitReason::Requested {
+            self.mention(format_args!("X_PANZER=lost {slot} {pid} {}", Cause(exit, why)));
+        }
+    }
+
+    /// Tells main, unless it has no room; it looks at the board in any case.
+    pub fn mention(&self, words: fmt::Arguments<'_>) -> bool {
+        let words = alloc::fmt::format(words);
+        !self.has_main || given(|given| given.inherited.mention(words.as_bytes()))
+    }
+}
+
+fn log_late(generation: u32, slot: Slot, pid: Pid, waited: Millis) {
+    log::log(
+        Level::Warn,
+        format_args!(
+            "worker {slot} (pid {pid}) of generation {generation}: not ready after {waited} \
+             (--ready-timeout), stopping it"
+        ),
+    );
+}
+
+fn log_hung(generation: u32, slot: Slot, pid: Pid, busy: Millis) {
+    log::log(
+        Level::Warn,
+        format_args!(
+            "worker {slot} (pid {pid}) of generation {generation}: no progress for {busy} \
+             (--hang-timeout), sent SIGABRT"
+        ),
+    );
+}
+
+fn log_fork_failed(now: Tick, slot: Slot, next: Option<Tick>) {
+    match next {
+        Some(due) => {
+            let wait = due.since(now);
+            log::log(Level::Warn, format_args!("worker {slot}: fork failed, retrying in {wait}"));
+        }
+        None => log::log(Level::Warn, format_args!("worker {slot}: fork failed")),
+    }
+}
+
+/// When a slot is filled again at the latest, as the end of a line: it is sooner when
+/// all that leaves the slot has ended before.
+struct NextStart {
+    next: Option<Tick>,
+    now: Tick,
+}
+
+impl fmt::Display for NextStart {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.next {
+            Some(due) if due > self.now => {
+                write!(out, "; restarting within {}", due.since(self.now))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}

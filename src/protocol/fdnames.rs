@@ -1,0 +1,135 @@
+//! Names of descriptors, as `LISTEN_FDNAMES` and `FDNAME=` carry them.
+//!
+//! systemd takes at most 255 characters of ASCII without control characters
+//! and without `:`, which separates names (sd_listen_fds_with_names(3),
+//! sd_pid_notify_with_fds(3)); a name may be empty. Whatever else a name has
+//! is escaped as `\xHH`, and so is the backslash itself.
+//!
+//! A name has two forms: what the operator wrote, and what is escaped. Only
+//! [`escape`] and [`unescape`] turn one into the other; [`join`] and [`split`]
+//! know the escaped form alone.
+
+use crate::printable;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The most bytes that an escaped name has.
+pub const LONGEST: usize = 255;
+
+/// The escaped form of `name`; `None` if that has more than 255 bytes.
+pub fn escape(name: &[u8]) -> Option<String> {
+    let mut escaped = String::new();
+    printable::push_escaped(&mut escaped, name, |byte| is_allowed(byte) && byte != b'\\');
+    (escaped.len() <= LONGEST).then_some(escaped)
+}
+
+/// The name of an escaped form.
+///
+/// A backslash that begins no `\xHH` stands for itself: systemd allows it in a name,
+/// and such a name was chosen without knowing of our escapes.
+pub fn unescape(escaped: &[u8]) -> Vec<u8> {
+    let mut name = Vec::new();
+    let mut rest = escaped;
+    while let Some((&first, after)) = rest.split_first() {
+        if let [b'\\', b'x', high, low, after_escape @ ..] = rest
+            && let (Some(high), Some(low)) = (printable::nibble(*high), printable::nibble(*low))
+        {
+            name.push(high << 4 | low);
+            rest = after_escape;
+        } else {
+            name.push(first);
+            rest = after;
+        }
+    }
+    name
+}
+
+/// Whether systemd would carry `name` as it is.
+pub fn is_valid(name: &[u8]) -> bool {
+    name.len() <= LONGEST && name.iter().all(|&byte| is_allowed(byte))
+}
+
+/// Whether an escaped name may contain `byte`.
+const fn is_allowed(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b':'
+}
+
+/// The value of `LISTEN_FDNAMES` for these escaped names, in their order.
+pub fn join<'a>(escaped: impl Iterator<Item = &'a str>) -> String {
+    let mut value = String::new();
+    for (index, name) in escaped.enumerate() {
+        value.push_str(if index == 0 { "" } else { ":" });
+        value.push_str(name);
+    }
+    value
+}
+
+/// The escaped names in a value of `LISTEN_FDNAMES`, in their order.
+///
+/// An empty value is one empty name, because a name may be empty: how many
+/// there are is for `LISTEN_FDS` to say.
+pub fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, escape, is_valid, join, split, unescape};
+    use alloc::vec::Vec;
+
+    #[test]
+    fn plain_name_is_not_escaped() {
+        assert_eq!(escape(b"web-1 (tls)").as_deref(), Some("web-1 (tls)"));
+        assert_eq!(escape(b"").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn bytes_that_systemd_forbids_are_escaped() {
+        assert_eq!(escape(b"[::1]:80\n").as_deref(), Some(r"[\x3a\x3a1]\x3a80\x0a"));
+        assert_eq!(escape("é\\\x7f".as_bytes()).as_deref(), Some(r"\xc3\xa9\x5c\x7f"));
+    }
+
+    #[test]
+    fn every_byte_survives_escape_and_unescape() {
+        for byte in 0..=u8::MAX {
+            let escaped = escape(&[b'x', byte, b'4', b'1']).expect("it is short");
+            assert!(is_valid(escaped.as_bytes()), "{escaped}");
+            assert_eq!(unescape(escaped.as_bytes()), [b'x', byte, b'4', b'1']);
+        }
+    }
+
+    #[test]
+    fn escaped_escape_is_text() {
+        let escaped = escape(br"\x41").expect("it is short");
+        assert_eq!(unescape(escaped.as_bytes()), br"\x41");
+    }
+
+    #[test]
+    fn escaped_name_is_limited_to_255_bytes() {
+        assert_eq!(escape(&[b'a'; LONGEST]).map(|name| name.len()), Some(LONGEST));
+        assert_eq!(escape(&[b'a'; LONGEST + 1]), None);
+        assert_eq!(escape(&[b':'; 64]), None);
+        assert!(!is_valid(&[b'a'; LONGEST + 1]));
+    }
+
+    #[test]
+    fn backslash_of_another_program_is_text() {
+        for escaped in [&br"a\b"[..], br"\", br"\x", br"\x4", br"\xg1", br"\X41"] {
+            assert_eq!(unescape(escaped), escaped);
+        }
+        assert_eq!(unescape(br"\x4A\x4a"), b"JJ");
+    }
+
+    #[test]
+    fn joined_names_split_again() {
+        let value = join(["web", "", "admin"].into_iter());
+        assert_eq!(value, "web::admin");
+        let names: Vec<_> = split(value.as_bytes()).collect();
+        assert_eq!(names, [&b"web"[..], b"", b"admin"]);
+    }
+
+    #[test]
+    fn empty_value_is_one_empty_name() {
+        assert_eq!(split(b"").collect::<Vec<_>>(), [b""]);
+    }
+}

@@ -1,0 +1,141 @@
+//! What runs, as main has answered it: the records and the boards together.
+//!
+//! Shown by [`status_tree`](super::status_tree), [`json`](super::json) and
+//! [`metrics`](super::metrics).
+
+use crate::protocol::status_records::{Binary, Life, Listener, Main, Outage, Record, Reload};
+use crate::types::{Activity, Exit, ExitReason, Millis, Pid, Slot, Tick};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The most records of one answer that are taken.
+const MOST: usize = 1_024;
+
+/// Everything that there is to show.
+#[derive(Clone, Debug, Default)]
+pub struct StatusReport {
+    /// Main itself; without it there is nothing to show.
+    pub main: Option<Main<'static>>,
+    /// What stands where main was started from, where that is known.
+    pub binary: Option<Binary>,
+    /// What there is to say of an outage, if nothing serves.
+    pub outage: Option<Outage<'static>>,
+    /// The memory of processes in bytes, shared memory in shares (PSS), where
+    /// it may be read.
+    pub memory: Vec<(Pid, u64)>,
+    /// The last reload.
+    pub reload: Option<Reload<'static>>,
+    /// The sockets that main keeps.
+    pub listeners: Vec<Listener<'static>>,
+    /// The generations, the oldest first.
+    pub generations: Vec<GenerationReport>,
+}
+
+/// A generation and its workers.
+#[derive(Clone, Debug)]
+pub struct GenerationReport {
+    /// What main says of it.
+    pub life: Life<'static>,
+    /// What its board says, or why that cannot be told; `None` without a board.
+    pub workers: Option<Result<Vec<WorkerReport>, &'static str>>,
+}
+
+/// A worker, or the place of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Its place.
+    pub slot: Slot,
+    /// Whether an older one is there too, which it replaces.
+    pub is_replacement: bool,
+    /// The process; `None` when there is none.
+    pub pid: Option<Pid>,
+    /// How many were here before.
+    pub restarts: u32,
+    /// When the last one was forked.
+    pub since: Tick,
+    /// What it does; `None` when that is nothing that we know.
+    pub activity: Option<Activity>,
+    /// Since when it does that.
+    pub active_since: Tick,
+    /// How the last one ended that was not asked to.
+    pub exit: Option<Exit>,
+    /// Why it did.
+    pub why: ExitReason,
+    /// How much it has done; `None` where that is not counted.
+    pub handled: Option<u64>,
+}
+
+/// The memory of a process, as the end of a list; nothing where it is not known.
+pub struct MemoryUse(pub Option<u64>);
+
+impl fmt::Display for MemoryUse {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(bytes) if bytes < 10 << 20 => write!(out, ", {} KiB", bytes >> 10),
+            Some(bytes) => write!(out, ", {} MiB", bytes >> 20),
+        }
+    }
+}
+
+/// How much a worker has done, as the end of a list; nothing where that is not counted.
+pub struct Handled(pub Option<u64>);
+
+impl fmt::Display for Handled {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |count| write!(out, ", {count} handled"))
+    }
+}
+
+impl WorkerReport {
+    /// The word for what it does.
+    pub fn state(&self) -> &'static str {
+        match (self.pid, self.activity) {
+            (None, _) => Activity::Empty.name(),
+            // A program says nothing of what it does.
+            (Some(_), Some(Activity::Idle | Activity::Busy)) if self.handled.is_none() => "ready",
+            (Some(_), Some(activity)) => activity.name(),
+            (Some(_), None) => "unknown",
+        }
+    }
+}
+
+impl StatusReport {
+    /// Takes in a line of the answer. What it does not know it leaves out, and
+    /// so it does with what is more than main ever has.
+    pub fn take(&mut self, line: &[u8]) {
+        match Record::parse(line) {
+            Some(Record::Main(main)) => self.main = Some(main),
+            Some(Record::Outage(outage)) => self.outage = Some(outage),
+            Some(Record::Reload(reload)) => self.reload = Some(reload),
+            Some(Record::Listener(listener)) if self.listeners.len() < MOST => {
+                self.listeners.push(listener);
+            }
+            Some(Record::Life(life)) if self.generations.len() < MOST => {
+                self.generations.push(GenerationReport { life, workers: None });
+            }
+            Some(Record::Listener(_) | Record::Life(_)) | None => {}
+        }
+    }
+
+    /// Every process that the answer speaks of, main first.
+    pub fn pids(&self) -> Vec<Pid> {
+        let mut pids: Vec<_> = self.main.iter().map(|main| main.pid).collect();
+        for generation in &self.generations {
+            pids.extend(generation.life.monitor);
+            let workers = generation.workers.iter().flatten().flatten();
+            pids.extend(workers.filter_map(|worker| worker.pid));
+        }
+        pids
+    }
+
+    /// The memory of a process, if it could be read.
+    pub fn memory_of(&self, pid: Pid) -> Option<u64> {
+        self.memory.iter().find(|(of, _)| *of == pid).map(|(_, bytes)| *bytes)
+    }
+
+    /// How long ago that was, by main's clock.
+    pub fn age(&self, since: Tick) -> Millis {
+        self.main.as_ref().map_or(Millis(0), |main| main.now.since(since))
+    }
+}
