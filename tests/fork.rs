@@ -22,10 +22,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use panzer::sys::fd::Fd;
+use panzer::sys::fd::{self, Blocking, Fd};
 use panzer::sys::file::{self, Mode};
+use panzer::sys::poll::{self, Source};
 use panzer::sys::process::{self, Reaped};
-use panzer::sys::{Signal, last_errno, signal};
+use panzer::sys::signal::Blocked;
+use panzer::sys::{Signal, clock, last_errno, signal};
 use panzer::{Context, Millis, Monitor, Outcome, Peer};
 
 /// Only a test that fails ever waits that long.
@@ -33,7 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 18] = [
+const TESTS: [Test; 20] = [
     ("panicked_child_does_not_return_from_fork", panicked_child_does_not_return_from_fork),
     ("child_runs_no_destructor_of_its_parent", child_runs_no_destructor_of_its_parent),
     ("child_does_not_run_its_parents_exit_handlers", child_does_not_run_its_parents_exit_handlers),
@@ -41,6 +43,8 @@ const TESTS: [Test; 18] = [
         "signal_between_fork_and_set_up_is_handled_by_the_child",
         signal_between_fork_and_set_up_is_handled_by_the_child,
     ),
+    ("each_kind_of_signal_arrives_once_a_wait", each_kind_of_signal_arrives_once_a_wait),
+    ("no_signal_arrives_between_two_waits", no_signal_arrives_between_two_waits),
     ("handlers_of_main_and_monitor_keep_errno", handlers_of_main_and_monitor_keep_errno),
     ("handler_of_a_worker_keeps_errno", handler_of_a_worker_keeps_errno),
     ("panicked_worker_never_runs_the_monitors_code", panicked_worker_never_runs_the_monitors_code),
@@ -214,6 +218,50 @@ fn signal_between_fork_and_set_up_is_handled_by_the_child() {
     let exit = exit_of(child.expect("there is room for a process"));
     saved.restore();
     assert_eq!(exit, "Signal { number: 15, core: false }");
+}
+
+/// A child that holds its signals back, has sent itself `sent`, and tells by its status
+/// whether `holds` does then.
+fn with_pending(sent: &[Signal], holds: fn(&Blocked) -> bool) {
+    let child = process::fork(|| {
+        let blocked = signal::block_all();
+        for &signal in sent {
+            signal::catch(signal);
+            signal::send(process::id(), signal).expect("it is ours");
+        }
+        if holds(&blocked) { 0 } else { 1 }
+    });
+    assert_eq!(exit_of(child.expect("there is room for a process")), "Status(0)");
+}
+
+/// rule: start.signals-blocked
+fn each_kind_of_signal_arrives_once_a_wait() {
+    // The source is ready, so that the wait itself lets none through.
+    with_pending(&[Signal::Hup, Signal::Ttin, Signal::Winch], |blocked| {
+        let (read, write) = fd::pipe(Blocking::No).expect("there is room for a pipe");
+        drop(write);
+        let mut ready = [Source::readable(read.borrow())];
+        let waited = poll::wait_for_signals(&mut ready, None, blocked);
+        signal::send(process::id(), Signal::Hup).expect("it is ours");
+        let again = poll::wait_for_signals(&mut [], Some(clock::now()), blocked);
+        let first = signal::take();
+        let _ = poll::wait_for_signals(&mut [], Some(clock::now()), blocked);
+        let second = signal::take();
+        waited == Ok(true)
+            && again == Ok(false)
+            && [Signal::Hup, Signal::Ttin, Signal::Winch].into_iter().all(|it| first.has(it))
+            && second.has(Signal::Hup)
+            && !second.has(Signal::Ttin)
+    });
+}
+
+/// rule: start.signals-blocked
+fn no_signal_arrives_between_two_waits() {
+    with_pending(&[Signal::Term], |blocked| {
+        let before = signal::take();
+        let waited = poll::wait_for_signals(&mut [], None, blocked);
+        !before.has(Signal::Term) && waited == Ok(true) && signal::take().has(Signal::Term)
+    });
 }
 
 /// Whether errno survives `signal`, which the process sends to itself: 0 if it does.

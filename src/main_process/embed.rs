@@ -118,12 +118,11 @@ impl Main {
     /// Call it first of all, and leave when it returns: the process is main's
     /// alone, and what main has made of it is not taken back. Main
     ///
-    /// * blocks every signal, then catches SIGTERM, SIGINT, SIGQUIT, SIGHUP,
-    ///   SIGUSR1, SIGUSR2, SIGCHLD, SIGTTIN and SIGVTALRM, ignores SIGTTOU,
-    ///   SIGWINCH, SIGPIPE and SIGXFSZ, and unblocks all. What was ignored before is
-    ///   ignored in COMMAND, but for SIGPIPE: Rust's runtime has ignored that
-    ///   one, and COMMAND finds it at its default, as below
-    ///   `std::process::Command`;
+    /// * blocks every signal but while it waits, catches SIGTERM, SIGINT, SIGQUIT, SIGHUP,
+    ///   SIGUSR1, SIGUSR2, SIGCHLD, SIGTTIN and SIGVTALRM, and ignores SIGTTOU,
+    ///   SIGWINCH, SIGPIPE and SIGXFSZ. What was ignored before is ignored in COMMAND,
+    ///   but for SIGPIPE: Rust's runtime has ignored that one, and COMMAND finds it at
+    ///   its default, as below `std::process::Command`;
     /// * reaps every child, also those that others have made, and orphans come to
     ///   it (`PR_SET_CHILD_SUBREAPER`);
     /// * opens /dev/null on those of the descriptors 0 to 2 that are closed, and

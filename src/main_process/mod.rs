@@ -73,7 +73,7 @@ use crate::shared::oom_kills::OomKills;
 use crate::shared::scoreboard::Flags;
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
-use crate::sys::signal::{self, Hangup, OriginalDispositions, Wake};
+use crate::sys::signal::{self, Blocked, Hangup, OriginalDispositions, Wake};
 use crate::sys::{self, Errno, clock};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::{log, stall};
@@ -143,8 +143,9 @@ struct MainProcess {
 }
 
 impl MainProcess {
-    /// Runs until the supervisor says with which status to leave.
-    fn run(&mut self) -> u8 {
+    /// Runs until the supervisor says with which status to leave. Signals are held back
+    /// in each turn, and let through in its wait alone.
+    fn run(&mut self, blocked: &Blocked) -> u8 {
         loop {
             if let Some(status) = self.finished {
                 // Closing these may hang, which must not hold up the end of main.
@@ -154,18 +155,17 @@ impl MainProcess {
                 self.closing.finish();
                 return status;
             }
-            self.turn();
+            self.turn(blocked);
         }
     }
 
     /// Waits once and takes in all that has happened.
-    fn turn(&mut self) {
+    fn turn(&mut self, blocked: &Blocked) {
         let deadline = self.deadline();
-        let (_, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline));
+        let (_, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline, blocked));
         self.now = now;
         // What arrives from here on is for the image that takes our place.
         let is_due = self.restart.begin_turn() && !self.reads.is_starting();
-        let blocked = is_due.then(signal::block_all);
         if let Some(by) = lost {
             self.step(Event::Stalled { by });
         }
@@ -196,10 +196,8 @@ impl MainProcess {
         self.tell_above_again();
         // What happened in this turn may have begun a start, which is in no state that
         // can be handed down: then the next turn replaces.
-        if let Some(blocked) = blocked
-            && self.supervisor.is_settled()
-        {
-            self.replace(blocked);
+        if is_due && self.supervisor.is_settled() {
+            self.replace();
         }
     }
 
@@ -220,7 +218,7 @@ impl MainProcess {
         deadlines.into_iter().flatten().chain(inboxes).min()
     }
 
-    fn wait(&self, deadline: Option<Tick>) {
+    fn wait(&self, deadline: Option<Tick>, blocked: &Blocked) {
         let mut sources = Vec::with_capacity(1 + 2 * self.generations.len());
         sources.push(Source::readable(self.wake.source()));
         for run in &self.generations {
@@ -232,17 +230,18 @@ impl MainProcess {
         sources.extend(self.restart.source());
         sources.extend(self.reads.sources());
         self.add_control(&mut sources);
-        if let Err(errno) = poll::wait(&mut sources, deadline) {
-            self.pause_after_error("wait for events", errno);
+        if let Err(errno) = poll::wait_for_signals(&mut sources, deadline, blocked) {
+            self.pause_after_error("wait for events", errno, blocked);
         }
     }
 
     /// Leaves alone for a moment what the kernel has no memory for, or a
     /// sandbox no patience; the wake-up pipe still works.
-    fn pause_after_error(&self, what: &str, errno: Errno) {
+    fn pause_after_error(&self, what: &str, errno: Errno, blocked: &Blocked) {
         log::log(Level::Error, format_args!("main loop: cannot {what}: {errno}"));
         let soon = clock::now().after(BREATHER);
-        let _ = poll::wait(&mut [Source::readable(self.wake.source())], Some(soon));
+        let mut wake = [Source::readable(self.wake.source())];
+        let _ = poll::wait_for_signals(&mut wake, Some(soon), blocked);
     }
 
     /// Whether a SIGHUP says that the terminal is gone.

@@ -18,7 +18,6 @@ use crate::protocol::event_lines::{EventLine, EventName};
 use crate::sys::exec::Program;
 use crate::sys::fd::{self, Borrowed};
 use crate::sys::poll::Source;
-use crate::sys::signal::Blocked;
 use crate::sys::{Errno, env};
 use crate::text;
 use crate::types::{Exit, Level, Pid, Tick};
@@ -164,9 +163,9 @@ impl MainProcess {
     }
 
     /// Has the image that was tried take our place: comes back only if that
-    /// fails. Every signal is held back since before the last look at what has
-    /// arrived, and what arrives from now on reaches the other image.
-    pub(super) fn replace(&mut self, blocked: Blocked) {
+    /// fails. Signals are held back, as in all of a turn, so what has arrived since its
+    /// beginning reaches the other image.
+    pub(super) fn replace(&mut self) {
         let Some(probe) = self.restart.probe.take() else { return };
         self.restart.is_due = false;
         let state = self.state();
@@ -178,7 +177,6 @@ impl MainProcess {
             // It is open: it was a moment ago.
             let _ = fd::close_on_exec(number);
         }
-        drop(blocked);
         self.give_up_restart(format_args!("cannot execute the probed binary: {errno}"));
     }
 

@@ -57,11 +57,7 @@ pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]
         Ok(Some(state)) => resume(&state, inherited, own, words).map(Started::Ready),
     };
     match started {
-        Ok(Started::Ready(main)) => {
-            drop(blocked);
-            signal::unblock_all();
-            main.run()
-        }
+        Ok(Started::Ready(main)) => main.run(&blocked),
         Ok(Started::Said(text)) => print(text),
         Ok(Started::Checked(options, start)) => {
             let (shown, is_well) = check_command::check(*options, &start);

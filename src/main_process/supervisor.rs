@@ -1070,13 +1070,14 @@ impl Supervisor {
         })
     }
 
-    /// The signal that was last ordered for what a monitor, now gone, has left.
+    /// The signal that was last ordered for what a monitor, now reaped, has left. SIGKILL
+    /// is for the whole session, so it does not wait until all that the monitor had said
+    /// is heard, as [`Event::Gone`] does.
     pub fn sent_to_session(&self, generation: Generation) -> Option<Signal> {
         let member = self.generations.iter().find(|member| member.generation == generation)?;
-        match (member.leader, member.state) {
-            (Some(Leader::Session(_)), GenerationState::Leaving(step)) => Some(step.signal()),
-            (Some(Leader::Session(_) | Leader::Monitor(_)) | None, _) => None,
-        }
+        let GenerationState::Leaving(step) = member.state else { return None };
+        let is_known = matches!(member.leader, Some(Leader::Session(_)));
+        (is_known || step.signal() == Signal::Kill).then_some(step.signal())
     }
 
     /// Whether a generation was sent SIGKILL.

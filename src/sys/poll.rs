@@ -1,9 +1,14 @@
 //! The one place where a role waits: poll(2).
 
+use super::signal::{self, Blocked};
 use super::{Errno, SysResult, check, clock};
 use crate::sys::fd::Borrowed;
-use crate::types::Tick;
+use crate::types::{Millis, Tick};
 use core::marker::PhantomData;
+use core::ptr;
+
+/// The most signals that are let through after one wait: as many as there are kinds.
+const MOST_SIGNALS: usize = 64;
 
 /// A descriptor to wait for, and what came of the waiting.
 ///
@@ -71,7 +76,58 @@ pub fn wait(sources: &mut [Source<'_>], deadline: Option<Tick>) -> SysResult<boo
     let count = sources.len() as libc::nfds_t;
     // SAFETY: a `Source` is a pollfd in memory, and `sources` is writable for
     // `count` of them. Their descriptors are open while borrowed.
-    match check(unsafe { libc::poll(sources.as_mut_ptr().cast(), count, timeout) }) {
+    let polled = check(unsafe { libc::poll(sources.as_mut_ptr().cast(), count, timeout) });
+    is_ready(polled, sources)
+}
+
+/// Blocks as [`wait`] does, for a process that holds back its signals in all it does
+/// between two waits, and lets them through here alone: ppoll(2).
+///
+/// However fast signals arrive, each kind is let through once before this returns, so
+/// that a storm of them keeps the process neither from its work nor from a signal that
+/// the kernel would choose last. One that was noted and not yet
+/// [taken](super::signal::take) stays held back.
+///
+/// # Errors
+///
+/// Those of [`wait`].
+pub fn wait_for_signals(
+    sources: &mut [Source<'_>],
+    deadline: Option<Tick>,
+    blocked: &Blocked,
+) -> SysResult<bool> {
+    let polled = blocked.poll(sources, deadline.map(|deadline| deadline.since(clock::now())));
+    let outcome = is_ready(polled, sources);
+    // A handler holds all others back while it runs, so each call lets one through; and
+    // none, where a source was ready at once.
+    for _ in 0..MOST_SIGNALS {
+        if blocked.poll(&mut [], Some(Millis(0))) != Err(Errno(libc::EINTR)) {
+            break;
+        }
+    }
+    outcome
+}
+
+impl Blocked {
+    /// ppoll(2) with no signal held back but those that were noted already.
+    fn poll(&self, sources: &mut [Source<'_>], timeout: Option<Millis>) -> SysResult<libc::c_int> {
+        let timeout = timeout.map(|Millis(span)| libc::timespec {
+            // Longer than the kernel can express: it is asked again.
+            tv_sec: libc::time_t::try_from(span / 1_000).unwrap_or(libc::time_t::MAX),
+            tv_nsec: (span % 1_000 * 1_000_000) as _,
+        });
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let (count, mask) = (sources.len() as libc::nfds_t, signal::noted());
+        // SAFETY: a `Source` is a pollfd in memory, and `sources` is writable for
+        // `count` of them. Their descriptors are open while borrowed. The time and the
+        // mask are readable or, of the time, null.
+        check(unsafe { libc::ppoll(sources.as_mut_ptr().cast(), count, timeout, &raw const mask) })
+    }
+}
+
+/// What a call has said about `sources`, none of which is ready if a signal ended it.
+fn is_ready(polled: SysResult<libc::c_int>, sources: &mut [Source<'_>]) -> SysResult<bool> {
+    match polled {
         Ok(ready) => Ok(ready > 0),
         Err(Errno(libc::EINTR)) => {
             for source in sources {

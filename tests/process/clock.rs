@@ -76,7 +76,7 @@ fn wall_clock_jump_changes_only_log_timestamps() {
 fn no_timer_uses_the_wall_clock() {
     let dir = TempDir::new();
     let timers = "trace=timer_create,timer_settime,timerfd_create,timerfd_settime,setitimer,alarm,\
-                  clock_settime,settimeofday,adjtimex,ppoll,select,pselect6";
+                  clock_settime,settimeofday,adjtimex,select,pselect6";
     let setup = Setup::new(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
     let setup = setup.options(&["-n2"]);
     let (setup, trace) = setup.traced(dir.path(), "timers", &["-e", timers]);

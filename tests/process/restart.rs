@@ -619,29 +619,29 @@ fn stop_requested_in_the_turn_of_the_exec_is_performed() {
         let app = dir.script("app", "exit 1");
         let trace = dir.join("trace");
         let output = trace.display().to_string();
-        // strace stops main at every poll; no other process runs.
-        let words = ["-D", "-qqq", "-o", &output, "-etrace=poll", "-einject=poll:signal=STOP"];
+        // strace stops main when it begins to reap, after each wait; no other process runs.
+        let words = ["-etrace=ppoll,waitid", "-einject=waitid:signal=STOP"];
+        let words = [&["-D", "-qqq", "-o", &output], &words[..]].concat();
         let setup = Setup::new(&app, &[]).options(&["--give-up=0", "--delay=60"]);
         let mut main = RestartableMain::begin(dir, setup.through(Path::new("strace"), &words));
         let pid = main.panzer.pid();
         let is_stopped = || matches!(procfs::state(pid), Some('T' | 't'));
-        // The timeout of main's last poll, in milliseconds.
+        // The timeout of main's last wait, in seconds.
         let waits = || {
             let text = fs::read_to_string(&trace).unwrap_or_default();
-            let last = text.lines().rfind(|line| line.starts_with("poll(["))?;
-            let (_, rest) = last.split_once("], ")?;
-            let (_, span) = rest.split_once(", ")?;
-            span.split(')').next()?.parse::<u32>().ok()
+            let last = text.lines().rfind(|line| line.starts_with("ppoll([{"))?;
+            let (_, span) = last.split_once("tv_sec=")?;
+            span.split(',').next()?.parse::<u32>().ok()
         };
         let (mut asked, mut client) = (false, None);
         main.panzer.eventually("it is about to execute itself", || {
             match waits() {
                 // It waits for the next start.
-                Some(5_000..) if !asked => {
+                Some(5..) if !asked => {
                     send(pid, Signal::Usr2);
                     asked = true;
                 }
-                // The next turn ends in the exec.
+                // This turn ends in the exec.
                 Some(0) if asked && is_stopped() => {
                     client = Some(control_client::begin(&main.pid_file, request));
                 }

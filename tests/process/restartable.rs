@@ -80,11 +80,14 @@ fn descriptors(main: u32) -> Vec<String> {
     procfs::descriptors(main).into_iter().map(show).collect()
 }
 
-/// The signals that main blocks, without those that it blocks while it writes a line.
+/// The signals that main blocks while it waits: none, and all but then.
 fn blocked(main: u32) -> String {
-    let writing = [Signal::Ttou, Signal::Pipe].map(|signal| 1 << (signal.number() - 1));
-    let all = u64::from_str_radix(&procfs::status(main, "SigBlk"), 16).expect("it is a number");
-    format!("blocked {:x}", all & !(writing[0] | writing[1]))
+    let mut blocked = String::new();
+    procfs::until(|| {
+        blocked = procfs::status(main, "SigBlk");
+        blocked.bytes().all(|digit| digit == b'0')
+    });
+    format!("blocked {blocked}")
 }
 
 /// Main's status report without the values that change by themselves.

@@ -227,7 +227,7 @@ for _ in range(50):
 ";
 
 /// Has 1500 orphans die while `reaper` is stopped, which then reaps all of them.
-/// Returns its greatest number of waitid(2) between two poll(2).
+/// Returns its greatest number of waitid(2) between two waits.
 fn orphans_at_once(options: &[&str], last: &str, reaper: fn(&mut Panzer) -> u32) -> usize {
     let dir = TempDir::new();
     let (ready, gate, done) = (dir.gate("ready"), dir.gate("gate"), dir.gate("done"));

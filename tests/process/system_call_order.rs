@@ -44,12 +44,29 @@ fn main_waits_in_poll_without_timeout_when_nothing_is_due() {
     panzer.settle();
     let main = panzer.pid();
     // A call that still blocks has no result.
-    let waits = |call: &Call| call.answer == "?" && call.words.ends_with(", -1");
+    let waits = |call: &Call| call.answer == "?" && call.words.contains("], 2, NULL, ");
     panzer
         .eventually("main waits without a timeout", || of(&trace, main).last().is_some_and(waits));
     panzer.stop();
     let calls = of(&trace, main);
-    assert!(calls.iter().all(|call| call.name == "poll"), "{calls:#?}");
+    assert!(calls.iter().all(|call| call.name == "ppoll"), "{calls:#?}");
+}
+
+/// rule: start.signals-blocked
+#[test]
+fn main_unblocks_signals_only_while_it_waits() {
+    let (_dir, mut panzer, trace) = traced(&["run=idle"], &["-n1"], "trace=rt_sigprocmask");
+    panzer.expect_current(1);
+    panzer.reload(2);
+    let main = panzer.pid();
+    panzer.stop();
+    let calls = of(&trace, main);
+    assert!(
+        calls.first().is_some_and(|call| call.words.starts_with("SIG_BLOCK, ~[RTMIN")),
+        "{calls:#?}"
+    );
+    let unblocks = |call: &Call| call.words.starts_with("SIG_SETMASK, []");
+    assert!(!calls.iter().any(unblocks), "{calls:#?}");
 }
 
 /// rule: main.turn-order

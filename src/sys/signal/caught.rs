@@ -5,7 +5,7 @@
 //! may still be there (its group, its session) is judged here, with one system call;
 //! everything else is the loop's.
 
-use super::{disposition, wake};
+use super::{disposition, mask, wake};
 use crate::sys::signal::disposition::InterruptedCalls;
 use crate::sys::{last_errno, process, restore_errno};
 use crate::types::{Pid, Signal};
@@ -77,6 +77,11 @@ pub fn catch(signal: Signal) {
 /// Says whose SIGVTALRM counts: that of the session of `leader`.
 pub fn expect_ready(leader: Option<Pid>) {
     STARTING.store(leader.map_or(0, Pid::raw), ORDER);
+}
+
+/// The signals that were noted and not yet taken.
+pub(in crate::sys) fn noted() -> libc::sigset_t {
+    mask::of_bits(PENDING.load(ORDER))
 }
 
 /// Takes what has been noted. Empty the wake-up pipe before, not after.

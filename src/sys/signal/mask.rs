@@ -31,6 +31,16 @@ fn empty() -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
+/// The signals whose bits are set in `bits`, from that of signal 1, the second, on.
+pub(super) fn of_bits(bits: u64) -> libc::sigset_t {
+    let mut set = empty();
+    for number in (1..64).filter(|number| bits & 1 << number != 0) {
+        // SAFETY: `set` was filled by sigemptyset; the number is a signal's.
+        unsafe { libc::sigaddset(&raw mut set, number) };
+    }
+    set
+}
+
 /// Every signal that can be blocked.
 pub(super) fn full() -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();

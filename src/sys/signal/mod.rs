@@ -15,6 +15,7 @@ mod drain;
 mod mask;
 mod wake;
 
+pub(super) use caught::noted;
 pub use caught::{Hangup, PendingSignals, catch, expect_ready, noted_deaths, take, take_pending};
 pub use disposition::{OriginalDispositions, Saved, ignore, reset, save};
 pub use drain::{Guard, is_stopping, replace_with_dev_null, serve, stopping_since};
