@@ -6,15 +6,14 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 
 use panzer::sys::Signal;
 
 use crate::harness::control_client::{ask, ask_result};
 use crate::harness::ctl::python;
 use crate::harness::files::{TempDir, example};
-use crate::harness::notify::{address, notify};
-use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
+use crate::harness::notify::notify;
+use crate::harness::panzer::{Panzer, continue_process, stop_process};
 use crate::harness::setup::Setup;
 use crate::harness::{TIMEOUT, procfs, spawn_lock};
 
@@ -214,23 +213,4 @@ fn main_keeps_running_when_out_of_memory() {
     limit(panzer.pid(), "unlimited");
     panzer.reload(3);
     panzer.stop();
-}
-
-/// rule: stop.session
-#[test]
-fn sigkill_reaches_workers_while_messages_wait() {
-    let (mut panzer, name) = idle(&["--timeout=0"], &["run=deaf"]);
-    let senders: Vec<_> = (0..3)
-        .map(|_| {
-            let socket = UnixDatagram::unbound().expect("there is room for a socket");
-            socket.connect_addr(&address(&name)).expect("main listens");
-            // Until main is gone. It may stop reading before.
-            socket.set_write_timeout(Some(TIMEOUT)).expect("it has a limit");
-            thread::spawn(move || while socket.send(b"STATUS=busy").is_ok() {})
-        })
-        .collect();
-    panzer.signal(Signal::Term);
-    assert_eq!(panzer.end(), End::Status(4));
-    assert_eq!(panzer.count_lines("still alive after SIGKILL"), 0);
-    senders.into_iter().for_each(|sender| sender.join().expect("it does not panic"));
 }

@@ -1065,6 +1065,11 @@ impl Check<'_> {
                 ) => None,
             };
             let killed = truth.sent == Sent::Kill;
+            let session = world.plan.sent_to_session(truth.generation);
+            self.expect(
+                !killed || session == Some(Signal::Kill),
+                "invariant (what a reaped monitor leaves is sent SIGKILL at once)",
+            );
             let waits = killed && self.awaits_spawn(world);
             let escalates = deadline.is_some() || waits;
             self.expect(escalates, "invariant (a stopping generation has a deadline)");
