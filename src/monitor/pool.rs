@@ -643,8 +643,12 @@ impl Pool {
     }
 
     /// There is another number of slots. What was lost in those that are not wanted
-    /// any more does not speak against the others.
+    /// any more does not speak against the others, nor does what was lost of another
+    /// number before all of them were ready.
     pub(super) fn recount(&mut self) {
+        if self.announced {
+            self.before_ready = Losses::default();
+        }
         self.lost = Losses::of(self.wanted().iter().map(|row| row.lost));
         let ready = self.wanted().iter().filter(|row| row.is_ready()).count();
         self.ready = u16::try_from(ready).unwrap_or(u16::MAX);
@@ -2119,7 +2123,7 @@ mod tests {
         assert_eq!((pool.ready(), pool.since_ready()), (0, Losses { slots: 1, worst: 1 }));
         assert_eq!(pool.before_ready(), Losses { slots: 1, worst: 2 });
         at(&mut pool, 800, Event::Scale { count: 1 });
-        assert_eq!(pool.since_ready(), Losses::default());
+        assert_eq!((pool.before_ready(), pool.since_ready()), Default::default());
     }
 
     #[test]
