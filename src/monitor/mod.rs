@@ -91,15 +91,15 @@ impl<W: Worker> Monitor<W> {
         self
     }
 
-    /// How long the second replacement in a row waits in one slot; each
-    /// further one waits twice as long. By default 0.1 s; 0 never waits.
+    /// How long the next worker waits after the second death in a row in one slot;
+    /// each further one waits twice as long. By default 0.1 s; 0 never waits.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.backoff.delay = delay.into();
         self
     }
 
-    /// The longest wait of a replacement. By default 30 s.
+    /// The longest of these waits. By default 30 s.
     #[must_use]
     pub fn max_delay(mut self, max_delay: Duration) -> Self {
         self.backoff.max_delay = max_delay.into();
@@ -260,14 +260,15 @@ pub(super) fn refuse_threads(and: &str) -> Result<()> {
             Threads::One => return Ok(()),
             Threads::Unknown => {
                 return Err(Error::plain(format_args!(
-                    "cannot fork: the kernel does not tell how many threads this process has, {and}"
+                    "cannot fork: cannot count the threads of this process (is /proc mounted?), {and}"
                 )));
             }
             Threads::Many(_) if clock::now() < patience => {
                 // A thread that was just joined needs a moment to be gone.
                 let soon = clock::now().after(Millis(1));
-                poll::wait(&mut [], Some(soon))
-                    .map_err(|errno| Error::system(format_args!("cannot wait"), errno))?;
+                poll::wait(&mut [], Some(soon)).map_err(|errno| {
+                    Error::system(format_args!("cannot wait for a thread to exit"), errno)
+                })?;
             }
             Threads::Many(count) => {
                 return Err(Error::plain(format_args!(

@@ -396,7 +396,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         if is_replacement {
             log::log(
                 Level::Debug,
-                format_args!("worker {slot} (pid {pid}): started as replacement"),
+                format_args!("worker {slot} (pid {pid}): started as replacement (--lifetime)"),
             );
         } else {
             log::log(Level::Debug, format_args!("worker {slot} (pid {pid}): started"));
@@ -444,7 +444,7 @@ impl<K: PoolKind> MonitorLoop<K> {
                 self.log_tenant(now, &tenant);
             }
             if is_empty {
-                log::log(Level::Info, format_args!("worker {slot}: empty"));
+                log::log(Level::Info, format_args!("status: worker {slot}: empty"));
             }
         }
         tenants.for_each(|tenant| self.log_tenant(now, &tenant));
@@ -454,6 +454,9 @@ impl<K: PoolKind> MonitorLoop<K> {
         let RowOwner { slot, pid, row, .. } = *tenant;
         let (state, since) = self.scoreboard.state(row);
         let (state, since) = (K::shown(state), now.since(since));
-        log::log(Level::Info, format_args!("worker {slot} (pid {pid}): {state} for {since}"));
+        log::log(
+            Level::Info,
+            format_args!("status: worker {slot} (pid {pid}): {state} for {since}"),
+        );
     }
 }

@@ -12,8 +12,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
-/// What has happened in a turn and is to be told at its end: a replacement waits for no
-/// log and no datagram.
+/// What has happened in a turn and is to be told at its end: the next worker of a
+/// slot waits for no log and no datagram.
 enum PendingReport {
     /// What the pool tells, and what it does not know of a death.
     Report(Report, Option<String>),

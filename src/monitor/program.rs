@@ -120,7 +120,7 @@ fn run(programs: Programs, rules: PoolRules, authority: Authority) -> Result<u8>
     // A program that takes its parent for main may say by it that it is ready.
     signal::ignore(Signal::Vtalrm);
     let mut pool = MonitorLoop::new(programs, rules, authority)?;
-    process::adopt_orphans().map_err(cannot("become a subreaper"))?;
+    process::adopt_orphans().map_err(cannot("become the reaper of orphaned programs"))?;
     let ended = pool.run();
     for worker in mem::take(&mut pool.kind.running) {
         pool.kind.notify.remove(worker.notify);

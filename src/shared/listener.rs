@@ -106,8 +106,12 @@ pub fn listen(address: &str) -> Result<Listener> {
     let mut bind = Bind::parse(address.as_bytes())
         .map_err(|wrong| Error::plain(format_args!("cannot listen on {address}: {wrong}")))?;
     let name = bind.name.take().unwrap_or_else(|| bind.address.to_string());
-    let carried = fdnames::escape(name.as_bytes())
-        .ok_or_else(|| Error::plain(format_args!("cannot listen on {address}: name too long")))?;
+    let carried = fdnames::escape(name.as_bytes()).ok_or_else(|| {
+        Error::plain(format_args!(
+            "cannot listen on {address}: too long for a name, put a short one before it, as in \
+                 web=unix:/PATH"
+        ))
+    })?;
     let address = from_root(bind.address);
     open(&address, carried)
 }

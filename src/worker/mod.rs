@@ -424,7 +424,7 @@ fn refuse_blocking(listener: &Listener) -> Result<()> {
     match listener.blocking() {
         Blocking::No => Ok(()),
         Blocking::Yes => Err(Error::plain(format_args!(
-            "cannot accept on {}: the listener blocks; make it non-blocking before the first fork",
+            "cannot accept on {}: the listener blocks; call nonblocking() on it before the first fork",
             listener.address()
         ))),
     }

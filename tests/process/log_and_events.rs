@@ -174,7 +174,7 @@ fn sigttin_of_a_monitor_logs_its_workers() {
     let monitor = panzer.expect_current(1);
     let workers = panzer.workers(monitor);
     send(monitor, Signal::Ttin);
-    let before = format!("[{monitor}]: worker ");
+    let before = format!("[{monitor}]: status: worker ");
     assert_eq!(idle_workers(&mut panzer, 2, &before, ": idle for "), workers);
     panzer.stop();
 }

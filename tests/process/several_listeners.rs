@@ -105,8 +105,8 @@ fn blocking_listener_is_refused_by_name() {
     let mut panzer = Setup::new(&example("witness"), &words).options(&["-n1"]).start();
     let address = panzer.expect_address();
     panzer.expect_line(&format!(
-        "cannot accept on {address}: the listener blocks; make it non-blocking before the first \
-         fork"
+        "cannot accept on {address}: the listener blocks; call nonblocking() on it before the \
+         first fork"
     ));
     panzer.stop();
 }
