@@ -29,7 +29,7 @@ Shows and controls a running panzer.
   shutdown               stop gracefully, wait until main has exited
   exit                   stop now, wait until main has exited
   scale N|+N|-N          set the number of workers, or add or remove N
-  ready                  succeed if a generation is ready and main not stopping
+  ready                  succeed if a worker is ready and main is not stopping
 
   -p, --pid FILE         pid file of the panzer to control [tmp/panzer.pid]
   -t, --timeout SECS     how long to wait for the result [no limit]

@@ -50,7 +50,7 @@ pub fn find(path: &CStr) -> Result<Found, CtlFailure> {
         // One that is replaced by a main that starts says nothing.
         if process.is_some() || file::is_at(path, identity) {
             if !is_held {
-                return Err(not_running(path, "is not locked"));
+                return Err(not_running(path, "is not locked by any process"));
             }
             let socket = CString::new(socket_beside(path.to_bytes())).unwrap_or_default();
             return Ok(Found { process, socket });
@@ -78,7 +78,7 @@ fn pinned(file: Borrowed<'_>) -> Option<Process> {
 /// What it means that there is no pid file to look at.
 fn missing(path: &CStr, errno: Errno) -> CtlFailure {
     match errno.0 {
-        libc::ENOENT | libc::ENOTDIR => not_running(path, "does not exist"),
+        libc::ENOENT | libc::ENOTDIR => not_running(path, "does not exist (see --pid)"),
         libc::ELOOP | libc::ENXIO => not_running(path, "is not a pid file"),
         _ => CtlFailure::system("open", path, errno),
     }

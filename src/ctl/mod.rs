@@ -92,7 +92,7 @@ impl<'a> Deadline<'a> {
         }
         if !is_ready && self.deadline.is_some_and(|deadline| deadline <= clock::now()) {
             let length = self.timeout.unwrap_or_default();
-            let why = format_args!("no reply from main within {length}");
+            let why = format_args!("no reply from main within {length} (--timeout)");
             return Err(CtlFailure::new(Status::Late, why));
         }
         Ok(())

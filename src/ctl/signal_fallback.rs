@@ -19,15 +19,15 @@ pub fn ask(asking: &Args, found: &Found, patience: &Deadline<'_>) -> Result<(), 
         Request::Shutdown => &[Signal::Term],
         Request::Exit => &[Signal::Int, Signal::Quit],
         Request::Status | Request::Ready | Request::Scale(_) => {
-            let request = asking.request;
-            let why = format_args!("no control socket, and no signal requests {request}");
+            let why =
+                format_args!("no control socket, which this command needs: main's log says why");
             return Err(CtlFailure::new(Status::Failed, why));
         }
     };
     let Some(process) = &found.process else {
         return Err(connect::not_running(
             &found.socket,
-            "is not a socket, and the pid of main is not known",
+            "does not answer, and the pid file does not name the process that has locked it",
         ));
     };
     for &signal in signals {

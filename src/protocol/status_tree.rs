@@ -91,7 +91,9 @@ fn draw_main(page: &mut TextTable, main: &Main<'_>, picture: &StatusReport) {
     page.end();
     let warning = match picture.binary {
         None | Some(Binary::Same) => None,
-        Some(Binary::Differs) => Some("the panzer on disk is not the one that runs"),
+        Some(Binary::Differs) => {
+            Some("the panzer on disk is not the one that runs: restart to run it")
+        }
         Some(Binary::Missing) => Some("the panzer that runs is not on disk any more"),
     };
     if let Some(warning) = warning {
@@ -111,7 +113,7 @@ fn draw_reload(page: &mut TextTable, picture: &StatusReport, reload: &Reload<'_>
         page.put(format_args!("generation {generation} "));
     }
     let (colour, what) = match reload.outcome {
-        ReloadOutcome::Running => (Colour::Busy, "is in progress, requested"),
+        ReloadOutcome::Running => (Colour::Busy, "in progress, requested"),
         ReloadOutcome::Current => (Colour::Good, "became current"),
         ReloadOutcome::Failed => (Colour::Bad, "failed"),
         ReloadOutcome::RolledBack => (Colour::Bad, "was rolled back"),

@@ -78,7 +78,7 @@ fn commands_exit_with_4_if_main_does_not_answer_in_time() {
     stop_process(panzer.pid());
     for command in ["reload", "status", "ready"] {
         let outcome = ctl(&pid_file, &["--timeout=0.01", command]);
-        let message = "panzerctl: no reply from main within 10 ms\n";
+        let message = "panzerctl: no reply from main within 10 ms (--timeout)\n";
         assert_eq!((outcome.status, &*outcome.stderr), (4, message), "{command}");
     }
     // A command that does not wait needs no answer.
