@@ -56,7 +56,7 @@ impl FileReader<'_> {
     fn take_key(&mut self, key: &[u8]) -> Result<()> {
         let place = option_table::place_of(key).filter(|&place| KNOWN[place].takes.in_a_file());
         let Some(place) = place else {
-            return Err(Error::plain(format_args!("unknown option {}", Quoted(key))));
+            return Err(Error::plain(format_args!("unknown key {}", Quoted(key))));
         };
         if self.seen & 1 << place != 0 {
             return Err(Error::plain(format_args!("duplicate key {}", Quoted(key))));
@@ -104,17 +104,17 @@ mod tests {
                 "1:8: count: invalid value '0', expected auto or a number from 1 to 16383",
             ),
             ("\ncount:\n- 1", "3:3: count: must be one value, not a list"),
-            ("bind:\n- :80\n- 80", "3:3: bind: '80': port missing"),
+            ("bind:\n- :80\n- 80", "3:3: bind: '80': port missing, as in :8080"),
             ("command: app", "1:10: command: must be a list: the program and its arguments"),
             (
                 "command:\n- \"a\\0\"",
                 "2:3: command: invalid value 'a\\x00', a NUL byte is not allowed",
             ),
-            ("config: a", "1:1: unknown option 'config'"),
-            ("help: true", "1:1: unknown option 'help'"),
-            ("check: true", "1:1: unknown option 'check'"),
+            ("config: a", "1:1: unknown key 'config'"),
+            ("help: true", "1:1: unknown key 'help'"),
+            ("check: true", "1:1: unknown key 'check'"),
             ("count: 1\ncount: 1", "2:1: duplicate key 'count'"),
-            ("colour: red", "1:1: unknown option 'colour'"),
+            ("colour: red", "1:1: unknown key 'colour'"),
             ("quiet: 1", "1:8: quiet: invalid value '1', expected true or false"),
             ("quiet: true\nverbose: true", "2:10: verbose: quiet and verbose cannot both be true"),
             ("a b", "1:1: expected 'key: value', 'key:' before a list, '- item' or '# comment'"),

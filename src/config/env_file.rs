@@ -62,7 +62,7 @@ fn take_line(
     let (key, value) = cut(line, b'=').ok_or("'=' missing")?;
     let is_fit = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if key.first().is_none_or(u8::is_ascii_digit) || !key.iter().all(is_fit) {
-        return Err("the name may have letters, digits and _ only");
+        return Err("the name must be letters, digits and _, and not begin with a digit");
     }
     if looks_commented(value) {
         return Err(
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn lines_are_pairs_in_order() {
         let pairs = parse(b"A=1\n_b2=x=y z\nA=\n  C\t=3").map_err(|wrong| wrong.to_string());
-        let why = "line 4: the name may have letters, digits and _ only";
+        let why = "line 4: the name must be letters, digits and _, and not begin with a digit";
         assert_eq!(pairs, Err(why.into()));
         let pairs = parse(b"A=1\n_b2=x=y z\nA=\n  C= 3 \n").expect("it is right");
         let expected: [(&[u8], &[u8]); 4] =
@@ -194,13 +194,16 @@ mod tests {
     fn malformed_lines_are_refused_with_a_reason() {
         for (line, why) in [
             (&b"A"[..], "'=' missing"),
-            (b"=1", "the name may have letters, digits and _ only"),
-            (b"1A=1", "the name may have letters, digits and _ only"),
-            (b"export A=1", "the name may have letters, digits and _ only"),
-            (b"A =1", "the name may have letters, digits and _ only"),
-            (b"A-B=1", "the name may have letters, digits and _ only"),
-            (b"\xc3\xa9=1", "the name may have letters, digits and _ only"),
-            (b"\xef\xbb\xbfA=1", "the name may have letters, digits and _ only"),
+            (b"=1", "the name must be letters, digits and _, and not begin with a digit"),
+            (b"1A=1", "the name must be letters, digits and _, and not begin with a digit"),
+            (b"export A=1", "the name must be letters, digits and _, and not begin with a digit"),
+            (b"A =1", "the name must be letters, digits and _, and not begin with a digit"),
+            (b"A-B=1", "the name must be letters, digits and _, and not begin with a digit"),
+            (b"\xc3\xa9=1", "the name must be letters, digits and _, and not begin with a digit"),
+            (
+                b"\xef\xbb\xbfA=1",
+                "the name must be letters, digits and _, and not begin with a digit",
+            ),
             (b"A='x", "closing quote missing on this line"),
             (b"A=\"x", "closing quote missing on this line"),
             (b"A=\"x\\\"", "closing quote missing on this line"),

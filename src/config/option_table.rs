@@ -547,7 +547,7 @@ mod tests {
             ("count", "0", "invalid value '0', expected auto or a number from 1 to 16383"),
             ("count", "16384", "invalid value '16384', expected auto or a number from 1 to 16383"),
             ("count", "Auto", "invalid value 'Auto', expected auto or a number from 1 to 16383"),
-            ("bind", "80", "'80': port missing"),
+            ("bind", "80", "'80': port missing, as in :8080"),
             ("chdir", "", "invalid value '', expected at least one character"),
             ("env-file", "a\0b", r"invalid value 'a\x00b', a NUL byte is not allowed"),
             ("timeout", "1m", "invalid value '1m', expected a number of seconds up to 1000000000"),

@@ -26,10 +26,11 @@ pub fn find(word: &[u8], passwd: &[u8], group: &[u8]) -> Result<Account> {
     let (user, wanted) = cut(word, b':').map_or((word, None), |(user, group)| (user, Some(group)));
     let user = line_of(passwd, user);
     let own = wanted.map_or_else(|| id(user.rest), |wanted| line_of(group, wanted).number);
-    let why = match (user.number, own) {
-        (NONE, _) => "no such user",
-        (_, NONE) => "no such group, or the user has none",
-        (number, own) => {
+    let why = match (user.number, own, wanted) {
+        (NONE, _, _) => "no such user",
+        (_, NONE, Some(_)) => "no such group",
+        (_, NONE, None) => "/etc/passwd has no group of this user: add one, as in USER:GROUP",
+        (number, own, _) => {
             return Ok(Account { user: number, group: own, groups: groups(&user, own, group) });
         }
     };
@@ -140,7 +141,11 @@ mod tests {
             assert_eq!(found(word), Err(why));
         }
         for word in ["99", "40", "half", "www:", "www:x", "www:4294967295", "www:logs:x"] {
-            let why = alloc::format!("user '{word}': no such group, or the user has none");
+            let what = match word.contains(':') {
+                true => "no such group",
+                false => "/etc/passwd has no group of this user: add one, as in USER:GROUP",
+            };
+            let why = alloc::format!("user '{word}': {what}");
             assert_eq!(found(word), Err(why));
         }
     }

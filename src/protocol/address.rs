@@ -109,7 +109,7 @@ pub fn parse(text: &[u8]) -> Result<Address, &'static str> {
         Some(Some((host, after))) => (host, after.strip_prefix(b":")),
         None => cut(text, b':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.ok_or("port missing")?;
+    let port = port.ok_or("port missing, as in :8080")?;
     if inside.is_none() && port.contains(&b':') {
         return Err("an IPv6 address must be in brackets, as in [::1]:80");
     }
@@ -165,7 +165,7 @@ fn parse_interface(name: &[u8]) -> Result<CString, &'static str> {
 /// Reads what follows `unix:`.
 fn parse_path(path: &[u8]) -> Result<CString, &'static str> {
     match path {
-        [] => Err("path missing"),
+        [] => Err("path missing, as in unix:/run/app.sock"),
         [b'@', ..] => {
             Err("abstract sockets are not supported (for a file named @NAME write ./@NAME)")
         }
@@ -306,10 +306,10 @@ mod tests {
     #[test]
     fn bad_address_is_refused_with_a_reason() {
         for (text, why) in [
-            (&b""[..], "port missing"),
-            (b"8080", "port missing"),
-            (b"[::1]", "port missing"),
-            (b"[::1]80", "port missing"),
+            (&b""[..], "port missing, as in :8080"),
+            (b"8080", "port missing, as in :8080"),
+            (b"[::1]", "port missing, as in :8080"),
+            (b"[::1]80", "port missing, as in :8080"),
             (b"1.2.3.4:", "the port must be a number from 0 to 65535"),
             (b":+80", "the port must be a number from 0 to 65535"),
             (b":65536", "the port must be a number from 0 to 65535"),
@@ -341,7 +341,7 @@ mod tests {
             (b"[fe80::1%a%b]:80", NO_NAME),
             (b"[fe80::1%sixteen-letters-]:80", NO_NAME),
             (b"[fe80::g%lo]:80", "no IPv6 address in the brackets"),
-            (b"unix:", "path missing"),
+            (b"unix:", "path missing, as in unix:/run/app.sock"),
             (
                 b"unix:@x",
                 "abstract sockets are not supported (for a file named @NAME write ./@NAME)",

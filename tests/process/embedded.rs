@@ -169,7 +169,7 @@ fn embedded_exit_statuses_are_those_of_panzer() {
     dir.write("config/panzer.yml", "event-fd: 3\ncolour: red\n");
     let (mut panzer, _) = start(&dir);
     assert_eq!(panzer.end(), End::Status(2));
-    assert_eq!(panzer.count_lines("panzer: config/panzer.yml:2:1: unknown option 'colour'"), 1);
+    assert_eq!(panzer.count_lines("panzer: config/panzer.yml:2:1: unknown key 'colour'"), 1);
 }
 
 /// rule: embed.supervise

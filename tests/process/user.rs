@@ -378,9 +378,9 @@ fn another_user_writes_to_the_log_that_main_has_open() {
 fn unknown_user_is_a_bad_option_value() {
     for (user, reason) in [
         ("no-such-user", "no such user"),
-        ("0:no-such-group", "no such group, or the user has none"),
+        ("0:no-such-group", "no such group"),
         ("4294967295:0", "no such user"),
-        ("4294967294", "no such group, or the user has none"),
+        ("4294967294", "/etc/passwd has no group of this user: add one, as in USER:GROUP"),
         (":0", "no such user"),
     ] {
         for check in [&["--check"][..], &[]] {
