@@ -1,21 +1,35 @@
 //! What main has for its operator: the pid file, the control socket, the clients that
 //! wait for a reply, and what the operator has asked for.
+//!
+//! A client that asks for a reload waits for the generation that will be started next,
+//! whatever it is started for: it is of what is installed now. So two that ask at the
+//! same time wait for the same one, and one that asks while another one's generation is
+//! starting waits for the one after.
 
 use super::pidfile;
+use crate::config::option_table::{Count, Options};
+use crate::cpus;
 use crate::error::{Error, Result};
 use crate::log::log;
-use crate::main_process::control_socket::ControlSocket;
+use crate::main_process::control_socket::{ClientIndex, ControlSocket, Waits};
+use crate::main_process::generation::RunningGeneration;
 use crate::main_process::pidfile::{Holder, PidFile, Taken};
+use crate::main_process::supervisor::Supervisor;
 use crate::persist::persisted;
 use crate::printable::Quoted;
-use crate::protocol::control_protocol::socket_beside;
+use crate::protocol::control_protocol::{AnswerWord, Request, Scale, socket_beside};
 use crate::protocol::status_records::ReloadOutcome;
 use crate::shared::closer::Closing;
+use crate::sys::fd::Fd;
+use crate::sys::poll::Source;
 use crate::sys::{self, Errno, file};
-use crate::types::{Generation, Level, Tick};
+use crate::text::Plural;
+use crate::types::{Generation, Level, Stage, Tick};
 use alloc::ffi::CString;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::fmt;
 
 /// The exit status of a main that finds another one.
 const RUNS_ALREADY: u8 = 3;
@@ -35,17 +49,27 @@ pub(super) struct LastReload {
 /// The operator's side of main.
 #[derive(Default)]
 pub(super) struct Control {
-    pub control: Option<ControlSocket>,
+    socket: Option<ControlSocket>,
     pid_file: Option<PidFile>,
-    pub reload: Option<LastReload>,
-    /// The reason of the last failure.
-    pub failure: Option<String>,
+    reload: Option<LastReload>,
+    /// What a client is told of the last failure.
+    failure: Option<String>,
     /// How many workers there are to be, once a number was asked for.
-    pub scaled: Option<u16>,
+    scaled: Option<u16>,
+}
+
+/// What has become of a generation, for the clients that wait for it.
+pub(super) struct GenerationProgress<'a> {
+    pub generation: Generation,
+    pub outcome: ReloadOutcome,
+    /// What is said of it, behind its number.
+    pub how: &'a str,
+    /// Why it came to nothing; empty if it did not.
+    pub why: &'a str,
 }
 
 persisted! { struct LastReload { generation, outcome, at, why } }
-persisted! { struct Control { control, pid_file, reload, failure, scaled } }
+persisted! { struct Control { socket, pid_file, reload, failure, scaled } }
 
 impl Control {
     /// Takes the pid file and makes the control socket beside it. Without a pid
@@ -62,7 +86,7 @@ impl Control {
         let error = match pidfile::take(path) {
             Ok(Taken::Ours(file)) => {
                 self.pid_file = Some(file);
-                self.control = open_control(path);
+                self.socket = open_control(path);
                 return Ok(());
             }
             Ok(Taken::Held(holder)) => {
@@ -93,20 +117,20 @@ impl Control {
         let Some(file) = &mut self.pid_file else { return };
         let renewed = file.renew();
         tell_renewed("pid file", file.name(), renewed);
-        let Some(control) = &mut self.control else {
+        let Some(socket) = &mut self.socket else {
             // That it could not be made was said at the start.
-            self.control = socket_of(file.name()).and_then(|path| ControlSocket::open(&path).ok());
+            self.socket = socket_of(file.name()).and_then(|path| ControlSocket::open(&path).ok());
             return;
         };
-        let renewed = control.renew(closing);
-        tell_renewed("control socket", control.name(), renewed);
+        let renewed = socket.renew(closing);
+        tell_renewed("control socket", socket.name(), renewed);
     }
 
     /// Takes the socket and the pid file away. The lock ends with the process, and so
     /// do the connections: a client that waits for the end sees it.
     pub fn leave(&self) {
-        if let Some(control) = &self.control {
-            control.remove();
+        if let Some(socket) = &self.socket {
+            socket.remove();
         }
         if let Some(file) = &self.pid_file {
             file.remove();
@@ -120,7 +144,208 @@ impl Control {
 
     /// When a client needs attention at the latest.
     pub fn deadline(&self) -> Option<Tick> {
-        self.control.as_ref().and_then(ControlSocket::deadline)
+        self.socket.as_ref().and_then(ControlSocket::deadline)
+    }
+
+    /// Adds what clients may do to what main waits for.
+    pub fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
+        if let Some(socket) = &self.socket {
+            socket.add_sources(sources);
+        }
+    }
+
+    /// The next request, which is logged.
+    pub fn next_request(
+        &mut self,
+        now: Tick,
+        closing: &mut Closing,
+    ) -> Option<(ClientIndex, Request)> {
+        let socket = self.socket.as_mut()?;
+        let (client, request) = socket.serve_clients(now, closing)?;
+        socket.note(client, request);
+        Some((client, request))
+    }
+
+    /// Lets go of the clients that are done or gone.
+    pub fn sweep(&mut self, closing: &mut Closing) {
+        if let Some(socket) = &mut self.socket {
+            socket.sweep(closing);
+        }
+    }
+
+    /// Tells one client something.
+    pub fn say(&mut self, client: ClientIndex, word: AnswerWord, text: fmt::Arguments<'_>) {
+        if let Some(socket) = &mut self.socket {
+            socket.say(client, word, text);
+        }
+    }
+
+    /// Gives one client records, and a scoreboard with them.
+    pub fn show(&mut self, client: ClientIndex, records: &str, board: Option<Fd>) {
+        if let Some(socket) = &mut self.socket {
+            socket.show(client, records, board);
+        }
+    }
+
+    /// Notes what a client waits for.
+    pub fn wait_for(&mut self, client: ClientIndex, waits: Waits) {
+        if let Some(socket) = &mut self.socket {
+            socket.wait(client, waits);
+        }
+    }
+
+    /// Tells all that wait for this; with a last line they wait no longer.
+    pub fn answer(
+        &mut self,
+        word: AnswerWord,
+        text: fmt::Arguments<'_>,
+        is_it: &dyn Fn(Waits) -> bool,
+    ) {
+        if let Some(socket) = &mut self.socket {
+            socket.announce(word, text, is_it);
+        }
+    }
+
+    /// The clients that wait for this restart of main are told what came of it.
+    pub fn answer_restart(&mut self, word: AnswerWord, text: fmt::Arguments<'_>, number: u32) {
+        self.answer(word, text, &|waits| waits == Waits::Restart(number));
+    }
+
+    /// The configuration that was read the so manieth time counts: `next` is started
+    /// with it.
+    pub fn begin_reload(&mut self, number: u32, next: Generation, now: Tick) {
+        if let Some(socket) = &mut self.socket {
+            socket.wait_on(Waits::Load(number), Waits::Generation(next));
+        }
+        let (generation, outcome) = (Some(next), ReloadOutcome::Running);
+        self.reload = Some(LastReload { generation, outcome, at: now, why: None });
+    }
+
+    /// The configuration that was read the so manieth time does not count.
+    pub fn fail_reload(&mut self, number: u32, why: String, now: Tick) {
+        self.answer(AnswerWord::Failed, format_args!("{why}"), &|waits| {
+            waits == Waits::Load(number)
+        });
+        let (generation, outcome) = (None, ReloadOutcome::Failed);
+        self.reload = Some(LastReload { generation, outcome, at: now, why: Some(why) });
+    }
+
+    /// The last reload that was asked for.
+    pub const fn last_reload(&self) -> Option<&LastReload> {
+        self.reload.as_ref()
+    }
+
+    /// Takes in how far a generation has come.
+    pub fn settle(&mut self, progress: &GenerationProgress<'_>, now: Tick) {
+        let GenerationProgress { generation, outcome, how, why } = *progress;
+        if self.reload.as_ref().is_some_and(|last| last.generation == Some(generation)) {
+            self.note_outcome(outcome, why, now);
+        }
+        let word = match outcome {
+            ReloadOutcome::Running => AnswerWord::Progress,
+            ReloadOutcome::Current => AnswerWord::Done,
+            ReloadOutcome::Failed | ReloadOutcome::RolledBack => AnswerWord::Failed,
+        };
+        self.answer(word, format_args!("generation {generation} {how}{why}"), &|waits| {
+            waits == Waits::Generation(generation)
+        });
+    }
+
+    /// Keeps what came of the last reload, unless that is known already.
+    fn note_outcome(&mut self, outcome: ReloadOutcome, why: &str, now: Tick) {
+        if let Some(last) = &mut self.reload
+            && last.outcome == ReloadOutcome::Running
+            && outcome != ReloadOutcome::Running
+        {
+            (last.outcome, last.at) = (outcome, now);
+            last.why = (!why.is_empty()).then(|| String::from(why));
+        }
+    }
+
+    /// Main is stopping: the clients that wait for anything but the end are told that
+    /// it will not come.
+    pub fn fail_waiting_clients(&mut self, now: Tick) {
+        self.note_outcome(ReloadOutcome::Failed, "main is stopping", now);
+        self.answer(AnswerWord::Failed, format_args!("main is stopping"), &|waits| {
+            waits != Waits::End
+        });
+    }
+
+    /// The last replies before main leaves.
+    pub fn answer_at_exit(&mut self, status: u8) {
+        let word = if status == 0 { AnswerWord::Done } else { AnswerWord::Failed };
+        let status = u32::from(status);
+        self.answer(word, format_args!("main exits with status {status}"), &|_| true);
+        self.leave();
+    }
+
+    /// Keeps the reason of a failure, for clients that ask why nothing serves.
+    pub fn note_failure(&mut self, failure: String) {
+        self.failure = Some(failure);
+    }
+
+    /// The reason of the last failure.
+    pub fn last_failure(&self) -> Option<String> {
+        self.failure.clone()
+    }
+
+    /// How many workers the operator wants, if it is not the application's to say.
+    pub fn wanted_count(&self, options: &Options) -> Option<u16> {
+        self.scaled.or(options.count().map(|count| match count {
+            Count::Fixed(count) => count,
+            Count::Auto => cpus::usable(),
+        }))
+    }
+
+    /// The operator wants another number of workers than the current generation `has`.
+    /// Says whether there is one that its monitor is to be told.
+    pub fn scale(&mut self, client: ClientIndex, scale: Scale, has: Option<u16>) -> bool {
+        let count = has.and_then(|has| scale.of(self.scaled.unwrap_or(has)));
+        let Some(count) = count else {
+            let why = match has {
+                Some(_) => "the number of workers must be from 1 to 16383",
+                None => "the current generation has no pool of workers",
+            };
+            self.say(client, AnswerWord::Refused, format_args!("{why}"));
+            return false;
+        };
+        self.scaled = Some(count);
+        let shown = Plural(count.into(), "worker");
+        log(Level::Info, format_args!("scaling to {shown}"));
+        self.fail_scale(format_args!("superseded by scale {}", u32::from(count)));
+        self.wait_for(client, Waits::Workers(count));
+        true
+    }
+
+    /// Writes the number that was asked for onto the boards, and has those monitors
+    /// look that can. One that is current only now has perhaps said before that it has
+    /// so many workers, and says it again.
+    pub fn tell_count(&self, generations: &[RunningGeneration], supervisor: &Supervisor) {
+        let Some(count) = self.scaled else { return };
+        for run in generations {
+            if supervisor.stage_of(run.generation) != Some(Stage::Draining) {
+                run.tell_count(count);
+            }
+        }
+    }
+
+    /// The current generation has so many workers now, all of them ready.
+    pub fn settle_scale(&mut self, count: u16) {
+        let shown = Plural(count.into(), "worker");
+        self.answer(AnswerWord::Done, format_args!("{shown}"), &|waits| {
+            waits == Waits::Workers(count)
+        });
+    }
+
+    /// The configured number is another one, which counts from now on.
+    pub fn forget_scale(&mut self) {
+        self.scaled = None;
+        self.fail_scale(format_args!("superseded, the configured count has changed"));
+    }
+
+    /// Tells the clients that wait for a number of workers that it will not be reached.
+    fn fail_scale(&mut self, why: fmt::Arguments<'_>) {
+        self.answer(AnswerWord::Failed, why, &|waits| matches!(waits, Waits::Workers(_)));
     }
 }
 

@@ -7,6 +7,7 @@ use crate::persist::persisted;
 use crate::shared::inbox::Inbox;
 use crate::shared::scoreboard::{Flags, Scoreboard};
 use crate::sys::exec::{ExecOutcome, ExecStatus};
+use crate::sys::{SysResult, signal};
 use crate::types::{Exit, Generation, Level, Pid, Signal, StopSignal, Tick};
 use alloc::ffi::CString;
 use alloc::string::String;
@@ -94,7 +95,20 @@ impl RunningGeneration {
 
     /// Tells its monitor what main wants.
     pub fn set_flag(&self, wish: Flags) {
-        if let Err(errno) = self.board.set_flag(wish) {
+        self.complain(self.board.set_flag(wish));
+    }
+
+    /// Writes a number of workers onto its board, and has its monitor look if it can.
+    pub fn tell_count(&self, count: u16) {
+        self.complain(self.board.scale(count));
+        let has_handlers = self.board.header().is_some_and(|header| header.handlers);
+        if let (true, Some(monitor)) = (has_handlers, self.monitor) {
+            let _ = signal::send(monitor, Signal::Winch);
+        }
+    }
+
+    fn complain(&self, written: SysResult<()>) {
+        if let Err(errno) = written {
             let generation = self.generation;
             log::log(
                 Level::Warn,

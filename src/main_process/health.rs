@@ -100,7 +100,7 @@ impl MainProcess {
             let is_it = run.generation == self.current && run.monitor.is_some();
             if is_it { run.last_loss() } else { None }
         };
-        self.generations.iter().find_map(lost).or_else(|| self.control.failure.clone())
+        self.generations.iter().find_map(lost).or_else(|| self.control.last_failure())
     }
 
     /// What helps where programs leave on purpose: with status 0, which is a loss where

@@ -167,7 +167,7 @@ impl MainProcess {
     /// What the operator has set, and nothing else.
     fn add_settings(&self, entries: &mut Vec<CString>) {
         let options = &self.options;
-        if let Some(count) = self.wanted_count() {
+        if let Some(count) = self.control.wanted_count(options) {
             add(entries, "PANZER_COUNT", &u32::from(count));
         }
         for (name, number) in [

@@ -17,7 +17,6 @@ use super::{MainProcess, file_reader, read_options};
 use crate::config::option_table::{Options, PathOption};
 use crate::error::{Error, Result};
 use crate::log::log;
-use crate::main_process::control::LastReload;
 use crate::main_process::control_socket::{ClientIndex, Waits};
 use crate::main_process::executable;
 use crate::main_process::file_reader::{Load, Read};
@@ -26,9 +25,7 @@ use crate::main_process::supervisor::Event;
 use crate::persist::{Codec, Direction, Persist as _, persisted};
 use crate::printable::Quoted;
 use crate::protocol::address::Address;
-use crate::protocol::control_protocol::AnswerWord;
 use crate::protocol::event_lines::{EventLine, EventName};
-use crate::protocol::status_records::ReloadOutcome;
 use crate::shared::listening_socket::SocketPath;
 use crate::sys::file;
 use crate::sys::poll::Source;
@@ -153,7 +150,7 @@ impl MainProcess {
             return;
         }
         if let Some(client) = client {
-            self.wait_for(client, Waits::Load(self.reads.number.saturating_add(1)));
+            self.control.wait_for(client, Waits::Load(self.reads.number.saturating_add(1)));
         }
         if self.reads.configuration.is_some() {
             // What it reads may be older than what this is asked for.
@@ -269,22 +266,15 @@ impl MainProcess {
         let number = self.reads.number;
         match kept {
             Ok(()) => {
-                let next = Waits::Generation(self.supervisor.next());
-                if let Some(control) = &mut self.control.control {
-                    control.wait_on(Waits::Load(number), next);
-                }
-                self.begin_reload();
+                self.control.begin_reload(number, self.supervisor.next(), self.now);
+                self.control.renew_files(&mut self.closing);
+                self.step(Event::Reload);
             }
             Err(why) => {
                 log(Level::Error, format_args!("reload failed: {why}"));
                 let why = text::compose(format_args!("{why}"));
                 self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
-                self.answer(AnswerWord::Failed, format_args!("{why}"), &|waits| {
-                    waits == Waits::Load(number)
-                });
-                let (generation, outcome) = (None, ReloadOutcome::Failed);
-                self.control.reload =
-                    Some(LastReload { generation, outcome, at: self.now, why: Some(why) });
+                self.control.fail_reload(number, why, self.now);
             }
         }
     }

@@ -9,8 +9,8 @@
 //!   ends it.
 //! * Sockets: [`open_listeners`] opens them, [`listener_store`] keeps them.
 //! * What the operator asks: [`control`], over the [`control_socket`] (a
-//!   [`private_socket`]) in [`control_requests`], answered by [`status_reply`] and
-//!   [`waiting_clients`]; [`pidfile`]; SIGTTIN: [`log_status`].
+//!   [`private_socket`]) in [`control_requests`], answered by [`status_reply`];
+//!   [`pidfile`]; SIGTTIN: [`log_status`].
 //! * What main reports: [`reporter`], [`event_writer`], [`complaints`],
 //!   [`service_manager`].
 //! * Its start and its options: [`startup`], [`resources`], [`executable`],
@@ -50,7 +50,6 @@ mod startup;
 mod status_reply;
 mod supervisor;
 mod supervisor_events;
-mod waiting_clients;
 
 pub use crate::main_process::startup::program;
 
@@ -229,7 +228,7 @@ impl MainProcess {
         }
         sources.extend(self.restart.source());
         sources.extend(self.reads.sources());
-        self.add_control(&mut sources);
+        self.control.add_sources(&mut sources);
         if let Err(errno) = poll::wait_for_signals(&mut sources, deadline, blocked) {
             self.pause_after_error("wait for events", errno, blocked);
         }
@@ -354,6 +353,14 @@ impl MainProcess {
             let given_up = self.listeners.release(self.current);
             self.close_elsewhere(given_up);
         }
+    }
+
+    /// Tells the clients that wait for anything but the end that it will not come.
+    fn fail_waiting_clients(&mut self) {
+        self.control.fail_waiting_clients(self.now);
+        // A probe is given up now: its image would take the place of a main that
+        // has ended, and at the end nothing more is told.
+        self.check_probe();
     }
 
     /// The final stop, before any process is told: no new connection comes into a queue

@@ -179,7 +179,10 @@ impl MainProcess {
     fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
         match notice.news {
             News::None => {}
-            News::Scaled { count } => self.scaled(generation, count),
+            News::Scaled { count } if generation == self.current => {
+                self.control.settle_scale(count)
+            }
+            News::Scaled { .. } => {}
             News::Lost { slot, pid, why } => {
                 // What has killed it is not to explain another death.
                 self.kills.explain(0);

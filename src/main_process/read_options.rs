@@ -121,7 +121,7 @@ impl MainProcess {
             log(Level::Warn, format_args!("'{name}' cannot be changed by a reload"));
         }
         if is_counted_anew {
-            self.forget_scale();
+            self.control.forget_scale();
         }
         Ok(())
     }

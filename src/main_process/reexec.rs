@@ -90,7 +90,7 @@ impl MainProcess {
         let is_running = self.restart.probe.is_some();
         let number = self.restart.tried.saturating_add(1);
         if let Some(client) = client {
-            self.wait_for(client, Waits::Restart(number));
+            self.control.wait_for(client, Waits::Restart(number));
         }
         if self.supervisor.is_stopping() {
             self.stay(format_args!("main is stopping"), number);
@@ -155,11 +155,7 @@ impl MainProcess {
         let why = text::compose(why);
         log(Level::Error, format_args!("restart failed: {why}"));
         self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
-        self.answer_restart(AnswerWord::Failed, format_args!("{why}"), number);
-    }
-
-    fn answer_restart(&mut self, word: AnswerWord, text: fmt::Arguments<'_>, number: u32) {
-        self.answer(word, text, &|waits| waits == Waits::Restart(number));
+        self.control.answer_restart(AnswerWord::Failed, format_args!("{why}"), number);
     }
 
     /// Has the image that was tried take our place: comes back only if that
@@ -208,7 +204,8 @@ impl MainProcess {
         let version = env!("CARGO_PKG_VERSION");
         self.event(&EventLine::new(EventName::Restarted));
         let number = self.restart.tried;
-        self.answer_restart(AnswerWord::Done, format_args!("now running panzer {version}"), number);
+        let shown = format_args!("now running panzer {version}");
+        self.control.answer_restart(AnswerWord::Done, shown, number);
         self.try_again();
     }
 

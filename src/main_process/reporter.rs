@@ -4,6 +4,7 @@
 use super::MainProcess;
 use crate::exit_status::{Cause, Ended};
 use crate::log::{self, log};
+use crate::main_process::control::GenerationProgress;
 use crate::main_process::supervisor::{Failure, Report};
 use crate::protocol::event_lines::{EventLine, EventName};
 use crate::protocol::status_records::ReloadOutcome;
@@ -84,7 +85,7 @@ impl MainProcess {
         self.event(&EventLine { pid, ..EventLine::about(kind, generation) });
         let is_over = kind == EventName::Current;
         let outcome = if is_over { ReloadOutcome::Current } else { ReloadOutcome::Running };
-        self.settle(generation, outcome, how, "");
+        self.control.settle(&GenerationProgress { generation, outcome, how, why: "" }, self.now);
     }
 
     /// A generation is the one that serves.
@@ -94,7 +95,7 @@ impl MainProcess {
             output::end(fd);
         }
         self.reached(EventName::Current, generation, "is current");
-        self.tell_count();
+        self.control.tell_count(&self.generations, &self.supervisor);
     }
 
     /// A generation came to nothing.
@@ -116,9 +117,10 @@ impl MainProcess {
             log(Level::Error, format_args!("generation {generation}: failed: {why}"));
         }
         self.event(&EventLine { why: Some(&why), ..EventLine::about(kind, generation) });
-        self.settle(generation, outcome, what, &why);
+        self.control
+            .settle(&GenerationProgress { generation, outcome, how: what, why: &why }, self.now);
         let failure = text::compose(format_args!("generation {generation} {what}{why}"));
-        self.control.failure = Some(failure);
+        self.control.note_failure(failure);
     }
 
     /// Every death is one line, with the reason as far as it is known.
@@ -139,7 +141,7 @@ impl MainProcess {
         if !is_asked {
             let what = known.unwrap_or(&why);
             let failure = format_args!("monitor (pid {pid}) of generation {generation}: {what}");
-            self.control.failure = Some(text::compose(failure));
+            self.control.note_failure(text::compose(failure));
         }
         let (pid, why) = (Some(pid), Some(why.as_str()));
         self.event(&EventLine { pid, why, ..EventLine::about(EventName::Died, generation) });
@@ -151,7 +153,7 @@ impl MainProcess {
         log(Level::Info, format_args!("shutdown complete, exit status {}", u32::from(status)));
         self.events.tell(&EventLine::new(EventName::Stopped));
         self.generations.iter_mut().for_each(|run| run.home.remove());
-        self.answer_at_exit(status);
+        self.control.answer_at_exit(status);
     }
 }
 

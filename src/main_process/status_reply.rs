@@ -31,11 +31,10 @@ impl MainProcess {
         self.add_main(&mut out);
         self.add_outage(&mut out);
         self.add_reload(&mut out);
-        let Some(control) = &mut self.control.control else { return };
         for kept in self.listeners.each() {
             add_listener(&kept, &mut out);
             if out.len() >= ENOUGH {
-                control.show(client, &out, None);
+                self.control.show(client, &out, None);
                 out.clear();
             }
         }
@@ -45,16 +44,16 @@ impl MainProcess {
             let board = header.and_then(|header| run.board.snapshot(header.rows).ok());
             if board.is_some() {
                 // The copy goes with the first byte of its own line.
-                control.show(client, &out, None);
+                self.control.show(client, &out, None);
                 out.clear();
             }
             add_life(run, stage, board.is_some(), &mut out);
-            control.show(client, &out, board);
+            self.control.show(client, &out, board);
             out.clear();
         }
-        control.show(client, &out, None);
+        self.control.show(client, &out, None);
         let count = Plural(self.generations.len() as u64, "generation");
-        control.say(client, AnswerWord::Done, format_args!("{count}"));
+        self.control.say(client, AnswerWord::Done, format_args!("{count}"));
     }
 
     fn add_main(&self, out: &mut String) {
@@ -68,7 +67,7 @@ impl MainProcess {
                 (false, true) => Phase::Starting,
                 (false, false) => Phase::Running,
             },
-            count: self.wanted_count(),
+            count: self.control.wanted_count(&self.options),
             program: Some(RecordText::Borrowed(self.binary.to_bytes())),
             dropped: log::dropped(),
         };
@@ -89,7 +88,7 @@ impl MainProcess {
     }
 
     fn add_reload(&self, out: &mut String) {
-        let Some(last) = &self.control.reload else { return };
+        let Some(last) = self.control.last_reload() else { return };
         let why = last.why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
         let (generation, outcome, at) = (last.generation, last.outcome, last.at);
         status_records::Reload { generation, outcome, at, why }.write(out);
