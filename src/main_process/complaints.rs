@@ -1,6 +1,5 @@
 //! Lines that strangers and generations can cause: one a second of each kind.
 
-use super::MainProcess;
 use crate::persist::{Codec, Persist};
 use crate::shared::rate_limit::RateLimit;
 use crate::types::{Level, Tick};
@@ -44,6 +43,23 @@ impl Complaints {
     pub fn deadline(&self) -> Option<Tick> {
         self.0.iter().filter_map(RateLimit::deadline).min()
     }
+
+    /// Logs a line about something, unless there was one in this second.
+    pub fn complain(&mut self, about: About, line: fmt::Arguments<'_>, now: Tick) {
+        for ((kind, level, what), limit) in ALL.iter().zip(&mut self.0) {
+            if *kind == about {
+                limit.settle(now, *level, format_args!("{what}"));
+                limit.log(now, *level, line);
+            }
+        }
+    }
+
+    /// Tells what was left out in the last second.
+    pub fn settle(&mut self, now: Tick) {
+        for ((_, level, what), limit) in ALL.iter().zip(&mut self.0) {
+            limit.settle(now, *level, format_args!("{what}"));
+        }
+    }
 }
 
 impl Persist for Complaints {
@@ -53,25 +69,5 @@ impl Persist for Complaints {
 
     fn persist(&mut self, codec: &mut Codec) {
         self.0.iter_mut().for_each(|limit| limit.persist(codec));
-    }
-}
-
-impl MainProcess {
-    /// Logs a line about something, unless there was one in this second.
-    pub(super) fn complain(&mut self, about: About, line: fmt::Arguments<'_>) {
-        let now = self.now;
-        for ((kind, level, what), limit) in ALL.iter().zip(&mut self.complaints.0) {
-            if *kind == about {
-                limit.settle(now, *level, format_args!("{what}"));
-                limit.log(now, *level, line);
-            }
-        }
-    }
-
-    /// Tells what was left out in the last second.
-    pub(super) fn settle_complaints(&mut self) {
-        for ((_, level, what), limit) in ALL.iter().zip(&mut self.complaints.0) {
-            limit.settle(self.now, *level, format_args!("{what}"));
-        }
     }
 }

@@ -207,7 +207,7 @@ impl Control {
     }
 
     /// The clients that wait for this restart of main are told what came of it.
-    pub fn answer_restart(&mut self, word: AnswerWord, text: fmt::Arguments<'_>, number: u32) {
+    pub fn answer_restart(&mut self, number: u32, word: AnswerWord, text: fmt::Arguments<'_>) {
         self.answer(word, text, &|waits| waits == Waits::Restart(number));
     }
 

@@ -124,10 +124,7 @@ impl MainProcess {
         let lost = self.generation_mut(generation).and_then(|run| run.last_loss());
         let lost = lost.unwrap_or_else(|| String::from("not known"));
         match failure {
-            Failure::NotSpawned | Failure::Left => {
-                let reason = self.reason.take();
-                reason.unwrap_or_else(|| String::from("reason unknown"))
-            }
+            Failure::NotSpawned | Failure::Left => self.reporter.take_reason(),
             Failure::Late(limit) => {
                 text::compose(format_args!("not ready within {limit} (--ready-timeout)"))
             }

@@ -49,7 +49,7 @@ impl MainProcess {
         match self.try_spawn(generation, env_file) {
             Ok(monitor) => Event::Spawned { generation, monitor },
             Err(error) => {
-                self.reason = Some(text::compose(format_args!("{error}")));
+                self.reporter.note_reason(text::compose(format_args!("{error}")));
                 Event::SpawnFailed { generation }
             }
         }

@@ -25,7 +25,6 @@ use crate::main_process::supervisor::Event;
 use crate::persist::{Codec, Direction, Persist as _, persisted};
 use crate::printable::Quoted;
 use crate::protocol::address::Address;
-use crate::protocol::event_lines::{EventLine, EventName};
 use crate::shared::listening_socket::SocketPath;
 use crate::sys::file;
 use crate::sys::poll::Source;
@@ -271,10 +270,7 @@ impl MainProcess {
                 self.step(Event::Reload);
             }
             Err(why) => {
-                log(Level::Error, format_args!("reload failed: {why}"));
-                let why = text::compose(format_args!("{why}"));
-                self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
-                self.control.fail_reload(number, why, self.now);
+                self.reporter.tell_reload_failed(number, &why, &mut self.control, self.now);
             }
         }
     }
@@ -326,7 +322,7 @@ impl MainProcess {
         let name = text::compose(format_args!("{}", Quoted(path)));
         let reason = text::compose(format_args!("{why}"));
         let is_named = reason.as_bytes().windows(name.len()).any(|part| part == name.as_bytes());
-        self.reason = Some(match is_named {
+        self.reporter.note_reason(match is_named {
             true => reason,
             false => text::compose(format_args!("cannot read {name}: {reason}")),
         });
@@ -344,7 +340,7 @@ impl MainProcess {
         if let Some(load) = self.reads.environment.take() {
             self.reads.leave(&load);
             let generation = self.reads.generation;
-            self.reason = Some(String::from("main is stopping"));
+            self.reporter.note_reason(String::from("main is stopping"));
             self.step(Event::SpawnFailed { generation });
         }
         self.reads.is_wanted_again = false;

@@ -54,18 +54,15 @@ mod supervisor_events;
 pub use crate::main_process::startup::program;
 
 use crate::config::option_table::Options;
-use crate::main_process::complaints::Complaints;
 use crate::main_process::control::Control;
-use crate::main_process::event_writer::Events;
 use crate::main_process::generation::RunningGeneration;
 use crate::main_process::listener_store::Listeners;
 use crate::main_process::load_config::Loads;
 use crate::main_process::reap::Sweep;
 use crate::main_process::reexec::Reexec;
+use crate::main_process::reporter::{FailedGeneration, Reporter};
 use crate::main_process::resources::has_terminal;
-use crate::main_process::service_manager::ServiceManager;
-use crate::main_process::supervisor::{Command, Event, Supervisor};
-use crate::protocol::event_lines::{EventLine, EventName};
+use crate::main_process::supervisor::{Command, Event, Report, Supervisor};
 use crate::shared::closer::Closing;
 use crate::shared::listening_socket;
 use crate::shared::oom_kills::OomKills;
@@ -77,7 +74,6 @@ use crate::sys::{self, Errno, clock};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::{log, stall};
 use alloc::ffi::CString;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -109,8 +105,6 @@ struct MainProcess {
     wake: Wake,
     /// The read end goes to every monitor; the write end ends with us.
     lifeline: (Fd, Fd),
-    /// Where a service manager wants to hear of us.
-    above: ServiceManager,
     /// Whether there was a terminal that SIGHUP could tell the end of.
     terminal: bool,
     since: Tick,
@@ -121,19 +115,10 @@ struct MainProcess {
     closed: bool,
     /// How many SIGINT have come.
     interrupts: u32,
-    /// Why the last process could not be made, or has left, until it is told.
-    reason: Option<String>,
-    events: Events,
-    /// The descriptor of `--notify-fd`, until the first generation is current.
-    readiness: Option<Fd>,
+    reporter: Reporter,
     kills: OomKills,
-    dropped_told: u32,
-    /// Whether it was said that notify sockets are abstract ones.
-    is_abstract_told: bool,
     /// What is to be closed and may hang the process that does it.
     closing: Closing,
-    /// What was said of strangers and generations in this second.
-    complaints: Complaints,
     reads: Loads,
     finished: Option<u8>,
     control: Control,
@@ -188,11 +173,11 @@ impl MainProcess {
         if self.supervisor.deadline().is_some_and(|deadline| deadline <= self.now) {
             self.step(Event::Timer);
         }
-        self.settle_complaints();
+        self.reporter.complaints.settle(self.now);
         // The last of all, so that every client has what it was told before.
         self.serve_clients();
         self.closing.turn(self.now);
-        self.tell_above_again();
+        self.reporter.above.tell_again(self.now);
         // What happened in this turn may have begun a start, which is in no state that
         // can be handed down: then the next turn replaces.
         if is_due && self.supervisor.is_settled() {
@@ -209,9 +194,9 @@ impl MainProcess {
             self.control.deadline(),
             self.restart.deadline(self.reads.is_starting()),
             self.reads.deadline(),
-            self.above.deadline(),
+            self.reporter.above.deadline(),
             self.closing.deadline(),
-            self.complaints.deadline(),
+            self.reporter.complaints.deadline(),
         ];
         let inboxes = self.generations.iter().filter_map(|run| run.notify.deadline());
         deadlines.into_iter().flatten().chain(inboxes).min()
@@ -304,13 +289,14 @@ impl MainProcess {
                 }
             }
             Command::Promote { generation } => {
-                self.tell_current(generation);
-                self.current = generation;
+                self.promote(generation);
                 self.release();
                 self.listeners.restore_backlogs();
             }
             Command::Discard { generation, was_ready, why } => {
-                self.tell_failed(generation, was_ready, why);
+                let why = self.reason_of(generation, was_ready, why);
+                let failed = FailedGeneration { generation, was_ready, why };
+                self.reporter.tell_failed(&failed, &mut self.control, self.now);
                 let given_up = self.listeners.discard(generation);
                 self.close_elsewhere(given_up);
             }
@@ -327,6 +313,29 @@ impl MainProcess {
             Command::Tell(report) => self.tell(report),
         }
         None
+    }
+
+    /// Tells what the supervisor reports.
+    fn tell(&mut self, report: Report) {
+        self.reporter.tell(report, &self.generations, &mut self.control, self.now);
+        if let Report::Lingering(_) = report {
+            self.fail_waiting_clients();
+        }
+    }
+
+    fn promote(&mut self, generation: Generation) {
+        let (running, control) = (&self.generations, &mut self.control);
+        self.reporter.tell_current(generation, running, control, self.now);
+        self.control.tell_count(&self.generations, &self.supervisor);
+        self.current = generation;
+    }
+
+    /// The last that main does.
+    fn finish(&mut self, status: u8) {
+        self.finished = Some(status);
+        self.reporter.tell_finished(status);
+        self.generations.iter_mut().for_each(|run| run.home.remove());
+        self.control.answer_at_exit(status);
     }
 
     /// Signals a monitor, unless it was reaped in this turn: then it is not pinned any
@@ -366,8 +375,7 @@ impl MainProcess {
     /// The final stop, before any process is told: no new connection comes into a queue
     /// of ours, and every generation knows that it serves the last of it.
     fn close_listeners(&mut self) {
-        log::log(Level::Info, format_args!("shutting down"));
-        self.events.tell(&EventLine::new(EventName::Stopping));
+        self.reporter.tell_stopping();
         self.fail_waiting_clients();
         if !self.listeners.any_adopted() {
             for run in &self.generations {
@@ -380,7 +388,7 @@ impl MainProcess {
         // None of them is open here any more when the generations are told.
         self.closing.finish();
         self.closed = true;
-        self.tell_above(b"STOPPING=1");
+        self.reporter.above.tell(b"STOPPING=1");
     }
 }
 

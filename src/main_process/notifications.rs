@@ -55,19 +55,21 @@ impl MainProcess {
             match run.notify.next(self.now, accept) {
                 Received::Nothing => return,
                 Received::Message(message) => self.act_on_message(generation, user, message),
-                Received::Left(pid) => self.complain(
+                Received::Left(pid) => self.reporter.complaints.complain(
                     About::Hangs,
                     format_args!(
                         "generation {generation}: closing a descriptor sent to its \
                          NOTIFY_SOCKET hangs, no longer waiting for child {pid}"
                     ),
+                    self.now,
                 ),
-                Received::Failed(errno) => self.complain(
+                Received::Failed(errno) => self.reporter.complaints.complain(
                     About::Failures,
                     format_args!(
                         "generation {generation}: cannot receive from its NOTIFY_SOCKET: \
                          {errno}"
                     ),
+                    self.now,
                 ),
             }
         }
@@ -89,11 +91,12 @@ impl MainProcess {
             sender.is_some_and(|sender| [0, process::user(), user].contains(&sender.user));
         if cut || !trusted {
             let why = if cut { "too large" } else { "sent by another user" };
-            self.complain(
+            self.reporter.complaints.complain(
                 About::Messages,
                 format_args!(
                     "generation {generation}: ignored a message to its NOTIFY_SOCKET: {why}"
                 ),
+                self.now,
             );
             return self.close_elsewhere(descriptors);
         }
@@ -106,9 +109,10 @@ impl MainProcess {
                 true => "too many descriptors wait to be closed",
                 false => "not a listening socket",
             };
-            self.complain(
+            self.reporter.complaints.complain(
                 About::Descriptors,
                 format_args!("generation {generation}: refused FDSTORE {name}: {why} ({refused})"),
+                self.now,
             );
         }
         self.keep(generation, &notice, descriptors);
@@ -161,14 +165,15 @@ impl MainProcess {
                     format_args!("generation {generation}: stored socket {shown}"),
                 );
                 let stored = EventLine::about(EventName::Stored, generation);
-                self.event(&EventLine { why: Some(&name), ..stored });
+                self.reporter.event(&EventLine { why: Some(&name), ..stored });
             }
             Ok(Kept::Known(fd)) => self.closing.close_shared(fd),
             Err((fd, what)) => {
                 let name = Quoted(name.as_bytes());
-                self.complain(
+                self.reporter.complaints.complain(
                     About::Descriptors,
                     format_args!("generation {generation}: refused FDSTORE {name}: {what}"),
+                    self.now,
                 );
                 self.closing.close_shared(fd);
             }
@@ -189,7 +194,7 @@ impl MainProcess {
                 let why = printable::lossy(why);
                 self.note_loss(generation, slot, &why);
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
-                self.event(&EventLine {
+                self.reporter.event(&EventLine {
                     slot,
                     pid,
                     why,
@@ -199,7 +204,7 @@ impl MainProcess {
             News::Unusable { status, why } => self.note_unusable(generation, status, why),
             News::Respawned { slot, pid } => {
                 let (slot, pid) = (Some(slot), Some(pid));
-                self.event(&EventLine {
+                self.reporter.event(&EventLine {
                     slot,
                     pid,
                     ..EventLine::about(EventName::Respawn, generation)
@@ -207,7 +212,11 @@ impl MainProcess {
             }
         }
         if notice.stopping {
-            self.complain(About::Claims, format_args!("generation {generation}: sent STOPPING=1"));
+            self.reporter.complaints.complain(
+                About::Claims,
+                format_args!("generation {generation}: sent STOPPING=1"),
+                self.now,
+            );
         }
         let Some(run) = self.generation_mut(generation) else { return };
         if let Some(status) = notice.status {

@@ -23,8 +23,8 @@ use crate::sys::directory::{self, Owner};
 use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity};
 use crate::sys::{self, Errno, env, host, process, socket};
-use crate::types::{Account, Generation, Level};
-use crate::{decimal, log, text};
+use crate::types::{Account, Generation};
+use crate::{decimal, text};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -116,16 +116,7 @@ impl MainProcess {
                 Err(errno) => reason = errno,
             }
         }
-        if !self.is_abstract_told {
-            self.is_abstract_told = true;
-            log::log(
-                Level::Warn,
-                format_args!(
-                    "no directory for notify sockets ({reason}), using abstract ones; only \
-                     programs that support those can report ready"
-                ),
-            );
-        }
+        self.reporter.tell_abstract(reason);
         let (socket, name) = socket::notify_socket().map_err(cannot("create a notify socket"))?;
         let home = SocketDirectory { path: CString::default(), identity: None };
         Ok((socket, home, joined(&[b"@", &name])))

@@ -21,13 +21,13 @@
 //! waits for 50 ms, and what dies meanwhile is seen with it.
 
 use super::MainProcess;
-use crate::exit_status::Cause;
+use crate::log;
 use crate::main_process::generation::RunningGeneration;
+use crate::main_process::reporter::MonitorDeath;
 use crate::main_process::supervisor::{Event, Left};
 use crate::sys::process::{self, Reaped};
 use crate::sys::{Errno, children, signal};
 use crate::types::{Exit, ExitReason, Generation, Level, Millis, Pid, Signal, Stage, Tick};
-use crate::{log, text};
 use alloc::vec::Vec;
 
 /// The most dead that are reaped in one turn: there is other work.
@@ -258,9 +258,9 @@ impl MainProcess {
             false if starved && exit.is_sigkill() => ExitReason::Memory,
             false => ExitReason::Unknown,
         };
-        self.tell_death(generation, pid, exit, self.now.since(since), why.as_deref(), cause);
-        let cause = Cause(exit, cause);
-        self.reason = why.or_else(|| Some(text::compose(format_args!("its monitor {cause}"))));
+        let lived = self.now.since(since);
+        let death = MonitorDeath { generation, pid, exit, lived, known: why, cause };
+        self.reporter.tell_death(death, &mut self.control);
         if forced {
             self.step(Event::Forced);
         }

@@ -13,13 +13,10 @@ use crate::main_process::executable;
 use crate::main_process::probe::Probe;
 use crate::persist::{Codec, Persist as _, persisted};
 use crate::printable::Quoted;
-use crate::protocol::control_protocol::AnswerWord;
-use crate::protocol::event_lines::{EventLine, EventName};
 use crate::sys::exec::Program;
 use crate::sys::fd::{self, Borrowed};
 use crate::sys::poll::Source;
 use crate::sys::{Errno, env};
-use crate::text;
 use crate::types::{Exit, Level, Pid, Tick};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -152,10 +149,7 @@ impl MainProcess {
 
     /// Tells that main was not replaced, and the clients that wait for that number.
     fn stay(&mut self, why: fmt::Arguments<'_>, number: u32) {
-        let why = text::compose(why);
-        log(Level::Error, format_args!("restart failed: {why}"));
-        self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
-        self.control.answer_restart(AnswerWord::Failed, format_args!("{why}"), number);
+        self.reporter.tell_restart_failed(number, why, &mut self.control);
     }
 
     /// Has the image that was tried take our place: comes back only if that
@@ -201,11 +195,7 @@ impl MainProcess {
 
     /// The configuration was read again, or could not be: the restart is over.
     pub(super) fn told_restarted(&mut self) {
-        let version = env!("CARGO_PKG_VERSION");
-        self.event(&EventLine::new(EventName::Restarted));
-        let number = self.restart.tried;
-        let shown = format_args!("now running panzer {version}");
-        self.control.answer_restart(AnswerWord::Done, shown, number);
+        self.reporter.tell_restarted(self.restart.tried, &mut self.control);
         self.try_again();
     }
 

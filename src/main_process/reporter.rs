@@ -1,20 +1,86 @@
 //! What main tells: the log for people, the events for tools, and a service
-//! manager above if there is one.
+//! manager above if there is one. The clients that wait are told from here too.
 
-use super::MainProcess;
+use crate::error::Error;
 use crate::exit_status::{Cause, Ended};
 use crate::log::{self, log};
-use crate::main_process::control::GenerationProgress;
-use crate::main_process::supervisor::{Failure, Report};
+use crate::main_process::complaints::Complaints;
+use crate::main_process::control::{Control, GenerationProgress};
+use crate::main_process::event_writer::Events;
+use crate::main_process::generation::RunningGeneration;
+use crate::main_process::service_manager::ServiceManager;
+use crate::main_process::supervisor::Report;
+use crate::persist::{Codec, Persist as _, persisted};
+use crate::protocol::control_protocol::AnswerWord;
 use crate::protocol::event_lines::{EventLine, EventName};
 use crate::protocol::status_records::ReloadOutcome;
-use crate::sys::output;
+use crate::sys::fd::Fd;
+use crate::sys::{Errno, output};
 use crate::text::{self, Plural};
-use crate::types::{Exit, ExitReason, Generation, Level, Millis, Pid};
+use crate::types::{Exit, ExitReason, Generation, Level, Millis, Pid, Tick};
+use alloc::string::String;
+use core::fmt;
 
-impl MainProcess {
+/// Where main tells what happens.
+pub(super) struct Reporter {
+    /// Where a service manager wants to hear of us.
+    pub above: ServiceManager,
+    /// What was said of strangers and generations in this second.
+    pub complaints: Complaints,
+    /// Why the last process could not be made, or has left, until it is told.
+    reason: Option<String>,
+    events: Events,
+    /// The descriptor of `--notify-fd`, until the first generation is current.
+    readiness: Option<Fd>,
+    dropped_told: u32,
+    /// Whether it was said that notify sockets are abstract ones.
+    is_abstract_told: bool,
+}
+
+/// A generation came to nothing.
+pub(super) struct FailedGeneration {
+    pub generation: Generation,
+    /// Whether that was on probation, so that it is rolled back.
+    pub was_ready: bool,
+    pub why: String,
+}
+
+/// A monitor was reaped.
+pub(super) struct MonitorDeath {
+    pub generation: Generation,
+    pub pid: Pid,
+    pub exit: Exit,
+    pub lived: Millis,
+    /// Why its program did not run, if that is so.
+    pub known: Option<String>,
+    pub cause: ExitReason,
+}
+
+impl Reporter {
+    /// One that has told nothing.
+    pub fn new(events: Events, readiness: Option<Fd>) -> Self {
+        Self {
+            above: ServiceManager::default(),
+            complaints: Complaints::new(),
+            reason: None,
+            events,
+            readiness,
+            dropped_told: 0,
+            is_abstract_told: false,
+        }
+    }
+
+    /// Writes or reads what the saved state has of it in one place; what is above, and
+    /// the complaints, have others.
+    pub fn persist(&mut self, codec: &mut Codec) {
+        persisted! {
+            in self, codec;
+            { reason, events, readiness, dropped_told, is_abstract_told } without { above, complaints }
+        }
+    }
+
     /// One event, and what was dropped before it.
-    pub(super) fn event(&mut self, event: &EventLine<'_>) {
+    pub fn event(&mut self, event: &EventLine<'_>) {
         self.events.tell(event);
         self.tell_dropped();
     }
@@ -30,130 +96,212 @@ impl MainProcess {
         self.dropped_told = dropped;
     }
 
+    /// Keeps why a process could not be made, or has left.
+    pub fn note_reason(&mut self, reason: String) {
+        self.reason = Some(reason);
+    }
+
+    /// That, which is told once.
+    pub fn take_reason(&mut self) -> String {
+        self.reason.take().unwrap_or_else(|| String::from("reason unknown"))
+    }
+
     /// Puts into words what the supervisor has to tell.
-    pub(super) fn tell(&mut self, report: Report) {
-        match report {
-            Report::Started(generation, pid) => {
-                log(
-                    Level::Info,
-                    format_args!("generation {generation}: started, monitor pid {pid}"),
-                );
-                self.reached(EventName::Started, generation, "is started");
-            }
-            Report::Ready(generation, took) => {
-                log(Level::Info, format_args!("generation {generation}: ready in {took}"));
-                self.reached(EventName::Ready, generation, "is ready");
-                self.tell_above(b"READY=1");
-            }
-            Report::Probation(generation, span) => {
-                log(Level::Info, format_args!("generation {generation}: on probation for {span}"));
-                self.reached(EventName::Probation, generation, "is on probation");
+    pub fn tell(
+        &mut self,
+        report: Report,
+        generations: &[RunningGeneration],
+        control: &mut Control,
+        now: Tick,
+    ) {
+        log_report(report, now);
+        let (kind, generation, how) = match report {
+            Report::Started(generation, _) => (EventName::Started, generation, "is started"),
+            Report::Ready(generation, _) => (EventName::Ready, generation, "is ready"),
+            Report::Probation(generation, _) => {
+                (EventName::Probation, generation, "is on probation")
             }
             Report::Draining(generation) => {
-                log(Level::Info, format_args!("generation {generation}: draining"));
-                self.event(&EventLine::about(EventName::Draining, generation));
+                return self.event(&EventLine::about(EventName::Draining, generation));
             }
-            Report::Crashed(it)
-            | Report::Stops(it)
-            | Report::Crowded(it)
-            | Report::Interrupted(it)
-            | Report::Killed(it)
-            | Report::Abandoned(it) => log_trouble(report, it),
-            Report::GaveUp(starts) => {
-                let starts = Plural(starts.into(), "start");
-                log(
-                    Level::Error,
-                    format_args!("giving up: {starts} failed, no generation was ever ready"),
-                );
-            }
-            Report::Waiting(due) => {
-                log(Level::Warn, format_args!("restarting in {}", due.since(self.now)));
-            }
-            Report::Lingering(span) => {
-                log(
-                    Level::Info,
-                    format_args!("shutdown requested, serving for another {span} (--drain-delay)"),
-                );
-                self.fail_waiting_clients();
-            }
+            Report::Crashed(_)
+            | Report::Stops(_)
+            | Report::Crowded(_)
+            | Report::Interrupted(_)
+            | Report::Killed(_)
+            | Report::Abandoned(_)
+            | Report::GaveUp(_)
+            | Report::Waiting(_)
+            | Report::Lingering(_) => return,
+        };
+        self.reached(kind, generation, generations);
+        let outcome = ReloadOutcome::Running;
+        control.settle(&GenerationProgress { generation, outcome, how, why: "" }, now);
+        if kind == EventName::Ready {
+            self.above.tell(b"READY=1");
         }
     }
 
-    /// A generation has come so far.
-    fn reached(&mut self, kind: EventName, generation: Generation, how: &str) {
-        let pid = self.generation_mut(generation).map(|run| run.leader);
+    /// The event of a generation that has come so far.
+    fn reached(
+        &mut self,
+        kind: EventName,
+        generation: Generation,
+        generations: &[RunningGeneration],
+    ) {
+        let run = generations.iter().find(|run| run.generation == generation);
+        let pid = run.map(|run| run.leader);
         self.event(&EventLine { pid, ..EventLine::about(kind, generation) });
-        let is_over = kind == EventName::Current;
-        let outcome = if is_over { ReloadOutcome::Current } else { ReloadOutcome::Running };
-        self.control.settle(&GenerationProgress { generation, outcome, how, why: "" }, self.now);
     }
 
     /// A generation is the one that serves.
-    pub(super) fn tell_current(&mut self, generation: Generation) {
+    pub fn tell_current(
+        &mut self,
+        generation: Generation,
+        generations: &[RunningGeneration],
+        control: &mut Control,
+        now: Tick,
+    ) {
         log(Level::Info, format_args!("generation {generation}: current"));
         if let Some(fd) = self.readiness.take() {
             output::end(fd);
         }
-        self.reached(EventName::Current, generation, "is current");
-        self.control.tell_count(&self.generations, &self.supervisor);
+        self.reached(EventName::Current, generation, generations);
+        let (outcome, how) = (ReloadOutcome::Current, "is current");
+        control.settle(&GenerationProgress { generation, outcome, how, why: "" }, now);
     }
 
     /// A generation came to nothing.
-    pub(super) fn tell_failed(
-        &mut self,
-        generation: Generation,
-        was_ready: bool,
-        failure: Failure,
-    ) {
-        let why = self.reason_of(generation, was_ready, failure);
-        let (kind, what, outcome) = if was_ready {
+    pub fn tell_failed(&mut self, failed: &FailedGeneration, control: &mut Control, now: Tick) {
+        let FailedGeneration { generation, was_ready, why } = failed;
+        let (kind, how, outcome) = if *was_ready {
+            log(Level::Error, format_args!("generation {generation}: rolled back: {why}"));
             (EventName::RolledBack, "was rolled back: ", ReloadOutcome::RolledBack)
         } else {
+            log(Level::Error, format_args!("generation {generation}: failed: {why}"));
             (EventName::Failed, "failed: ", ReloadOutcome::Failed)
         };
-        if was_ready {
-            log(Level::Error, format_args!("generation {generation}: rolled back: {why}"));
-        } else {
-            log(Level::Error, format_args!("generation {generation}: failed: {why}"));
-        }
-        self.event(&EventLine { why: Some(&why), ..EventLine::about(kind, generation) });
-        self.control
-            .settle(&GenerationProgress { generation, outcome, how: what, why: &why }, self.now);
-        let failure = text::compose(format_args!("generation {generation} {what}{why}"));
-        self.control.note_failure(failure);
+        self.event(&EventLine { why: Some(why), ..EventLine::about(kind, *generation) });
+        control.settle(&GenerationProgress { generation: *generation, outcome, how, why }, now);
+        control.note_failure(text::compose(format_args!("generation {generation} {how}{why}")));
     }
 
     /// Every death is one line, with the reason as far as it is known.
-    pub(super) fn tell_death(
-        &mut self,
-        generation: Generation,
-        pid: Pid,
-        exit: Exit,
-        lived: Millis,
-        known: Option<&str>,
-        cause: ExitReason,
-    ) {
+    pub fn tell_death(&mut self, death: MonitorDeath, control: &mut Control) {
+        let MonitorDeath { generation, pid, exit, lived, known, cause } = death;
         let is_asked = known.is_none() && cause == ExitReason::Requested;
         let level = if is_asked { Level::Info } else { Level::Warn };
-        let ended = Ended { exit, lived, reason: known.or(cause.known()) };
+        let ended = Ended { exit, lived, reason: known.as_deref().or(cause.known()) };
         log(level, format_args!("monitor (pid {pid}) of generation {generation}: {ended}"));
         let why = text::compose(format_args!("{}", Cause(exit, cause)));
         if !is_asked {
-            let what = known.unwrap_or(&why);
+            let what = known.as_ref().unwrap_or(&why);
             let failure = format_args!("monitor (pid {pid}) of generation {generation}: {what}");
-            self.control.note_failure(text::compose(failure));
+            control.note_failure(text::compose(failure));
         }
-        let (pid, why) = (Some(pid), Some(why.as_str()));
-        self.event(&EventLine { pid, why, ..EventLine::about(EventName::Died, generation) });
+        let (pid, shown) = (Some(pid), Some(why.as_str()));
+        self.event(&EventLine { pid, why: shown, ..EventLine::about(EventName::Died, generation) });
+        self.note_reason(known.unwrap_or_else(|| text::compose(format_args!("its monitor {why}"))));
+    }
+
+    /// The configuration that was read the so manieth time does not count.
+    pub fn tell_reload_failed(
+        &mut self,
+        number: u32,
+        why: &Error,
+        control: &mut Control,
+        now: Tick,
+    ) {
+        log(Level::Error, format_args!("reload failed: {why}"));
+        let why = text::compose(format_args!("{why}"));
+        self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
+        control.fail_reload(number, why, now);
+    }
+
+    /// The restart with this number came to nothing: main goes on as it is.
+    pub fn tell_restart_failed(
+        &mut self,
+        number: u32,
+        why: fmt::Arguments<'_>,
+        control: &mut Control,
+    ) {
+        log(Level::Error, format_args!("restart failed: {why}"));
+        let why = text::compose(why);
+        self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
+        control.answer_restart(number, AnswerWord::Failed, format_args!("{why}"));
+    }
+
+    /// The restart with this number is over: another image is main.
+    pub fn tell_restarted(&mut self, number: u32, control: &mut Control) {
+        let version = env!("CARGO_PKG_VERSION");
+        self.event(&EventLine::new(EventName::Restarted));
+        let shown = format_args!("now running panzer {version}");
+        control.answer_restart(number, AnswerWord::Done, shown);
+    }
+
+    /// There is no directory for notify sockets: said once.
+    pub fn tell_abstract(&mut self, reason: Errno) {
+        if !core::mem::replace(&mut self.is_abstract_told, true) {
+            log(
+                Level::Warn,
+                format_args!(
+                    "no directory for notify sockets ({reason}), using abstract ones; only \
+                     programs that support those can report ready"
+                ),
+            );
+        }
+    }
+
+    /// The final stop begins.
+    pub fn tell_stopping(&mut self) {
+        log(Level::Info, format_args!("shutting down"));
+        self.events.tell(&EventLine::new(EventName::Stopping));
     }
 
     /// The last line.
-    pub(super) fn finish(&mut self, status: u8) {
-        self.finished = Some(status);
+    pub fn tell_finished(&mut self, status: u8) {
         log(Level::Info, format_args!("shutdown complete, exit status {}", u32::from(status)));
         self.events.tell(&EventLine::new(EventName::Stopped));
-        self.generations.iter_mut().for_each(|run| run.home.remove());
-        self.control.answer_at_exit(status);
+    }
+}
+
+/// Puts into words what the supervisor has to tell.
+fn log_report(report: Report, now: Tick) {
+    match report {
+        Report::Started(generation, pid) => {
+            log(Level::Info, format_args!("generation {generation}: started, monitor pid {pid}"));
+        }
+        Report::Ready(generation, took) => {
+            log(Level::Info, format_args!("generation {generation}: ready in {took}"));
+        }
+        Report::Probation(generation, span) => {
+            log(Level::Info, format_args!("generation {generation}: on probation for {span}"));
+        }
+        Report::Draining(generation) => {
+            log(Level::Info, format_args!("generation {generation}: draining"));
+        }
+        Report::Crashed(it)
+        | Report::Stops(it)
+        | Report::Crowded(it)
+        | Report::Interrupted(it)
+        | Report::Killed(it)
+        | Report::Abandoned(it) => log_trouble(report, it),
+        Report::GaveUp(starts) => {
+            let starts = Plural(starts.into(), "start");
+            log(
+                Level::Error,
+                format_args!("giving up: {starts} failed, no generation was ever ready"),
+            );
+        }
+        Report::Waiting(due) => {
+            log(Level::Warn, format_args!("restarting in {}", due.since(now)));
+        }
+        Report::Lingering(span) => {
+            log(
+                Level::Info,
+                format_args!("shutdown requested, serving for another {span} (--drain-delay)"),
+            );
+        }
     }
 }
 

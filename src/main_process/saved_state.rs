@@ -6,7 +6,7 @@
 use super::MainProcess;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::persist::{Codec, Direction, Persist as _, persisted};
+use crate::persist::{Codec, Direction, Persist as _};
 use crate::sys::process;
 use alloc::vec::Vec;
 
@@ -47,17 +47,64 @@ impl MainProcess {
         Ok(())
     }
 
+    /// The order is that of the version, whatever owner has a value by now.
     fn persist(&mut self, codec: &mut Codec) {
-        persisted! {
-            in self, codec;
-            {
-                id, binary, start, directory, inherited, options, supervisor, listeners, generations, current,
-                wake, lifeline, above, terminal, since, now, status_at, closed, interrupts, reason,
-                events, readiness, dropped_told, is_abstract_told, closing, complaints, reads, control,
-                restart,
-            }
-            without { own, words, kills, finished, sweep }
-        }
+        // All fields are named, so that none is forgotten.
+        let Self {
+            id,
+            binary,
+            start,
+            directory,
+            inherited,
+            options,
+            supervisor,
+            listeners,
+            generations,
+            current,
+            wake,
+            lifeline,
+            terminal,
+            since,
+            now,
+            status_at,
+            closed,
+            interrupts,
+            reporter,
+            closing,
+            reads,
+            control,
+            restart,
+            own: _,
+            words: _,
+            kills: _,
+            finished: _,
+            sweep: _,
+        } = self;
+        id.persist(codec);
+        binary.persist(codec);
+        start.persist(codec);
+        directory.persist(codec);
+        inherited.persist(codec);
+        options.persist(codec);
+        supervisor.persist(codec);
+        listeners.persist(codec);
+        generations.persist(codec);
+        current.persist(codec);
+        wake.persist(codec);
+        lifeline.persist(codec);
+        reporter.above.persist(codec);
+        terminal.persist(codec);
+        since.persist(codec);
+        now.persist(codec);
+        status_at.persist(codec);
+        closed.persist(codec);
+        interrupts.persist(codec);
+        reporter.persist(codec);
+        closing.persist(codec);
+        reporter.complaints.persist(codec);
+        reads.persist(codec);
+        control.persist(codec);
+        restart.persist(codec);
         let mut dropped = log::dropped();
         dropped.persist(codec);
         if codec.way() != Direction::Write {

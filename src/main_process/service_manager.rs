@@ -3,7 +3,6 @@
 //! What is told arrives: what finds no room, or a kernel that is short of memory,
 //! is told again, in its order. Nothing here waits.
 
-use super::MainProcess;
 use crate::log::log;
 use crate::persist::persisted;
 use crate::printable::Quoted;
@@ -49,7 +48,8 @@ impl ServiceManager {
         self.due
     }
 
-    fn tell(&mut self, words: &[u8]) {
+    /// Says something to it, if there is one.
+    pub fn tell(&mut self, words: &[u8]) {
         if self.socket.is_none() {
             return;
         }
@@ -57,10 +57,17 @@ impl ServiceManager {
             self.owed.remove(0);
         }
         self.owed.push(words.to_vec());
-        self.tell_again();
+        self.tell_owed();
     }
 
-    fn tell_again(&mut self) {
+    /// Says again what it had no room for, if that is due.
+    pub fn tell_again(&mut self, now: Tick) {
+        if self.due.is_some_and(|due| due <= now) {
+            self.tell_owed();
+        }
+    }
+
+    fn tell_owed(&mut self) {
         let Some(socket) = &self.socket else { return };
         while let Some(words) = self.owed.first() {
             match message::send(socket.borrow(), words, None, SendWait::Never) {
@@ -77,19 +84,5 @@ impl ServiceManager {
             self.owed.remove(0);
         }
         self.due = None;
-    }
-}
-
-impl MainProcess {
-    /// Says something to the service manager above, if there is one.
-    pub(super) fn tell_above(&mut self, words: &[u8]) {
-        self.above.tell(words);
-    }
-
-    /// Says again what it had no room for.
-    pub(super) fn tell_above_again(&mut self) {
-        if self.above.deadline().is_some_and(|due| due <= self.now) {
-            self.above.tell_again();
-        }
     }
 }

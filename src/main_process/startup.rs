@@ -8,7 +8,6 @@ use crate::config::command_line::Invocation;
 use crate::config::help;
 use crate::config::option_table::{Options, PathOption};
 use crate::error::{Error, Result, cannot};
-use crate::main_process::complaints::Complaints;
 use crate::main_process::control::Control;
 use crate::main_process::executable;
 use crate::main_process::listener_store::Listeners;
@@ -17,6 +16,7 @@ use crate::main_process::open_listeners::{adopt_sockets, bind_anew};
 use crate::main_process::probe::InheritedState;
 use crate::main_process::reap::Sweep;
 use crate::main_process::reexec::Reexec;
+use crate::main_process::reporter::Reporter;
 use crate::main_process::resources::{self, Resources};
 use crate::main_process::service_manager::ServiceManager;
 use crate::shared::closer::Closing;
@@ -164,21 +164,15 @@ impl MainProcess {
             current: Generation(0),
             wake,
             lifeline,
-            above: ServiceManager::default(),
             terminal,
             since: now,
             now,
             status_at: Tick(0),
             closed: false,
             interrupts: 0,
-            reason: None,
-            events,
-            readiness,
+            reporter: Reporter::new(events, readiness),
             kills: OomKills::new(),
-            dropped_told: 0,
-            is_abstract_told: false,
             closing: Closing::new(),
-            complaints: Complaints::new(),
             reads: Loads::new(),
             finished: None,
             control: Control::default(),
@@ -197,7 +191,7 @@ impl MainProcess {
         self.control.begin(options.path(PathOption::Pid), status)?;
         self.apply_options(options).inspect_err(|_| self.control.leave())?;
         self.remove_leftovers();
-        self.above = ServiceManager::connect();
+        self.reporter.above = ServiceManager::connect();
         catch_signals(self.inherited);
         Ok(())
     }
