@@ -12,7 +12,7 @@ use crate::cpus;
 use crate::error::{Error, Result};
 use crate::log::log;
 use crate::main_process::control_socket::{ClientIndex, ControlSocket, Waits};
-use crate::main_process::generation::RunningGeneration;
+use crate::main_process::generations::Generations;
 use crate::main_process::pidfile::{Holder, PidFile, Taken};
 use crate::main_process::supervisor::Supervisor;
 use crate::persist::persisted;
@@ -320,9 +320,9 @@ impl Control {
     /// Writes the number that was asked for onto the boards, and has those monitors
     /// look that can. One that is current only now has perhaps said before that it has
     /// so many workers, and says it again.
-    pub fn tell_count(&self, generations: &[RunningGeneration], supervisor: &Supervisor) {
+    pub fn tell_count(&self, generations: &Generations, supervisor: &Supervisor) {
         let Some(count) = self.scaled else { return };
-        for run in generations {
+        for run in generations.iter() {
             if supervisor.stage_of(run.generation) != Some(Stage::Draining) {
                 run.tell_count(count);
             }

@@ -4,7 +4,6 @@ use super::MainProcess;
 use crate::main_process::control_socket::{ClientIndex, Waits};
 use crate::main_process::supervisor::Event;
 use crate::protocol::control_protocol::{AnswerWord, Request, Scale};
-use crate::types::Stage;
 
 /// The most requests that are granted in one turn: there is other work.
 const MOST: u32 = 32;
@@ -34,7 +33,9 @@ impl MainProcess {
             Request::Ready if !self.supervisor.is_ready() => {
                 (AnswerWord::Failed, format_args!("no generation is ready"))
             }
-            Request::Ready if self.has_ready_worker() => (AnswerWord::Done, format_args!("ready")),
+            Request::Ready if self.generations.has_ready_worker(&self.supervisor) => {
+                (AnswerWord::Done, format_args!("ready"))
+            }
             Request::Ready => (AnswerWord::Failed, format_args!("no worker is ready")),
             Request::Restart => return self.restart(Some(client)),
             Request::Reload => return self.reload(Some(client)),
@@ -52,20 +53,9 @@ impl MainProcess {
     /// Has the generations of now, and those to come, have another number of
     /// workers.
     fn scale(&mut self, client: ClientIndex, scale: Scale) {
-        let has = self.current_count();
+        let has = self.generations.current_count(&self.supervisor);
         if self.control.scale(client, scale, has) {
             self.control.tell_count(&self.generations, &self.supervisor);
         }
-    }
-
-    /// The workers of the current generation, if a library monitor that takes
-    /// signals keeps them.
-    fn current_count(&mut self) -> Option<u16> {
-        let current = self.current;
-        if self.supervisor.stage_of(current) != Some(Stage::Current) {
-            return None;
-        }
-        let run = self.generation_mut(current).filter(|run| run.monitor.is_some())?;
-        run.board.header().filter(|header| header.handlers).map(|header| header.count)
     }
 }

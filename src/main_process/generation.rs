@@ -1,17 +1,21 @@
 //! One generation as main has it: its process, its board, its notify socket.
 
 use crate::exec_result::{self, ExecResult};
-use crate::log;
 use crate::main_process::notify_socket::SocketDirectory;
+use crate::main_process::supervisor::Left;
 use crate::persist::persisted;
 use crate::shared::inbox::Inbox;
 use crate::shared::scoreboard::{Flags, Scoreboard};
 use crate::sys::exec::{ExecOutcome, ExecStatus};
 use crate::sys::{SysResult, signal};
-use crate::types::{Exit, Generation, Level, Pid, Signal, StopSignal, Tick};
+use crate::types::{Exit, ExitReason, Generation, Level, Millis, Pid, Signal, StopSignal, Tick};
+use crate::{log, printable};
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+/// The status that says that a file is not there.
+const MISSING: u8 = 127;
 
 /// A generation of which a process is left.
 #[derive(Debug)]
@@ -54,6 +58,33 @@ pub(super) struct RunningGeneration {
     pub empty: bool,
 }
 
+/// How a generation has ended, as far as it has.
+pub(super) enum GenerationEnd {
+    /// Its monitor was reaped.
+    Monitor {
+        death: MonitorDeath,
+        /// Whether the program ran at all.
+        exec: ExecResult,
+        /// Whether a child of main is left in its session.
+        left: Left,
+        /// Whether its board says that it had to kill a worker.
+        forced: bool,
+    },
+    /// The last of its processes was, after its monitor.
+    Last,
+}
+
+/// A monitor that was reaped, for those who are told.
+pub(super) struct MonitorDeath {
+    pub generation: Generation,
+    pub pid: Pid,
+    pub exit: Exit,
+    pub lived: Millis,
+    /// Why its program did not run, if that is so.
+    pub known: Option<String>,
+    pub cause: ExitReason,
+}
+
 persisted! {
     struct RunningGeneration {
         generation, leader, monitor, since, notify, home, board, fate, exec, stop_signal, is_pool, command, directory,
@@ -77,6 +108,16 @@ impl RunningGeneration {
         }
         self.fate = None;
         self.why.is_none()
+    }
+
+    /// Its pool of programs has nothing that it could run. That is to us as if its
+    /// monitor were what cannot be executed, which leaves for that.
+    pub fn note_unusable(&mut self, status: u8, why: &[u8]) {
+        if self.why.is_none() {
+            self.why = Some(printable::lossy(why));
+            self.exec =
+                if status == MISSING { ExecResult::NotFound } else { ExecResult::NotExecutable };
+        }
     }
 
     /// What to send its monitor in place of `signal`: the first of a stop is the

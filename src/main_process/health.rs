@@ -4,12 +4,13 @@
 //! its ready workers. A board is looked at in every turn: the datagrams that wake
 //! main for it may be dropped.
 
-use super::MainProcess;
+use crate::config::option_table::Options;
 use crate::exit_status::Cause;
 use crate::main_process::generation::RunningGeneration;
-use crate::main_process::supervisor::{Event, Failure, is_losing};
+use crate::main_process::generations::Generations;
+use crate::main_process::supervisor::{Event, Failure, Supervisor, is_losing};
 use crate::text;
-use crate::types::{Exit, Generation, Millis, Pid, Slot, Stage, Tick};
+use crate::types::{Exit, Generation, Millis, Stage, Tick};
 use alloc::string::String;
 
 /// How often a generation is looked at that has a slot without a ready worker.
@@ -44,87 +45,69 @@ impl RunningGeneration {
     }
 }
 
-impl MainProcess {
-    /// When to look again at the board of a generation that is waited for: what says
-    /// that its slots are filled may be dropped.
-    pub(super) fn next_scoreboard_check(&self) -> Option<Tick> {
-        self.supervisor.is_short().then(|| self.now.after(AGAIN))
-    }
-
-    /// Tells the supervisor what the board of a new generation shows.
-    pub(super) fn check_scoreboards(&mut self) {
-        let Some(generation) = self.supervisor.attempt() else { return };
-        let Some(header) = self.generation_mut(generation).and_then(|run| run.board.header())
-        else {
-            return;
-        };
+impl Generations {
+    /// What the board of a new generation shows.
+    pub fn judge_attempt(&self, supervisor: &Supervisor) -> Option<Event> {
+        let generation = supervisor.attempt()?;
+        let header = self.get(generation)?.board.header()?;
         let count = header.count;
-        if is_losing(count, header.before_ready) || is_losing(count, header.since_ready) {
-            self.step(Event::Losing { generation });
+        Some(if is_losing(count, header.before_ready) || is_losing(count, header.since_ready) {
+            Event::Losing { generation }
         } else if header.ready < count {
-            self.step(Event::Short { generation });
+            Event::Short { generation }
         } else {
-            self.step(Event::Full { generation });
-        }
+            Event::Full { generation }
+        })
     }
 
-    /// A worker of a generation died unasked.
-    pub(super) fn note_loss(&mut self, generation: Generation, slot: Slot, why: &str) {
-        if let Some(run) = self.generation_mut(generation) {
-            run.lost = Some(text::compose(format_args!("worker {slot} {why}")));
-        }
-    }
-
-    /// A process of a generation says that it stops. Only its monitor knows that: a
-    /// worker that has found the socket speaks for itself.
-    pub(super) fn note_stopping(&mut self, generation: Generation, sender: Option<Pid>) {
-        let Some(run) = self.generation_mut(generation) else { return };
-        if run.monitor.is_some() && run.monitor == sender {
-            self.step(Event::Stops { generation });
-        }
-    }
-
-    /// Whether a generation serves, as far as can be known.
-    pub(super) fn has_ready_worker(&self) -> bool {
+    /// Whether one of them serves, as far as can be known.
+    pub fn has_ready_worker(&self, supervisor: &Supervisor) -> bool {
         let serves = |run: &&RunningGeneration| {
-            let stage = self.supervisor.stage_of(run.generation);
+            let stage = supervisor.stage_of(run.generation);
             matches!(stage, Some(Stage::Current | Stage::Probation))
         };
-        self.generations.iter().filter(serves).any(RunningGeneration::has_ready_worker)
+        self.iter().filter(serves).any(RunningGeneration::has_ready_worker)
     }
 
-    /// Why nothing serves: how the current generation has lost its last worker, or
-    /// what has failed before.
-    pub(super) fn last_failure(&self) -> Option<String> {
-        let lost = |run: &RunningGeneration| {
-            let is_it = run.generation == self.current && run.monitor.is_some();
-            if is_it { run.last_loss() } else { None }
-        };
-        self.generations.iter().find_map(lost).or_else(|| self.control.last_failure())
+    /// How the current one has lost its last worker.
+    pub fn last_loss(&self) -> Option<String> {
+        self.get(self.current()).filter(|run| run.monitor.is_some())?.last_loss()
+    }
+
+    /// The workers of the current one, if a library monitor that takes signals keeps
+    /// them.
+    pub fn current_count(&self, supervisor: &Supervisor) -> Option<u16> {
+        let current = self.current();
+        if supervisor.stage_of(current) != Some(Stage::Current) {
+            return None;
+        }
+        let run = self.get(current).filter(|run| run.monitor.is_some())?;
+        run.board.header().filter(|header| header.handlers).map(|header| header.count)
     }
 
     /// What helps where programs leave on purpose: with status 0, which is a loss where
     /// ready is taken from time lived.
-    fn cure(&mut self, generation: Generation) -> &'static str {
-        let counts_them = self.options.ready_after().is_some();
-        if counts_them && self.generation_mut(generation).is_some_and(|run| run.has_left()) {
+    fn cure(&self, generation: Generation, options: &Options) -> &'static str {
+        let counts_them = options.ready_after().is_some();
+        if counts_them && self.get(generation).is_some_and(RunningGeneration::has_left) {
             " (if the program exits on purpose, use --ready notify or --probation 0)"
         } else {
             ""
         }
     }
 
-    /// Why a generation has come to nothing.
-    pub(super) fn reason_of(
-        &mut self,
+    /// Why a generation has come to nothing, if that is not how its process ended.
+    pub fn reason_of(
+        &self,
         generation: Generation,
         was_ready: bool,
         failure: Failure,
-    ) -> String {
-        let lost = self.generation_mut(generation).and_then(|run| run.last_loss());
+        options: &Options,
+    ) -> Option<String> {
+        let lost = self.get(generation).and_then(RunningGeneration::last_loss);
         let lost = lost.unwrap_or_else(|| String::from("not known"));
-        match failure {
-            Failure::NotSpawned | Failure::Left => self.reporter.take_reason(),
+        Some(match failure {
+            Failure::NotSpawned | Failure::Left => return None,
             Failure::Late(limit) => {
                 text::compose(format_args!("not ready within {limit} (--ready-timeout)"))
             }
@@ -132,13 +115,19 @@ impl MainProcess {
                 text::compose(format_args!("workers exited before they were ready, last: {lost}"))
             }
             Failure::Losing => {
-                let cure = self.cure(generation);
+                let cure = self.cure(generation, options);
                 text::compose(format_args!("too many workers exited, last: {lost}{cure}"))
             }
             Failure::Short(limit) => text::compose(format_args!(
                 "a slot had no ready worker for {limit} (--ready-timeout), last exit: {lost}"
             )),
             Failure::Stops => String::from("its monitor is shutting down, not requested by main"),
-        }
+        })
     }
+}
+
+/// When to look again at the board of a generation that is waited for: what says
+/// that its slots are filled may be dropped.
+pub(super) fn next_check(supervisor: &Supervisor, now: Tick) -> Option<Tick> {
+    supervisor.is_short().then(|| now.after(AGAIN))
 }

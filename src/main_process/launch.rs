@@ -43,9 +43,7 @@ impl MainProcess {
     /// Makes the process of a generation, with what stands in the env file, if there
     /// is one, and says what came of it.
     pub(super) fn spawn(&mut self, generation: Generation, env_file: Option<&[u8]>) -> Event {
-        // What the kernel has killed before is not to explain how this one ends.
-        self.kills.explain(0);
-        self.sweep();
+        self.generations.prepare_start(self.now, &self.supervisor);
         match self.try_spawn(generation, env_file) {
             Ok(monitor) => Event::Spawned { generation, monitor },
             Err(error) => {
@@ -65,7 +63,7 @@ impl MainProcess {
                 return Err(error);
             }
         };
-        self.generations.push(RunningGeneration {
+        self.generations.add(RunningGeneration {
             generation,
             leader,
             monitor: Some(leader),

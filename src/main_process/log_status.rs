@@ -14,7 +14,7 @@ impl MainProcess {
         let version = env!("CARGO_PKG_VERSION");
         let (id, up) = (process::id(), self.now.since(self.since));
         log(Level::Info, format_args!("status: panzer {version}, pid {id}, up {up}"));
-        for run in &self.generations {
+        for run in self.generations.iter() {
             let Some(stage) = self.supervisor.stage_of(run.generation) else { continue };
             let (generation, leader, up) = (run.generation, run.leader, self.now.since(run.since));
             let exited = if run.monitor.is_some() { "" } else { " (exited)" };

@@ -28,6 +28,7 @@ mod event_writer;
 mod executable;
 mod file_reader;
 mod generation;
+mod generations;
 mod health;
 mod launch;
 mod listener_store;
@@ -55,20 +56,20 @@ pub use crate::main_process::startup::program;
 
 use crate::config::option_table::Options;
 use crate::main_process::control::Control;
-use crate::main_process::generation::RunningGeneration;
+use crate::main_process::generation::GenerationEnd;
+use crate::main_process::generations::Generations;
 use crate::main_process::listener_store::Listeners;
 use crate::main_process::load_config::Loads;
-use crate::main_process::reap::Sweep;
 use crate::main_process::reexec::Reexec;
 use crate::main_process::reporter::{FailedGeneration, Reporter};
 use crate::main_process::resources::has_terminal;
 use crate::main_process::supervisor::{Command, Event, Report, Supervisor};
 use crate::shared::closer::Closing;
 use crate::shared::listening_socket;
-use crate::shared::oom_kills::OomKills;
 use crate::shared::scoreboard::Flags;
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
+use crate::sys::process::{self, Reaped};
 use crate::sys::signal::{self, Blocked, Hangup, OriginalDispositions, Wake};
 use crate::sys::{self, Errno, clock};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
@@ -79,6 +80,8 @@ use core::ffi::CStr;
 
 /// How long to leave alone what has failed.
 const BREATHER: Millis = Millis(100);
+/// The most dead that are reaped in one turn: there is other work.
+const MOST_DEAD: usize = 256;
 /// The least time between two answers to SIGTTIN.
 const STATUS: Millis = Millis(100);
 
@@ -99,9 +102,7 @@ struct MainProcess {
     directory: CString,
     supervisor: Supervisor,
     listeners: Listeners,
-    generations: Vec<RunningGeneration>,
-    /// The one that was promoted last.
-    current: Generation,
+    generations: Generations,
     wake: Wake,
     /// The read end goes to every monitor; the write end ends with us.
     lifeline: (Fd, Fd),
@@ -116,14 +117,12 @@ struct MainProcess {
     /// How many SIGINT have come.
     interrupts: u32,
     reporter: Reporter,
-    kills: OomKills,
     /// What is to be closed and may hang the process that does it.
     closing: Closing,
     reads: Loads,
     finished: Option<u8>,
     control: Control,
     restart: Reexec,
-    sweep: Sweep,
 }
 
 impl MainProcess {
@@ -133,9 +132,7 @@ impl MainProcess {
         loop {
             if let Some(status) = self.finished {
                 // Closing these may hang, which must not hold up the end of main.
-                for run in core::mem::take(&mut self.generations) {
-                    run.notify.close(&mut self.closing);
-                }
+                self.generations.forget_all(&mut self.closing);
                 self.closing.finish();
                 return status;
             }
@@ -185,12 +182,61 @@ impl MainProcess {
         }
     }
 
+    /// Reaps the dead: our monitors, and whatever orphans there are. Of very many
+    /// the rest is for the next turn, which comes at once.
+    fn reap(&mut self) {
+        let mut count = 0;
+        while count < MOST_DEAD
+            && let Ok(Reaped::Dead(pid, exit)) = process::reap_any()
+        {
+            count += 1;
+            self.restart.note_death(pid, exit);
+            self.generations.note_death(pid, exit, self.now);
+            self.reads.note_death(pid);
+            self.closing.note_death(pid);
+        }
+        self.generations.end_reaping(count == MOST_DEAD, self.now, &self.supervisor);
+    }
+
+    /// Tells the supervisor which monitors are dead, after all that they had said
+    /// before.
+    fn on_exits(&mut self) {
+        let (ended, is_starved) = self.generations.ended(self.now, &self.supervisor);
+        for generation in ended {
+            match self.generations.take_end(generation, is_starved, self.now, &self.supervisor) {
+                None => {}
+                Some(GenerationEnd::Last) => self.step(Event::Empty { generation }),
+                Some(GenerationEnd::Monitor { death, exec, left, forced }) => {
+                    self.reporter.tell_death(death, &mut self.control);
+                    if forced {
+                        self.step(Event::Forced);
+                    }
+                    self.step(Event::Gone { generation, exec, left });
+                }
+            }
+        }
+    }
+
+    /// SIGVTALRM from the session of a generation that starts.
+    fn ready_by_signal(&mut self, leader: Pid) {
+        if let Some(generation) = self.generations.led_by(leader) {
+            self.step(Event::Ready { generation });
+        }
+    }
+
+    /// Tells the supervisor what the board of a new generation shows.
+    fn check_scoreboards(&mut self) {
+        if let Some(event) = self.generations.judge_attempt(&self.supervisor) {
+            self.step(event);
+        }
+    }
+
     /// When there is something to do at the latest.
     fn deadline(&self) -> Option<Tick> {
         let deadlines = [
             self.supervisor.deadline(),
-            self.sweep.deadline(),
-            self.next_scoreboard_check(),
+            self.generations.deadline(),
+            health::next_check(&self.supervisor, self.now),
             self.control.deadline(),
             self.restart.deadline(self.reads.is_starting()),
             self.reads.deadline(),
@@ -198,19 +244,13 @@ impl MainProcess {
             self.closing.deadline(),
             self.reporter.complaints.deadline(),
         ];
-        let inboxes = self.generations.iter().filter_map(|run| run.notify.deadline());
-        deadlines.into_iter().flatten().chain(inboxes).min()
+        deadlines.into_iter().flatten().min()
     }
 
     fn wait(&self, deadline: Option<Tick>, blocked: &Blocked) {
-        let mut sources = Vec::with_capacity(1 + 2 * self.generations.len());
+        let mut sources = Vec::with_capacity(1 + 2 * self.generations.count());
         sources.push(Source::readable(self.wake.source()));
-        for run in &self.generations {
-            sources.extend(run.notify.source());
-            if let Some(fate) = &run.fate {
-                sources.push(Source::readable(fate.source()));
-            }
-        }
+        self.generations.add_sources(&mut sources);
         sources.extend(self.restart.source());
         sources.extend(self.reads.sources());
         self.control.add_sources(&mut sources);
@@ -281,12 +321,10 @@ impl MainProcess {
         match command {
             Command::Spawn { generation } => return self.begin_start(generation),
             Command::Signal { generation, monitor, signal } => {
-                self.signal_monitor(generation, monitor, signal);
+                self.generations.signal_monitor(generation, monitor, signal);
             }
             Command::SignalSession { generation, leader, signal } => {
-                if self.generation_mut(generation).is_some_and(|run| run.leader == leader) {
-                    self.signal_session(generation, signal);
-                }
+                self.generations.signal_session(generation, leader, signal, self.now);
             }
             Command::Promote { generation } => {
                 self.promote(generation);
@@ -294,14 +332,15 @@ impl MainProcess {
                 self.listeners.restore_backlogs();
             }
             Command::Discard { generation, was_ready, why } => {
-                let why = self.reason_of(generation, was_ready, why);
+                let why = self.generations.reason_of(generation, was_ready, why, &self.options);
+                let why = why.unwrap_or_else(|| self.reporter.take_reason());
                 let failed = FailedGeneration { generation, was_ready, why };
                 self.reporter.tell_failed(&failed, &mut self.control, self.now);
                 let given_up = self.listeners.discard(generation);
                 self.close_elsewhere(given_up);
             }
             Command::Forget { generation } => {
-                self.forget_generation(generation);
+                self.generations.forget(generation, &mut self.closing);
                 self.release();
                 log::log(
                     Level::Debug,
@@ -327,39 +366,21 @@ impl MainProcess {
         let (running, control) = (&self.generations, &mut self.control);
         self.reporter.tell_current(generation, running, control, self.now);
         self.control.tell_count(&self.generations, &self.supervisor);
-        self.current = generation;
+        self.generations.promote(generation);
     }
 
     /// The last that main does.
     fn finish(&mut self, status: u8) {
         self.finished = Some(status);
         self.reporter.tell_finished(status);
-        self.generations.iter_mut().for_each(|run| run.home.remove());
+        self.generations.remove_directories();
         self.control.answer_at_exit(status);
-    }
-
-    /// Signals a monitor, unless it was reaped in this turn: then it is not pinned any
-    /// more.
-    fn signal_monitor(&mut self, generation: Generation, monitor: Pid, signal: Signal) {
-        let Some(run) = self.generation_mut(generation).filter(|it| it.monitor == Some(monitor))
-        else {
-            return;
-        };
-        if signal == Signal::Int {
-            run.set_flag(Flags::Now);
-        }
-        let signal = run.for_monitor(signal);
-        complain("monitor", monitor, signal::send(monitor, signal));
-    }
-
-    fn generation_mut(&mut self, generation: Generation) -> Option<&mut RunningGeneration> {
-        self.generations.iter_mut().find(|run| run.generation == generation)
     }
 
     /// Closes what the current generation does not want, if no other one is left.
     fn release(&mut self) {
-        if self.generations.iter().all(|run| run.generation == self.current) {
-            let given_up = self.listeners.release(self.current);
+        if self.generations.is_current_alone() {
+            let given_up = self.listeners.release(self.generations.current());
             self.close_elsewhere(given_up);
         }
     }
@@ -378,9 +399,7 @@ impl MainProcess {
         self.reporter.tell_stopping();
         self.fail_waiting_clients();
         if !self.listeners.any_adopted() {
-            for run in &self.generations {
-                run.set_flag(Flags::Final);
-            }
+            self.generations.set_flag(Flags::Final);
         }
         let (given_up, refused) = self.listeners.close_all(self.newcomers_fallback());
         listening_socket::warn_of_newcomers(refused);

@@ -6,7 +6,6 @@
 //! turn, and what is not understood is dropped.
 
 use super::MainProcess;
-use crate::exec_result::ExecResult;
 use crate::main_process::complaints::About;
 use crate::main_process::listener_store::{Kept, Origin};
 use crate::main_process::supervisor::Event;
@@ -20,28 +19,22 @@ use crate::sys::message::Message;
 use crate::sys::process;
 use crate::sys::socket::{self, SocketKind};
 use crate::text::Plural;
-use crate::types::{Generation, Level, Pid};
+use crate::types::{Generation, Level};
 use crate::{log, printable};
 use alloc::vec::Vec;
 
 /// The most datagrams of one generation that are read in one turn.
 const MOST: usize = 256;
 
-/// The status that says that a file is not there.
-const MISSING: u8 = 127;
-
 impl MainProcess {
     /// Reads what every generation has said.
     pub(super) fn take_notifications(&mut self) {
         // What is received removes no entry, and a new one is added at the end.
-        for place in 0..self.generations.len() {
+        for place in 0..self.generations.count() {
             self.take_from(place);
         }
-        for place in 0..self.generations.len() {
-            if let Some(run) = self.generations.get_mut(place)
-                && run.poll_exec_status()
-            {
-                let generation = run.generation;
+        for place in 0..self.generations.count() {
+            if let Some(generation) = self.generations.poll_exec_status(place) {
                 self.step(Event::Runs { generation });
             }
         }
@@ -50,9 +43,12 @@ impl MainProcess {
     fn take_from(&mut self, place: usize) {
         for _ in 0..MOST {
             let accept = if self.closing.is_full() { |_: Borrowed<'_>| false } else { is_listener };
-            let Some(run) = self.generations.get_mut(place) else { return };
-            let (generation, user) = (run.generation, run.user_id);
-            match run.notify.next(self.now, accept) {
+            let Some((generation, user, received)) =
+                self.generations.next_message(place, self.now, accept)
+            else {
+                return;
+            };
+            match received {
                 Received::Nothing => return,
                 Received::Message(message) => self.act_on_message(generation, user, message),
                 Received::Left(pid) => self.reporter.complaints.complain(
@@ -73,15 +69,6 @@ impl MainProcess {
                 ),
             }
         }
-    }
-
-    /// Lets go of a generation of which no process is left.
-    pub(super) fn forget_generation(&mut self, generation: Generation) {
-        let Some(place) = self.generations.iter().position(|run| run.generation == generation)
-        else {
-            return;
-        };
-        self.generations.remove(place).notify.close(&mut self.closing);
     }
 
     /// Takes in a message to a generation that runs as `user`.
@@ -117,8 +104,11 @@ impl MainProcess {
         }
         self.keep(generation, &notice, descriptors);
         self.note(generation, &notice);
-        if notice.stopping {
-            self.note_stopping(generation, sender.and_then(|sender| sender.pid));
+        // Only its monitor knows that: a worker that has found the socket speaks for
+        // itself.
+        let pid = sender.and_then(|sender| sender.pid);
+        if notice.stopping && self.generations.is_monitor(generation, pid) {
+            self.step(Event::Stops { generation });
         }
         if notice.ready {
             self.step(Event::Ready { generation });
@@ -152,7 +142,7 @@ impl MainProcess {
         if self.closed {
             return self.closing.close_shared(fd);
         }
-        let user = self.generation_mut(generation).map_or(0, |run| run.user_id);
+        let user = self.generations.get(generation).map_or(0, |run| run.user_id);
         let is_ours = user == 0 || user == process::user();
         let carried = printable::lossy(name);
         // Not escaped: the log and the events do that, each in its own way.
@@ -184,15 +174,13 @@ impl MainProcess {
     fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
         match notice.news {
             News::None => {}
-            News::Scaled { count } if generation == self.current => {
+            News::Scaled { count } if generation == self.generations.current() => {
                 self.control.settle_scale(count)
             }
             News::Scaled { .. } => {}
             News::Lost { slot, pid, why } => {
-                // What has killed it is not to explain another death.
-                self.kills.explain(0);
                 let why = printable::lossy(why);
-                self.note_loss(generation, slot, &why);
+                self.generations.note_loss(generation, slot, &why);
                 let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
                 self.reporter.event(&EventLine {
                     slot,
@@ -201,7 +189,13 @@ impl MainProcess {
                     ..EventLine::about(EventName::Died, generation)
                 });
             }
-            News::Unusable { status, why } => self.note_unusable(generation, status, why),
+            News::Unusable { status, why } => {
+                if let Some(run) = self.generations.get_mut(generation)
+                    && self.options.exec()
+                {
+                    run.note_unusable(status, why);
+                }
+            }
             News::Respawned { slot, pid } => {
                 let (slot, pid) = (Some(slot), Some(pid));
                 self.reporter.event(&EventLine {
@@ -218,31 +212,8 @@ impl MainProcess {
                 self.now,
             );
         }
-        let Some(run) = self.generation_mut(generation) else { return };
-        if let Some(status) = notice.status {
+        if let (Some(status), Some(run)) = (notice.status, self.generations.get_mut(generation)) {
             run.status = Some(printable::lossy(status));
-        }
-    }
-
-    /// A pool of programs has nothing that it could run. That is to us as if its
-    /// monitor were what cannot be executed, which leaves for that.
-    fn note_unusable(&mut self, generation: Generation, status: u8, why: &[u8]) {
-        if !self.options.exec() {
-            return;
-        }
-        let Some(run) = self.generation_mut(generation).filter(|run| run.why.is_none()) else {
-            return;
-        };
-        run.why = Some(printable::lossy(why));
-        run.exec = if status == MISSING { ExecResult::NotFound } else { ExecResult::NotExecutable };
-    }
-
-    /// SIGVTALRM from the session of a generation that starts.
-    pub(super) fn ready_by_signal(&mut self, leader: Pid) {
-        let said =
-            self.generations.iter().find(|run| run.leader == leader).map(|run| run.generation);
-        if let Some(generation) = said {
-            self.step(Event::Ready { generation });
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::log::{self, log};
 use crate::main_process::complaints::Complaints;
 use crate::main_process::control::{Control, GenerationProgress};
 use crate::main_process::event_writer::Events;
-use crate::main_process::generation::RunningGeneration;
+use crate::main_process::generation::MonitorDeath;
+use crate::main_process::generations::Generations;
 use crate::main_process::service_manager::ServiceManager;
 use crate::main_process::supervisor::Report;
 use crate::persist::{Codec, Persist as _, persisted};
@@ -17,7 +18,7 @@ use crate::protocol::status_records::ReloadOutcome;
 use crate::sys::fd::Fd;
 use crate::sys::{Errno, output};
 use crate::text::{self, Plural};
-use crate::types::{Exit, ExitReason, Generation, Level, Millis, Pid, Tick};
+use crate::types::{ExitReason, Generation, Level, Tick};
 use alloc::string::String;
 use core::fmt;
 
@@ -43,17 +44,6 @@ pub(super) struct FailedGeneration {
     /// Whether that was on probation, so that it is rolled back.
     pub was_ready: bool,
     pub why: String,
-}
-
-/// A monitor was reaped.
-pub(super) struct MonitorDeath {
-    pub generation: Generation,
-    pub pid: Pid,
-    pub exit: Exit,
-    pub lived: Millis,
-    /// Why its program did not run, if that is so.
-    pub known: Option<String>,
-    pub cause: ExitReason,
 }
 
 impl Reporter {
@@ -110,7 +100,7 @@ impl Reporter {
     pub fn tell(
         &mut self,
         report: Report,
-        generations: &[RunningGeneration],
+        generations: &Generations,
         control: &mut Control,
         now: Tick,
     ) {
@@ -143,14 +133,8 @@ impl Reporter {
     }
 
     /// The event of a generation that has come so far.
-    fn reached(
-        &mut self,
-        kind: EventName,
-        generation: Generation,
-        generations: &[RunningGeneration],
-    ) {
-        let run = generations.iter().find(|run| run.generation == generation);
-        let pid = run.map(|run| run.leader);
+    fn reached(&mut self, kind: EventName, generation: Generation, generations: &Generations) {
+        let pid = generations.get(generation).map(|run| run.leader);
         self.event(&EventLine { pid, ..EventLine::about(kind, generation) });
     }
 
@@ -158,7 +142,7 @@ impl Reporter {
     pub fn tell_current(
         &mut self,
         generation: Generation,
-        generations: &[RunningGeneration],
+        generations: &Generations,
         control: &mut Control,
         now: Tick,
     ) {

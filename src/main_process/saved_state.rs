@@ -60,7 +60,6 @@ impl MainProcess {
             supervisor,
             listeners,
             generations,
-            current,
             wake,
             lifeline,
             terminal,
@@ -76,9 +75,7 @@ impl MainProcess {
             restart,
             own: _,
             words: _,
-            kills: _,
             finished: _,
-            sweep: _,
         } = self;
         id.persist(codec);
         binary.persist(codec);
@@ -89,7 +86,6 @@ impl MainProcess {
         supervisor.persist(codec);
         listeners.persist(codec);
         generations.persist(codec);
-        current.persist(codec);
         wake.persist(codec);
         lifeline.persist(codec);
         reporter.above.persist(codec);
@@ -117,13 +113,6 @@ impl MainProcess {
     /// a turn.
     pub(super) fn is_possible(&self) -> bool {
         let own = [process::group_of(process::id()), process::session_of(None).unwrap_or(None)];
-        self.id == process::id()
-            && self.supervisor.is_settled()
-            && self.generations.iter().all(|run| {
-                let leads = run.monitor.is_none_or(|monitor| {
-                    monitor == run.leader && process::is_child(monitor) != Ok(false)
-                });
-                leads && run.leader.raw() > 1 && !own.contains(&Some(run.leader))
-            })
+        self.id == process::id() && self.supervisor.is_settled() && self.generations.are_ours(&own)
     }
 }

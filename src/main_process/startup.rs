@@ -10,20 +10,19 @@ use crate::config::option_table::{Options, PathOption};
 use crate::error::{Error, Result, cannot};
 use crate::main_process::control::Control;
 use crate::main_process::executable;
+use crate::main_process::generations::Generations;
 use crate::main_process::listener_store::Listeners;
 use crate::main_process::load_config::Loads;
 use crate::main_process::open_listeners::{adopt_sockets, bind_anew};
 use crate::main_process::probe::InheritedState;
-use crate::main_process::reap::Sweep;
 use crate::main_process::reexec::Reexec;
 use crate::main_process::reporter::Reporter;
 use crate::main_process::resources::{self, Resources};
 use crate::main_process::service_manager::ServiceManager;
 use crate::shared::closer::Closing;
-use crate::shared::oom_kills::OomKills;
 use crate::sys::signal::{self, OriginalDispositions};
 use crate::sys::{clock, fd, process};
-use crate::types::{Account, Generation, Level, Role, Signal, Tick};
+use crate::types::{Account, Level, Role, Signal, Tick};
 use crate::{log, monitor};
 use alloc::boxed::Box;
 use alloc::ffi::CString;
@@ -160,8 +159,7 @@ impl MainProcess {
             inherited,
             supervisor,
             listeners: Listeners::default(),
-            generations: Vec::new(),
-            current: Generation(0),
+            generations: Generations::new(),
             wake,
             lifeline,
             terminal,
@@ -171,13 +169,11 @@ impl MainProcess {
             closed: false,
             interrupts: 0,
             reporter: Reporter::new(events, readiness),
-            kills: OomKills::new(),
             closing: Closing::new(),
             reads: Loads::new(),
             finished: None,
             control: Control::default(),
             restart: Reexec::default(),
-            sweep: Sweep::new(),
         }))
     }
 
@@ -201,7 +197,7 @@ impl MainProcess {
         inherited_state.read(self)?;
         process::set_name(c"panzer:main");
         log::begin(Role::Main, self.options.verbosity);
-        signal::expect_ready(self.generations.last().map(|run| run.leader));
+        signal::expect_ready(self.generations.newest_leader());
         catch_signals(self.inherited);
         self.after_restart();
         Ok(())

@@ -38,7 +38,7 @@ impl MainProcess {
                 out.clear();
             }
         }
-        for run in &self.generations {
+        for run in self.generations.iter() {
             let Some(stage) = self.supervisor.stage_of(run.generation) else { continue };
             let header = run.board.header();
             let board = header.and_then(|header| run.board.snapshot(header.rows).ok());
@@ -52,7 +52,7 @@ impl MainProcess {
             out.clear();
         }
         self.control.show(client, &out, None);
-        let count = Plural(self.generations.len() as u64, "generation");
+        let count = Plural(self.generations.count() as u64, "generation");
         self.control.say(client, AnswerWord::Done, format_args!("{count}"));
     }
 
@@ -76,12 +76,12 @@ impl MainProcess {
 
     /// Says that nothing serves, where that is so.
     fn add_outage(&self, out: &mut String) {
-        if self.has_ready_worker() {
+        if self.generations.has_ready_worker(&self.supervisor) {
             return;
         }
         let why = match self.supervisor.is_stopping() {
             true => Some(String::from("main is stopping")),
-            false => self.last_failure(),
+            false => self.generations.last_loss().or_else(|| self.control.last_failure()),
         };
         let why = why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
         status_records::Outage { due: self.supervisor.next_start(), why }.write(out);

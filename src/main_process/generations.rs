@@ -1,0 +1,281 @@
+//! The generations of which a process is left: which one is current, how they are
+//! signalled, and how their monitors ended.
+//!
+//! Nothing here decides, and nothing tells the supervisor: what has happened is
+//! returned, and main steps.
+
+use super::complain;
+use crate::main_process::generation::{GenerationEnd, MonitorDeath, RunningGeneration};
+use crate::main_process::reap::Sweep;
+use crate::main_process::supervisor::{Left, Supervisor};
+use crate::persist::{Codec, Persist as _, persisted};
+use crate::shared::closer::Closing;
+use crate::shared::inbox::Received;
+use crate::shared::oom_kills::OomKills;
+use crate::shared::scoreboard::Flags;
+use crate::sys::fd::Borrowed;
+use crate::sys::poll::Source;
+use crate::sys::{process, signal};
+use crate::text;
+use crate::types::{Exit, ExitReason, Generation, Pid, Signal, Slot, Stage, Tick};
+use alloc::vec::Vec;
+use core::slice;
+
+/// All of them, in the order in which they were started.
+pub(super) struct Generations {
+    running: Vec<RunningGeneration>,
+    /// The one that was promoted last.
+    current: Generation,
+    sweep: Sweep,
+    kills: OomKills,
+}
+
+/// The list.
+impl Generations {
+    /// None yet.
+    pub fn new() -> Self {
+        Self {
+            running: Vec::new(),
+            current: Generation(0),
+            sweep: Sweep::new(),
+            kills: OomKills::new(),
+        }
+    }
+
+    /// Writes or reads what one image leaves to the next.
+    pub fn persist(&mut self, codec: &mut Codec) {
+        persisted! { in self, codec; { running, current } without { sweep, kills } }
+    }
+
+    pub fn iter(&self) -> slice::Iter<'_, RunningGeneration> {
+        self.running.iter()
+    }
+
+    pub const fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    pub fn get(&self, generation: Generation) -> Option<&RunningGeneration> {
+        self.running.iter().find(|run| run.generation == generation)
+    }
+
+    pub fn get_mut(&mut self, generation: Generation) -> Option<&mut RunningGeneration> {
+        self.running.iter_mut().find(|run| run.generation == generation)
+    }
+
+    /// The one whose session this process leads.
+    pub fn led_by(&self, leader: Pid) -> Option<Generation> {
+        self.running.iter().find(|run| run.leader == leader).map(|run| run.generation)
+    }
+
+    /// The leader of the one that was started last.
+    pub fn newest_leader(&self) -> Option<Pid> {
+        self.running.last().map(|run| run.leader)
+    }
+
+    pub fn add(&mut self, run: RunningGeneration) {
+        self.running.push(run);
+    }
+
+    /// Lets go of one of which no process is left.
+    pub fn forget(&mut self, generation: Generation, closing: &mut Closing) {
+        let is_it = |run: &RunningGeneration| run.generation == generation;
+        if let Some(place) = self.running.iter().position(is_it) {
+            self.running.remove(place).notify.close(closing);
+        }
+    }
+
+    /// Lets go of all of them: main ends.
+    pub fn forget_all(&mut self, closing: &mut Closing) {
+        for run in self.running.drain(..) {
+            run.notify.close(closing);
+        }
+    }
+
+    /// Takes the directories of all notify sockets away.
+    pub fn remove_directories(&mut self) {
+        self.running.iter_mut().for_each(|run| run.home.remove());
+    }
+
+    pub const fn current(&self) -> Generation {
+        self.current
+    }
+
+    pub const fn promote(&mut self, generation: Generation) {
+        self.current = generation;
+    }
+
+    /// Whether no other one is left beside the current one.
+    pub fn is_current_alone(&self) -> bool {
+        self.running.iter().all(|run| run.generation == self.current)
+    }
+
+    /// Whether every monitor is a child of ours, and leads another session than one of
+    /// `own`: then no other process can be signalled.
+    pub fn are_ours(&self, own: &[Option<Pid>]) -> bool {
+        self.running.iter().all(|run| {
+            let leads = run.monitor.is_none_or(|monitor| {
+                monitor == run.leader && process::is_child(monitor) != Ok(false)
+            });
+            leads && run.leader.raw() > 1 && !own.contains(&Some(run.leader))
+        })
+    }
+
+    /// When there is something to do here at the latest.
+    pub fn deadline(&self) -> Option<Tick> {
+        let inboxes = self.running.iter().filter_map(|run| run.notify.deadline());
+        inboxes.chain(self.sweep.deadline()).min()
+    }
+
+    /// Adds what they may say to what main waits for.
+    pub fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
+        for run in &self.running {
+            sources.extend(run.notify.source());
+            sources.extend(run.fate.as_ref().map(|fate| Source::readable(fate.source())));
+        }
+    }
+}
+
+/// What they say, and are told.
+impl Generations {
+    /// What the one at this place says next, and who may say it: its user.
+    pub fn next_message(
+        &mut self,
+        place: usize,
+        now: Tick,
+        accept: fn(Borrowed<'_>) -> bool,
+    ) -> Option<(Generation, u32, Received)> {
+        let run = self.running.get_mut(place)?;
+        Some((run.generation, run.user_id, run.notify.next(now, accept)))
+    }
+
+    /// Whether it is new that the program of the one at this place runs.
+    pub fn poll_exec_status(&mut self, place: usize) -> Option<Generation> {
+        let run = self.running.get_mut(place)?;
+        run.poll_exec_status().then_some(run.generation)
+    }
+
+    /// A worker of a generation died unasked.
+    pub fn note_loss(&mut self, generation: Generation, slot: Slot, why: &str) {
+        // What has killed it is not to explain another death.
+        self.kills.explain(0);
+        if let Some(run) = self.get_mut(generation) {
+            run.lost = Some(text::compose(format_args!("worker {slot} {why}")));
+        }
+    }
+
+    /// Whether this process is the monitor of a generation, and not a worker that has
+    /// found its socket.
+    pub fn is_monitor(&self, generation: Generation, pid: Option<Pid>) -> bool {
+        self.get(generation).is_some_and(|run| run.monitor.is_some() && run.monitor == pid)
+    }
+
+    /// Tells all monitors what main wants.
+    pub fn set_flag(&self, wish: Flags) {
+        self.running.iter().for_each(|run| run.set_flag(wish));
+    }
+
+    /// Signals a monitor, unless it was reaped in this turn: then it is not pinned any
+    /// more.
+    pub fn signal_monitor(&self, generation: Generation, monitor: Pid, signal: Signal) {
+        let Some(run) = self.get(generation).filter(|it| it.monitor == Some(monitor)) else {
+            return;
+        };
+        if signal == Signal::Int {
+            run.set_flag(Flags::Now);
+        }
+        let signal = run.for_monitor(signal);
+        complain("monitor", monitor, signal::send(monitor, signal));
+    }
+
+    /// Sends what is left of a generation the signal of the next step.
+    pub fn signal_session(
+        &mut self,
+        generation: Generation,
+        leader: Pid,
+        signal: Signal,
+        now: Tick,
+    ) {
+        let is_it = |run: &&mut RunningGeneration| run.generation == generation;
+        if let Some(run) = self.running.iter_mut().find(is_it)
+            && run.leader == leader
+        {
+            self.sweep.signal_session(run, signal, now);
+        }
+    }
+}
+
+/// How they end.
+impl Generations {
+    /// A child was reaped.
+    pub fn note_death(&mut self, pid: Pid, exit: Exit, now: Tick) {
+        self.running.iter_mut().for_each(|run| run.notify.note_death(pid));
+        self.sweep.want(now);
+        if let Some(run) = self.running.iter_mut().find(|run| run.monitor == Some(pid)) {
+            (run.monitor, run.exit) = (None, Some(exit));
+            self.sweep.want_at_once();
+        }
+    }
+
+    /// Nothing more is reaped in this turn, but more may be dead if that `is_cut` short.
+    pub fn end_reaping(&mut self, is_cut: bool, now: Tick, supervisor: &Supervisor) {
+        self.sweep.note_cut(is_cut);
+        if self.sweep.is_due(now) {
+            self.sweep.run(&mut self.running, now, supervisor);
+        }
+    }
+
+    /// Finds out what is left of those that are over, before anything is started that
+    /// could have the number of a session in which nothing is left.
+    pub fn prepare_start(&mut self, now: Tick, supervisor: &Supervisor) {
+        // What the kernel has killed before is not to explain how this one ends.
+        self.kills.explain(0);
+        self.sweep.run(&mut self.running, now, supervisor);
+    }
+
+    /// Those whose monitor, or last process, was reaped, and who have said all that they
+    /// had to say. The newest first, so that none takes a place that is dead itself.
+    /// And whether the kernel has killed for want of memory all of these monitors that
+    /// got a SIGKILL that was not main's.
+    pub fn ended(&mut self, now: Tick, supervisor: &Supervisor) -> (Vec<Generation>, bool) {
+        let mut heard = Vec::new();
+        let (mut exits, mut killed) = (false, 0);
+        for run in self.running.iter_mut().rev() {
+            // What still waits, or a child receives, was said before the death.
+            if (run.exit.is_some() || run.empty) && run.notify.is_settled(now) {
+                heard.push(run.generation);
+                exits |= run.exit.is_some();
+                let is_foreign = !supervisor.was_killed(run.generation);
+                killed += usize::from(run.exit.is_some_and(Exit::is_sigkill) && is_foreign);
+            }
+        }
+        (heard, exits && self.kills.explain(killed))
+    }
+
+    /// How one of these has ended, if nothing that was told since has changed that.
+    pub fn take_end(
+        &mut self,
+        generation: Generation,
+        is_starved: bool,
+        now: Tick,
+        supervisor: &Supervisor,
+    ) -> Option<GenerationEnd> {
+        let run = self.get_mut(generation)?;
+        let Some(exit) = run.exit.take() else { return run.empty.then_some(GenerationEnd::Last) };
+        let is_draining = supervisor.stage_of(generation) == Some(Stage::Draining);
+        // Main asks for no SIGKILL before it sends one.
+        let is_asked = is_draining && (!exit.is_sigkill() || supervisor.was_killed(generation));
+        let cause = match is_asked {
+            true => ExitReason::Requested,
+            false if is_starved && exit.is_sigkill() => ExitReason::Memory,
+            false => ExitReason::Unknown,
+        };
+        let (pid, lived, known) = (run.leader, now.since(run.since), run.why.take());
+        Some(GenerationEnd::Monitor {
+            death: MonitorDeath { generation, pid, exit, lived, known, cause },
+            exec: run.exec,
+            left: if run.empty { Left::Nothing } else { Left::Members },
+            forced: run.board.header().is_some_and(|header| header.killed),
+        })
+    }
+}
