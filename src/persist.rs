@@ -253,7 +253,11 @@ impl<A: Persist, B: Persist> Persist for (A, B) {
 /// An enumeration is written as the number of its value; the first is the blank.
 /// `persisted! { in self, tape; { field } without { other } }` writes or reads a value
 /// that has no blank, and names all of its fields, so that none is forgotten.
+/// `persisted! { each codec; one, other.part }` writes or reads values that are there.
 macro_rules! persisted {
+    (each $codec:expr; $($value:expr),* $(,)?) => {
+        $($value.persist($codec);)*
+    };
     (in $this:expr, $codec:expr; { $($field:ident),* $(,)? } without { $($other:ident),* $(,)? }) => {
         let Self { $($field,)* $($other: _),* } = $this;
         $($field.persist($codec);)*

@@ -6,9 +6,10 @@
 //! same time wait for the same one, and one that asks while another one's generation is
 //! starting waits for the one after.
 
-use super::pidfile;
+use super::{executable, pidfile};
 use crate::config::option_table::{Count, Options};
 use crate::cpus;
+use crate::environment::joined;
 use crate::error::{Error, Result};
 use crate::log::log;
 use crate::main_process::control_socket::{ClientIndex, ControlSocket, Waits};
@@ -140,6 +141,14 @@ impl Control {
     /// Where the pid file stands, if there is one.
     pub fn pid_path(&self) -> Option<&CStr> {
         self.pid_file.as_ref().map(PidFile::name)
+    }
+
+    /// The pid file without its ending, as every monitor sees it: what stands beside it
+    /// begins so.
+    pub fn beside_pid_file(&self, start: &CStr) -> Option<CString> {
+        let path = executable::from(start, Some(self.pid_path()?));
+        let bytes = path.to_bytes();
+        Some(joined(&[bytes.strip_suffix(b".pid").unwrap_or(bytes)]))
     }
 
     /// When a client needs attention at the latest.

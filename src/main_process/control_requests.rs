@@ -1,9 +1,14 @@
 //! What operators ask over the control socket, and what main does about it.
 
 use super::MainProcess;
+use crate::log;
 use crate::main_process::control_socket::{ClientIndex, Waits};
+use crate::main_process::status_reply::StatusReply;
 use crate::main_process::supervisor::Event;
 use crate::protocol::control_protocol::{AnswerWord, Request, Scale};
+use crate::protocol::status_records::{self, Phase, RecordText};
+use crate::sys::process;
+use alloc::string::String;
 
 /// The most requests that are granted in one turn: there is other work.
 const MOST: u32 = 32;
@@ -48,6 +53,31 @@ impl MainProcess {
         self.control.wait_for(client, Waits::End);
         self.control.say(client, AnswerWord::Progress, format_args!("main is stopping"));
         self.step(event);
+    }
+
+    /// Answers `status`.
+    fn show_status(&mut self, client: ClientIndex) {
+        let main = status_records::Main {
+            version: RecordText::Borrowed(env!("CARGO_PKG_VERSION").as_bytes()),
+            pid: process::id(),
+            now: self.now,
+            up: self.now.since(self.since),
+            state: match (self.supervisor.is_stopping(), self.supervisor.is_new()) {
+                (true, _) => Phase::Stopping,
+                (false, true) => Phase::Starting,
+                (false, false) => Phase::Running,
+            },
+            count: self.control.wanted_count(&self.options),
+            program: Some(RecordText::Borrowed(self.program.binary.to_bytes())),
+            dropped: log::dropped(),
+        };
+        let mut reply = StatusReply { control: &mut self.control, client, text: String::new() };
+        reply.add_main(&main);
+        reply.add_outage(&self.generations, &self.supervisor);
+        reply.add_reload();
+        reply.add_listeners(&self.listeners);
+        reply.add_generations(&self.generations, &self.supervisor);
+        reply.end(self.generations.count());
     }
 
     /// Has the generations of now, and those to come, have another number of

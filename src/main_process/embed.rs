@@ -3,7 +3,7 @@
 //! What is set here becomes words of panzer(1)'s command line, which main reads
 //! as it reads an operator's: so there is one main, and one reader of options.
 
-use super::{reexec, startup};
+use super::startup;
 use crate::error::{Error, Result, cannot};
 use crate::log;
 use crate::main_process::executable;
@@ -231,7 +231,7 @@ fn make_room(command: Option<Vec<Vec<u8>>>) -> Result<(Words, Vec<Vec<u8>>)> {
 
 /// This program as a command: where its image stands, and its own words.
 fn itself(own: Words, start: &CStr) -> Vec<Vec<u8>> {
-    let path = reexec::path_of_image(own, start).into_bytes();
+    let path = executable::path_of_image(own, start).into_bytes();
     iter::once(path).chain(own.iter().skip(1).map(|word| word.to_bytes().into())).collect()
 }
 

@@ -121,6 +121,15 @@ impl Generations {
         })
     }
 
+    /// Whether one of them may accept without this library.
+    pub fn any_foreign(&self, supervisor: &Supervisor) -> bool {
+        self.running.iter().any(|run| {
+            let has_pool = run.board.header().is_some_and(|header| header.handlers);
+            // One that starts has a pool before it accepts, or says ready without.
+            !has_pool && supervisor.stage_of(run.generation) != Some(Stage::Starting)
+        })
+    }
+
     /// When there is something to do here at the latest.
     pub fn deadline(&self) -> Option<Tick> {
         let inboxes = self.running.iter().filter_map(|run| run.notify.deadline());

@@ -1,6 +1,6 @@
 //! Starting a generation: its environment, its descriptors, its process.
 
-use super::MainProcess;
+use super::{MainProcess, notify_socket};
 use crate::config::env_file;
 use crate::config::option_table::{Number, PathOption};
 use crate::environment::{add, joined, remove};
@@ -13,7 +13,7 @@ use crate::seconds::Seconds;
 use crate::shared::inbox::Inbox;
 use crate::shared::scoreboard::{Flags, Scoreboard};
 use crate::sys::exec::{DevNull, ExecStatus, Program};
-use crate::sys::fd::{Borrowed, Fd, Standard};
+use crate::sys::fd::{Borrowed, Standard};
 use crate::sys::message::Credentials;
 use crate::sys::{env, file, process, signal};
 use crate::types::{Account, Generation, Level, Millis, Pid};
@@ -54,7 +54,11 @@ impl MainProcess {
     }
 
     fn try_spawn(&mut self, generation: Generation, env_file: Option<&[u8]>) -> Result<Pid> {
-        let (notify, home, notify_name) = self.make_notify_socket(generation)?;
+        let beside = self.control.beside_pid_file(&self.program.start);
+        let account = self.options.account.as_ref();
+        let tell_abstract = |reason| self.reporter.tell_abstract(reason);
+        let (notify, home, notify_name) =
+            notify_socket::open(generation, beside.as_deref(), account, tell_abstract)?;
         let (leader, fate, board) = match self.start_monitor(generation, &notify_name, env_file) {
             Ok(made) => made,
             Err(error) => {
@@ -76,7 +80,7 @@ impl MainProcess {
             stop_signal: self.options.stop_signal(),
             is_pool: self.options.exec(),
             command: self.options.command[0].clone(),
-            directory: self.directory.clone(),
+            directory: self.program.directory.clone(),
             user: self.options.path(PathOption::User).unwrap_or_default().to_owned(),
             user_id: self.options.account.as_ref().map_or(0, |account| account.user),
             why: None,
@@ -107,10 +111,10 @@ impl MainProcess {
         descriptors.push(self.lifeline.0.borrow());
         let command = &self.options.command;
         // Of programs of its own we are the monitor, in another process.
-        let exec = self.options.exec().then(|| self.own_binary()).transpose()?;
+        let exec = self.options.exec().then(|| self.program.open_binary()).transpose()?;
         let words = exec.iter().map(|_| CString::from(c"panzer")).chain(command.iter().cloned());
         let words: Vec<_> = words.collect();
-        let mut program = Program::new(&words, &environment, &self.directory);
+        let mut program = Program::new(&words, &environment, &self.program.directory);
         program = match &exec {
             Some(binary) => program.open(binary.borrow()),
             None => program.dies_by(self.options.stop_signal().signal()),
@@ -122,19 +126,12 @@ impl MainProcess {
         let account = self.options.account.as_ref();
         let blocked = signal::block_all();
         let (leader, fate) = program
-            .spawn(&null, &descriptors, self.inherited, account, &blocked)
+            .spawn(&null, &descriptors, self.program.inherited, account, &blocked)
             .map_err(cannot("fork"))?;
         // Before any signal can come: whose SIGVTALRM counts.
         signal::expect_ready(Some(leader));
         drop(blocked);
         Ok((leader, fate, board))
-    }
-
-    /// The image of this process, whatever stands at its path by now.
-    fn own_binary(&self) -> Result<Fd> {
-        file::open(c"/proc/self/exe", file::Mode::Execute)
-            .or_else(|_| file::open(&self.binary, file::Mode::Execute))
-            .map_err(cannot("open panzer's own binary"))
     }
 
     /// Everything a monitor finds in its environment, but `LISTEN_PID`.
@@ -149,7 +146,7 @@ impl MainProcess {
         remove(&mut entries, &OURS);
         let sockets = self.listeners.names().count();
         entries.push(joined(&[b"NOTIFY_SOCKET=", notify.to_bytes()]));
-        entries.push(joined(&[b"PWD=", self.directory.to_bytes()]));
+        entries.push(joined(&[b"PWD=", self.program.directory.to_bytes()]));
         if sockets > 0 {
             add(&mut entries, "LISTEN_FDS", &sockets);
             add(&mut entries, "LISTEN_FDNAMES", &fdnames::join(self.listeners.names()));

@@ -6,7 +6,7 @@
 //! a failed one had stored is closed with it.
 
 use crate::log::log;
-use crate::persist::persisted;
+use crate::persist::{Codec, Persist as _, persisted};
 use crate::protocol::address::{Address, Bind};
 use crate::protocol::fdnames;
 use crate::shared::listening_socket::{self, Fallback, SocketPath};
@@ -100,9 +100,10 @@ impl StoredListener {
 #[derive(Debug, Default)]
 pub struct Listeners {
     entries: Vec<StoredListener>,
+    /// Whether the final stop has begun: nothing is stored any more.
+    pub is_closed: bool,
 }
 
-persisted! { struct Listeners { entries } }
 persisted! { struct StoredListener { fd, name, identity, origin, path, unwanted, lost, given_back } }
 persisted! { enum Origin { 0 = Adopted, 1 = Bound(bind), 2 = Stored(generation) } }
 
@@ -116,6 +117,12 @@ pub enum Kept {
 }
 
 impl Listeners {
+    /// Writes or reads the sockets; whether it is closed has another place in the saved
+    /// state.
+    pub fn persist(&mut self, codec: &mut Codec) {
+        persisted! { in self, codec; { entries } without { is_closed } }
+    }
+
     /// Keeps `fd` under a name that is already escaped, unless it is there already.
     /// Its path goes with it only if it `is_ours`: another user could have put
     /// another file there by then.
@@ -329,6 +336,7 @@ impl Listeners {
             );
             refused = done.and(refused);
         }
+        self.is_closed = true;
         (self.entries.drain(..).map(|entry| entry.fd).collect(), refused)
     }
 

@@ -14,7 +14,7 @@
 //! of main's descriptors, so that it holds up no port, no lock and no log.
 
 use super::{MainProcess, file_reader, read_options};
-use crate::config::option_table::{Options, PathOption};
+use crate::config::option_table::{Number, Options, PathOption};
 use crate::error::{Error, Result};
 use crate::log::log;
 use crate::main_process::control_socket::{ClientIndex, Waits};
@@ -125,12 +125,55 @@ impl Loads {
         Load::begin(now, read)
     }
 
-    /// Gives a child up.
-    fn leave(&mut self, load: &Load) {
-        if load.end() {
-            self.left.push(load.pid());
+    /// What a child has read of the configuration, or why not, once that is known.
+    fn poll_configuration(&mut self, now: Tick, path: &CStr) -> Option<Result<Vec<u8>>> {
+        let late = || late(path, ", or looking at the pid file and the Unix sockets,");
+        poll(&mut self.configuration, &mut self.left, now, late)
+    }
+
+    /// The same of the environment of a generation.
+    fn poll_environment(&mut self, now: Tick, path: &CStr) -> Option<Result<Vec<u8>>> {
+        poll(&mut self.environment, &mut self.left, now, || late(path, ""))
+    }
+
+    /// Nothing is read of the configuration any more; says for what something was.
+    fn give_up_configuration(&mut self) -> Option<Purpose> {
+        give_up(&mut self.configuration, &mut self.left).then_some(self.purpose)
+    }
+
+    /// Nothing is read of an environment any more; says of whose something was.
+    fn give_up_environment(&mut self) -> Option<Generation> {
+        give_up(&mut self.environment, &mut self.left).then_some(self.generation)
+    }
+}
+
+/// What a child has read, or why not, once that is known. One that is late is given up.
+fn poll(
+    load: &mut Option<Load>,
+    left: &mut Vec<Pid>,
+    now: Tick,
+    late: impl FnOnce() -> Error,
+) -> Option<Result<Vec<u8>>> {
+    match load.as_mut()?.look(now) {
+        Read::Open => None,
+        Read::Done(read) => {
+            *load = None;
+            Some(read)
+        }
+        Read::Late => {
+            give_up(load, left);
+            Some(Err(late()))
         }
     }
+}
+
+/// Gives a child up, if there is one; says whether there was.
+fn give_up(load: &mut Option<Load>, left: &mut Vec<Pid>) -> bool {
+    let Some(load) = load.take() else { return false };
+    if load.end() {
+        left.push(load.pid());
+    }
+    true
 }
 
 /// What is said of files that take too long.
@@ -184,7 +227,7 @@ impl MainProcess {
     /// to be said of it.
     fn read_configuration(&self) -> Result<Vec<u8>> {
         let (mut options, mut notes) = (read_options::again(&self.options), Vec::new());
-        read_options::read(self.words, &self.start, &mut options, &mut notes)?;
+        read_options::read(self.program.words, &self.program.start, &mut options, &mut notes)?;
         self.look_ahead(&options);
         let mut codec = Codec::empty_value();
         options.persist(&mut codec);
@@ -197,7 +240,7 @@ impl MainProcess {
     fn look_ahead(&self, options: &Options) {
         for bind in &options.bind {
             if let Address::Unix(path) = &bind.address {
-                let _ = file::identity_at(&executable::from(&self.start, Some(path)));
+                let _ = file::identity_at(&executable::from(&self.program.start, Some(path)));
             }
         }
         let bound = self.listeners.each().filter_map(|shown| shown.path.map(SocketPath::name));
@@ -211,25 +254,9 @@ impl MainProcess {
         if self.supervisor.is_stopping() {
             return self.give_up_loads();
         }
-        if let Some(load) = &mut self.reads.configuration {
-            match load.look(self.now) {
-                Read::Open => {}
-                Read::Done(read) => {
-                    self.reads.configuration = None;
-                    let options = read.and_then(decode);
-                    self.end_load(options);
-                }
-                Read::Late => {
-                    if let Some(load) = self.reads.configuration.take() {
-                        self.reads.leave(&load);
-                    }
-                    let path = self.options.path(PathOption::Config).unwrap_or(read_options::USUAL);
-                    self.end_load(Err(late(
-                        path,
-                        ", or looking at the pid file and the Unix sockets,",
-                    )));
-                }
-            }
+        let path = self.options.path(PathOption::Config).unwrap_or(read_options::USUAL);
+        if let Some(read) = self.reads.poll_configuration(self.now, path) {
+            self.end_load(read.and_then(decode));
         }
         self.look_at_environment();
     }
@@ -259,6 +286,34 @@ impl MainProcess {
         if self.reads.is_wanted_again && !self.supervisor.is_stopping() {
             self.begin_load(Purpose::Reload);
         }
+    }
+
+    /// Does what `options` ask for, which were read anew, from the next generation
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be; nothing is changed then.
+    fn take_over_options(&mut self, mut options: Options) -> Result<()> {
+        let fixed = [
+            ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
+            (
+                "notify-fd",
+                options.number(Number::NotifyFd) == self.options.number(Number::NotifyFd),
+            ),
+            ("pid", options.path(PathOption::Pid) == self.options.path(PathOption::Pid)),
+            ("exec", options.exec() == self.options.exec()),
+        ];
+        options.keep_exec(&self.options);
+        let is_counted_anew = options.count() != self.options.count();
+        self.apply_options(options)?;
+        for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {
+            log(Level::Warn, format_args!("'{name}' cannot be changed by a reload"));
+        }
+        if is_counted_anew {
+            self.control.forget_scale();
+        }
+        Ok(())
     }
 
     fn end_reload(&mut self, kept: Result<()>) {
@@ -297,17 +352,8 @@ impl MainProcess {
     }
 
     fn look_at_environment(&mut self) {
-        let Some(load) = &mut self.reads.environment else { return };
-        let (read, is_late) = match load.look(self.now) {
-            Read::Open => return,
-            Read::Done(read) => (read, false),
-            Read::Late => {
-                (Err(late(self.options.path(PathOption::EnvFile).unwrap_or_default(), "")), true)
-            }
-        };
-        if let Some(load) = self.reads.environment.take().filter(|_| is_late) {
-            self.reads.leave(&load);
-        }
+        let path = self.options.path(PathOption::EnvFile).unwrap_or_default();
+        let Some(read) = self.reads.poll_environment(self.now, path) else { return };
         let generation = self.reads.generation;
         let event = match read {
             Ok(bytes) => self.spawn(generation, Some(&bytes)),
@@ -331,15 +377,10 @@ impl MainProcess {
 
     /// Main is stopping: nothing is read any more.
     fn give_up_loads(&mut self) {
-        if let Some(load) = self.reads.configuration.take() {
-            self.reads.leave(&load);
-            if self.reads.purpose == Purpose::Restarted {
-                self.told_restarted();
-            }
+        if self.reads.give_up_configuration() == Some(Purpose::Restarted) {
+            self.told_restarted();
         }
-        if let Some(load) = self.reads.environment.take() {
-            self.reads.leave(&load);
-            let generation = self.reads.generation;
+        if let Some(generation) = self.reads.give_up_environment() {
             self.reporter.note_reason(String::from("main is stopping"));
             self.step(Event::SpawnFailed { generation });
         }

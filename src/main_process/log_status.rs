@@ -1,36 +1,40 @@
 //! SIGTTIN: what runs, in the log.
 
-use super::MainProcess;
 use crate::log::log;
 use crate::main_process::generation::RunningGeneration;
+use crate::main_process::generations::Generations;
+use crate::main_process::supervisor::Supervisor;
 use crate::protocol::status_report::{Handled, WorkerReport};
 use crate::sys::{process, signal};
 use crate::text::Plural;
 use crate::types::{Generation, Level, Pid, Signal, Slot, Tick};
 
-impl MainProcess {
-    /// Logs main, every generation, and its workers as their board shows them.
-    pub(super) fn log_status(&self) {
-        let version = env!("CARGO_PKG_VERSION");
-        let (id, up) = (process::id(), self.now.since(self.since));
-        log(Level::Info, format_args!("status: panzer {version}, pid {id}, up {up}"));
-        for run in self.generations.iter() {
-            let Some(stage) = self.supervisor.stage_of(run.generation) else { continue };
-            let (generation, leader, up) = (run.generation, run.leader, self.now.since(run.since));
-            let exited = if run.monitor.is_some() { "" } else { " (exited)" };
-            let state = stage.name();
-            log(
-                Level::Info,
-                format_args!(
-                    "status: generation {generation}: {state}, monitor pid {leader}{exited}, up \
-                     {up}"
-                ),
-            );
-            if let Some(status) = &run.status {
-                log(Level::Info, format_args!("status: generation {generation}: STATUS={status}"));
-            }
-            log_workers(run, self.now);
+/// Logs main, every generation, and its workers as their board shows them.
+pub(super) fn log_status(
+    generations: &Generations,
+    supervisor: &Supervisor,
+    since: Tick,
+    now: Tick,
+) {
+    let version = env!("CARGO_PKG_VERSION");
+    let (id, up) = (process::id(), now.since(since));
+    log(Level::Info, format_args!("status: panzer {version}, pid {id}, up {up}"));
+    for run in generations.iter() {
+        let Some(stage) = supervisor.stage_of(run.generation) else { continue };
+        let (generation, leader, up) = (run.generation, run.leader, now.since(run.since));
+        let exited = if run.monitor.is_some() { "" } else { " (exited)" };
+        let state = stage.name();
+        log(
+            Level::Info,
+            format_args!(
+                "status: generation {generation}: {state}, monitor pid {leader}{exited}, up \
+                 {up}"
+            ),
+        );
+        if let Some(status) = &run.status {
+            log(Level::Info, format_args!("status: generation {generation}: STATUS={status}"));
         }
+        log_workers(run, now);
     }
 }
 

@@ -3,20 +3,33 @@
 //! One loop: wait, tell the supervisor what happened, do what it says. From the
 //! moment the first generation is started nothing but its operator ends main.
 //!
-//! * Decisions: [`supervisor`], with [`supervisor_events`].
-//! * A generation: [`generation`] is what main has of it; [`launch`] starts it,
-//!   [`notify_socket`] and [`notifications`] hear it, [`health`] judges it, [`reap`]
-//!   ends it.
-//! * Sockets: [`open_listeners`] opens them, [`listener_store`] keeps them.
-//! * What the operator asks: [`control`], over the [`control_socket`] (a
-//!   [`private_socket`]) in [`control_requests`], answered by [`status_reply`];
-//!   [`pidfile`]; SIGTTIN: [`log_status`].
-//! * What main reports: [`reporter`], [`event_writer`], [`complaints`],
-//!   [`service_manager`].
-//! * Its start and its options: [`startup`], [`resources`], [`executable`],
-//!   [`read_options`], [`load_config`] (in a [`file_reader`]), [`check_command`],
-//!   [`embed`].
-//! * Its restart: [`reexec`], [`probe`], [`saved_state`].
+//! Main owns few parts, each with data and methods of its own that do not know main.
+//! What happened they return; main alone tells the supervisor, and carries out what it
+//! orders.
+//!
+//! * `Supervisor`: all decisions, [`supervisor`], with [`supervisor_events`].
+//! * `Generations`: [`generations`] is the list, of a [`generation`] each; [`health`]
+//!   judges one, [`reap`] ends what is left of one; each has a [`notify_socket`].
+//! * `Listeners`: [`open_listeners`] opens sockets, [`listener_store`] keeps them.
+//! * `Reporter`: [`reporter`] tells the log, tools ([`event_writer`]) and the
+//!   [`service_manager`]; [`complaints`] are bounded.
+//! * `Control`: [`control`] has the [`pidfile`], the [`control_socket`] (a
+//!   [`private_socket`]) and the clients that wait; [`status_reply`] shows them what
+//!   runs, [`log_status`] does so in the log.
+//! * `Loads` in [`load_config`]: children that read files (a [`file_reader`] each).
+//! * `Reexec` in [`reexec`]: the restart, with its [`probe`].
+//! * `OwnProgram` in [`executable`]: how main was started. [`read_options`] reads what
+//!   it is to do, [`resources`] are what it needs of the kernel.
+//!
+//! What needs three of these or more at once is `impl MainProcess`: here the loop, the
+//! signals and the supervisor's commands; in [`startup`] the making of them all; in
+//! [`launch`] a monitor's process, which is given something of each; in
+//! [`notifications`] what generations say, which stores sockets, counts as news and
+//! makes steps; in [`load_config`] and [`reexec`] a reload and a restart, from the
+//! request to the reply; in [`control_requests`] what an operator asks of any of them;
+//! and in [`saved_state`] all that is handed down.
+//!
+//! Without data of main's: [`check_command`], and [`embed`], main in another program.
 
 mod check_command;
 mod complaints;
@@ -56,6 +69,7 @@ pub use crate::main_process::startup::program;
 
 use crate::config::option_table::Options;
 use crate::main_process::control::Control;
+use crate::main_process::executable::OwnProgram;
 use crate::main_process::generation::GenerationEnd;
 use crate::main_process::generations::Generations;
 use crate::main_process::listener_store::Listeners;
@@ -65,18 +79,16 @@ use crate::main_process::reporter::{FailedGeneration, Reporter};
 use crate::main_process::resources::has_terminal;
 use crate::main_process::supervisor::{Command, Event, Report, Supervisor};
 use crate::shared::closer::Closing;
-use crate::shared::listening_socket;
+use crate::shared::listening_socket::{self, Fallback};
 use crate::shared::scoreboard::Flags;
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
 use crate::sys::process::{self, Reaped};
-use crate::sys::signal::{self, Blocked, Hangup, OriginalDispositions, Wake};
+use crate::sys::signal::{self, Blocked, Hangup, Wake};
 use crate::sys::{self, Errno, clock};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::{log, stall};
-use alloc::ffi::CString;
 use alloc::vec::Vec;
-use core::ffi::CStr;
 
 /// How long to leave alone what has failed.
 const BREATHER: Millis = Millis(100);
@@ -87,22 +99,17 @@ const STATUS: Millis = Millis(100);
 
 /// The main process.
 struct MainProcess {
-    /// This process.
-    id: Pid,
+    program: OwnProgram,
     options: Options,
-    /// The words of this process, for a restart.
-    own: &'static [&'static CStr],
-    /// The command line of panzer(1), for the next reload: the same, unless a
-    /// program of one's own has made it.
-    words: &'static [&'static CStr],
-    /// Where main was started, and where its image stands.
-    start: CString,
-    binary: CString,
-    inherited: OriginalDispositions,
-    directory: CString,
     supervisor: Supervisor,
-    listeners: Listeners,
     generations: Generations,
+    listeners: Listeners,
+    reporter: Reporter,
+    control: Control,
+    reads: Loads,
+    restart: Reexec,
+    /// What is to be closed and may hang the process that does it.
+    closing: Closing,
     wake: Wake,
     /// The read end goes to every monitor; the write end ends with us.
     lifeline: (Fd, Fd),
@@ -112,17 +119,10 @@ struct MainProcess {
     /// When this turn began.
     now: Tick,
     status_at: Tick,
-    /// Whether the final stop has begun: nothing is stored any more.
-    closed: bool,
     /// How many SIGINT have come.
     interrupts: u32,
-    reporter: Reporter,
-    /// What is to be closed and may hang the process that does it.
-    closing: Closing,
-    reads: Loads,
+    /// The status with which main leaves, when it does.
     finished: Option<u8>,
-    control: Control,
-    restart: Reexec,
 }
 
 impl MainProcess {
@@ -299,7 +299,7 @@ impl MainProcess {
         // Last, so that it shows what has come of all that was asked before.
         if pending.has(Signal::Ttin) && self.now >= self.status_at {
             self.status_at = self.now.after(STATUS);
-            self.log_status();
+            log_status::log_status(&self.generations, &self.supervisor, self.since, self.now);
         }
     }
 
@@ -337,7 +337,7 @@ impl MainProcess {
                 let failed = FailedGeneration { generation, was_ready, why };
                 self.reporter.tell_failed(&failed, &mut self.control, self.now);
                 let given_up = self.listeners.discard(generation);
-                self.close_elsewhere(given_up);
+                self.closing.close_each(given_up);
             }
             Command::Forget { generation } => {
                 self.generations.forget(generation, &mut self.closing);
@@ -381,7 +381,7 @@ impl MainProcess {
     fn release(&mut self) {
         if self.generations.is_current_alone() {
             let given_up = self.listeners.release(self.generations.current());
-            self.close_elsewhere(given_up);
+            self.closing.close_each(given_up);
         }
     }
 
@@ -401,12 +401,17 @@ impl MainProcess {
         if !self.listeners.any_adopted() {
             self.generations.set_flag(Flags::Final);
         }
-        let (given_up, refused) = self.listeners.close_all(self.newcomers_fallback());
+        // The least TTL is for library generations alone: only their workers undo it for
+        // what they accept.
+        let fallback = match self.options.exec() || self.generations.any_foreign(&self.supervisor) {
+            true => Fallback::Nothing,
+            false => Fallback::LeastTtl,
+        };
+        let (given_up, refused) = self.listeners.close_all(fallback);
         listening_socket::warn_of_newcomers(refused);
-        self.close_elsewhere(given_up);
+        self.closing.close_each(given_up);
         // None of them is open here any more when the generations are told.
         self.closing.finish();
-        self.closed = true;
         self.reporter.above.tell(b"STOPPING=1");
     }
 }

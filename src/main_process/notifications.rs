@@ -85,7 +85,7 @@ impl MainProcess {
                 ),
                 self.now,
             );
-            return self.close_elsewhere(descriptors);
+            return self.closing.close_each(descriptors);
         }
         let notice = sd_notify::parse(&bytes);
         // What comes with other messages is to be closed, which it is.
@@ -118,10 +118,10 @@ impl MainProcess {
     /// The store's part of a message. Whatever it does not keep it closes.
     fn keep(&mut self, generation: Generation, notice: &Notice<'_>, descriptors: Vec<Fd>) {
         match notice.store {
-            Store::Nothing => self.close_elsewhere(descriptors),
+            Store::Nothing => self.closing.close_each(descriptors),
             Store::Remove(name) => {
                 self.listeners.give_back(name, generation);
-                self.close_elsewhere(descriptors);
+                self.closing.close_each(descriptors);
             }
             Store::Keep(name) => {
                 for fd in descriptors {
@@ -131,15 +131,8 @@ impl MainProcess {
         }
     }
 
-    /// Closes what generations have, or had, too.
-    pub(super) fn close_elsewhere(&mut self, descriptors: Vec<Fd>) {
-        for fd in descriptors {
-            self.closing.close_shared(fd);
-        }
-    }
-
     fn keep_one(&mut self, generation: Generation, name: &[u8], fd: Fd) {
-        if self.closed {
+        if self.listeners.is_closed {
             return self.closing.close_shared(fd);
         }
         let user = self.generations.get(generation).map_or(0, |run| run.user_id);
@@ -174,35 +167,25 @@ impl MainProcess {
     fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
         match notice.news {
             News::None => {}
-            News::Scaled { count } if generation == self.generations.current() => {
-                self.control.settle_scale(count)
+            News::Scaled { count } => {
+                if generation == self.generations.current() {
+                    self.control.settle_scale(count);
+                }
             }
-            News::Scaled { .. } => {}
             News::Lost { slot, pid, why } => {
                 let why = printable::lossy(why);
                 self.generations.note_loss(generation, slot, &why);
-                let (slot, pid, why) = (Some(slot), Some(pid), Some(why.as_str()));
-                self.reporter.event(&EventLine {
-                    slot,
-                    pid,
-                    why,
-                    ..EventLine::about(EventName::Died, generation)
-                });
+                self.reporter.worker_event(EventName::Died, generation, (slot, pid), Some(&why));
             }
             News::Unusable { status, why } => {
-                if let Some(run) = self.generations.get_mut(generation)
-                    && self.options.exec()
+                if self.options.exec()
+                    && let Some(run) = self.generations.get_mut(generation)
                 {
                     run.note_unusable(status, why);
                 }
             }
             News::Respawned { slot, pid } => {
-                let (slot, pid) = (Some(slot), Some(pid));
-                self.reporter.event(&EventLine {
-                    slot,
-                    pid,
-                    ..EventLine::about(EventName::Respawn, generation)
-                });
+                self.reporter.worker_event(EventName::Respawn, generation, (slot, pid), None);
             }
         }
         if notice.stopping {

@@ -15,9 +15,7 @@
 //! What stands at such a path may be a stranger's by then, on a file server that
 //! does not answer: main opens it only when it knows whose it is.
 
-use super::MainProcess;
 use crate::error::{Result, cannot};
-use crate::main_process::executable;
 use crate::persist::persisted;
 use crate::sys::directory::{self, Owner};
 use crate::sys::fd::{Borrowed, Fd};
@@ -97,73 +95,63 @@ fn is_ours(name: &[u8]) -> bool {
     name == NAME || number.is_some_and(|number| decimal::parse(number, u32::MAX).is_some())
 }
 
-impl MainProcess {
-    /// Makes the notify socket of a generation: the socket, its directory, and
-    /// what `NOTIFY_SOCKET` says of it.
-    ///
-    /// # Errors
-    ///
-    /// When not even an abstract one can be made.
-    pub(super) fn make_notify_socket(
-        &mut self,
-        generation: Generation,
-    ) -> Result<(Fd, SocketDirectory, CString)> {
-        let user = self.options.account.clone();
-        let mut reason = Errno(libc::ENOENT);
-        for path in self.candidates(generation) {
-            match make(&path, user.as_ref()) {
-                Ok((socket, home, name)) => return Ok((socket, home, name)),
-                Err(errno) => reason = errno,
-            }
+/// Makes the notify socket of a generation: the socket, its directory, and what
+/// `NOTIFY_SOCKET` says of it. A path `beside` the pid file is the best place; where
+/// there is none, it is an abstract one, and is told why.
+///
+/// # Errors
+///
+/// When not even an abstract one can be made.
+pub(super) fn open(
+    generation: Generation,
+    beside: Option<&CStr>,
+    user: Option<&Account>,
+    tell_abstract: impl FnOnce(Errno),
+) -> Result<(Fd, SocketDirectory, CString)> {
+    let mut reason = Errno(libc::ENOENT);
+    for path in candidates(generation, beside) {
+        match make(&path, user) {
+            Ok((socket, home, name)) => return Ok((socket, home, name)),
+            Err(errno) => reason = errno,
         }
-        self.reporter.tell_abstract(reason);
-        let (socket, name) = socket::notify_socket().map_err(cannot("create a notify socket"))?;
-        let home = SocketDirectory { path: CString::default(), identity: None };
-        Ok((socket, home, joined(&[b"@", &name])))
     }
+    tell_abstract(reason);
+    let (socket, name) = socket::notify_socket().map_err(cannot("create a notify socket"))?;
+    let home = SocketDirectory { path: CString::default(), identity: None };
+    Ok((socket, home, joined(&[b"@", &name])))
+}
 
-    /// Where the directory of a generation may stand, the best place first.
-    fn candidates(&self, generation: Generation) -> Vec<CString> {
-        let own = text::compose(format_args!(".{}.{generation}", process::id()));
-        let mut paths: Vec<_> = self
-            .beside_pid_file()
-            .iter()
-            .map(|stem| joined(&[stem.to_bytes(), own.as_bytes()]))
-            .collect();
-        if let Ok(random) = host::random() {
-            let name = text::compose(format_args!("/panzer{own}.{random:016x}"));
-            let places = places();
-            paths.extend(places.iter().map(|place| joined(&[place.to_bytes(), name.as_bytes()])));
-        }
-        paths
+/// Where the directory of a generation may stand, the best place first.
+fn candidates(generation: Generation, beside: Option<&CStr>) -> Vec<CString> {
+    let own = text::compose(format_args!(".{}.{generation}", process::id()));
+    let mut paths: Vec<_> =
+        beside.iter().map(|stem| joined(&[stem.to_bytes(), own.as_bytes()])).collect();
+    if let Ok(random) = host::random() {
+        let name = text::compose(format_args!("/panzer{own}.{random:016x}"));
+        let places = places();
+        paths.extend(places.iter().map(|place| joined(&[place.to_bytes(), name.as_bytes()])));
     }
+    paths
+}
 
-    /// The pid file without its ending, as every monitor sees it.
-    fn beside_pid_file(&self) -> Option<CString> {
-        let path = executable::from(&self.start, Some(self.control.pid_path()?));
-        let bytes = path.to_bytes();
-        Some(joined(&[bytes.strip_suffix(b".pid").unwrap_or(bytes)]))
+/// Takes away what mains that are dead have left behind. The pid file is ours.
+pub(super) fn remove_leftovers(beside: Option<&CStr>, user: Option<&Account>) {
+    let mut places = places();
+    let mut stems: Vec<CString> = places.iter().map(|_| joined(&[b"panzer"])).collect();
+    if let Some(stem) = beside
+        && let Some(slash) = stem.to_bytes().iter().rposition(|&byte| byte == b'/')
+    {
+        let (place, name) = stem.to_bytes().split_at(slash + 1);
+        places.push(joined(&[place]));
+        stems.push(joined(&[name]));
     }
-
-    /// Takes away what mains that are dead have left behind. The pid file is ours.
-    pub(super) fn remove_leftovers(&self) {
-        let mut places = places();
-        let mut stems: Vec<CString> = places.iter().map(|_| joined(&[b"panzer"])).collect();
-        if let Some(stem) = self.beside_pid_file()
-            && let Some(slash) = stem.to_bytes().iter().rposition(|&byte| byte == b'/')
-        {
-            let (place, name) = stem.to_bytes().split_at(slash + 1);
-            places.push(joined(&[place]));
-            stems.push(joined(&[name]));
-        }
-        let users = [process::user(), self.options.account.as_ref().map_or(0, |it| it.user)];
-        for (place, stem) in places.iter().zip(&stems) {
-            let Ok(directory) = file::open(place, file::Mode::Directory) else { continue };
-            let is_leftover = |name: &[u8]| is_leftover(name, stem.to_bytes());
-            let found = directory::entries(directory.borrow(), ENTRIES, &is_leftover);
-            for name in found.unwrap_or_default() {
-                remove_dead(&joined(&[place.to_bytes(), b"/", name.to_bytes()]), users);
-            }
+    let users = [process::user(), user.map_or(0, |it| it.user)];
+    for (place, stem) in places.iter().zip(&stems) {
+        let Ok(directory) = file::open(place, file::Mode::Directory) else { continue };
+        let is_leftover = |name: &[u8]| is_leftover(name, stem.to_bytes());
+        let found = directory::entries(directory.borrow(), ENTRIES, &is_leftover);
+        for name in found.unwrap_or_default() {
+            remove_dead(&joined(&[place.to_bytes(), b"/", name.to_bytes()]), users);
         }
     }
 }

@@ -1,18 +1,15 @@
-//! Main's listening sockets: adopted from above, bound for `--bind`, and let go
-//! of in the final stop.
+//! Main's listening sockets: adopted from above, and bound for `--bind`.
 
-use super::MainProcess;
 use crate::config::option_table::{Number, Options};
 use crate::error::{Error, Result};
 use crate::main_process::executable;
-use crate::main_process::generation::RunningGeneration;
 use crate::main_process::listener_store::{FULL, Kept, Listeners, Origin};
 use crate::protocol::address::Bind;
 use crate::protocol::fdnames;
 use crate::shared::closer::Closing;
-use crate::shared::listening_socket::{self, Access, Fallback};
+use crate::shared::listening_socket::{self, Access};
 use crate::sys::{env, fd, process};
-use crate::types::{Level, Stage};
+use crate::types::Level;
 use crate::{decimal, log};
 use core::ffi::CStr;
 
@@ -119,23 +116,6 @@ fn bind_socket(
         Err((fd, what)) => {
             closing.close_shared(fd);
             Err(refuse(what))
-        }
-    }
-}
-
-impl MainProcess {
-    /// What the final stop may do where the kernel refuses a filter. The least TTL
-    /// is for library generations alone: only their workers undo it for what they
-    /// accept.
-    pub(super) fn newcomers_fallback(&self) -> Fallback {
-        let is_foreign = |run: &RunningGeneration| {
-            let has_pool = run.board.header().is_some_and(|header| header.handlers);
-            // One that starts has a pool before it accepts, or says ready without.
-            !has_pool && self.supervisor.stage_of(run.generation) != Some(Stage::Starting)
-        };
-        match self.options.exec() || self.generations.iter().any(is_foreign) {
-            true => Fallback::Nothing,
-            false => Fallback::LeastTtl,
         }
     }
 }

@@ -5,9 +5,13 @@
 //! it has understood all of it.
 
 use super::{MainProcess, open_listeners, read_options};
+use crate::config::option_table::Options;
 use crate::error::{Error, Result, cannot};
 use crate::exit_status::Death;
+use crate::main_process::executable::OwnProgram;
+use crate::main_process::listener_store::Listeners;
 use crate::persist::{Codec, Direction, Persist as _, persisted};
+use crate::shared::closer::Closing;
 use crate::sys::exec::{DevNull, ExecOutcome, ExecStatus, Program, StartStep};
 use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::poll::Source;
@@ -61,25 +65,24 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// What is wrong with that path, or could not be made; and when no image would
-    /// take the state, which is better known before than after the exec.
-    pub fn begin(main: &mut MainProcess) -> Result<Self> {
-        if !main.is_possible() {
-            return Err(Error::plain(format_args!(
-                "the state of main is inconsistent, a new binary would refuse it"
-            )));
-        }
-        let state = main.state();
-        let written = state_file(&state).map_err(cannot("write the state"))?;
+    /// What is wrong with that path, or could not be made.
+    pub fn begin(program: &OwnProgram, state: &Codec) -> Result<Self> {
+        let written = state_file(state).map_err(cannot("write the state"))?;
         let (answer, their_end) = fd::pipe(Blocking::No).map_err(cannot("create a pipe"))?;
         let (way, their_way) = socket::pair().map_err(cannot("create a pair of sockets"))?;
-        let words = main.own_words();
+        let words = program.own_words();
         let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_TRIAL", ANSWER)]);
         let null = DevNull::open().map_err(cannot("open /dev/null"))?;
         let blocked = signal::block_all();
         let (pid, fate) = Program::new(&words, &environment, c".")
-            .hand_back(&main.binary, their_way.borrow())
-            .spawn(&null, &[written.borrow(), their_end.borrow()], main.inherited, None, &blocked)
+            .hand_back(&program.binary, their_way.borrow())
+            .spawn(
+                &null,
+                &[written.borrow(), their_end.borrow()],
+                program.inherited,
+                None,
+                &blocked,
+            )
             .map_err(cannot("fork"))?;
         drop(blocked);
         let (digest, due) = (state.digest(), clock::now().after(PATIENCE));
@@ -229,18 +232,6 @@ pub(super) fn state_file(state: &Codec) -> crate::sys::SysResult<Fd> {
     memory::settled_file(c"panzer-state", state.bytes())
 }
 
-impl MainProcess {
-    /// The words with which another image is executed: ours, but that the first names
-    /// the file, for the kernel does not tell the path of a descriptor.
-    pub(super) fn own_words(&self) -> Vec<CString> {
-        let mut words: Vec<_> = self.own.iter().map(|&word| word.to_owned()).collect();
-        if let Some(first) = words.first_mut() {
-            first.clone_from(&self.binary);
-        }
-        words
-    }
-}
-
 /// Our environment, and the numbers of what another image is given.
 pub(super) fn environment(numbers: &[(&str, u32)]) -> Vec<CString> {
     let mut entries = env::all();
@@ -252,21 +243,19 @@ pub(super) fn environment(numbers: &[(&str, u32)]) -> Vec<CString> {
     entries
 }
 
-impl MainProcess {
-    /// Reads the configuration and opens its sockets, and lets go of them.
-    fn try_configuration(&mut self) -> Result<()> {
-        let mut options = read_options::again(&self.options);
-        read_options::read(self.words, &self.start, &mut options, &mut Vec::new())?;
-        let before = self.listeners.count();
-        open_listeners::bind_anew(
-            &mut options,
-            &self.start,
-            &mut self.listeners,
-            &mut self.closing,
-        )?;
-        self.listeners.close_from(before);
-        Ok(())
-    }
+/// Reads the configuration and opens its sockets, and lets go of them.
+fn try_configuration(
+    before: &Options,
+    program: &OwnProgram,
+    listeners: &mut Listeners,
+    closing: &mut Closing,
+) -> Result<()> {
+    let mut options = read_options::again(before);
+    read_options::read(program.words, &program.start, &mut options, &mut Vec::new())?;
+    let before = listeners.count();
+    open_listeners::bind_anew(&mut options, &program.start, listeners, closing)?;
+    listeners.close_from(before);
+    Ok(())
 }
 
 /// What another image of this process, or our parent, has handed down.
@@ -325,7 +314,7 @@ impl InheritedState {
         let mut digest = 0;
         let read = self.read(main).and_then(|()| {
             digest = main.state().digest();
-            main.try_configuration()
+            try_configuration(&main.options, &main.program, &mut main.listeners, &mut main.closing)
         });
         let mut answer = ProbeReply {
             digest,

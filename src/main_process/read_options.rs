@@ -1,17 +1,14 @@
 //! What main is to do: its command line over its configuration file, at the
 //! start and again at every reload.
 
-use super::MainProcess;
 use crate::config::command_line::{self, Invocation};
-use crate::config::option_table::{Number, Options, PathOption};
+use crate::config::option_table::{Options, PathOption};
 use crate::config::{config_file, passwd};
 use crate::error::{Error, Result};
-use crate::log::log;
 use crate::main_process::executable;
 use crate::printable::{self, Quoted};
 use crate::sys::{Errno, file};
 use crate::text;
-use crate::types::Level;
 use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -94,35 +91,5 @@ fn text_of(start: &CStr, path: &CStr, notes: Option<&mut Vec<String>>) -> Result
             Ok(None)
         }
         (Err(errno), _) => Err(Error::system(format_args!("cannot read {name}"), errno)),
-    }
-}
-
-impl MainProcess {
-    /// Does what `options` ask for, which were read anew, from the next generation
-    /// on.
-    ///
-    /// # Errors
-    ///
-    /// Why that cannot be; nothing is changed then.
-    pub(super) fn take_over_options(&mut self, mut options: Options) -> Result<()> {
-        let fixed = [
-            ("event-fd", options.number(Number::EventFd) == self.options.number(Number::EventFd)),
-            (
-                "notify-fd",
-                options.number(Number::NotifyFd) == self.options.number(Number::NotifyFd),
-            ),
-            ("pid", options.path(PathOption::Pid) == self.options.path(PathOption::Pid)),
-            ("exec", options.exec() == self.options.exec()),
-        ];
-        options.keep_exec(&self.options);
-        let is_counted_anew = options.count() != self.options.count();
-        self.apply_options(options)?;
-        for (name, _) in fixed.iter().filter(|(_, is_same)| !is_same) {
-            log(Level::Warn, format_args!("'{name}' cannot be changed by a reload"));
-        }
-        if is_counted_anew {
-            self.control.forget_scale();
-        }
-        Ok(())
     }
 }

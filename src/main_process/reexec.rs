@@ -7,20 +7,18 @@
 //! their sockets are the same.
 
 use super::{MainProcess, probe};
+use crate::error::{Error, Result};
 use crate::log::log;
 use crate::main_process::control_socket::{ClientIndex, Waits};
-use crate::main_process::executable;
 use crate::main_process::probe::Probe;
 use crate::persist::{Codec, Persist as _, persisted};
 use crate::printable::Quoted;
+use crate::sys::Errno;
 use crate::sys::exec::Program;
 use crate::sys::fd::{self, Borrowed};
 use crate::sys::poll::Source;
-use crate::sys::{Errno, env};
 use crate::types::{Exit, Level, Pid, Tick};
-use alloc::ffi::CString;
 use alloc::vec::Vec;
-use core::ffi::CStr;
 use core::fmt;
 
 /// How many processes of probes may hang before no other one is begun.
@@ -71,6 +69,53 @@ impl Reexec {
         self.is_due
     }
 
+    /// The number of the next one.
+    pub const fn next(&self) -> u32 {
+        self.tried.saturating_add(1)
+    }
+
+    /// Whether another one is wanted, and none is being tried.
+    pub const fn is_due_again(&self) -> bool {
+        self.is_wanted_again && self.probe.is_none()
+    }
+
+    /// Takes the next number, if not too many probes hang already.
+    fn begin(&mut self) -> Result<()> {
+        self.tried = self.next();
+        if self.left.len() >= MOST_LEFT {
+            let left = self.left.len();
+            return Err(Error::plain(format_args!(
+                "{left} earlier probes still hang in the file system"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Looks how the probe goes; says why it has failed, if it has.
+    fn poll(&mut self, now: Tick) -> Option<Error> {
+        match self.probe.as_mut()?.result(now) {
+            None => None,
+            Some(Ok(_)) => {
+                self.is_due = true;
+                None
+            }
+            Some(Err(why)) => Some(why),
+        }
+    }
+
+    /// The image that takes our place now.
+    fn take_due(&mut self) -> Option<Probe> {
+        self.is_due = false;
+        self.probe.take()
+    }
+
+    /// Lets go of a probe.
+    fn give_up(&mut self) {
+        // Killed when it is dropped.
+        let probe = self.take_due();
+        self.left.extend(probe.as_ref().and_then(Probe::process));
+    }
+
     /// A child was reaped, which may have been a probe.
     pub fn note_death(&mut self, pid: Pid, exit: Exit) {
         self.left.retain(|&left| left != pid);
@@ -84,14 +129,13 @@ impl MainProcess {
     /// Main is to be replaced; an operator may wait for it. An image that is probed
     /// already may be older than what stands at our path now.
     pub(super) fn restart(&mut self, client: Option<ClientIndex>) {
-        let is_running = self.restart.probe.is_some();
-        let number = self.restart.tried.saturating_add(1);
+        let number = self.restart.next();
         if let Some(client) = client {
             self.control.wait_for(client, Waits::Restart(number));
         }
         if self.supervisor.is_stopping() {
             self.stay(format_args!("main is stopping"), number);
-        } else if is_running {
+        } else if self.restart.probe.is_some() {
             self.restart.is_wanted_again = true;
         } else {
             self.probe_binary();
@@ -105,42 +149,42 @@ impl MainProcess {
         if self.restart.is_wanted_again {
             return;
         }
-        self.restart.tried = self.restart.tried.saturating_add(1);
-        if self.restart.left.len() >= MOST_LEFT {
-            let left = self.restart.left.len();
-            let why = format_args!("{left} earlier probes still hang in the file system");
-            return self.stay(why, self.restart.tried);
-        }
-        match Probe::begin(self) {
+        match self.restart.begin().and_then(|()| self.begin_probe()) {
             Ok(probe) => self.restart.probe = Some(probe),
             Err(why) => self.stay(format_args!("{why}"), self.restart.tried),
         }
     }
 
+    /// Has what stands at our path read our state. That no image would take it is better
+    /// known before than after the exec.
+    fn begin_probe(&mut self) -> Result<Probe> {
+        if !self.is_possible() {
+            return Err(Error::plain(format_args!(
+                "the state of main is inconsistent, a new binary would refuse it"
+            )));
+        }
+        let state = self.state();
+        Probe::begin(&self.program, &state)
+    }
+
     /// Looks how the probe goes.
     pub(super) fn check_probe(&mut self) {
-        let Some(probe) = &mut self.restart.probe else { return };
+        if self.restart.probe.is_none() {
+            return;
+        }
         if self.supervisor.is_stopping() {
             return self.give_up_restart(format_args!("main is stopping"));
         }
-        match probe.result(self.now) {
-            None => {}
-            Some(Ok(_)) => self.restart.is_due = true,
-            Some(Err(why)) => {
-                let binary = self.binary.clone();
-                let name = Quoted(binary.to_bytes());
-                self.give_up_restart(format_args!("{name} failed its probe: {why}"));
-            }
+        if let Some(why) = self.restart.poll(self.now) {
+            let binary = self.program.binary.clone();
+            let name = Quoted(binary.to_bytes());
+            self.give_up_restart(format_args!("{name} failed its probe: {why}"));
         }
     }
 
     /// Main goes on as it is.
     fn give_up_restart(&mut self, why: fmt::Arguments<'_>) {
-        let probe = self.restart.probe.take();
-        self.restart.left.extend(probe.as_ref().and_then(Probe::process));
-        // Killed when it is dropped.
-        drop(probe);
-        self.restart.is_due = false;
+        self.restart.give_up();
         self.stay(why, self.restart.tried);
         if self.restart.is_wanted_again && !self.supervisor.is_stopping() {
             self.probe_binary();
@@ -156,8 +200,7 @@ impl MainProcess {
     /// fails. Signals are held back, as in all of a turn, so what has arrived since its
     /// beginning reaches the other image.
     pub(super) fn replace(&mut self) {
-        let Some(probe) = self.restart.probe.take() else { return };
-        self.restart.is_due = false;
+        let Some(probe) = self.restart.take_due() else { return };
         let state = self.state();
         let Err(errno) = match probe.binary() {
             Some(binary) => self.execute(binary.borrow(), &state),
@@ -174,9 +217,9 @@ impl MainProcess {
         &self,
         binary: Borrowed<'_>,
         state: &Codec,
-    ) -> Result<core::convert::Infallible, Errno> {
+    ) -> core::result::Result<core::convert::Infallible, Errno> {
         let written = probe::state_file(state)?;
-        let words = self.own_words();
+        let words = self.program.own_words();
         let environment = probe::environment(&[("PANZER_STATE", written.number().unsigned_abs())]);
         let program = Program::new(&words, &environment, c".").open(binary);
         for &number in state.kept().iter().chain([&written.number()]) {
@@ -201,18 +244,8 @@ impl MainProcess {
 
     /// Tries another image if one is wanted and nothing is in its way any more.
     pub(super) fn try_again(&mut self) {
-        if self.restart.is_wanted_again
-            && self.restart.probe.is_none()
-            && !self.supervisor.is_stopping()
-        {
+        if self.restart.is_due_again() && !self.supervisor.is_stopping() {
             self.probe_binary();
         }
     }
-}
-
-/// Where the image of this process stands, as seen from `start`: as it was
-/// called, or, where a shell has searched for it, as the kernel was told.
-pub(super) fn path_of_image(words: &[&'static CStr], start: &CStr) -> CString {
-    let called = words.first().copied().filter(|name| name.to_bytes().contains(&b'/'));
-    executable::from(start, called.or_else(env::executed))
 }

@@ -18,7 +18,7 @@ use crate::protocol::status_records::ReloadOutcome;
 use crate::sys::fd::Fd;
 use crate::sys::{Errno, output};
 use crate::text::{self, Plural};
-use crate::types::{ExitReason, Generation, Level, Tick};
+use crate::types::{ExitReason, Generation, Level, Pid, Slot, Tick};
 use alloc::string::String;
 use core::fmt;
 
@@ -73,6 +73,18 @@ impl Reporter {
     pub fn event(&mut self, event: &EventLine<'_>) {
         self.events.tell(event);
         self.tell_dropped();
+    }
+
+    /// An event of the worker with this slot and pid.
+    pub fn worker_event(
+        &mut self,
+        kind: EventName,
+        generation: Generation,
+        (slot, pid): (Slot, Pid),
+        why: Option<&str>,
+    ) {
+        let (slot, pid) = (Some(slot), Some(pid));
+        self.event(&EventLine { slot, pid, why, ..EventLine::about(kind, generation) });
     }
 
     /// Lines of the log that found no room are an event too.

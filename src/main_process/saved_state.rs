@@ -6,7 +6,7 @@
 use super::MainProcess;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::persist::{Codec, Direction, Persist as _};
+use crate::persist::{Codec, Direction, Persist as _, persisted};
 use crate::sys::process;
 use alloc::vec::Vec;
 
@@ -49,13 +49,9 @@ impl MainProcess {
 
     /// The order is that of the version, whatever owner has a value by now.
     fn persist(&mut self, codec: &mut Codec) {
-        // All fields are named, so that none is forgotten.
+        // All are named, so that none is forgotten.
         let Self {
-            id,
-            binary,
-            start,
-            directory,
-            inherited,
+            program,
             options,
             supervisor,
             listeners,
@@ -66,41 +62,20 @@ impl MainProcess {
             since,
             now,
             status_at,
-            closed,
             interrupts,
             reporter,
             closing,
             reads,
             control,
             restart,
-            own: _,
-            words: _,
             finished: _,
         } = self;
-        id.persist(codec);
-        binary.persist(codec);
-        start.persist(codec);
-        directory.persist(codec);
-        inherited.persist(codec);
-        options.persist(codec);
-        supervisor.persist(codec);
-        listeners.persist(codec);
-        generations.persist(codec);
-        wake.persist(codec);
-        lifeline.persist(codec);
-        reporter.above.persist(codec);
-        terminal.persist(codec);
-        since.persist(codec);
-        now.persist(codec);
-        status_at.persist(codec);
-        closed.persist(codec);
-        interrupts.persist(codec);
-        reporter.persist(codec);
-        closing.persist(codec);
-        reporter.complaints.persist(codec);
-        reads.persist(codec);
-        control.persist(codec);
-        restart.persist(codec);
+        persisted! {
+            each codec;
+            program, options, supervisor, listeners, generations, wake, lifeline,
+            reporter.above, terminal, since, now, status_at, listeners.is_closed, interrupts,
+            reporter, closing, reporter.complaints, reads, control, restart,
+        }
         let mut dropped = log::dropped();
         dropped.persist(codec);
         if codec.way() != Direction::Write {
@@ -113,6 +88,8 @@ impl MainProcess {
     /// a turn.
     pub(super) fn is_possible(&self) -> bool {
         let own = [process::group_of(process::id()), process::session_of(None).unwrap_or(None)];
-        self.id == process::id() && self.supervisor.is_settled() && self.generations.are_ours(&own)
+        self.program.id == process::id()
+            && self.supervisor.is_settled()
+            && self.generations.are_ours(&own)
     }
 }

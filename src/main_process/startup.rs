@@ -3,13 +3,13 @@
 //! Everything that can fail does so here, with one line and an exit status,
 //! before anything is started.
 
-use super::{MainProcess, check_command, read_options, reexec};
+use super::{MainProcess, check_command, notify_socket, read_options};
 use crate::config::command_line::Invocation;
 use crate::config::help;
 use crate::config::option_table::{Options, PathOption};
 use crate::error::{Error, Result, cannot};
 use crate::main_process::control::Control;
-use crate::main_process::executable;
+use crate::main_process::executable::{self, OwnProgram};
 use crate::main_process::generations::Generations;
 use crate::main_process::listener_store::Listeners;
 use crate::main_process::load_config::Loads;
@@ -150,13 +150,7 @@ impl MainProcess {
         let now = clock::now();
         Box::leak(Box::new(Self {
             options: Options::default(),
-            own,
-            words,
-            directory: CString::default(),
-            id: process::id(),
-            binary: reexec::path_of_image(own, &start),
-            start,
-            inherited,
+            program: OwnProgram::new(own, words, start, inherited),
             supervisor,
             listeners: Listeners::default(),
             generations: Generations::new(),
@@ -166,7 +160,6 @@ impl MainProcess {
             since: now,
             now,
             status_at: Tick(0),
-            closed: false,
             interrupts: 0,
             reporter: Reporter::new(events, readiness),
             closing: Closing::new(),
@@ -186,9 +179,11 @@ impl MainProcess {
         // Before anything that another main, if one runs, could miss.
         self.control.begin(options.path(PathOption::Pid), status)?;
         self.apply_options(options).inspect_err(|_| self.control.leave())?;
-        self.remove_leftovers();
+        let beside = self.control.beside_pid_file(&self.program.start);
+        let account = self.options.account.as_ref();
+        notify_socket::remove_leftovers(beside.as_deref(), account);
         self.reporter.above = ServiceManager::connect();
-        catch_signals(self.inherited);
+        catch_signals(self.program.inherited);
         Ok(())
     }
 
@@ -198,7 +193,7 @@ impl MainProcess {
         process::set_name(c"panzer:main");
         log::begin(Role::Main, self.options.verbosity);
         signal::expect_ready(self.generations.newest_leader());
-        catch_signals(self.inherited);
+        catch_signals(self.program.inherited);
         self.after_restart();
         Ok(())
     }
@@ -209,8 +204,9 @@ impl MainProcess {
         if let Some(account) = &options.account {
             refuse_unsignalled(account)?;
         }
-        bind_anew(&mut options, &self.start, &mut self.listeners, &mut self.closing)?;
-        self.directory = executable::from(&self.start, options.path(PathOption::Chdir));
+        bind_anew(&mut options, &self.program.start, &mut self.listeners, &mut self.closing)?;
+        self.program.directory =
+            executable::from(&self.program.start, options.path(PathOption::Chdir));
         self.supervisor.configure(resources::rules(&options));
         log::begin(Role::Main, options.verbosity);
         self.options = options;

@@ -3,17 +3,18 @@
 //! No process is asked for it: the workers stand on the boards, of which copies go
 //! along. So a monitor that hangs, or is stopped, holds up no answer.
 
-use super::MainProcess;
-use crate::log;
+use crate::main_process::control::Control;
 use crate::main_process::control_socket::ClientIndex;
 use crate::main_process::generation::RunningGeneration;
-use crate::main_process::listener_store::{ListenerInfo, Origin as Source};
+use crate::main_process::generations::Generations;
+use crate::main_process::listener_store::{ListenerInfo, Listeners, Origin as Source};
+use crate::main_process::supervisor::Supervisor;
 use crate::protocol::address::{Address, Bind};
 use crate::protocol::control_protocol::AnswerWord;
 use crate::protocol::fdnames;
-use crate::protocol::status_records::{self, Life, Listener, Origin, Phase, RecordText};
+use crate::protocol::status_records::{self, Life, Listener, Origin, RecordText};
 use crate::shared::listening_socket::address_of;
-use crate::sys::process;
+use crate::sys::fd::Fd;
 use crate::sys::socket::unix_server as kernel;
 use crate::text::{self, Plural};
 use crate::types::Stage;
@@ -24,74 +25,73 @@ const ENOUGH: usize = 4_096;
 /// How much of a path is told; a line has room for a name too.
 const LONGEST_PATH: usize = 600;
 
-impl MainProcess {
-    /// Answers `status`.
-    pub(super) fn show_status(&mut self, client: ClientIndex) {
-        let mut out = String::new();
-        self.add_main(&mut out);
-        self.add_outage(&mut out);
-        self.add_reload(&mut out);
-        for kept in self.listeners.each() {
-            add_listener(&kept, &mut out);
-            if out.len() >= ENOUGH {
-                self.control.show(client, &out, None);
-                out.clear();
+/// A reply that is being written.
+pub(super) struct StatusReply<'a> {
+    pub control: &'a mut Control,
+    pub client: ClientIndex,
+    /// What was not sent yet.
+    pub text: String,
+}
+
+impl StatusReply<'_> {
+    /// Begins with main itself.
+    pub fn add_main(&mut self, main: &status_records::Main<'_>) {
+        main.write(&mut self.text);
+    }
+
+    /// Says that nothing serves, where that is so.
+    pub fn add_outage(&mut self, generations: &Generations, supervisor: &Supervisor) {
+        if generations.has_ready_worker(supervisor) {
+            return;
+        }
+        let why = match supervisor.is_stopping() {
+            true => Some(String::from("main is stopping")),
+            false => generations.last_loss().or_else(|| self.control.last_failure()),
+        };
+        let why = why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
+        status_records::Outage { due: supervisor.next_start(), why }.write(&mut self.text);
+    }
+
+    pub fn add_reload(&mut self) {
+        let Some(last) = self.control.last_reload() else { return };
+        let why = last.why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
+        let (generation, outcome, at) = (last.generation, last.outcome, last.at);
+        status_records::Reload { generation, outcome, at, why }.write(&mut self.text);
+    }
+
+    pub fn add_listeners(&mut self, listeners: &Listeners) {
+        for kept in listeners.each() {
+            add_listener(&kept, &mut self.text);
+            if self.text.len() >= ENOUGH {
+                self.send(None);
             }
         }
-        for run in self.generations.iter() {
-            let Some(stage) = self.supervisor.stage_of(run.generation) else { continue };
+    }
+
+    pub fn add_generations(&mut self, generations: &Generations, supervisor: &Supervisor) {
+        for run in generations.iter() {
+            let Some(stage) = supervisor.stage_of(run.generation) else { continue };
             let header = run.board.header();
             let board = header.and_then(|header| run.board.snapshot(header.rows).ok());
             if board.is_some() {
                 // The copy goes with the first byte of its own line.
-                self.control.show(client, &out, None);
-                out.clear();
+                self.send(None);
             }
-            add_life(run, stage, board.is_some(), &mut out);
-            self.control.show(client, &out, board);
-            out.clear();
+            add_life(run, stage, board.is_some(), &mut self.text);
+            self.send(board);
         }
-        self.control.show(client, &out, None);
-        let count = Plural(self.generations.count() as u64, "generation");
-        self.control.say(client, AnswerWord::Done, format_args!("{count}"));
     }
 
-    fn add_main(&self, out: &mut String) {
-        let main = status_records::Main {
-            version: RecordText::Borrowed(env!("CARGO_PKG_VERSION").as_bytes()),
-            pid: process::id(),
-            now: self.now,
-            up: self.now.since(self.since),
-            state: match (self.supervisor.is_stopping(), self.supervisor.is_new()) {
-                (true, _) => Phase::Stopping,
-                (false, true) => Phase::Starting,
-                (false, false) => Phase::Running,
-            },
-            count: self.control.wanted_count(&self.options),
-            program: Some(RecordText::Borrowed(self.binary.to_bytes())),
-            dropped: log::dropped(),
-        };
-        main.write(out);
+    /// The last line, with the number of generations.
+    pub fn end(mut self, count: usize) {
+        self.send(None);
+        let count = Plural(count as u64, "generation");
+        self.control.say(self.client, AnswerWord::Done, format_args!("{count}"));
     }
 
-    /// Says that nothing serves, where that is so.
-    fn add_outage(&self, out: &mut String) {
-        if self.generations.has_ready_worker(&self.supervisor) {
-            return;
-        }
-        let why = match self.supervisor.is_stopping() {
-            true => Some(String::from("main is stopping")),
-            false => self.generations.last_loss().or_else(|| self.control.last_failure()),
-        };
-        let why = why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
-        status_records::Outage { due: self.supervisor.next_start(), why }.write(out);
-    }
-
-    fn add_reload(&self, out: &mut String) {
-        let Some(last) = self.control.last_reload() else { return };
-        let why = last.why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
-        let (generation, outcome, at) = (last.generation, last.outcome, last.at);
-        status_records::Reload { generation, outcome, at, why }.write(out);
+    fn send(&mut self, board: Option<Fd>) {
+        self.control.show(self.client, &self.text, board);
+        self.text.clear();
     }
 }
 

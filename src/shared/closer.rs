@@ -74,6 +74,11 @@ impl Closing {
         }
     }
 
+    /// The same for several.
+    pub fn close_each(&mut self, descriptors: Vec<Fd>) {
+        descriptors.into_iter().for_each(|fd| self.close_shared(fd));
+    }
+
     /// Closes a Unix socket that others send to. `credentials` as for
     /// [`message::peek`].
     pub fn close_inbox(&mut self, fd: Fd, credentials: Credentials) {
