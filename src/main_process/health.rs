@@ -8,6 +8,7 @@ use crate::config::option_table::Options;
 use crate::exit_status::Cause;
 use crate::main_process::generation::RunningGeneration;
 use crate::main_process::generations::Generations;
+use crate::main_process::reporter::Setback;
 use crate::main_process::supervisor::{Event, Failure, Supervisor, is_losing};
 use crate::text;
 use crate::types::{Exit, Generation, Millis, Stage, Tick};
@@ -100,7 +101,7 @@ impl Generations {
     pub fn reason_of(
         &self,
         generation: Generation,
-        was_ready: bool,
+        setback: Setback,
         failure: Failure,
         options: &Options,
     ) -> Option<String> {
@@ -111,7 +112,7 @@ impl Generations {
             Failure::Late(limit) => {
                 text::compose(format_args!("not ready within {limit} (--ready-timeout)"))
             }
-            Failure::Losing if !was_ready => {
+            Failure::Losing if setback == Setback::FailedStart => {
                 text::compose(format_args!("workers exited before they were ready, last: {lost}"))
             }
             Failure::Losing => {

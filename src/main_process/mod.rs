@@ -75,9 +75,9 @@ use crate::main_process::generations::Generations;
 use crate::main_process::listener_store::Listeners;
 use crate::main_process::load_config::Loads;
 use crate::main_process::reexec::Reexec;
-use crate::main_process::reporter::{FailedGeneration, Reporter};
+use crate::main_process::reporter::{FailedGeneration, Reporter, Setback};
 use crate::main_process::resources::has_terminal;
-use crate::main_process::supervisor::{Command, Event, Report, Supervisor};
+use crate::main_process::supervisor::{Command, Event, Failure, Report, Supervisor};
 use crate::shared::closer::Closing;
 use crate::shared::listening_socket::{self, Fallback};
 use crate::shared::scoreboard::Flags;
@@ -331,13 +331,11 @@ impl MainProcess {
                 self.release();
                 self.listeners.restore_backlogs();
             }
-            Command::Discard { generation, was_ready, why } => {
-                let why = self.generations.reason_of(generation, was_ready, why, &self.options);
-                let why = why.unwrap_or_else(|| self.reporter.take_reason());
-                let failed = FailedGeneration { generation, was_ready, why };
-                self.reporter.tell_failed(&failed, &mut self.control, self.now);
-                let given_up = self.listeners.discard(generation);
-                self.closing.close_each(given_up);
+            Command::FailStart { generation, why } => {
+                self.discard(generation, Setback::FailedStart, why);
+            }
+            Command::RollBack { generation, why } => {
+                self.discard(generation, Setback::Rollback, why);
             }
             Command::Forget { generation } => {
                 self.generations.forget(generation, &mut self.closing);
@@ -375,6 +373,16 @@ impl MainProcess {
         self.reporter.tell_finished(status);
         self.generations.remove_directories();
         self.control.answer_at_exit(status);
+    }
+
+    /// A generation came to nothing: tells that, and closes what it alone had stored.
+    fn discard(&mut self, generation: Generation, setback: Setback, failure: Failure) {
+        let why = self.generations.reason_of(generation, setback, failure, &self.options);
+        let why = why.unwrap_or_else(|| self.reporter.take_reason());
+        let failed = FailedGeneration { generation, setback, why };
+        self.reporter.tell_failed(&failed, &mut self.control, self.now);
+        let given_up = self.listeners.discard(generation);
+        self.closing.close_each(given_up);
     }
 
     /// Closes what the current generation does not want, if no other one is left.

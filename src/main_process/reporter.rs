@@ -41,9 +41,17 @@ pub(super) struct Reporter {
 /// A generation came to nothing.
 pub(super) struct FailedGeneration {
     pub generation: Generation,
-    /// Whether that was on probation, so that it is rolled back.
-    pub was_ready: bool,
+    pub setback: Setback,
     pub why: String,
+}
+
+/// How a generation comes to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setback {
+    /// It was never ready.
+    FailedStart,
+    /// It was on probation, and the one before it serves on.
+    Rollback,
 }
 
 impl Reporter {
@@ -169,13 +177,16 @@ impl Reporter {
 
     /// A generation came to nothing.
     pub fn tell_failed(&mut self, failed: &FailedGeneration, control: &mut Control, now: Tick) {
-        let FailedGeneration { generation, was_ready, why } = failed;
-        let (kind, how, outcome) = if *was_ready {
-            log(Level::Error, format_args!("generation {generation}: rolled back: {why}"));
-            (EventName::RolledBack, "was rolled back: ", ReloadOutcome::RolledBack)
-        } else {
-            log(Level::Error, format_args!("generation {generation}: failed: {why}"));
-            (EventName::Failed, "failed: ", ReloadOutcome::Failed)
+        let FailedGeneration { generation, setback, why } = failed;
+        let (kind, how, outcome) = match setback {
+            Setback::Rollback => {
+                log(Level::Error, format_args!("generation {generation}: rolled back: {why}"));
+                (EventName::RolledBack, "was rolled back: ", ReloadOutcome::RolledBack)
+            }
+            Setback::FailedStart => {
+                log(Level::Error, format_args!("generation {generation}: failed: {why}"));
+                (EventName::Failed, "failed: ", ReloadOutcome::Failed)
+            }
         };
         self.event(&EventLine { why: Some(why), ..EventLine::about(kind, *generation) });
         control.settle(&GenerationProgress { generation: *generation, outcome, how, why }, now);

@@ -30,7 +30,8 @@
 //! ```
 //!
 //! What is not current and not leaving is an attempt: there is at most one. It comes
-//! to nothing for one of these reasons, which `Command::Discard` names, and then leaves:
+//! to nothing for one of these reasons, which `Command::FailStart` or
+//! `Command::RollBack` names, and then leaves:
 //!
 //! | [`Failure`] | from | when |
 //! | --- | --- | --- |
@@ -464,7 +465,7 @@ impl Supervisor {
     ) {
         let Some(member) = self.member(generation) else { return };
         if matches!(member.state, GenerationState::Probation | GenerationState::Short { .. }) {
-            commands.push(Command::Discard { generation, was_ready: true, why });
+            commands.push(Command::RollBack { generation, why });
             member.ask(now.after(member.rules.timeout), commands);
         }
     }
@@ -493,7 +494,7 @@ impl Supervisor {
                 self.failed(now, generation, why, commands)
             }
             GenerationState::Probation | GenerationState::Short { .. } => {
-                commands.push(Command::Discard { generation, was_ready: true, why });
+                commands.push(Command::RollBack { generation, why });
             }
             GenerationState::Current => {
                 commands.push(Command::Tell(Report::Stops(generation)));
@@ -517,7 +518,7 @@ impl Supervisor {
         why: Failure,
         commands: &mut Vec<Command>,
     ) {
-        commands.push(Command::Discard { generation, was_ready: false, why });
+        commands.push(Command::FailStart { generation, why });
         if let Past::NeverReady { failed, .. } = &mut self.past {
             *failed = failed.saturating_add(1);
         }
@@ -573,7 +574,7 @@ impl Supervisor {
             }
             GenerationState::Probation | GenerationState::Short { .. } => {
                 let why = Failure::Left;
-                commands.push(Command::Discard { generation, was_ready: true, why });
+                commands.push(Command::RollBack { generation, why });
             }
             GenerationState::Current => self.crashed(now, since, commands),
             GenerationState::Spawning | GenerationState::Leaving(_) => {}
@@ -597,7 +598,7 @@ impl Supervisor {
         };
         match (status, self.past) {
             (Some(status), Past::NeverReady { .. }) => {
-                commands.push(Command::Discard { generation, was_ready: false, why });
+                commands.push(Command::FailStart { generation, why });
                 self.begin_stop(now, status, commands);
             }
             (Some(_) | None, Past::NeverReady { .. } | Past::Ready) => {

@@ -163,12 +163,18 @@ pub enum Command {
         /// Which one.
         generation: Generation,
     },
-    /// The generation came to nothing: what it alone had stored is closed.
-    Discard {
+    /// The generation failed before it was ready: what it alone had stored is closed.
+    FailStart {
         /// Which one.
         generation: Generation,
-        /// Whether that was on probation, so that it is rolled back.
-        was_ready: bool,
+        /// For what reason.
+        why: Failure,
+    },
+    /// The generation failed on probation, so that the one before it serves on: what it
+    /// alone had stored is closed.
+    RollBack {
+        /// Which one.
+        generation: Generation,
         /// For what reason.
         why: Failure,
     },

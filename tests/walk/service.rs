@@ -299,7 +299,7 @@ impl World {
                 );
                 truth.promoted = true;
             }
-            Command::Discard { generation, .. } => {
+            Command::FailStart { generation, .. } | Command::RollBack { generation, .. } => {
                 for truth in
                     self.generations.iter_mut().filter(|truth| truth.number == generation.0)
                 {

@@ -665,7 +665,8 @@ impl Check<'_> {
             Command::Spawn { .. }
             | Command::Signal { .. }
             | Command::Promote { .. }
-            | Command::Discard { .. }
+            | Command::FailStart { .. }
+            | Command::RollBack { .. }
             | Command::CloseListeners
             | Command::Finish { .. } => false,
         };
@@ -686,7 +687,15 @@ impl Check<'_> {
                 self.signal(world, generation, signal);
             }
             Command::Promote { generation } => self.promote(world, generation),
-            Command::Discard { generation, why, .. } => {
+            Command::FailStart { generation, why } | Command::RollBack { generation, why } => {
+                // It may have been forgotten in the same step.
+                let truth = self.before.truth(generation);
+                let was_ready = truth.is_some_and(|truth| truth.ready_at.is_some());
+                let is_rollback = matches!(command, Command::RollBack { .. });
+                self.expect(
+                    was_ready == is_rollback,
+                    "invariant (a rollback is the end of a generation that was ready)",
+                );
                 self.on_failure(world, generation, why);
                 let current = world.current == Some(generation);
                 self.expect(!current, "invariant (listeners of the current generation are kept)");
