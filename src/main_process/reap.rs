@@ -24,7 +24,7 @@ use crate::log;
 use crate::main_process::generation::RunningGeneration;
 use crate::main_process::supervisor::Supervisor;
 use crate::sys::process;
-use crate::sys::{Errno, children, signal};
+use crate::sys::{Errno, children, pidfd, signal};
 use crate::types::{Level, Millis, Pid, Signal, Tick};
 use alloc::vec::Vec;
 
@@ -109,6 +109,9 @@ impl Sweep {
         }
         let groups = run.groups(children.as_deref());
         run.signal_groups(&groups, signal);
+        if run.monitor.is_some() && signal == Signal::Kill {
+            run.kill_workers();
+        }
     }
 
     /// Every child of ours; `None` where the kernel does not list them.
@@ -169,6 +172,21 @@ impl RunningGeneration {
         let own = (process::has_child_in_group(session) == Ok(true)).then_some(session);
         let workers = self.board_pids().into_iter().filter(is_its);
         workers.filter_map(process::group_of).chain(own)
+    }
+
+    /// Sends SIGKILL to the workers of a monitor that may be unable to die, and would
+    /// keep them. They are not children of ours, so what pins each is a descriptor: the
+    /// number is asked for its session while that is open. Before Linux 5.3 there is
+    /// none, and they are left to their monitor's death.
+    fn kill_workers(&self) {
+        for pid in self.board_pids() {
+            if let Ok(worker) = pidfd::open(pid)
+                && process::session_of(Some(pid)) == Ok(Some(self.leader))
+            {
+                // It may have died of its monitor's death by now.
+                let _ = pidfd::send(worker.borrow(), Signal::Kill);
+            }
+        }
     }
 
     fn board_pids(&self) -> Vec<Pid> {

@@ -13,7 +13,7 @@ use crate::harness::control_client::{ask, ask_result};
 use crate::harness::ctl::python;
 use crate::harness::files::{TempDir, example};
 use crate::harness::notify::notify;
-use crate::harness::panzer::{Panzer, continue_process, stop_process};
+use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
 use crate::harness::setup::Setup;
 use crate::harness::{TIMEOUT, procfs, spawn_lock};
 
@@ -181,6 +181,40 @@ fn corrupt_scoreboard_is_checked_and_never_mapped_by_main() {
     assert!(!procfs::maps(panzer.pid()).contains("board"));
     panzer.signal(Signal::Term);
     panzer.end();
+}
+
+/// Writes the pid of another process onto its scoreboard as that of a worker, ignores
+/// the signals of a stop, and executes sleep(1).
+const NAME_A_STRANGER: &str = r#"
+import os, signal, socket, struct, sys
+board = int(os.environ["PANZER_BOARD"])
+os.pwrite(board, struct.pack("<8Q", 0x504E5A5200000002, 1, 0, 0, 1 << 32, 0, 0, 0), 0)
+os.pwrite(board, struct.pack("<8Q", int(sys.argv[1]), 0, 0, 2 << 56, 0, 1, 0, 0), 64)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+main = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+main.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+os.execvp("sleep", ["sleep", "1000"])
+"#;
+
+/// rule: stop.session
+#[test]
+fn stranger_on_the_scoreboard_is_not_killed() {
+    let mut stranger = {
+        let _lock = spawn_lock();
+        Command::new("sleep").arg("1000").spawn().expect("sleep is there")
+    };
+    let pid = stranger.id().to_string();
+    let mut panzer = Setup::new("python3".as_ref(), &["-c", NAME_A_STRANGER, &pid]).start();
+    panzer.expect_current(1);
+    panzer.signal(Signal::Ttin);
+    panzer.expect_line(&format!(": status: generation 1: worker 1 (pid {pid}): idle"));
+    panzer.signal(Signal::Quit);
+    assert_eq!(panzer.end(), End::Status(4));
+    assert_eq!(panzer.count_lines("generation 1: sent SIGKILL"), 1);
+    let is_alive = matches!(stranger.try_wait(), Ok(None));
+    stranger.kill().and_then(|()| stranger.wait()).expect("it is ours");
+    assert!(is_alive);
 }
 
 /// rules: main.loads-nothing, heap.own

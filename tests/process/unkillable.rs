@@ -92,6 +92,25 @@ fn unkillable_worker_is_logged_and_left_behind() {
     assert_eq!(panzer.end(), End::Status(4));
 }
 
+/// rule: stop.session
+#[test]
+fn workers_of_an_unkillable_monitor_are_killed() {
+    let test = "workers_of_an_unkillable_monitor_are_killed";
+    let Some(freezer) = Freezer::new(test) else { return };
+    let setup = Setup::new(&example("witness"), &["run=idle"]).options(&["-n2"]);
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    let workers = panzer.workers(monitor);
+    freezer.freeze(&[monitor]);
+    panzer.signal(Signal::Quit);
+    panzer.expect_line("generation 1: still alive after SIGKILL, not waiting any longer");
+    expect_no_main(&mut panzer);
+    assert!(procfs::until(|| !workers.iter().any(|worker| procfs::is_alive(*worker))));
+    assert!(procfs::is_alive(monitor));
+    freezer.thaw();
+    assert_eq!(panzer.end(), End::Status(4));
+}
+
 /// rule: reload.three-alive
 #[test]
 fn unkillable_workers_do_not_block_reloads() {
