@@ -84,7 +84,7 @@ use crate::shared::scoreboard::Flags;
 use crate::sys::fd::Fd;
 use crate::sys::poll::{self, Source};
 use crate::sys::process::{self, Reaped};
-use crate::sys::signal::{self, Blocked, Hangup, Wake};
+use crate::sys::signal::{self, Blocked, Hangup, PendingSignals, Wake};
 use crate::sys::{self, Errno, clock};
 use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
 use crate::{log, stall};
@@ -125,6 +125,12 @@ struct MainProcess {
     finished: Option<u8>,
 }
 
+/// The signals of a turn: those that are held back still, and those that have come.
+struct TurnSignals<'a> {
+    blocked: &'a Blocked,
+    pending: PendingSignals,
+}
+
 impl MainProcess {
     /// Runs until the supervisor says with which status to leave. Signals are held back
     /// in each turn, and let through in its wait alone.
@@ -150,15 +156,18 @@ impl MainProcess {
         if let Some(by) = lost {
             self.step(Event::Stalled { by });
         }
+        // Before the dead: one that dies after that wakes us again.
         self.wake.empty();
         // The dead first, so that no pid is signalled that is not pinned any more; but
-        // what they had said before counts before their death.
+        // what they had said before counts before their death, and so does a signal that
+        // was sent to us before, or to all of us.
         self.reap();
-        let pending = signal::take();
+        let mut signals = TurnSignals { blocked, pending: PendingSignals::default() };
         // A stop before all that could start a generation: a monitor that has died of
         // the same signal to the whole tree was asked to.
-        self.act_on_stop_signals(&pending);
-        self.take_notifications();
+        self.look_for_stop(&mut signals);
+        self.take_notifications(&mut signals);
+        let TurnSignals { pending, .. } = signals;
         if let Some(leader) = pending.ready {
             self.ready_by_signal(leader);
         }
@@ -269,14 +278,23 @@ impl MainProcess {
     }
 
     /// Whether a SIGHUP says that the terminal is gone.
-    fn terminal_gone(&self, pending: &signal::PendingSignals) -> bool {
+    fn terminal_gone(&self, pending: &PendingSignals) -> bool {
         pending.hung_up(Hangup::Kernel)
             || pending.hung_up(Hangup::Session) && self.terminal && !has_terminal()
     }
 
+    /// Takes in what signals have come, and stops if one of them says so. To be called
+    /// before anything is made of an end that the same signal may have caused.
+    fn look_for_stop(&mut self, signals: &mut TurnSignals<'_>) {
+        poll::let_signals_through(signals.blocked);
+        let new = signal::take();
+        self.act_on_stop_signals(&new);
+        signals.pending.add(&new);
+    }
+
     /// Does what the signals say about the end: the first SIGINT stops
     /// gracefully, the second one at once.
-    fn act_on_stop_signals(&mut self, pending: &signal::PendingSignals) {
+    fn act_on_stop_signals(&mut self, pending: &PendingSignals) {
         self.interrupts = self.interrupts.saturating_add(pending.interrupts);
         let again = pending.interrupts > 0 && self.interrupts > 1;
         if pending.has(Signal::Quit) || again {
@@ -288,7 +306,7 @@ impl MainProcess {
     }
 
     /// Does what the other signals say. After a stop a reload is nothing more.
-    fn act_on_signals(&mut self, pending: &signal::PendingSignals) {
+    fn act_on_signals(&mut self, pending: &PendingSignals) {
         if pending.has(Signal::Usr2) {
             self.restart(None);
         }

@@ -5,7 +5,7 @@
 //! tells which generation speaks, and each is bounded: a full queue is read once a
 //! turn, and what is not understood is dropped.
 
-use super::MainProcess;
+use super::{MainProcess, TurnSignals};
 use crate::main_process::complaints::About;
 use crate::main_process::listener_store::{Kept, Origin};
 use crate::main_process::supervisor::Event;
@@ -28,10 +28,10 @@ const MOST: usize = 256;
 
 impl MainProcess {
     /// Reads what every generation has said.
-    pub(super) fn take_notifications(&mut self) {
+    pub(super) fn take_notifications(&mut self, signals: &mut TurnSignals<'_>) {
         // What is received removes no entry, and a new one is added at the end.
         for place in 0..self.generations.count() {
-            self.take_from(place);
+            self.take_from(place, signals);
         }
         for place in 0..self.generations.count() {
             if let Some(generation) = self.generations.poll_exec_status(place) {
@@ -40,7 +40,7 @@ impl MainProcess {
         }
     }
 
-    fn take_from(&mut self, place: usize) {
+    fn take_from(&mut self, place: usize, signals: &mut TurnSignals<'_>) {
         for _ in 0..MOST {
             let accept = if self.closing.is_full() { |_: Borrowed<'_>| false } else { is_listener };
             let Some((generation, user, received)) =
@@ -50,7 +50,9 @@ impl MainProcess {
             };
             match received {
                 Received::Nothing => return,
-                Received::Message(message) => self.act_on_message(generation, user, message),
+                Received::Message(message) => {
+                    self.act_on_message(generation, user, message, signals);
+                }
                 Received::Left(pid) => self.reporter.complaints.complain(
                     About::Hangs,
                     format_args!(
@@ -72,7 +74,13 @@ impl MainProcess {
     }
 
     /// Takes in a message to a generation that runs as `user`.
-    fn act_on_message(&mut self, generation: Generation, user: u32, message: Message) {
+    fn act_on_message(
+        &mut self,
+        generation: Generation,
+        user: u32,
+        message: Message,
+        signals: &mut TurnSignals<'_>,
+    ) {
         let Message { bytes, sender, descriptors, refused, cut } = message;
         let trusted =
             sender.is_some_and(|sender| [0, process::user(), user].contains(&sender.user));
@@ -90,17 +98,7 @@ impl MainProcess {
         let notice = sd_notify::parse(&bytes);
         // What comes with other messages is to be closed, which it is.
         if let (Store::Keep(name), 1..) = (notice.store, refused) {
-            let name = fdnames::unescape(name);
-            let (name, refused) = (Quoted(&name), Plural(refused.into(), "descriptor"));
-            let why = match self.closing.is_full() {
-                true => "too many descriptors wait to be closed",
-                false => "not a listening socket",
-            };
-            self.reporter.complaints.complain(
-                About::Descriptors,
-                format_args!("generation {generation}: refused FDSTORE {name}: {why} ({refused})"),
-                self.now,
-            );
+            self.note_refused(generation, name, refused);
         }
         self.keep(generation, &notice, descriptors);
         self.note(generation, &notice);
@@ -108,11 +106,27 @@ impl MainProcess {
         // itself.
         let pid = sender.and_then(|sender| sender.pid);
         if notice.stopping && self.generations.is_monitor(generation, pid) {
+            self.look_for_stop(signals);
             self.step(Event::Stops { generation });
         }
         if notice.ready {
             self.step(Event::Ready { generation });
         }
+    }
+
+    /// Descriptors for the store were closed by the child that received them.
+    fn note_refused(&mut self, generation: Generation, name: &[u8], refused: u32) {
+        let name = fdnames::unescape(name);
+        let (name, refused) = (Quoted(&name), Plural(refused.into(), "descriptor"));
+        let why = match self.closing.is_full() {
+            true => "too many descriptors wait to be closed",
+            false => "not a listening socket",
+        };
+        self.reporter.complaints.complain(
+            About::Descriptors,
+            format_args!("generation {generation}: refused FDSTORE {name}: {why} ({refused})"),
+            self.now,
+        );
     }
 
     /// The store's part of a message. Whatever it does not keep it closes.

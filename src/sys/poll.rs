@@ -7,7 +7,7 @@ use crate::types::{Millis, Tick};
 use core::marker::PhantomData;
 use core::ptr;
 
-/// The most signals that are let through after one wait: as many as there are kinds.
+/// The most signals that are let through at once: as many as there are kinds.
 const MOST_SIGNALS: usize = 64;
 
 /// A descriptor to wait for, and what came of the waiting.
@@ -81,12 +81,8 @@ pub fn wait(sources: &mut [Source<'_>], deadline: Option<Tick>) -> SysResult<boo
 }
 
 /// Blocks as [`wait`] does, for a process that holds back its signals in all it does
-/// between two waits, and lets them through here alone: ppoll(2).
-///
-/// However fast signals arrive, each kind is let through once before this returns, so
-/// that a storm of them keeps the process neither from its work nor from a signal that
-/// the kernel would choose last. One that was noted and not yet
-/// [taken](super::signal::take) stays held back.
+/// between two waits, and lets them through here: ppoll(2). That ends with the first one;
+/// where a source is ready at once none comes through.
 ///
 /// # Errors
 ///
@@ -97,15 +93,21 @@ pub fn wait_for_signals(
     blocked: &Blocked,
 ) -> SysResult<bool> {
     let polled = blocked.poll(sources, deadline.map(|deadline| deadline.since(clock::now())));
-    let outcome = is_ready(polled, sources);
-    // A handler holds all others back while it runs, so each call lets one through; and
-    // none, where a source was ready at once.
+    is_ready(polled, sources)
+}
+
+/// Lets through what waits of the signals that are held back, without waiting.
+///
+/// However fast signals arrive, each kind comes through once, so that a storm of them
+/// keeps the process neither from its work nor from a signal that the kernel would choose
+/// last. One that was noted and not yet [taken](super::signal::take) stays held back.
+pub fn let_signals_through(blocked: &Blocked) {
+    // A handler holds all others back while it runs, so each call lets one through.
     for _ in 0..MOST_SIGNALS {
         if blocked.poll(&mut [], Some(Millis(0))) != Err(Errno(libc::EINTR)) {
             break;
         }
     }
-    outcome
 }
 
 impl Blocked {

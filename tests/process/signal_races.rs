@@ -242,6 +242,30 @@ fn worker_and_monitor_have_separate_wake_pipes() {
     panzer.stop();
 }
 
+/// Both have come from one signal to all processes, as of a terminal or of a service.
+///
+/// rule: main.turn-order
+#[test]
+fn stop_signal_counts_before_a_stopping_message_read_after_it() {
+    let dir = TempDir::new();
+    let words = ["notify=STOPPING=1", "run=idle"];
+    let setup = || Setup::new(&example("witness"), &words).options(&["-n1", "-v", "--delay=0"]);
+    // The line is written when the message was read, before anything is made of it.
+    let line = "generation 1: sent STOPPING=1";
+    let (traced, trace) = setup().traced(dir.path(), "lines", &["-e", "trace=pwritev2"]);
+    let mut panzer = traced.start();
+    let main = panzer.pid();
+    panzer.expect_line(line);
+    panzer.stop();
+    let calls = trace.calls();
+    let mut writes = calls.iter().filter(|call| call.pid == main);
+    let place = writes.position(|call| call.words.contains("STOPPING=1")).expect("it was written");
+    let struck = Moment("pwritev2", place + 1).strike_main(&dir, setup(), Signal::Term);
+    let mut panzer = struck.start();
+    assert_eq!(panzer.end(), End::Status(0));
+    assert_eq!(panzer.count("started"), 1);
+}
+
 /// rule: signal.handler
 #[test]
 fn signal_after_main_has_read_its_signals_wakes_it_again() {

@@ -69,6 +69,24 @@ fn main_unblocks_signals_only_while_it_waits() {
     assert!(!calls.iter().any(unblocks), "{calls:#?}");
 }
 
+/// A signal that ends all processes of a terminal or of a service: the monitor's death is
+/// not noted before main's own signal is.
+///
+/// rule: main.turn-order
+#[test]
+fn main_takes_signals_after_it_has_reaped() {
+    let (_dir, mut panzer, trace) = traced(&["run=idle"], &["-n1"], "trace=ppoll,waitid");
+    panzer.expect_current(1);
+    panzer.reload(2);
+    let main = panzer.pid();
+    panzer.stop();
+    let calls = of(&trace, main);
+    let waits = |call: &Call| call.name == "ppoll" && call.words.starts_with("[{");
+    let turns: Vec<_> = calls.split(waits).filter(|calls| !calls.is_empty()).collect();
+    assert!(turns.len() > 2, "{calls:#?}");
+    assert!(turns.iter().all(|calls| calls[0].name == "waitid"), "{calls:#?}");
+}
+
 /// rule: main.turn-order
 #[test]
 fn messages_sent_before_a_monitor_dies_count() {

@@ -45,7 +45,7 @@ pub enum Hangup {
 }
 
 /// What has arrived since the last look.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PendingSignals {
     pending: u64,
     hangups: u8,
@@ -58,6 +58,15 @@ pub struct PendingSignals {
 }
 
 impl PendingSignals {
+    /// Adds what has arrived later.
+    pub fn add(&mut self, later: &Self) {
+        self.pending |= later.pending;
+        self.hangups |= later.hangups;
+        self.interrupts += later.interrupts;
+        self.interrupts_by_parent += later.interrupts_by_parent;
+        self.ready = later.ready.or(self.ready);
+    }
+
     /// Whether `signal` was among them.
     pub const fn has(&self, signal: Signal) -> bool {
         self.pending & 1 << signal.number() != 0
