@@ -58,7 +58,7 @@ fn sockets_of_a_service_manager_stay_adopted_after_a_restart() {
     // A monitor that logs twice has been round its loop, and so has signalled its worker.
     for _ in 0..2 {
         send(monitor, Signal::Ttin);
-        main.panzer.expect_line(&format!("[{monitor}]: worker 1 ("));
+        main.panzer.expect_line(&format!("[{monitor}]: status: worker 1 ("));
     }
     let queued = Held::queue(address).expect("the kernel queues it for the next server");
     held.finish().expect("the request in hand is finished");

@@ -124,7 +124,7 @@ fn queue_of_adopted_socket_survives_main_exit() {
     // After one turn of its loop the monitor has signalled its worker too.
     for _ in 0..2 {
         send(monitor, Signal::Ttin);
-        panzer.expect_line(&format!("[{monitor}]: worker 1 ("));
+        panzer.expect_line(&format!("[{monitor}]: status: worker 1 ("));
     }
     let queued = Held::queue(address).expect("a new client waits for the next server");
     held.finish().expect("the request is finished");
