@@ -90,7 +90,7 @@ pub struct Error(Box<Told>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct Told {
-    what: String,
+    message: String,
     errno: Option<Errno>,
 }
 
@@ -100,18 +100,18 @@ pub type Result<T> = core::result::Result<T, Error>;
 impl Error {
     /// What could not be done and to what, with the system's answer.
     #[must_use]
-    pub fn system(what: fmt::Arguments<'_>, errno: Errno) -> Self {
-        Self::new(what, Some(errno))
+    pub fn system(message: fmt::Arguments<'_>, errno: Errno) -> Self {
+        Self::new(message, Some(errno))
     }
 
     /// What is wrong, where the system was not asked.
     #[must_use]
-    pub fn plain(what: fmt::Arguments<'_>) -> Self {
-        Self::new(what, None)
+    pub fn plain(message: fmt::Arguments<'_>) -> Self {
+        Self::new(message, None)
     }
 
-    fn new(what: fmt::Arguments<'_>, errno: Option<Errno>) -> Self {
-        Self(Box::new(Told { what: text::compose(what), errno }))
+    fn new(message: fmt::Arguments<'_>, errno: Option<Errno>) -> Self {
+        Self(Box::new(Told { message: text::compose(message), errno }))
     }
 
     /// The system's answer; `None` if the system was not asked.
@@ -122,15 +122,15 @@ impl Error {
 }
 
 /// Makes of the system's answer that this could not be done.
-pub(crate) fn cannot(what: &'static str) -> impl FnOnce(Errno) -> Error {
-    move |errno| Error::system(format_args!("cannot {what}"), errno)
+pub(crate) fn cannot(message: &'static str) -> impl FnOnce(Errno) -> Error {
+    move |errno| Error::system(format_args!("cannot {message}"), errno)
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.errno {
-            Some(errno) => write!(out, "{}: {errno}", self.0.what),
-            None => out.write_str(&self.0.what),
+            Some(errno) => write!(out, "{}: {errno}", self.0.message),
+            None => out.write_str(&self.0.message),
         }
     }
 }

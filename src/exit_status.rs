@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn line_of_a_death_has_a_reason_only_if_known() {
-        let ended = |why: ExitReason| {
+        let ended = |reason: ExitReason| {
             let exit = Exit::Signal { number: 9, core: false };
-            Ended { exit, lived: Millis(1_100), reason: why.known() }.to_string()
+            Ended { exit, lived: Millis(1_100), reason: reason.known() }.to_string()
         };
         assert_eq!(ended(ExitReason::Hung), "killed by SIGKILL after 1.1 s (hung)");
         assert_eq!(ended(ExitReason::Requested), "killed by SIGKILL after 1.1 s (requested)");

@@ -44,8 +44,8 @@ fn read_as_everything(bytes: &[u8]) {
     });
     let _ = address::Bind::parse(bytes).map(format);
     let _ = env_file::parse(bytes, &mut |_, _| ()).map_err(format);
-    if let Err(why) = config_file::apply(bytes, &mut Options::default()).map_err(format) {
-        assert!(!why.contains(char::is_control), "{why:?}");
+    if let Err(reason) = config_file::apply(bytes, &mut Options::default()).map_err(format) {
+        assert!(!reason.contains(char::is_control), "{reason:?}");
     }
     let _ = sd_notify::parse(bytes);
     let _ = cgroup::parse(bytes, b"cpu").map(|(_, path)| cgroup::parent(path));
@@ -74,11 +74,11 @@ fn read_as_everything(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut line = log_line::LogLine::new();
     line.write_str(&text).expect("a line takes everything");
-    let why = event_lines::EventLine {
-        why: Some(&text),
+    let reason = event_lines::EventLine {
+        reason: Some(&text),
         ..event_lines::EventLine::new(event_lines::EventName::Failed)
     };
-    for line in [line, why.line(Tick(0))] {
+    for line in [line, reason.line(Tick(0))] {
         let text = core::str::from_utf8(line.as_bytes()).expect("a line is text");
         assert_eq!(text.find('\n'), Some(text.len() - 1));
     }

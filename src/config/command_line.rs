@@ -141,7 +141,7 @@ impl<'a> WordReader<'a, '_> {
             self.options.bind.clear();
         }
         let set = self.options.set(known, value);
-        set.map_err(|why| Error::plain(format_args!("--{name}: {why}")))
+        set.map_err(|reason| Error::plain(format_args!("--{name}: {reason}")))
     }
 
     /// Notes a question; of several the first one that ends the reading wins.
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn error_names_the_bad_option_or_value() {
-        for (words, why) in [
+        for (words, reason) in [
             ("-n", "--count needs a value"),
             ("--bind", "--bind needs a value"),
             ("-n 0 x", "--count: invalid value '0', expected auto or a number from 1 to 16383"),
@@ -264,7 +264,7 @@ mod tests {
                 "--count: invalid value '0', expected auto or a number from 1 to 16383",
             ),
         ] {
-            assert_eq!(wrong(words), why);
+            assert_eq!(wrong(words), reason);
         }
     }
 

@@ -50,7 +50,7 @@ impl FileReader<'_> {
             }
             Piece::Key | Piece::Alone | Piece::Item => self.options.set(self.known, text),
         };
-        set.map_err(|why| Error::plain(format_args!("{key}: {why}")))
+        set.map_err(|reason| Error::plain(format_args!("{key}: {reason}")))
     }
 
     fn take_key(&mut self, key: &[u8]) -> Result<()> {
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn errors_have_line_and_column() {
-        for (file, why) in [
+        for (file, reason) in [
             (
                 "count: 0",
                 "1:8: count: invalid value '0', expected auto or a number from 1 to 16383",
@@ -119,7 +119,7 @@ mod tests {
             ("quiet: true\nverbose: true", "2:10: verbose: quiet and verbose cannot both be true"),
             ("a b", "1:1: expected 'key: value', 'key:' before a list, '- item' or '# comment'"),
         ] {
-            assert_eq!(read(file), Err(why.into()), "{file:?}");
+            assert_eq!(read(file), Err(reason.into()), "{file:?}");
         }
     }
 }

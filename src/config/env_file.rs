@@ -39,7 +39,7 @@ pub type VariableVisitor<'v> = dyn FnMut(&[u8], &[u8]) + 'v;
 pub fn parse(file: &[u8], visitor: &mut VariableVisitor<'_>) -> Result<()> {
     for (number, line) in (1_u64..).zip(file.split(|&byte| byte == b'\n')) {
         take_line(line, visitor)
-            .map_err(|why| Error::plain(format_args!("line {number}: {why}")))?;
+            .map_err(|reason| Error::plain(format_args!("line {number}: {reason}")))?;
     }
     Ok(())
 }
@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn lines_are_pairs_in_order() {
         let pairs = parse(b"A=1\n_b2=x=y z\nA=\n  C\t=3").map_err(|wrong| wrong.to_string());
-        let why = "line 4: the name must be letters, digits and _, and not begin with a digit";
-        assert_eq!(pairs, Err(why.into()));
+        let reason = "line 4: the name must be letters, digits and _, and not begin with a digit";
+        assert_eq!(pairs, Err(reason.into()));
         let pairs = parse(b"A=1\n_b2=x=y z\nA=\n  C= 3 \n").expect("it is right");
         let expected: [(&[u8], &[u8]); 4] =
             [(b"A", b"1"), (b"_b2", b"x=y z"), (b"A", b""), (b"C", b"3")];
@@ -156,9 +156,9 @@ mod tests {
 
     #[test]
     fn unquoted_value_with_a_trailing_comment_is_refused() {
-        let why = "line 1: ' #' in a value is ambiguous: quote the value, or move the comment to a line of its own";
+        let reason = "line 1: ' #' in a value is ambiguous: quote the value, or move the comment to a line of its own";
         for line in [&b"A=1 # one"[..], b"A= # one", b"A=1\t#", b"A=a b #c d", b"A=it's #1 'x'"] {
-            assert_eq!(value(line), Err(why.to_string()), "{line:?}");
+            assert_eq!(value(line), Err(reason.to_string()), "{line:?}");
         }
         for (line, read) in [
             (&b"A=#1"[..], &b"#1"[..]),
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn malformed_lines_are_refused_with_a_reason() {
-        for (line, why) in [
+        for (line, reason) in [
             (&b"A"[..], "'=' missing"),
             (b"=1", "the name must be letters, digits and _, and not begin with a digit"),
             (b"1A=1", "the name must be letters, digits and _, and not begin with a digit"),
@@ -218,7 +218,7 @@ mod tests {
             (b"A='\r'", "carriage return; lines must end with \\n alone"),
             (b"A=\0", "NUL byte"),
         ] {
-            assert_eq!(value(line), Err("line 1: ".to_string() + why), "{line:?}");
+            assert_eq!(value(line), Err("line 1: ".to_string() + reason), "{line:?}");
         }
     }
 

@@ -326,10 +326,9 @@ impl Options {
                 return Ok(());
             }
             ValueKind::Bind => {
-                self.bind.push(
-                    Bind::parse(value)
-                        .map_err(|why| Error::plain(format_args!("{}: {}", Quoted(value), why)))?,
-                );
+                self.bind.push(Bind::parse(value).map_err(|reason| {
+                    Error::plain(format_args!("{}: {}", Quoted(value), reason))
+                })?);
                 return Ok(());
             }
             ValueKind::Command => {
@@ -543,7 +542,7 @@ mod tests {
 
     #[test]
     fn bad_value_is_quoted_in_its_error() {
-        for (key, value, why) in [
+        for (key, value, reason) in [
             ("count", "0", "invalid value '0', expected auto or a number from 1 to 16383"),
             ("count", "16384", "invalid value '16384', expected auto or a number from 1 to 16383"),
             ("count", "Auto", "invalid value 'Auto', expected auto or a number from 1 to 16383"),
@@ -574,7 +573,7 @@ mod tests {
             ("quiet", "yes", "invalid value 'yes', expected true or false"),
             ("exec", "1", "invalid value '1', expected true or false"),
         ] {
-            assert_eq!(after(&[(key, value)]).expect_err(key).to_string(), why);
+            assert_eq!(after(&[(key, value)]).expect_err(key).to_string(), reason);
         }
     }
 }

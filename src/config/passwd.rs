@@ -26,7 +26,7 @@ pub fn find(word: &[u8], passwd: &[u8], group: &[u8]) -> Result<Account> {
     let (user, wanted) = cut(word, b':').map_or((word, None), |(user, group)| (user, Some(group)));
     let user = line_of(passwd, user);
     let own = wanted.map_or_else(|| id(user.rest), |wanted| line_of(group, wanted).number);
-    let why = match (user.number, own, wanted) {
+    let reason = match (user.number, own, wanted) {
         (NONE, _, _) => "no such user",
         (_, NONE, Some(_)) => "no such group",
         (_, NONE, None) => "/etc/passwd has no group of this user: add one, as in USER:GROUP",
@@ -34,7 +34,7 @@ pub fn find(word: &[u8], passwd: &[u8], group: &[u8]) -> Result<Account> {
             return Ok(Account { user: number, group: own, groups: groups(&user, own, group) });
         }
     };
-    Err(Error::plain(format_args!("user {}: {why}", Quoted(word))))
+    Err(Error::plain(format_args!("user {}: {reason}", Quoted(word))))
 }
 
 fn groups(user: &PasswdLine<'_>, own: u32, group: &[u8]) -> Vec<u32> {
@@ -112,7 +112,7 @@ mod tests {
 
     fn found(word: &str) -> Result<(u32, u32, Vec<u32>), String> {
         let account = find(word.as_bytes(), PASSWD.as_bytes(), GROUP.as_bytes());
-        let account = account.map_err(|why| why.to_string())?;
+        let account = account.map_err(|reason| reason.to_string())?;
         Ok((account.user, account.group, account.groups))
     }
 
@@ -137,16 +137,16 @@ mod tests {
     fn unknown_user_or_group_is_refused() {
         let no_user = ["", "Www", "ww", "odd", "all", "-1", "4294967295", "+", ":0", " 0"];
         for word in no_user {
-            let why = alloc::format!("user '{word}': no such user");
-            assert_eq!(found(word), Err(why));
+            let reason = alloc::format!("user '{word}': no such user");
+            assert_eq!(found(word), Err(reason));
         }
         for word in ["99", "40", "half", "www:", "www:x", "www:4294967295", "www:logs:x"] {
             let what = match word.contains(':') {
                 true => "no such group",
                 false => "/etc/passwd has no group of this user: add one, as in USER:GROUP",
             };
-            let why = alloc::format!("user '{word}': {what}");
-            assert_eq!(found(word), Err(why));
+            let reason = alloc::format!("user '{word}': {what}");
+            assert_eq!(found(word), Err(reason));
         }
     }
 

@@ -41,11 +41,11 @@ pub fn show(options: &Options) -> (String, Vec<Error>) {
             None => show_one(options, key, known.takes, &mut shown),
             Some(word) => {
                 let word = Quoted(word);
-                let why = format_args!(
+                let reason = format_args!(
                     "{key}: {word} cannot be written to a configuration file: not valid text"
                 );
                 text::add(&mut shown, format_args!("# {key}: not valid text\n"));
-                wrong.push(Error::plain(why));
+                wrong.push(Error::plain(reason));
             }
         }
         out.push_str(&shown);

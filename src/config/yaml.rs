@@ -77,7 +77,7 @@ impl<'a> Cursor<'a> {
     /// What is wrong, and that it is here: `3:14: invalid UTF-8`. Columns
     /// are counted from 1, in characters.
     #[cold]
-    fn wrong(&self, why: &Error) -> Error {
+    fn wrong(&self, reason: &Error) -> Error {
         let (mut line, mut column) = (1_u64, 1_u64);
         for byte in self.file.iter().take(self.at) {
             match byte {
@@ -86,14 +86,14 @@ impl<'a> Cursor<'a> {
                 _ => column += 1,
             }
         }
-        Error::plain(format_args!("{line}:{column}: {why}"))
+        Error::plain(format_args!("{line}:{column}: {reason}"))
     }
 }
 
 /// What is wrong, without its place.
 #[cold]
-fn wrong<T>(why: &str) -> Result<T> {
-    Err(Error::plain(format_args!("{why}")))
+fn wrong<T>(reason: &str) -> Result<T> {
+    Err(Error::plain(format_args!("{reason}")))
 }
 
 /// What may stand on the next line.
@@ -115,7 +115,7 @@ enum NextLine {
 /// no text comes before everything else.
 pub fn parse(file: &[u8], visitor: &mut PieceVisitor<'_>) -> Result<()> {
     let mut cursor = Cursor { file, at: 0 };
-    take_all(&mut cursor, visitor).map_err(|why| cursor.wrong(&why))
+    take_all(&mut cursor, visitor).map_err(|reason| cursor.wrong(&reason))
 }
 
 fn take_all(cursor: &mut Cursor<'_>, visitor: &mut PieceVisitor<'_>) -> Result<()> {
@@ -444,9 +444,9 @@ mod tests {
     /// rule: config.yaml
     #[test]
     fn other_yaml_is_refused_with_line_and_column() {
-        for (file, why) in REFUSED {
+        for (file, reason) in REFUSED {
             let said = read(file.as_bytes()).expect_err(file);
-            assert!(said.starts_with(why), "{file:?}: {said}");
+            assert!(said.starts_with(reason), "{file:?}: {said}");
         }
         assert_eq!(read(b"a: \xff"), Err("1:4: invalid UTF-8".into()));
     }

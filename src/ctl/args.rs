@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn error_names_the_bad_argument() {
-        for (words, why) in [
+        for (words, reason) in [
             ("", "no COMMAND given; see --help"),
             ("stop", "unknown command 'stop'"),
             ("status now", "unexpected argument 'now'"),
@@ -274,7 +274,7 @@ mod tests {
             ("reload -t x", "--timeout: invalid value 'x', expected a number of seconds"),
             ("reload --pid=", "--pid: the path must not be empty"),
         ] {
-            assert_eq!(read(words), Err(why.into()), "{words}");
+            assert_eq!(read(words), Err(reason.into()), "{words}");
         }
     }
 

@@ -50,12 +50,12 @@ enum Status {
 struct CtlFailure {
     status: Status,
     /// Empty when `--watch` was interrupted.
-    why: String,
+    reason: String,
 }
 
 impl CtlFailure {
-    fn new(status: Status, why: fmt::Arguments<'_>) -> Self {
-        Self { status, why: alloc::fmt::format(why) }
+    fn new(status: Status, reason: fmt::Arguments<'_>) -> Self {
+        Self { status, reason: alloc::fmt::format(reason) }
     }
 
     fn system(what: &str, path: &CStr, errno: Errno) -> Self {
@@ -92,8 +92,8 @@ impl<'a> Deadline<'a> {
         }
         if !is_ready && self.deadline.is_some_and(|deadline| deadline <= clock::now()) {
             let length = self.timeout.unwrap_or_default();
-            let why = format_args!("no reply from main within {length} (--timeout)");
-            return Err(CtlFailure::new(Status::Late, why));
+            let reason = format_args!("no reply from main within {length} (--timeout)");
+            return Err(CtlFailure::new(Status::Late, reason));
         }
         Ok(())
     }
@@ -107,11 +107,11 @@ pub fn program(args: &[&CStr]) -> u8 {
     let outcome = match args::parse(args.get(1..).unwrap_or_default()) {
         Ok(Wanted::Ask(asking)) => run(asking),
         Ok(Wanted::Show(text)) => print(text),
-        Err(why) => Err(CtlFailure { status: Status::Usage, why }),
+        Err(reason) => Err(CtlFailure { status: Status::Usage, reason }),
     };
     let Err(bad) = outcome else { return Status::Done as u8 };
-    if !bad.why.is_empty() {
-        tell(bad.why.as_bytes());
+    if !bad.reason.is_empty() {
+        tell(bad.reason.as_bytes());
     }
     bad.status as u8
 }
@@ -151,8 +151,8 @@ fn print(text: &str) -> Result<(), CtlFailure> {
                 let _ = poll::wait(&mut [Source::writable(out)], None);
             }
             Err(errno) => {
-                let why = format_args!("cannot write to standard output: {errno}");
-                return Err(CtlFailure::new(Status::Failed, why));
+                let reason = format_args!("cannot write to standard output: {errno}");
+                return Err(CtlFailure::new(Status::Failed, reason));
             }
         }
     }

@@ -102,8 +102,8 @@ impl ControlConnection {
                 return Ok(Some(line));
             }
             if self.bytes.len() >= LONGEST_ANSWER {
-                let why = format_args!("protocol error: reply line too long");
-                return Err(CtlFailure::new(Status::Failed, why));
+                let reason = format_args!("protocol error: reply line too long");
+                return Err(CtlFailure::new(Status::Failed, reason));
             }
             if self.has_ended {
                 return Ok(None);
@@ -214,8 +214,8 @@ pub fn ask(
         // Main left before it let us in: that is what was asked for.
         None if is_end && found.process.is_some() => Ok(()),
         None => {
-            let why = format_args!("main closed the connection without a reply");
-            Err(CtlFailure::new(Status::Failed, why))
+            let reason = format_args!("main closed the connection without a reply");
+            Err(CtlFailure::new(Status::Failed, reason))
         }
     }
 }
@@ -245,8 +245,8 @@ fn last_line(
                 return Ok(Some(line));
             }
             Answer::Says(word @ (AnswerWord::Failed | AnswerWord::Refused), text) => {
-                let why = printable::lossy(text);
-                let bad = CtlFailure { status: Status::Failed, why };
+                let reason = printable::lossy(text);
+                let bad = CtlFailure { status: Status::Failed, reason };
                 return Err(refused(bad, word == AnswerWord::Failed));
             }
             Answer::Record(_) => {}

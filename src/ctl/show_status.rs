@@ -68,13 +68,13 @@ fn picture(
             }
             Answer::Says(AnswerWord::Done, _) => break,
             Answer::Says(AnswerWord::Failed | AnswerWord::Refused, text) => {
-                let why = printable::lossy(text);
-                return Err(CtlFailure { status: Status::Failed, why });
+                let reason = printable::lossy(text);
+                return Err(CtlFailure { status: Status::Failed, reason });
             }
         }
     }
-    let why = format_args!("protocol error: status reply incomplete or not understood");
-    Err(CtlFailure::new(Status::Failed, why))
+    let reason = format_args!("protocol error: status reply incomplete or not understood");
+    Err(CtlFailure::new(Status::Failed, reason))
 }
 
 /// The n-th board belongs to the n-th line that speaks of one.

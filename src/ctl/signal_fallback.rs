@@ -19,9 +19,9 @@ pub fn ask(asking: &Args, found: &Found, patience: &Deadline<'_>) -> Result<(), 
         Request::Shutdown => &[Signal::Term],
         Request::Exit => &[Signal::Int, Signal::Quit],
         Request::Status | Request::Ready | Request::Scale(_) => {
-            let why =
+            let reason =
                 format_args!("no control socket, which this command needs: main's log says why");
-            return Err(CtlFailure::new(Status::Failed, why));
+            return Err(CtlFailure::new(Status::Failed, reason));
         }
     };
     let Some(process) = &found.process else {
@@ -34,8 +34,8 @@ pub fn ask(asking: &Args, found: &Found, patience: &Deadline<'_>) -> Result<(), 
         match pidfd::send(process.fd.borrow(), signal) {
             Ok(()) | Err(Errno(libc::ESRCH)) => {}
             Err(errno) => {
-                let why = format_args!("cannot signal main: {errno}");
-                return Err(CtlFailure::new(Status::Failed, why));
+                let reason = format_args!("cannot signal main: {errno}");
+                return Err(CtlFailure::new(Status::Failed, reason));
             }
         }
     }

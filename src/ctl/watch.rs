@@ -54,8 +54,9 @@ pub fn watch(asking: &Args, pid_file: &CStr) -> Result<(), CtlFailure> {
         let next = clock::now().after(PACE);
         let patience = Deadline::begin(asking.timeout, Some(&wake));
         let (found, Some(connection)) = request::reach(pid_file, &patience)? else {
-            let why = format_args!("no control socket, which --watch needs: main's log says why");
-            return Err(CtlFailure::new(Status::Failed, why));
+            let reason =
+                format_args!("no control socket, which --watch needs: main's log says why");
+            return Err(CtlFailure::new(Status::Failed, reason));
         };
         let text = show_status::status(asking, &found, connection, &patience, is_coloured)?;
         match (size(), asking.form) {

@@ -95,7 +95,7 @@ fn check_env_file(options: &Options) -> Result<()> {
     let bytes = file::read(path, ENV_FILE)
         .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
     env_file::parse(&bytes, &mut |_, _| {})
-        .map_err(|why| Error::plain(format_args!("cannot read {name}: {why}")))
+        .map_err(|reason| Error::plain(format_args!("cannot read {name}: {reason}")))
 }
 
 /// Whether a socket could be bound there now.

@@ -44,7 +44,7 @@ pub(super) struct LastReload {
     pub outcome: ReloadOutcome,
     /// When it was asked for, or when its outcome was known.
     pub at: Tick,
-    pub why: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// The operator's side of main.
@@ -66,10 +66,10 @@ pub(super) struct GenerationProgress<'a> {
     /// What is said of it, behind its number.
     pub how: &'a str,
     /// Why it came to nothing; empty if it did not.
-    pub why: &'a str,
+    pub reason: &'a str,
 }
 
-persisted! { struct LastReload { generation, outcome, at, why } }
+persisted! { struct LastReload { generation, outcome, at, reason } }
 persisted! { struct Control { socket, pid_file, reload, failure, scaled } }
 
 impl Control {
@@ -227,16 +227,16 @@ impl Control {
             socket.wait_on(Waits::Load(number), Waits::Generation(next));
         }
         let (generation, outcome) = (Some(next), ReloadOutcome::Running);
-        self.reload = Some(LastReload { generation, outcome, at: now, why: None });
+        self.reload = Some(LastReload { generation, outcome, at: now, reason: None });
     }
 
     /// The configuration that was read the so manieth time does not count.
-    pub fn fail_reload(&mut self, number: u32, why: String, now: Tick) {
-        self.answer(AnswerWord::Failed, format_args!("{why}"), &|waits| {
+    pub fn fail_reload(&mut self, number: u32, reason: String, now: Tick) {
+        self.answer(AnswerWord::Failed, format_args!("{reason}"), &|waits| {
             waits == Waits::Load(number)
         });
         let (generation, outcome) = (None, ReloadOutcome::Failed);
-        self.reload = Some(LastReload { generation, outcome, at: now, why: Some(why) });
+        self.reload = Some(LastReload { generation, outcome, at: now, reason: Some(reason) });
     }
 
     /// The last reload that was asked for.
@@ -246,28 +246,28 @@ impl Control {
 
     /// Takes in how far a generation has come.
     pub fn settle(&mut self, progress: &GenerationProgress<'_>, now: Tick) {
-        let GenerationProgress { generation, outcome, how, why } = *progress;
+        let GenerationProgress { generation, outcome, how, reason } = *progress;
         if self.reload.as_ref().is_some_and(|last| last.generation == Some(generation)) {
-            self.note_outcome(outcome, why, now);
+            self.note_outcome(outcome, reason, now);
         }
         let word = match outcome {
             ReloadOutcome::Running => AnswerWord::Progress,
             ReloadOutcome::Current => AnswerWord::Done,
             ReloadOutcome::Failed | ReloadOutcome::RolledBack => AnswerWord::Failed,
         };
-        self.answer(word, format_args!("generation {generation} {how}{why}"), &|waits| {
+        self.answer(word, format_args!("generation {generation} {how}{reason}"), &|waits| {
             waits == Waits::Generation(generation)
         });
     }
 
     /// Keeps what came of the last reload, unless that is known already.
-    fn note_outcome(&mut self, outcome: ReloadOutcome, why: &str, now: Tick) {
+    fn note_outcome(&mut self, outcome: ReloadOutcome, reason: &str, now: Tick) {
         if let Some(last) = &mut self.reload
             && last.outcome == ReloadOutcome::Running
             && outcome != ReloadOutcome::Running
         {
             (last.outcome, last.at) = (outcome, now);
-            last.why = (!why.is_empty()).then(|| String::from(why));
+            last.reason = (!reason.is_empty()).then(|| String::from(reason));
         }
     }
 
@@ -311,11 +311,11 @@ impl Control {
     pub fn scale(&mut self, client: ClientIndex, scale: Scale, has: Option<u16>) -> bool {
         let count = has.and_then(|has| scale.of(self.scaled.unwrap_or(has)));
         let Some(count) = count else {
-            let why = match has {
+            let reason = match has {
                 Some(_) => "the number of workers must be from 1 to 16383",
                 None => "the current generation has no pool of workers",
             };
-            self.say(client, AnswerWord::Refused, format_args!("{why}"));
+            self.say(client, AnswerWord::Refused, format_args!("{reason}"));
             return false;
         };
         self.scaled = Some(count);
@@ -353,8 +353,8 @@ impl Control {
     }
 
     /// Tells the clients that wait for a number of workers that it will not be reached.
-    fn fail_scale(&mut self, why: fmt::Arguments<'_>) {
-        self.answer(AnswerWord::Failed, why, &|waits| matches!(waits, Waits::Workers(_)));
+    fn fail_scale(&mut self, reason: fmt::Arguments<'_>) {
+        self.answer(AnswerWord::Failed, reason, &|waits| matches!(waits, Waits::Workers(_)));
     }
 }
 

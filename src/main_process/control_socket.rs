@@ -175,9 +175,9 @@ impl ControlSocket {
             match heard {
                 None => {}
                 Some(Ok(request)) => return Some((place, request)),
-                Some(Err(why)) => client.tell(
+                Some(Err(reason)) => client.tell(
                     Some(AnswerWord::Refused),
-                    answer(AnswerWord::Refused, format_args!("{why}")).as_bytes(),
+                    answer(AnswerWord::Refused, format_args!("{reason}")).as_bytes(),
                     None,
                 ),
             }
@@ -278,11 +278,11 @@ impl ControlSocket {
         if self.clients.iter_mut().filter(is_patient).count() > MOST_WAITING
             && let Some(first) = self.clients.iter_mut().find(is_patient)
         {
-            let why = answer(
+            let reason = answer(
                 AnswerWord::Failed,
                 format_args!("too many clients are waiting; the request goes on without a reply"),
             );
-            first.tell(Some(AnswerWord::Failed), why.as_bytes(), None);
+            first.tell(Some(AnswerWord::Failed), reason.as_bytes(), None);
         }
     }
 

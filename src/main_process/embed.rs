@@ -149,8 +149,8 @@ impl Main {
                 signal::reset(Signal::Pipe);
                 startup::run(own, words)
             }
-            Err((status, why)) => {
-                log::plainly(&why);
+            Err((status, reason)) => {
+                log::plainly(&reason);
                 status
             }
         }
@@ -204,11 +204,11 @@ impl Main {
 
     /// The words of this process and those for main, or with what to leave and why.
     fn prepare(self) -> result::Result<(Words, Words), (u8, Error)> {
-        let (own, command) = make_room(self.command).map_err(|why| (FAILED, why))?;
+        let (own, command) = make_room(self.command).map_err(|reason| (FAILED, reason))?;
         let words = iter::once(b"panzer".into()).chain(self.options);
         let words = words.chain(iter::once(b"--".into())).chain(command);
         let words: Result<Vec<_>> = words.map(word).collect();
-        Ok((own, leak(words.map_err(|why| (USAGE, why))?)))
+        Ok((own, leak(words.map_err(|reason| (USAGE, reason))?)))
     }
 }
 

@@ -117,7 +117,9 @@ impl Load {
     fn outcome(&self) -> Result<Vec<u8>> {
         match &self.said[..] {
             [0, read @ ..] => Ok(read.to_owned()),
-            [_, why @ ..] => Err(Error::plain(format_args!("{}", String::from_utf8_lossy(why)))),
+            [_, reason @ ..] => {
+                Err(Error::plain(format_args!("{}", String::from_utf8_lossy(reason))))
+            }
             [] => Err(Error::plain(format_args!("the child that reads the file died"))),
         }
     }
@@ -129,7 +131,7 @@ fn answer(pipe: &Fd, read: impl FnOnce() -> Result<Vec<u8>>) -> crate::sys::SysR
     let way_back = receiver::keep_alone(pipe.borrow())?;
     let said = match read() {
         Ok(bytes) => [&[0], &bytes[..]].concat(),
-        Err(why) => [&[1], text::compose(format_args!("{why}")).as_bytes()].concat(),
+        Err(reason) => [&[1], text::compose(format_args!("{reason}")).as_bytes()].concat(),
     };
     let mut rest = &said[..];
     while !rest.is_empty() {

@@ -31,7 +31,7 @@ pub(super) struct RunningGeneration {
     pub home: SocketDirectory,
     pub board: Scoreboard,
     /// Open until it is known whether the program runs.
-    pub fate: Option<ExecStatus>,
+    pub exec_status: Option<ExecStatus>,
     pub exec: ExecResult,
     /// The first signal of a stop for what does not know this library, and whether
     /// the monitor is our own pool of such programs.
@@ -45,7 +45,7 @@ pub(super) struct RunningGeneration {
     /// That user's id; root's, which may always speak, if the operator has not said.
     pub user_id: u32,
     /// Why its program does not run.
-    pub why: Option<String>,
+    pub reason: Option<String>,
     /// What it says of itself: `STATUS=`.
     pub status: Option<String>,
     /// How the last worker that it has told of ended.
@@ -87,8 +87,8 @@ pub(super) struct MonitorDeath {
 
 persisted! {
     struct RunningGeneration {
-        generation, leader, monitor, since, notify, home, board, fate, exec, stop_signal, is_pool, command, directory,
-        user, user_id, why, status, lost, exit, told, empty,
+        generation, leader, monitor, since, notify, home, board, exec_status, exec, stop_signal, is_pool, command, directory,
+        user, user_id, reason, status, lost, exit, told, empty,
     }
 }
 
@@ -96,25 +96,26 @@ impl RunningGeneration {
     /// Reads the fate of the program if it is known by now; says whether it is
     /// new that the program runs.
     pub fn poll_exec_status(&mut self) -> bool {
-        let Some(fate) = &self.fate else { return false };
+        let Some(exec_status) = &self.exec_status else { return false };
         let (command, directory) = (&self.command, &self.directory);
-        match fate.outcome() {
+        match exec_status.outcome() {
             ExecOutcome::Open | ExecOutcome::Moved => return false,
             ExecOutcome::Running => {}
             ExecOutcome::Failed(stage, errno) => {
                 self.exec = ExecResult::of(stage, errno);
-                self.why = Some(exec_result::explain(stage, errno, command, directory, &self.user));
+                self.reason =
+                    Some(exec_result::explain(stage, errno, command, directory, &self.user));
             }
         }
-        self.fate = None;
-        self.why.is_none()
+        self.exec_status = None;
+        self.reason.is_none()
     }
 
     /// Its pool of programs has nothing that it could run. That is to us as if its
     /// monitor were what cannot be executed, which leaves for that.
-    pub fn note_unusable(&mut self, status: u8, why: &[u8]) {
-        if self.why.is_none() {
-            self.why = Some(printable::lossy(why));
+    pub fn note_unusable(&mut self, status: u8, reason: &[u8]) {
+        if self.reason.is_none() {
+            self.reason = Some(printable::lossy(reason));
             self.exec =
                 if status == MISSING { ExecResult::NotFound } else { ExecResult::NotExecutable };
         }

@@ -140,7 +140,9 @@ impl Generations {
     pub fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
         for run in &self.running {
             sources.extend(run.notify.source());
-            sources.extend(run.fate.as_ref().map(|fate| Source::readable(fate.source())));
+            sources.extend(
+                run.exec_status.as_ref().map(|exec_status| Source::readable(exec_status.source())),
+            );
         }
     }
 }
@@ -165,11 +167,11 @@ impl Generations {
     }
 
     /// A worker of a generation died unasked.
-    pub fn note_loss(&mut self, generation: Generation, slot: Slot, why: &str) {
+    pub fn note_loss(&mut self, generation: Generation, slot: Slot, reason: &str) {
         // What has killed it is not to explain another death.
         self.kills.explain(0);
         if let Some(run) = self.get_mut(generation) {
-            run.lost = Some(text::compose(format_args!("worker {slot} {why}")));
+            run.lost = Some(text::compose(format_args!("worker {slot} {reason}")));
         }
     }
 
@@ -279,7 +281,7 @@ impl Generations {
             false if is_starved && exit.is_sigkill() => ExitReason::Memory,
             false => ExitReason::Unknown,
         };
-        let (pid, lived, known) = (run.leader, now.since(run.since), run.why.take());
+        let (pid, lived, known) = (run.leader, now.since(run.since), run.reason.take());
         Some(GenerationEnd::Monitor {
             death: MonitorDeath { generation, pid, exit, lived, known, cause },
             exec: run.exec,

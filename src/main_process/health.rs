@@ -38,7 +38,7 @@ impl RunningGeneration {
         let on_board = || {
             let header = self.board.header()?;
             self.board.workers(&header).into_iter().find_map(|worker| {
-                let (slot, cause) = (worker.slot, Cause(worker.exit?, worker.why));
+                let (slot, cause) = (worker.slot, Cause(worker.exit?, worker.reason));
                 Some(text::compose(format_args!("worker {slot} {cause}")))
             })
         };

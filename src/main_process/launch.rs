@@ -59,14 +59,15 @@ impl MainProcess {
         let tell_abstract = |reason| self.reporter.tell_abstract(reason);
         let (notify, home, notify_name) =
             notify_socket::open(generation, beside.as_deref(), account, tell_abstract)?;
-        let (leader, fate, board) = match self.start_monitor(generation, &notify_name, env_file) {
-            Ok(made) => made,
-            Err(error) => {
-                // It stands where others may have found it already.
-                self.closing.close_inbox(notify, Credentials::Told);
-                return Err(error);
-            }
-        };
+        let (leader, exec_status, board) =
+            match self.start_monitor(generation, &notify_name, env_file) {
+                Ok(made) => made,
+                Err(error) => {
+                    // It stands where others may have found it already.
+                    self.closing.close_inbox(notify, Credentials::Told);
+                    return Err(error);
+                }
+            };
         self.generations.add(RunningGeneration {
             generation,
             leader,
@@ -75,7 +76,7 @@ impl MainProcess {
             notify: Inbox::new(notify),
             home,
             board,
-            fate: Some(fate),
+            exec_status: Some(exec_status),
             exec: ExecResult::Ran,
             stop_signal: self.options.stop_signal(),
             is_pool: self.options.exec(),
@@ -83,7 +84,7 @@ impl MainProcess {
             directory: self.program.directory.clone(),
             user: self.options.path(PathOption::User).unwrap_or_default().to_owned(),
             user_id: self.options.account.as_ref().map_or(0, |account| account.user),
-            why: None,
+            reason: None,
             status: None,
             lost: None,
             exit: None,
@@ -125,13 +126,13 @@ impl MainProcess {
         let null = DevNull::open().map_err(cannot("open /dev/null"))?;
         let account = self.options.account.as_ref();
         let blocked = signal::block_all();
-        let (leader, fate) = program
+        let (leader, exec_status) = program
             .spawn(&null, &descriptors, self.program.inherited, account, &blocked)
             .map_err(cannot("fork"))?;
         // Before any signal can come: whose SIGVTALRM counts.
         signal::expect_ready(Some(leader));
         drop(blocked);
-        Ok((leader, fate, board))
+        Ok((leader, exec_status, board))
     }
 
     /// Everything a monitor finds in its environment, but `LISTEN_PID`.

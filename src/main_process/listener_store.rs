@@ -144,7 +144,7 @@ impl Listeners {
             known.given_back = None;
             return Ok(Kept::Known(fd));
         }
-        let why = if kernel::kind(fd.borrow()) == SocketKind::Other {
+        let reason = if kernel::kind(fd.borrow()) == SocketKind::Other {
             "not a listening socket"
         } else if self.is_full() {
             FULL
@@ -174,7 +174,7 @@ impl Listeners {
             });
             return Ok(Kept::Anew);
         };
-        Err((fd, why))
+        Err((fd, reason))
     }
 
     /// Whether there is no room for one more; [`FULL`] says so.

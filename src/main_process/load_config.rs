@@ -219,7 +219,7 @@ impl MainProcess {
         }
         match self.reads.begin(self.now, || self.read_configuration()) {
             Ok(load) => self.reads.configuration = Some(load),
-            Err(why) => self.end_load(Err(why)),
+            Err(reason) => self.end_load(Err(reason)),
         }
     }
 
@@ -272,10 +272,10 @@ impl MainProcess {
             Purpose::Restarted => {
                 match kept {
                     Ok(()) => self.control.renew_files(&mut self.closing),
-                    Err(why) => {
+                    Err(reason) => {
                         log(
                             Level::Error,
-                            format_args!("restart: keeping the old configuration: {why}"),
+                            format_args!("restart: keeping the old configuration: {reason}"),
                         );
                     }
                 }
@@ -324,8 +324,8 @@ impl MainProcess {
                 self.control.renew_files(&mut self.closing);
                 self.step(Event::Reload);
             }
-            Err(why) => {
-                self.reporter.tell_reload_failed(number, &why, &mut self.control, self.now);
+            Err(reason) => {
+                self.reporter.tell_reload_failed(number, &reason, &mut self.control, self.now);
             }
         }
     }
@@ -347,7 +347,7 @@ impl MainProcess {
                 self.reads.environment = Some(load);
                 None
             }
-            Err(why) => Some(self.no_environment(generation, &why)),
+            Err(reason) => Some(self.no_environment(generation, &reason)),
         }
     }
 
@@ -357,16 +357,16 @@ impl MainProcess {
         let generation = self.reads.generation;
         let event = match read {
             Ok(bytes) => self.spawn(generation, Some(&bytes)),
-            Err(why) => self.no_environment(generation, &why),
+            Err(reason) => self.no_environment(generation, &reason),
         };
         self.step(event);
         self.try_again();
     }
 
-    fn no_environment(&mut self, generation: Generation, why: &Error) -> Event {
+    fn no_environment(&mut self, generation: Generation, reason: &Error) -> Event {
         let path = self.options.path(PathOption::EnvFile).unwrap_or_default().to_bytes();
         let name = text::compose(format_args!("{}", Quoted(path)));
-        let reason = text::compose(format_args!("{why}"));
+        let reason = text::compose(format_args!("{reason}"));
         let is_named = reason.as_bytes().windows(name.len()).any(|part| part == name.as_bytes());
         self.reporter.note_reason(match is_named {
             true => reason,

@@ -349,11 +349,11 @@ impl MainProcess {
                 self.release();
                 self.listeners.restore_backlogs();
             }
-            Command::FailStart { generation, why } => {
-                self.discard(generation, Setback::FailedStart, why);
+            Command::FailStart { generation, reason } => {
+                self.discard(generation, Setback::FailedStart, reason);
             }
-            Command::RollBack { generation, why } => {
-                self.discard(generation, Setback::Rollback, why);
+            Command::RollBack { generation, reason } => {
+                self.discard(generation, Setback::Rollback, reason);
             }
             Command::Forget { generation } => {
                 self.generations.forget(generation, &mut self.closing);
@@ -395,9 +395,9 @@ impl MainProcess {
 
     /// A generation came to nothing: tells that, and closes what it alone had stored.
     fn discard(&mut self, generation: Generation, setback: Setback, failure: Failure) {
-        let why = self.generations.reason_of(generation, setback, failure, &self.options);
-        let why = why.unwrap_or_else(|| self.reporter.take_reason());
-        let failed = FailedGeneration { generation, setback, why };
+        let reason = self.generations.reason_of(generation, setback, failure, &self.options);
+        let reason = reason.unwrap_or_else(|| self.reporter.take_reason());
+        let failed = FailedGeneration { generation, setback, reason };
         self.reporter.tell_failed(&failed, &mut self.control, self.now);
         let given_up = self.listeners.discard(generation);
         self.closing.close_each(given_up);

@@ -85,11 +85,11 @@ impl MainProcess {
         let trusted =
             sender.is_some_and(|sender| [0, process::user(), user].contains(&sender.user));
         if cut || !trusted {
-            let why = if cut { "too large" } else { "sent by another user" };
+            let reason = if cut { "too large" } else { "sent by another user" };
             self.reporter.complaints.complain(
                 About::Messages,
                 format_args!(
-                    "generation {generation}: ignored a message to its NOTIFY_SOCKET: {why}"
+                    "generation {generation}: ignored a message to its NOTIFY_SOCKET: {reason}"
                 ),
                 self.now,
             );
@@ -118,13 +118,13 @@ impl MainProcess {
     fn note_refused(&mut self, generation: Generation, name: &[u8], refused: u32) {
         let name = fdnames::unescape(name);
         let (name, refused) = (Quoted(&name), Plural(refused.into(), "descriptor"));
-        let why = match self.closing.is_full() {
+        let reason = match self.closing.is_full() {
             true => "too many descriptors wait to be closed",
             false => "not a listening socket",
         };
         self.reporter.complaints.complain(
             About::Descriptors,
-            format_args!("generation {generation}: refused FDSTORE {name}: {why} ({refused})"),
+            format_args!("generation {generation}: refused FDSTORE {name}: {reason} ({refused})"),
             self.now,
         );
     }
@@ -162,7 +162,7 @@ impl MainProcess {
                     format_args!("generation {generation}: stored socket {shown}"),
                 );
                 let stored = EventLine::about(EventName::Stored, generation);
-                self.reporter.event(&EventLine { why: Some(&name), ..stored });
+                self.reporter.event(&EventLine { reason: Some(&name), ..stored });
             }
             Ok(Kept::Known(fd)) => self.closing.close_shared(fd),
             Err((fd, what)) => {
@@ -186,16 +186,16 @@ impl MainProcess {
                     self.control.settle_scale(count);
                 }
             }
-            News::Lost { slot, pid, why } => {
-                let why = printable::lossy(why);
-                self.generations.note_loss(generation, slot, &why);
-                self.reporter.worker_event(EventName::Died, generation, (slot, pid), Some(&why));
+            News::Lost { slot, pid, reason } => {
+                let reason = printable::lossy(reason);
+                self.generations.note_loss(generation, slot, &reason);
+                self.reporter.worker_event(EventName::Died, generation, (slot, pid), Some(&reason));
             }
-            News::Unusable { status, why } => {
+            News::Unusable { status, reason } => {
                 if self.options.exec()
                     && let Some(run) = self.generations.get_mut(generation)
                 {
-                    run.note_unusable(status, why);
+                    run.note_unusable(status, reason);
                 }
             }
             News::Respawned { slot, pid } => {

@@ -35,7 +35,7 @@ const ANSWER: u32 = 4;
 /// An image that is being tried, in a process group of its own.
 pub(super) struct Probe {
     pid: Pid,
-    fate: ExecStatus,
+    exec_status: ExecStatus,
     /// Where its file comes back that the child has opened.
     way: Fd,
     binary: Option<Fd>,
@@ -55,10 +55,10 @@ struct ProbeReply {
     digest: u64,
     version: String,
     /// Why it could not go on, if it could not.
-    why: String,
+    reason: String,
 }
 
-persisted! { struct ProbeReply { digest, version, why } }
+persisted! { struct ProbeReply { digest, version, reason } }
 
 impl Probe {
     /// Begins to try what stands at main's path.
@@ -74,7 +74,7 @@ impl Probe {
         let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_TRIAL", ANSWER)]);
         let null = DevNull::open().map_err(cannot("open /dev/null"))?;
         let blocked = signal::block_all();
-        let (pid, fate) = Program::new(&words, &environment, c".")
+        let (pid, exec_status) = Program::new(&words, &environment, c".")
             .hand_back(&program.binary, their_way.borrow())
             .spawn(
                 &null,
@@ -87,7 +87,7 @@ impl Probe {
         drop(blocked);
         let (digest, due) = (state.digest(), clock::now().after(PATIENCE));
         let (binary, said, has_ended, exit) = (None, Vec::new(), false, None);
-        Ok(Self { pid, fate, way, binary, answer, said, has_ended, digest, due, exit })
+        Ok(Self { pid, exec_status, way, binary, answer, said, has_ended, digest, due, exit })
     }
 
     /// What to wait for.
@@ -136,7 +136,7 @@ impl Probe {
             return (now >= self.due).then(|| Err(self.late()));
         };
         self.take_binary_name();
-        if let ExecOutcome::Failed(stage, errno) = self.fate.outcome() {
+        if let ExecOutcome::Failed(stage, errno) = self.exec_status.outcome() {
             return Some(Err(match errno {
                 _ if stage == StartStep::Open => {
                     Error::system(format_args!("cannot open it"), errno)
@@ -185,9 +185,9 @@ impl Probe {
 
     fn judge(&self, answer: &ProbeReply) -> Result<String> {
         let version = printable::lossy(answer.version.as_bytes());
-        if !answer.why.is_empty() {
-            let why = printable::lossy(answer.why.as_bytes());
-            return Err(Error::plain(format_args!("panzer {version} replied: {why}")));
+        if !answer.reason.is_empty() {
+            let reason = printable::lossy(answer.reason.as_bytes());
+            return Err(Error::plain(format_args!("panzer {version} replied: {reason}")));
         }
         if answer.digest != self.digest {
             return Err(Error::plain(format_args!(
@@ -319,9 +319,9 @@ impl InheritedState {
         let mut answer = ProbeReply {
             digest,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            why: match read {
+            reason: match read {
                 Ok(()) => String::new(),
-                Err(why) => text::compose(format_args!("{why}")),
+                Err(reason) => text::compose(format_args!("{reason}")),
             },
         };
         let mut codec = Codec::empty_value();

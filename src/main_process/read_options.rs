@@ -73,7 +73,8 @@ fn read_file(start: &CStr, options: &mut Options, notes: &mut Vec<String>) -> Re
     *options = Options::default();
     let Some(text) = text else { return Ok(()) };
     let name = printable::lossy(path.to_bytes());
-    config_file::apply(&text, options).map_err(|why| Error::plain(format_args!("{name}:{why}")))?;
+    config_file::apply(&text, options)
+        .map_err(|reason| Error::plain(format_args!("{name}:{reason}")))?;
     options.set_path(PathOption::Config, path);
     Ok(())
 }

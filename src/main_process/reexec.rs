@@ -99,7 +99,7 @@ impl Reexec {
                 self.is_due = true;
                 None
             }
-            Some(Err(why)) => Some(why),
+            Some(Err(reason)) => Some(reason),
         }
     }
 
@@ -151,7 +151,7 @@ impl MainProcess {
         }
         match self.restart.begin().and_then(|()| self.begin_probe()) {
             Ok(probe) => self.restart.probe = Some(probe),
-            Err(why) => self.stay(format_args!("{why}"), self.restart.tried),
+            Err(reason) => self.stay(format_args!("{reason}"), self.restart.tried),
         }
     }
 
@@ -175,25 +175,25 @@ impl MainProcess {
         if self.supervisor.is_stopping() {
             return self.give_up_restart(format_args!("main is stopping"));
         }
-        if let Some(why) = self.restart.poll(self.now) {
+        if let Some(reason) = self.restart.poll(self.now) {
             let binary = self.program.binary.clone();
             let name = Quoted(binary.to_bytes());
-            self.give_up_restart(format_args!("{name} failed its probe: {why}"));
+            self.give_up_restart(format_args!("{name} failed its probe: {reason}"));
         }
     }
 
     /// Main goes on as it is.
-    fn give_up_restart(&mut self, why: fmt::Arguments<'_>) {
+    fn give_up_restart(&mut self, reason: fmt::Arguments<'_>) {
         self.restart.give_up();
-        self.stay(why, self.restart.tried);
+        self.stay(reason, self.restart.tried);
         if self.restart.is_wanted_again && !self.supervisor.is_stopping() {
             self.probe_binary();
         }
     }
 
     /// Tells that main was not replaced, and the clients that wait for that number.
-    fn stay(&mut self, why: fmt::Arguments<'_>, number: u32) {
-        self.reporter.tell_restart_failed(number, why, &mut self.control);
+    fn stay(&mut self, reason: fmt::Arguments<'_>, number: u32) {
+        self.reporter.tell_restart_failed(number, reason, &mut self.control);
     }
 
     /// Has the image that was tried take our place: comes back only if that

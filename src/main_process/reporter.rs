@@ -42,7 +42,7 @@ pub(super) struct Reporter {
 pub(super) struct FailedGeneration {
     pub generation: Generation,
     pub setback: Setback,
-    pub why: String,
+    pub reason: String,
 }
 
 /// How a generation comes to nothing.
@@ -89,10 +89,10 @@ impl Reporter {
         kind: EventName,
         generation: Generation,
         (slot, pid): (Slot, Pid),
-        why: Option<&str>,
+        reason: Option<&str>,
     ) {
         let (slot, pid) = (Some(slot), Some(pid));
-        self.event(&EventLine { slot, pid, why, ..EventLine::about(kind, generation) });
+        self.event(&EventLine { slot, pid, reason, ..EventLine::about(kind, generation) });
     }
 
     /// Lines of the log that found no room are an event too.
@@ -146,7 +146,7 @@ impl Reporter {
         };
         self.reached(kind, generation, generations);
         let outcome = ReloadOutcome::Running;
-        control.settle(&GenerationProgress { generation, outcome, how, why: "" }, now);
+        control.settle(&GenerationProgress { generation, outcome, how, reason: "" }, now);
         if kind == EventName::Ready {
             self.above.tell(b"READY=1");
         }
@@ -172,25 +172,25 @@ impl Reporter {
         }
         self.reached(EventName::Current, generation, generations);
         let (outcome, how) = (ReloadOutcome::Current, "is current");
-        control.settle(&GenerationProgress { generation, outcome, how, why: "" }, now);
+        control.settle(&GenerationProgress { generation, outcome, how, reason: "" }, now);
     }
 
     /// A generation came to nothing.
     pub fn tell_failed(&mut self, failed: &FailedGeneration, control: &mut Control, now: Tick) {
-        let FailedGeneration { generation, setback, why } = failed;
+        let FailedGeneration { generation, setback, reason } = failed;
         let (kind, how, outcome) = match setback {
             Setback::Rollback => {
-                log(Level::Error, format_args!("generation {generation}: rolled back: {why}"));
+                log(Level::Error, format_args!("generation {generation}: rolled back: {reason}"));
                 (EventName::RolledBack, "was rolled back: ", ReloadOutcome::RolledBack)
             }
             Setback::FailedStart => {
-                log(Level::Error, format_args!("generation {generation}: failed: {why}"));
+                log(Level::Error, format_args!("generation {generation}: failed: {reason}"));
                 (EventName::Failed, "failed: ", ReloadOutcome::Failed)
             }
         };
-        self.event(&EventLine { why: Some(why), ..EventLine::about(kind, *generation) });
-        control.settle(&GenerationProgress { generation: *generation, outcome, how, why }, now);
-        control.note_failure(text::compose(format_args!("generation {generation} {how}{why}")));
+        self.event(&EventLine { reason: Some(reason), ..EventLine::about(kind, *generation) });
+        control.settle(&GenerationProgress { generation: *generation, outcome, how, reason }, now);
+        control.note_failure(text::compose(format_args!("generation {generation} {how}{reason}")));
     }
 
     /// Every death is one line, with the reason as far as it is known.
@@ -200,42 +200,48 @@ impl Reporter {
         let level = if is_asked { Level::Info } else { Level::Warn };
         let ended = Ended { exit, lived, reason: known.as_deref().or(cause.known()) };
         log(level, format_args!("monitor (pid {pid}) of generation {generation}: {ended}"));
-        let why = text::compose(format_args!("{}", Cause(exit, cause)));
+        let reason = text::compose(format_args!("{}", Cause(exit, cause)));
         if !is_asked {
-            let what = known.as_ref().unwrap_or(&why);
+            let what = known.as_ref().unwrap_or(&reason);
             let failure = format_args!("monitor (pid {pid}) of generation {generation}: {what}");
             control.note_failure(text::compose(failure));
         }
-        let (pid, shown) = (Some(pid), Some(why.as_str()));
-        self.event(&EventLine { pid, why: shown, ..EventLine::about(EventName::Died, generation) });
-        self.note_reason(known.unwrap_or_else(|| text::compose(format_args!("its monitor {why}"))));
+        let (pid, shown) = (Some(pid), Some(reason.as_str()));
+        self.event(&EventLine {
+            pid,
+            reason: shown,
+            ..EventLine::about(EventName::Died, generation)
+        });
+        self.note_reason(
+            known.unwrap_or_else(|| text::compose(format_args!("its monitor {reason}"))),
+        );
     }
 
     /// The configuration that was read the so manieth time does not count.
     pub fn tell_reload_failed(
         &mut self,
         number: u32,
-        why: &Error,
+        reason: &Error,
         control: &mut Control,
         now: Tick,
     ) {
-        log(Level::Error, format_args!("reload failed: {why}"));
-        let why = text::compose(format_args!("{why}"));
-        self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
-        control.fail_reload(number, why, now);
+        log(Level::Error, format_args!("reload failed: {reason}"));
+        let reason = text::compose(format_args!("{reason}"));
+        self.event(&EventLine { reason: Some(&reason), ..EventLine::new(EventName::Failed) });
+        control.fail_reload(number, reason, now);
     }
 
     /// The restart with this number came to nothing: main goes on as it is.
     pub fn tell_restart_failed(
         &mut self,
         number: u32,
-        why: fmt::Arguments<'_>,
+        reason: fmt::Arguments<'_>,
         control: &mut Control,
     ) {
-        log(Level::Error, format_args!("restart failed: {why}"));
-        let why = text::compose(why);
-        self.event(&EventLine { why: Some(&why), ..EventLine::new(EventName::Failed) });
-        control.answer_restart(number, AnswerWord::Failed, format_args!("{why}"));
+        log(Level::Error, format_args!("restart failed: {reason}"));
+        let reason = text::compose(reason);
+        self.event(&EventLine { reason: Some(&reason), ..EventLine::new(EventName::Failed) });
+        control.answer_restart(number, AnswerWord::Failed, format_args!("{reason}"));
     }
 
     /// The restart with this number is over: another image is main.

@@ -44,19 +44,19 @@ impl StatusReply<'_> {
         if generations.has_ready_worker(supervisor) {
             return;
         }
-        let why = match supervisor.is_stopping() {
+        let reason = match supervisor.is_stopping() {
             true => Some(String::from("main is stopping")),
             false => generations.last_loss().or_else(|| self.control.last_failure()),
         };
-        let why = why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
-        status_records::Outage { due: supervisor.next_start(), why }.write(&mut self.text);
+        let reason = reason.as_ref().map(|reason| RecordText::Borrowed(reason.as_bytes()));
+        status_records::Outage { due: supervisor.next_start(), reason }.write(&mut self.text);
     }
 
     pub fn add_reload(&mut self) {
         let Some(last) = self.control.last_reload() else { return };
-        let why = last.why.as_ref().map(|why| RecordText::Borrowed(why.as_bytes()));
+        let reason = last.reason.as_ref().map(|reason| RecordText::Borrowed(reason.as_bytes()));
         let (generation, outcome, at) = (last.generation, last.outcome, last.at);
-        status_records::Reload { generation, outcome, at, why }.write(&mut self.text);
+        status_records::Reload { generation, outcome, at, reason }.write(&mut self.text);
     }
 
     pub fn add_listeners(&mut self, listeners: &Listeners) {

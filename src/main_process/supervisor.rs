@@ -366,13 +366,13 @@ impl Supervisor {
                 GenerationState::MinUptime => self.on_ready(now, generation, commands),
                 GenerationState::Starting => {
                     member.ask(now.after(member.rules.timeout), commands);
-                    let why = Failure::Late(member.rules.ready_timeout);
-                    self.failed(now, generation, why, commands);
+                    let reason = Failure::Late(member.rules.ready_timeout);
+                    self.failed(now, generation, reason, commands);
                 }
                 GenerationState::Probation => self.promote(now, generation, commands),
                 GenerationState::Short { .. } => {
-                    let why = Failure::Short(member.rules.ready_timeout);
-                    self.roll_back(now, generation, why, commands);
+                    let reason = Failure::Short(member.rules.ready_timeout);
+                    self.roll_back(now, generation, reason, commands);
                 }
                 GenerationState::Leaving(step) => {
                     member.escalate(step, now, commands);
@@ -460,12 +460,12 @@ impl Supervisor {
         &mut self,
         now: Tick,
         generation: Generation,
-        why: Failure,
+        reason: Failure,
         commands: &mut Vec<Command>,
     ) {
         let Some(member) = self.member(generation) else { return };
         if matches!(member.state, GenerationState::Probation | GenerationState::Short { .. }) {
-            commands.push(Command::RollBack { generation, why });
+            commands.push(Command::RollBack { generation, reason });
             member.ask(now.after(member.rules.timeout), commands);
         }
     }
@@ -479,7 +479,7 @@ impl Supervisor {
         commands: &mut Vec<Command>,
     ) {
         let Some(member) = self.member(generation) else { return };
-        let (before, since, why) = (member.state, member.since, Failure::Stops);
+        let (before, since, reason) = (member.state, member.since, Failure::Stops);
         match before {
             GenerationState::Spawning | GenerationState::Leaving(_) => return,
             GenerationState::Starting
@@ -491,10 +491,10 @@ impl Supervisor {
         match before {
             GenerationState::Spawning | GenerationState::Leaving(_) => {}
             GenerationState::Starting | GenerationState::MinUptime => {
-                self.failed(now, generation, why, commands)
+                self.failed(now, generation, reason, commands)
             }
             GenerationState::Probation | GenerationState::Short { .. } => {
-                commands.push(Command::RollBack { generation, why });
+                commands.push(Command::RollBack { generation, reason });
             }
             GenerationState::Current => {
                 commands.push(Command::Tell(Report::Stops(generation)));
@@ -515,10 +515,10 @@ impl Supervisor {
         &mut self,
         now: Tick,
         generation: Generation,
-        why: Failure,
+        reason: Failure,
         commands: &mut Vec<Command>,
     ) {
-        commands.push(Command::FailStart { generation, why });
+        commands.push(Command::FailStart { generation, reason });
         if let Past::NeverReady { failed, .. } = &mut self.past {
             *failed = failed.saturating_add(1);
         }
@@ -573,8 +573,8 @@ impl Supervisor {
                 self.never_ran(now, generation, exec, commands)
             }
             GenerationState::Probation | GenerationState::Short { .. } => {
-                let why = Failure::Left;
-                commands.push(Command::RollBack { generation, why });
+                let reason = Failure::Left;
+                commands.push(Command::RollBack { generation, reason });
             }
             GenerationState::Current => self.crashed(now, since, commands),
             GenerationState::Spawning | GenerationState::Leaving(_) => {}
@@ -590,7 +590,7 @@ impl Supervisor {
         exec: ExecResult,
         commands: &mut Vec<Command>,
     ) {
-        let why = if exec == ExecResult::Ran { Failure::Left } else { Failure::NotSpawned };
+        let reason = if exec == ExecResult::Ran { Failure::Left } else { Failure::NotSpawned };
         let status = match exec {
             ExecResult::NotFound => Some(127),
             ExecResult::NotExecutable => Some(126),
@@ -598,11 +598,11 @@ impl Supervisor {
         };
         match (status, self.past) {
             (Some(status), Past::NeverReady { .. }) => {
-                commands.push(Command::FailStart { generation, why });
+                commands.push(Command::FailStart { generation, reason });
                 self.begin_stop(now, status, commands);
             }
             (Some(_) | None, Past::NeverReady { .. } | Past::Ready) => {
-                self.failed(now, generation, why, commands);
+                self.failed(now, generation, reason, commands);
             }
         }
     }

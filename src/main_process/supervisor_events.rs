@@ -168,7 +168,7 @@ pub enum Command {
         /// Which one.
         generation: Generation,
         /// For what reason.
-        why: Failure,
+        reason: Failure,
     },
     /// The generation failed on probation, so that the one before it serves on: what it
     /// alone had stored is closed.
@@ -176,7 +176,7 @@ pub enum Command {
         /// Which one.
         generation: Generation,
         /// For what reason.
-        why: Failure,
+        reason: Failure,
     },
     /// No process of the generation is left: forget it.
     Forget {

@@ -12,12 +12,12 @@ use alloc::vec::Vec;
 impl<K: PoolKind> MonitorLoop<K> {
     /// Every worker that is busy, and since when.
     pub(super) fn look(&self) -> Vec<Event> {
-        self.rows.tenants().iter().filter_map(|tenant| self.busy(tenant)).collect()
+        self.rows.owners().iter().filter_map(|owner| self.busy(owner)).collect()
     }
 
     /// That this worker is busy, if it is.
-    pub(super) fn busy(&self, tenant: &RowOwner) -> Option<Event> {
-        let RowOwner { slot, pid, row, .. } = *tenant;
+    pub(super) fn busy(&self, owner: &RowOwner) -> Option<Event> {
+        let RowOwner { slot, pid, row, .. } = *owner;
         let (state, since) = self.scoreboard.state(row);
         (state == State::Busy).then_some(Event::Busy { slot, pid, since })
     }

@@ -165,8 +165,8 @@ impl MonitorLoop<ForkedWorkers<'_>> {
                 let pid = Pid::new(i32::from_ne_bytes([c, d, e, f]));
                 let (Some(slot), Some(pid)) = (slot, pid) else { continue };
                 let ready = (!is_busy).then_some(Event::Ready { slot, pid });
-                let tenant = self.rows.process(pid).filter(|tenant| tenant.slot == slot);
-                if let Some(event) = ready.or_else(|| self.busy(tenant?)) {
+                let owner = self.rows.process(pid).filter(|owner| owner.slot == slot);
+                if let Some(event) = ready.or_else(|| self.busy(owner?)) {
                     self.step(now, event);
                 }
             }

@@ -417,8 +417,8 @@ impl<K: PoolKind> MonitorLoop<K> {
     fn note(&mut self, now: Tick, report: Report) {
         let known = match report {
             Report::Ready { pid, .. } => K::note(self, now, pid, Activity::Idle),
-            Report::Died { pid, exit, why, group, .. } => {
-                self.rows.died(pid, exit, why, group == Group::Members, now);
+            Report::Died { pid, exit, reason, group, .. } => {
+                self.rows.died(pid, exit, reason, group == Group::Members, now);
                 K::note(self, now, pid, Activity::Empty)
             }
             Report::TookOver { slot, pid } => {
@@ -434,24 +434,24 @@ impl<K: PoolKind> MonitorLoop<K> {
     }
 
     fn log_status(&self, now: Tick) {
-        let mut tenants = self.rows.tenants().to_vec();
-        tenants.sort_unstable_by_key(|tenant| (tenant.slot, tenant.row.number()));
-        let mut tenants = tenants.into_iter().peekable();
+        let mut owners = self.rows.owners().to_vec();
+        owners.sort_unstable_by_key(|owner| (owner.slot, owner.row.number()));
+        let mut owners = owners.into_iter().peekable();
         for slot in Slot::first(self.rules.count) {
             let mut is_empty = true;
-            while let Some(tenant) = tenants.next_if(|tenant| tenant.slot <= slot) {
-                is_empty &= tenant.slot != slot;
-                self.log_tenant(now, &tenant);
+            while let Some(owner) = owners.next_if(|owner| owner.slot <= slot) {
+                is_empty &= owner.slot != slot;
+                self.log_tenant(now, &owner);
             }
             if is_empty {
                 log::log(Level::Info, format_args!("status: worker {slot}: empty"));
             }
         }
-        tenants.for_each(|tenant| self.log_tenant(now, &tenant));
+        owners.for_each(|owner| self.log_tenant(now, &owner));
     }
 
-    fn log_tenant(&self, now: Tick, tenant: &RowOwner) {
-        let RowOwner { slot, pid, row, .. } = *tenant;
+    fn log_tenant(&self, now: Tick, owner: &RowOwner) {
+        let RowOwner { slot, pid, row, .. } = *owner;
         let (state, since) = self.scoreboard.state(row);
         let (state, since) = (K::shown(state), now.since(since));
         log::log(

@@ -306,8 +306,8 @@ impl Pool {
             Some(row) => self.starts_at(row),
             None => self.starts_at(&self.slots[slot.index()]),
         };
-        let (lived, why) = (now.since(worker.since), ExitReason::Unknown);
-        commands.push(Command::Tell(Report::Died { slot, pid, exit, lived, why, group, next }));
+        let (lived, reason) = (now.since(worker.since), ExitReason::Unknown);
+        commands.push(Command::Tell(Report::Died { slot, pid, exit, lived, reason, group, next }));
         if let Some(pid) = follower {
             commands.push(Command::Tell(Report::TookOver { slot, pid }));
         }
@@ -845,9 +845,9 @@ impl Pool {
         let Some(row) = self.replacement.take_if(|row| row.slot == slot) else { return };
         match row.state {
             SlotState::Taken(worker) => {
-                let (pid, since, why) = (worker.pid, worker.since, ExitReason::Requested);
-                let (what, last) = (What::Process, told);
-                let leaver = Leaving { slot, pid, since, what, last, why, next_at };
+                let (pid, since, reason) = (worker.pid, worker.since, ExitReason::Requested);
+                let (remaining, last) = (Remaining::Process, told);
+                let leaver = Leaving { slot, pid, since, remaining, last, reason, next_at };
                 self.begin_to_leave(leaver, commands);
             }
             SlotState::Forking => {
@@ -872,16 +872,16 @@ pub(super) struct Leaving {
     pub(super) pid: Pid,
     /// When the process was forked.
     pub(super) since: Tick,
-    pub(super) what: What,
+    pub(super) remaining: Remaining,
     pub(super) last: LastSignal,
-    pub(super) why: ExitReason,
+    pub(super) reason: ExitReason,
     /// When it is sent the next signal, if it has a clock of its own.
     pub(super) next_at: Option<Tick>,
 }
 
 /// Which of the two it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum What {
+pub(super) enum Remaining {
     /// A process that was not reaped.
     Process,
     /// What is left of the group that a process led which was reaped.
@@ -911,13 +911,13 @@ impl LastSignal {
 impl Leaving {
     /// What a worker that died unasked has left of its group.
     pub(super) const fn rest(slot: Slot, pid: Pid, now: Tick, interrupt_at: Tick) -> Self {
-        let (what, last, next_at) = (What::Rest, LastSignal::Term, Some(interrupt_at));
-        Self { slot, pid, since: now, what, last, why: ExitReason::Unknown, next_at }
+        let (remaining, last, next_at) = (Remaining::Rest, LastSignal::Term, Some(interrupt_at));
+        Self { slot, pid, since: now, remaining, last, reason: ExitReason::Unknown, next_at }
     }
 
     /// Whether it is this process, not reaped.
     pub(super) fn is_process(&self, pid: Pid) -> bool {
-        self.pid == pid && self.what == What::Process
+        self.pid == pid && self.remaining == Remaining::Process
     }
 
     /// When it is to be sent the next signal by its own clock.
@@ -928,9 +928,9 @@ impl Leaving {
     /// Sends the last signal that it is to have had.
     fn signal(&self) -> Command {
         let (pid, signal) = (self.pid, self.last.signal());
-        match self.what {
-            What::Process => Command::Signal { pid, signal },
-            What::Rest => Command::SignalGroup { pid, signal },
+        match self.remaining {
+            Remaining::Process => Command::Signal { pid, signal },
+            Remaining::Rest => Command::SignalGroup { pid, signal },
         }
     }
 
@@ -961,7 +961,7 @@ impl Pool {
         &mut self,
         slot: Slot,
         told: LastSignal,
-        why: ExitReason,
+        reason: ExitReason,
         next_at: Option<Tick>,
         commands: &mut Vec<Command>,
     ) -> Option<Pid> {
@@ -973,9 +973,9 @@ impl Pool {
             slot,
             pid: worker.pid,
             since: worker.since,
-            what: What::Process,
+            remaining: Remaining::Process,
             last: told,
-            why,
+            reason,
             next_at,
         });
         if let Some(leaver) = leaver {
@@ -1018,26 +1018,26 @@ impl Pool {
         group: Group,
         commands: &mut Vec<Command>,
     ) {
-        let Leaving { slot, pid, since, last, why, .. } = self.leaving[place];
+        let Leaving { slot, pid, since, last, reason, .. } = self.leaving[place];
         // One that left by itself while SIGKILL was on its way needed none.
         self.killed |= self.is_stopping() && last == LastSignal::Kill && exit.is_sigkill();
         self.recycled = self.recycled.filter(|&recycled| recycled != pid);
         match group {
             Group::Empty => self.remove_leaving(place),
-            Group::Members => self.leaving[place].what = What::Rest,
+            Group::Members => self.leaving[place].remaining = Remaining::Rest,
         }
         let next = self.starts_at(&self.slots[slot.index()]);
         let lived = now.since(since);
         // What was asked to leave was not asked to be killed.
         let is_strange =
-            why == ExitReason::Requested && exit.is_sigkill() && last < LastSignal::Kill;
-        let why = if is_strange { ExitReason::Unknown } else { why };
-        commands.push(Command::Tell(Report::Died { slot, pid, exit, lived, why, group, next }));
+            reason == ExitReason::Requested && exit.is_sigkill() && last < LastSignal::Kill;
+        let reason = if is_strange { ExitReason::Unknown } else { reason };
+        commands.push(Command::Tell(Report::Died { slot, pid, exit, lived, reason, group, next }));
     }
 
     /// Nothing is left of the group that `pid` led.
     pub(super) fn on_group_empty(&mut self, pid: Pid) {
-        let is_it = |one: &Leaving| one.pid == pid && one.what == What::Rest;
+        let is_it = |one: &Leaving| one.pid == pid && one.remaining == Remaining::Rest;
         if let Some(place) = self.leaving.iter().position(is_it) {
             self.killed |= self.is_stopping() && self.leaving[place].last == LastSignal::Kill;
             self.remove_leaving(place);
@@ -1064,7 +1064,7 @@ impl Pool {
         slot: Slot,
         pid: Pid,
         told: LastSignal,
-        why: ExitReason,
+        reason: ExitReason,
         commands: &mut Vec<Command>,
     ) {
         let Some(worker) = self.row_of(slot, pid).and_then(|row| row.worker()) else { return };
@@ -1084,8 +1084,8 @@ impl Pool {
             LastSignal::Abrt => KILL_AFTER_ABORT,
             LastSignal::Term | LastSignal::Int | LastSignal::Kill => self.rules.timeout,
         };
-        let (what, since, next_at) = (What::Process, worker.since, Some(now.after(wait)));
-        let leaver = Leaving { slot, pid, since, what, last: told, why, next_at };
+        let (remaining, since, next_at) = (Remaining::Process, worker.since, Some(now.after(wait)));
+        let leaver = Leaving { slot, pid, since, remaining, last: told, reason, next_at };
         self.begin_to_leave(leaver, commands);
     }
 }
@@ -1562,7 +1562,7 @@ mod tests {
             pid: pid(12),
             exit: Exit::Status(1),
             lived: Millis(5_000),
-            why: ExitReason::Unknown,
+            reason: ExitReason::Unknown,
             group: Group::Empty,
             next: Some(Tick(5_000)),
         };
@@ -1631,7 +1631,7 @@ mod tests {
             pid: pid(11),
             exit: Exit::Signal { number: 9, core: false },
             lived: Millis(67_001),
-            why: ExitReason::Requested,
+            reason: ExitReason::Requested,
             group: Group::Empty,
             next: None,
         };
@@ -1972,7 +1972,7 @@ mod tests {
         assert_eq!(at(&mut pool, 2_991, busy(990)), [], "once");
         assert_eq!(at_deadline(&mut pool, 3_990), [signal(11, Signal::Kill), fork(1)]);
         let commands = at(&mut pool, 3_991, shot(11, 9));
-        let [Command::Tell(Report::Died { why: ExitReason::Hung, next: None, .. })] =
+        let [Command::Tell(Report::Died { reason: ExitReason::Hung, next: None, .. })] =
             commands.as_slice()
         else {
             panic!("{commands:?}")
@@ -2051,7 +2051,7 @@ mod tests {
         assert_eq!(at_deadline(&mut pool, 65_000), [signal(11, Signal::Int)]);
         assert_eq!(at_deadline(&mut pool, 67_000), [signal(11, Signal::Kill)]);
         let commands = at(&mut pool, 67_001, shot(11, 9));
-        let [Command::Tell(Report::Died { why: ExitReason::Late, next: None, .. })] =
+        let [Command::Tell(Report::Died { reason: ExitReason::Late, next: None, .. })] =
             commands.as_slice()
         else {
             panic!("{commands:?}")

@@ -193,7 +193,7 @@ pub enum Report {
         lived: Millis,
         /// Whether we had told it to leave, or had it end: nothing else is
         /// known here.
-        why: ExitReason,
+        reason: ExitReason,
         /// What is left of its group.
         group: Group,
         /// When the slot will be filled again; `None`: never, or it is.

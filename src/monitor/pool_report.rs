@@ -89,8 +89,8 @@ impl PoolReports {
     /// that what it has killed before does not count.
     fn starved(&mut self, pending: &[PendingReport]) -> bool {
         let is_killed = |pending: &&PendingReport| match pending {
-            PendingReport::Report(Report::Died { exit, why, .. }, _) => {
-                *why == ExitReason::Unknown && exit.is_sigkill()
+            PendingReport::Report(Report::Died { exit, reason, .. }, _) => {
+                *reason == ExitReason::Unknown && exit.is_sigkill()
             }
             PendingReport::Report(..) | PendingReport::Replaced { .. } => false,
         };
@@ -135,22 +135,22 @@ impl PoolReports {
         known: Option<&str>,
         starved: bool,
     ) {
-        let Report::Died { slot, pid, exit, lived, mut why, next, .. } = report else { return };
+        let Report::Died { slot, pid, exit, lived, mut reason, next, .. } = report else { return };
         let generation = self.generation;
-        if starved && why == ExitReason::Unknown && exit.is_sigkill() {
-            why = ExitReason::Memory;
-            rows.explain(slot, exit, why);
+        if starved && reason == ExitReason::Unknown && exit.is_sigkill() {
+            reason = ExitReason::Memory;
+            rows.explain(slot, exit, reason);
         }
-        let is_asked = known.is_none() && why == ExitReason::Requested;
+        let is_asked = known.is_none() && reason == ExitReason::Requested;
         let level = if is_asked { Level::Info } else { Level::Warn };
-        let ended = Ended { exit, lived, reason: known.or(why.known()) };
+        let ended = Ended { exit, lived, reason: known.or(reason.known()) };
         let next = NextStart { next, now };
         log::log(
             level,
             format_args!("worker {slot} (pid {pid}) of generation {generation}: {ended}{next}"),
         );
-        if why != ExitReason::Requested {
-            self.mention(format_args!("X_PANZER=lost {slot} {pid} {}", Cause(exit, why)));
+        if reason != ExitReason::Requested {
+            self.mention(format_args!("X_PANZER=lost {slot} {pid} {}", Cause(exit, reason)));
         }
     }
 

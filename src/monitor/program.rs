@@ -71,9 +71,9 @@ struct ProgramWorker {
     pid: Pid,
     notify: ProgramSocket,
     /// Open until it is known whether the program runs.
-    fate: Option<ExecStatus>,
+    exec_status: Option<ExecStatus>,
     /// Why it does not.
-    why: Option<String>,
+    reason: Option<String>,
 }
 
 /// Runs the monitor of a pool of programs, if main has started this process for
@@ -163,7 +163,9 @@ impl PoolKind for Programs {
     fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
         for worker in &self.running {
             sources.extend(worker.notify.inbox.source());
-            sources.extend(worker.fate.iter().map(|fate| Source::readable(fate.source())));
+            sources.extend(
+                worker.exec_status.iter().map(|exec_status| Source::readable(exec_status.source())),
+            );
         }
     }
 
@@ -197,10 +199,10 @@ impl PoolKind for Programs {
         if activity == Activity::Empty {
             let worker = running.swap_remove(place);
             pool.kind.notify.remove(worker.notify);
-            return worker.why;
+            return worker.reason;
         }
-        if let Some(tenant) = pool.rows.process(pid) {
-            pool.scoreboard.enter(tenant.row, activity, now);
+        if let Some(owner) = pool.rows.process(pid) {
+            pool.scoreboard.enter(owner.row, activity, now);
         }
         None
     }
@@ -226,9 +228,15 @@ impl MonitorLoop<Programs> {
     fn start(&mut self, slot: Slot) -> Result<Pid> {
         let (notify, name) = self.kind.notify.make()?;
         match self.spawn(slot, &name) {
-            Ok((pid, fate)) => {
-                let fate = Some(fate);
-                self.kind.running.push(ProgramWorker { slot, pid, notify, fate, why: None });
+            Ok((pid, exec_status)) => {
+                let exec_status = Some(exec_status);
+                self.kind.running.push(ProgramWorker {
+                    slot,
+                    pid,
+                    notify,
+                    exec_status,
+                    reason: None,
+                });
                 Ok(pid)
             }
             Err(error) => {
@@ -261,21 +269,21 @@ impl MonitorLoop<Programs> {
         let programs = &mut self.kind;
         let Some(worker) = programs.running.get_mut(place) else { return };
         let (slot, pid) = (worker.slot, worker.pid);
-        let (stage, errno) = match worker.fate.as_ref().map(ExecStatus::outcome) {
+        let (stage, errno) = match worker.exec_status.as_ref().map(ExecStatus::outcome) {
             None | Some(ExecOutcome::Open) => return,
             Some(ExecOutcome::Moved) => {
                 self.say_moved();
                 return self.poll_exec_status(now, place);
             }
             Some(ExecOutcome::Running) => {
-                worker.fate = None;
+                worker.exec_status = None;
                 return self.step(now, Event::Runs { slot, pid });
             }
             Some(ExecOutcome::Failed(stage, errno)) => (stage, errno),
         };
-        worker.fate = None;
+        worker.exec_status = None;
         let command = programs.command.first().map_or(c"", |command| command);
-        let why = exec_result::explain(stage, errno, command, c".", c"");
+        let reason = exec_result::explain(stage, errno, command, c".", c"");
         let status = match ExecResult::of(stage, errno) {
             ExecResult::NotFound => 127,
             ExecResult::NotExecutable => 126,
@@ -284,12 +292,12 @@ impl MonitorLoop<Programs> {
         if status > 0 && !self.pool.was_ready() && programs.unusable.is_none() {
             programs.unusable = Some(status);
             let shown = u32::from(status);
-            let words = text::compose(format_args!("X_PANZER=unusable {shown} {why}"));
+            let words = text::compose(format_args!("X_PANZER=unusable {shown} {reason}"));
             given(|given| given.inherited.say(words.as_bytes()));
             self.step(now, Event::StopNow { by: StopSender::Stranger });
         }
         if let Some(worker) = self.kind.running.get_mut(place) {
-            worker.why = Some(why);
+            worker.reason = Some(reason);
         }
     }
 

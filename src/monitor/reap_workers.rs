@@ -56,8 +56,8 @@ impl<K: PoolKind> MonitorLoop<K> {
             self.sweep = Some(now);
             return;
         }
-        let all = self.rows.tenants().iter().filter(|tenant| !tenant.is_rest);
-        for pid in all.map(|tenant| tenant.pid).collect::<Vec<_>>() {
+        let all = self.rows.owners().iter().filter(|owner| !owner.is_rest);
+        for pid in all.map(|owner| owner.pid).collect::<Vec<_>>() {
             self.reap_one(now, pid);
         }
     }
@@ -85,16 +85,16 @@ impl<K: PoolKind> MonitorLoop<K> {
     /// one may have gone without ending.
     fn look_at_rests(&mut self, now: Tick, mut touched: Vec<Pid>, is_sweep: bool) {
         let is_rest = |pid: &Pid| {
-            let tenants = self.rows.tenants();
-            let place = tenants.binary_search_by_key(pid, |tenant| tenant.pid);
-            place.is_ok_and(|place| tenants.get(place).is_some_and(|tenant| tenant.is_rest))
+            let owners = self.rows.owners();
+            let place = owners.binary_search_by_key(pid, |owner| owner.pid);
+            place.is_ok_and(|place| owners.get(place).is_some_and(|owner| owner.is_rest))
         };
         touched.retain(is_rest);
-        let rests = self.rows.tenants().iter().filter(|tenant| tenant.is_rest);
+        let rests = self.rows.owners().iter().filter(|owner| owner.is_rest);
         let count = rests.clone().count();
         if is_sweep && count > 0 {
             let others = rests.cycle().skip(self.looked % count).take(count.min(REST_AT_ONCE));
-            touched.extend(others.map(|tenant| tenant.pid));
+            touched.extend(others.map(|owner| owner.pid));
             self.looked = (self.looked % count).wrapping_add(REST_AT_ONCE);
         }
         for pid in touched {

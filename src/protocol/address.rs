@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn bad_address_is_refused_with_a_reason() {
-        for (text, why) in [
+        for (text, reason) in [
             (&b""[..], "port missing, as in :8080"),
             (b"8080", "port missing, as in :8080"),
             (b"[::1]", "port missing, as in :8080"),
@@ -348,7 +348,7 @@ mod tests {
             ),
             (b"unix:/a\0b", "the path contains a NUL byte"),
         ] {
-            assert_eq!(parse(text), Err(why), "{text:?}");
+            assert_eq!(parse(text), Err(reason), "{text:?}");
         }
     }
 

@@ -236,8 +236,8 @@ mod tests {
         }
         for word in ["", "0", "+0", "16384", "+", "x", "++1", "-1 ", " 1"] {
             let line = "panzer/1 scale ".to_string() + word;
-            let why = Request::parse(line.as_bytes()).expect_err(&line);
-            assert_eq!(why, "scale needs N, +N or -N, with N from 1 to 16383");
+            let reason = Request::parse(line.as_bytes()).expect_err(&line);
+            assert_eq!(reason, "scale needs N, +N or -N, with N from 1 to 16383");
         }
     }
 

@@ -63,13 +63,13 @@ pub struct EventLine<'a> {
     /// `count`: how many; with [`EventName::Dropped`], lines.
     pub count: Option<u32>,
     /// `why`: the reason, for people.
-    pub why: Option<&'a str>,
+    pub reason: Option<&'a str>,
 }
 
 impl EventLine<'_> {
     /// An event that says no more than what happened.
     pub const fn new(kind: EventName) -> Self {
-        Self { kind, generation: None, slot: None, pid: None, count: None, why: None }
+        Self { kind, generation: None, slot: None, pid: None, count: None, reason: None }
     }
 
     /// An event about a generation.
@@ -88,8 +88,8 @@ impl EventLine<'_> {
         put_number(&mut line, "slot", self.slot.map(|slot| u32::from(slot.number())));
         put_number(&mut line, "pid", self.pid.map(|pid| pid.raw().unsigned_abs()));
         put_number(&mut line, "count", self.count);
-        match self.why {
-            Some(why) => put_why(&mut line, why),
+        match self.reason {
+            Some(reason) => put_why(&mut line, reason),
             None => {
                 line.put("}", 0);
             }
@@ -107,9 +107,9 @@ fn put_number(line: &mut LogLine, key: &str, value: Option<u32>) {
 }
 
 /// Adds the reason and ends the object, cutting the reason if it must.
-fn put_why(line: &mut LogLine, why: &str) {
+fn put_why(line: &mut LogLine, reason: &str) {
     line.put(",\"why\":\"", CUT.len());
-    for c in why.chars() {
+    for c in reason.chars() {
         if !line.put(printable::json(c, &mut [0; 6]), CUT.len()) {
             line.put(CUT, 0);
             return;
@@ -129,12 +129,12 @@ mod tests {
         String::from_utf8(event.line(Tick(12_345)).as_bytes().to_vec()).expect("JSON is text")
     }
 
-    fn because(why: &str) -> String {
-        let event = EventLine { why: Some(why), ..EventLine::new(EventName::Failed) };
+    fn because(reason: &str) -> String {
+        let event = EventLine { reason: Some(reason), ..EventLine::new(EventName::Failed) };
         let line = shown(&event);
         let start = r#"{"t":12345,"event":"failed","why":""#;
-        let why = line.strip_prefix(start).and_then(|rest| rest.strip_suffix("\"}\n"));
-        why.expect("the object is whole").to_string()
+        let reason = line.strip_prefix(start).and_then(|rest| rest.strip_suffix("\"}\n"));
+        reason.expect("the object is whole").to_string()
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
             slot: Slot::new(2),
             pid: Pid::new(12),
             count: Some(3),
-            why: Some("it died"),
+            reason: Some("it died"),
         };
         let expected = r#"{"t":12345,"event":"rolled_back","gen":8,"slot":2,"pid":12,"count":3,"why":"it died"}"#;
         assert_eq!(shown(&event), expected.to_string() + "\n");
@@ -171,8 +171,8 @@ mod tests {
     fn long_reason_is_cut_and_the_object_stays_valid() {
         for unit in ["x", "é", "…", "🦀", "\"", "\\", "\n", "\0"] {
             for before in 0..8 {
-                let why = because(&("y".repeat(before) + &unit.repeat(LogLine::SIZE)));
-                let kept = why.strip_suffix('…').expect("the cut is shown");
+                let reason = because(&("y".repeat(before) + &unit.repeat(LogLine::SIZE)));
+                let kept = reason.strip_suffix('…').expect("the cut is shown");
                 let escaped = match unit {
                     "\"" => "\\\"",
                     "\\" => "\\\\",
@@ -181,7 +181,7 @@ mod tests {
                     plain => plain,
                 };
                 assert_eq!(kept[before..].replace(escaped, ""), "", "an escape was cut in two");
-                assert!(why.len() > LogLine::SIZE - 60, "room was left: {}", why.len());
+                assert!(reason.len() > LogLine::SIZE - 60, "room was left: {}", reason.len());
             }
         }
     }
@@ -194,7 +194,7 @@ mod tests {
             slot: Slot::new(Slot::LAST),
             pid: Pid::new(i32::MAX),
             count: Some(u32::MAX),
-            why: Some(&"x".repeat(4_000)),
+            reason: Some(&"x".repeat(4_000)),
         };
         let line = event.line(Tick(u64::MAX));
         assert!(line.as_bytes().len() <= LogLine::SIZE);

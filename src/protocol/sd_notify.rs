@@ -49,7 +49,7 @@ pub enum News<'a> {
         /// Its process, which is gone.
         pid: Pid,
         /// How it died, for people.
-        why: &'a [u8],
+        reason: &'a [u8],
     },
     /// `X_PANZER=respawn SLOT PID`: its slot is filled again.
     Respawned {
@@ -63,7 +63,7 @@ pub enum News<'a> {
         /// What a shell would leave with: 127 when it is not there, else 126.
         status: u8,
         /// Why, for people.
-        why: &'a [u8],
+        reason: &'a [u8],
     },
     /// `X_PANZER=scaled COUNT`: it has so many workers now, all of them ready.
     Scaled {
@@ -76,21 +76,21 @@ impl<'a> News<'a> {
     /// Takes the words behind `X_PANZER=` apart.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let mut rest = text;
-        let what = take(&mut rest, b' ');
-        if what == b"scaled" {
+        let kind = take(&mut rest, b' ');
+        if kind == b"scaled" {
             return decimal::parse_short(rest, Slot::LAST).map(|count| Self::Scaled { count });
         }
-        if what == b"unusable" {
+        if kind == b"unusable" {
             let status = decimal::parse(take(&mut rest, b' '), u8::MAX.into())?;
-            return Some(Self::Unusable { status: status as u8, why: rest });
+            return Some(Self::Unusable { status: status as u8, reason: rest });
         }
         let slot = Slot::new(decimal::parse_short(take(&mut rest, b' '), Slot::LAST)?)?;
         let pid = decimal::parse(take(&mut rest, b' '), i32::MAX.unsigned_abs())?;
         let pid = Pid::new(pid.cast_signed())?;
-        if what == b"respawn" {
+        if kind == b"respawn" {
             return Some(Self::Respawned { slot, pid });
         }
-        (what == b"lost").then_some(Self::Lost { slot, pid, why: rest })
+        (kind == b"lost").then_some(Self::Lost { slot, pid, reason: rest })
     }
 }
 
@@ -163,12 +163,12 @@ mod tests {
         assert_eq!(parse(b"READY=1"), Notice { ready: true, ..SILENCE });
         assert_eq!(parse(b"STOPPING=1\n"), Notice { stopping: true, ..SILENCE });
         let (slot, pid) = (Slot::new(3).expect("in range"), Pid::new(901).expect("positive"));
-        let news = News::Lost { slot, pid, why: b"killed by SIGKILL" };
+        let news = News::Lost { slot, pid, reason: b"killed by SIGKILL" };
         let lost = parse(b"X_PANZER=lost 3 901 killed by SIGKILL");
         assert_eq!(lost, Notice { news, ..SILENCE });
         let news = News::Respawned { slot, pid };
         assert_eq!(parse(b"X_PANZER=respawn 3 901"), Notice { news, ..SILENCE });
-        let news = News::Unusable { status: 127, why: b"cannot execute 'x'" };
+        let news = News::Unusable { status: 127, reason: b"cannot execute 'x'" };
         let unusable = parse(b"X_PANZER=unusable 127 cannot execute 'x'");
         assert_eq!(unusable, Notice { news, ..SILENCE });
         let news = News::Scaled { count: 7 };

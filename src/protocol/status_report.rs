@@ -60,7 +60,7 @@ pub struct WorkerReport {
     /// How the last one ended that was not asked to.
     pub exit: Option<Exit>,
     /// Why it did.
-    pub why: ExitReason,
+    pub reason: ExitReason,
     /// How much it has done; `None` where that is not counted.
     pub handled: Option<u64>,
 }

@@ -67,8 +67,10 @@ fn draw_outage(page: &mut TextTable, picture: &StatusReport, outage: &Outage<'_>
     if let (Some(due), Some(main)) = (outage.due, &picture.main) {
         text::add(&mut text, format_args!("next start in {}; ", due.since(main.now)));
     }
-    match &outage.why {
-        Some(why) => text::add(&mut text, format_args!("last failure: {}", printable::lossy(why))),
+    match &outage.reason {
+        Some(reason) => {
+            text::add(&mut text, format_args!("last failure: {}", printable::lossy(reason)))
+        }
         None => text.push_str("no failure so far"),
     }
     page.wrap("", text.as_bytes());
@@ -121,8 +123,8 @@ fn draw_reload(page: &mut TextTable, picture: &StatusReport, reload: &Reload<'_>
     page.paint(colour, format_args!("{what}"));
     page.put(format_args!(" {} ago", picture.age(reload.at)));
     page.end();
-    if let Some(why) = &reload.why {
-        page.wrap("  ", why);
+    if let Some(reason) = &reload.reason {
+        page.wrap("  ", reason);
     }
 }
 
@@ -197,8 +199,8 @@ fn draw_workers(
 ) {
     match &generation.workers {
         None => {}
-        Some(Err(why)) => {
-            page.put(format_args!("{branch} └─ {why}"));
+        Some(Err(reason)) => {
+            page.put(format_args!("{branch} └─ {reason}"));
             page.end();
         }
         Some(Ok(workers)) => {
@@ -251,7 +253,7 @@ fn draw_worker(
     if let Some(exit) = worker.exit {
         page.put(format_args!("{branch} {}", if is_last { " " } else { "│" }));
         page.column(REST);
-        page.paint(Colour::Dim, format_args!("last exit: {}", Cause(exit, worker.why)));
+        page.paint(Colour::Dim, format_args!("last exit: {}", Cause(exit, worker.reason)));
         page.end();
     }
 }

@@ -63,18 +63,18 @@ impl TextTable {
     }
 
     /// Adds to the line.
-    pub fn put(&mut self, what: fmt::Arguments<'_>) {
+    pub fn put(&mut self, text: fmt::Arguments<'_>) {
         // A page takes everything.
-        let _ = fmt::Write::write_fmt(self, what);
+        let _ = fmt::Write::write_fmt(self, text);
     }
 
     /// Adds to the line so that it stands out.
-    pub fn paint(&mut self, colour: Colour, what: fmt::Arguments<'_>) {
+    pub fn paint(&mut self, colour: Colour, text: fmt::Arguments<'_>) {
         let is_coloured = self.is_coloured && colour != Colour::Plain && !self.is_cut;
         if is_coloured {
             self.escape(colour);
         }
-        self.put(what);
+        self.put(text);
         if is_coloured {
             self.escape(Colour::Plain);
         }

@@ -207,7 +207,7 @@ pub(super) fn words(file: Borrowed<'_>, row: u16) -> Option<[u64; ROW]> {
 fn take_down(words: &[u64; ROW]) -> Option<WorkerReport> {
     let slot = Slot::new(u16::try_from(words[5]).ok()?)?;
     let (activity, active_since) = state(words[3]);
-    let (exit, why) = decode(words[2]);
+    let (exit, reason) = decode(words[2]);
     Some(WorkerReport {
         slot,
         is_replacement: false,
@@ -217,7 +217,7 @@ fn take_down(words: &[u64; ROW]) -> Option<WorkerReport> {
         activity,
         active_since,
         exit,
-        why,
+        reason,
         handled: (words[4] != UNKNOWN).then_some(words[4]),
     })
 }
@@ -370,11 +370,11 @@ impl ScoreboardMap {
 
 /// An exit as one word: 1 and the status, or 2, the signal and 256 for a core;
 /// and the reason above bit 16.
-pub(super) const fn encode(exit: Exit, why: ExitReason) -> u64 {
-    let why = (why as u32) << 16;
+pub(super) const fn encode(exit: Exit, reason: ExitReason) -> u64 {
+    let reason = (reason as u32) << 16;
     match exit {
-        Exit::Status(status) => pack(status as u32 | why, 1),
-        Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8 | why, 2),
+        Exit::Status(status) => pack(status as u32 | reason, 1),
+        Exit::Signal { number, core } => pack(number as u32 | (core as u32) << 8 | reason, 2),
     }
 }
 

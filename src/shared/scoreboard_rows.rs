@@ -37,7 +37,7 @@ struct SlotRecord {
 pub struct Rows {
     scoreboard: ScoreboardMap,
     /// By their pids.
-    tenants: Vec<RowOwner>,
+    owners: Vec<RowOwner>,
     slots: Vec<SlotRecord>,
     free: Vec<RowRef>,
     /// The rows that were ever used.
@@ -47,22 +47,22 @@ pub struct Rows {
 impl Rows {
     /// All rows of `scoreboard` are free.
     pub const fn new(scoreboard: ScoreboardMap) -> Self {
-        Self { scoreboard, tenants: Vec::new(), slots: Vec::new(), free: Vec::new(), used: 0 }
+        Self { scoreboard, owners: Vec::new(), slots: Vec::new(), free: Vec::new(), used: 0 }
     }
 
     /// All processes that have a row, by their pids, and what is left of groups.
-    pub fn tenants(&self) -> &[RowOwner] {
-        &self.tenants
+    pub fn owners(&self) -> &[RowOwner] {
+        &self.owners
     }
 
     /// The process `pid`, if it has a row and was not reaped.
     pub fn process(&self, pid: Pid) -> Option<&RowOwner> {
-        self.tenant(pid).filter(|tenant| !tenant.is_rest)
+        self.owner(pid).filter(|owner| !owner.is_rest)
     }
 
-    fn tenant(&self, pid: Pid) -> Option<&RowOwner> {
-        let place = self.tenants.binary_search_by_key(&pid, |tenant| tenant.pid).ok()?;
-        self.tenants.get(place)
+    fn owner(&self, pid: Pid) -> Option<&RowOwner> {
+        let place = self.owners.binary_search_by_key(&pid, |owner| owner.pid).ok()?;
+        self.owners.get(place)
     }
 
     fn record(&mut self, slot: Slot) -> &mut SlotRecord {
@@ -104,9 +104,9 @@ impl Rows {
         {
             self.scoreboard.row(row, index).store(word, Ordering::SeqCst);
         }
-        let tenant = RowOwner { pid, slot, row, is_rest: false };
-        let place = self.tenants.partition_point(|other| other.pid < pid);
-        self.tenants.insert(place, tenant);
+        let owner = RowOwner { pid, slot, row, is_rest: false };
+        let place = self.owners.partition_point(|other| other.pid < pid);
+        self.owners.insert(place, owner);
         core::mem::replace(&mut self.record(slot).was_filled, true)
     }
 
@@ -120,34 +120,34 @@ impl Rows {
     }
 
     fn has_process(&self, slot: Slot) -> bool {
-        self.tenants.iter().any(|tenant| tenant.slot == slot)
+        self.owners.iter().any(|owner| owner.slot == slot)
     }
 
     /// The process `pid` was reaped. One that was asked to leave is no restart. If
     /// something is left of its group, that keeps the row.
-    pub fn died(&mut self, pid: Pid, exit: Exit, why: ExitReason, is_rest: bool, now: Tick) {
-        let Ok(place) = self.tenants.binary_search_by_key(&pid, |tenant| tenant.pid) else {
+    pub fn died(&mut self, pid: Pid, exit: Exit, reason: ExitReason, is_rest: bool, now: Tick) {
+        let Ok(place) = self.owners.binary_search_by_key(&pid, |owner| owner.pid) else {
             return;
         };
-        let RowOwner { slot, row, .. } = self.tenants[place];
-        if why != ExitReason::Requested {
+        let RowOwner { slot, row, .. } = self.owners[place];
+        if reason != ExitReason::Requested {
             let record = self.record(slot);
             record.restarts = record.restarts.saturating_add(1);
-            self.explain(slot, exit, why);
+            self.explain(slot, exit, reason);
         }
         if is_rest {
-            self.tenants[place].is_rest = true;
+            self.owners[place].is_rest = true;
             self.scoreboard.enter(row, State::Draining, now);
         } else {
-            self.tenants.remove(place);
+            self.owners.remove(place);
             self.leave(slot, row, now);
         }
     }
 
     /// Nothing is left of the group that `pid` led.
     pub fn emptied(&mut self, pid: Pid, now: Tick) {
-        if let Some(&RowOwner { slot, row, .. }) = self.tenant(pid).filter(|it| it.is_rest) {
-            self.tenants.retain(|tenant| tenant.pid != pid);
+        if let Some(&RowOwner { slot, row, .. }) = self.owner(pid).filter(|it| it.is_rest) {
+            self.owners.retain(|owner| owner.pid != pid);
             self.leave(slot, row, now);
         }
     }
@@ -165,12 +165,12 @@ impl Rows {
 
     /// How and why the last worker of a slot ended that nothing had asked to: every
     /// row of the slot shows it.
-    pub fn explain(&mut self, slot: Slot, exit: Exit, why: ExitReason) {
+    pub fn explain(&mut self, slot: Slot, exit: Exit, reason: ExitReason) {
         let record = self.record(slot);
-        record.exit = encode(exit, why);
+        record.exit = encode(exit, reason);
         let SlotRecord { restarts, exit, vacant, .. } = *record;
-        let of_slot = self.tenants.iter().filter(|tenant| tenant.slot == slot);
-        for (row, raw) in of_slot.map(|tenant| (tenant.row, tenant.pid.raw().cast_unsigned())) {
+        let of_slot = self.owners.iter().filter(|owner| owner.slot == slot);
+        for (row, raw) in of_slot.map(|owner| (owner.row, owner.pid.raw().cast_unsigned())) {
             self.scoreboard.row(row, 0).store(pack(raw, restarts), Ordering::SeqCst);
             self.scoreboard.row(row, 2).store(exit, Ordering::SeqCst);
         }

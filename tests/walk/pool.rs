@@ -9,7 +9,7 @@
 //! is none; deadlines that are past are handled before more time passes, unless the whole
 //! machine was stalled.
 
-use super::What;
+use super::Remaining;
 use super::{Authority, Command, Event, Group, Pool, PoolRules, Report, StopSender};
 use super::{SlotRow, SlotState, WorkerStage};
 use crate::types::{Backoff, Exit, ExitReason, Losses, Millis, Pid, Signal, Slot, Tick};
@@ -101,7 +101,7 @@ struct Process {
     late_at: Option<Tick>,
     /// When it was told to stop without a stop of the whole pool.
     alone: Option<Tick>,
-    why: StopReason,
+    reason: StopReason,
     /// When it is old enough to be recycled.
     until: Option<Tick>,
     /// Since when it is busy: by the scoreboard, and as counted without lost time.
@@ -122,7 +122,7 @@ impl Process {
     /// A process that was just forked.
     fn new(pid: Pid, slot: Slot, replaces: bool, late_at: Option<Tick>) -> Self {
         let (sent, ready_at, lives_until, alone) = (Sent::Nothing, None, None, None);
-        let (why, until, busy) = (StopReason::Asked, None, None);
+        let (reason, until, busy) = (StopReason::Asked, None, None);
         let rest = false;
         Self {
             pid,
@@ -134,7 +134,7 @@ impl Process {
             lives_until,
             late_at,
             alone,
-            why,
+            reason,
             until,
             busy,
         }
@@ -153,7 +153,7 @@ impl Process {
     /// When its next signal is due if it was told to stop alone.
     fn next_signal_at(self) -> Option<Tick> {
         match (self.alone, self.sent) {
-            (Some(at), Sent::Abrt | Sent::Int) if self.why == StopReason::Hung => {
+            (Some(at), Sent::Abrt | Sent::Int) if self.reason == StopReason::Hung => {
                 Some(at.after(Millis(1_000)))
             }
             (Some(at), Sent::Nothing | Sent::Term) => Some(at.after(TIMEOUT)),
@@ -802,7 +802,7 @@ impl Check<'_> {
         let is_due = worker.is_some_and(|it| it.until.is_some_and(|until| until <= self.now));
         let is_time = is_due && self.event == Event::Timer;
         self.expect(is_time, "invariant (no worker is recycled early)");
-        let recycled = world.alive().any(|it| it.why == StopReason::Recycled && !it.stays());
+        let recycled = world.alive().any(|it| it.reason == StopReason::Recycled && !it.stays());
         self.expect(!recycled, "invariant (one worker is recycled at a time)");
         world.replacement = Some((slot, Truth { died_at: self.now, ..NEW }));
     }
@@ -834,7 +834,7 @@ impl Check<'_> {
                 rest.rest = true;
                 if rest.stays() {
                     // It gets a signal at once, which is checked below.
-                    rest.why = StopReason::Orphaned;
+                    rest.reason = StopReason::Orphaned;
                 }
             }
         }
@@ -1009,7 +1009,8 @@ impl Check<'_> {
             Some((row.worker()?.pid, row.slot, replaces, false, true))
         });
         let leaving = pool.leaving.iter();
-        let leaving = leaving.map(|it| (it.pid, it.slot, false, it.what == What::Rest, false));
+        let leaving =
+            leaving.map(|it| (it.pid, it.slot, false, it.remaining == Remaining::Rest, false));
         let mut known_to_pool: Vec<_> = staying.chain(leaving).collect();
         let known = |it: Process| (it.pid, it.slot, it.replaces && it.stays(), it.rest, it.stays());
         let mut known: Vec<_> = world.all().map(known).collect();
@@ -1117,7 +1118,7 @@ impl Check<'_> {
         let wanted = Slot::first(Slot::LAST).take(world.count);
         let due = wanted.filter_map(|slot| world.worker(slot)).filter(|it| it.serves());
         let next = due.filter_map(|it| it.until).min();
-        let recycled = world.alive().any(|it| it.why == StopReason::Recycled && !it.stays());
+        let recycled = world.alive().any(|it| it.reason == StopReason::Recycled && !it.stays());
         match world.pool.replacement {
             None if recycled => {}
             None => {
@@ -1407,12 +1408,12 @@ impl Check<'_> {
                 Event::Exited { pid, exit, group },
                 [
                     Report::Died {
-                        slot, pid: of, exit: how, why: reported, next, group: left, ..
+                        slot, pid: of, exit: how, reason: said, next, group: left, ..
                     },
                 ],
             ) => {
                 let dead = self.before.find(pid);
-                let why = dead.map_or(ExitReason::Unknown, |it| match it.why {
+                let reason = dead.map_or(ExitReason::Unknown, |it| match it.reason {
                     _ if it.stays() => ExitReason::Unknown,
                     StopReason::Hung => ExitReason::Hung,
                     StopReason::Late => ExitReason::Late,
@@ -1423,7 +1424,7 @@ impl Check<'_> {
                     }
                 });
                 let replaced = dead.is_some_and(|it| it.stays() && it.replaces);
-                (pid, exit, why, group) == (*of, *how, *reported, *left)
+                (pid, exit, reason, group) == (*of, *how, *said, *left)
                     && due(*slot, replaced) == *next
             }
             (Event::Exited { pid, .. }, []) => self.before.find(pid).is_none(),
@@ -1453,7 +1454,7 @@ impl Check<'_> {
             let Command::Tell(Report::Late { pid, .. }) = command else { return None };
             Some(*pid)
         });
-        let late = world.all().filter(|it| it.why == StopReason::Late);
+        let late = world.all().filter(|it| it.reason == StopReason::Late);
         let late = late.filter(|it| self.before.find(it.pid).is_some_and(|it| it.stays()));
         let (mut reported, late): (Vec<_>, Vec<_>) =
             (reported.collect(), late.map(|it| it.pid).collect());
@@ -1565,12 +1566,12 @@ impl World {
     }
 
     /// It was told to stop without a stop of the whole pool, with deadlines of its own.
-    fn leave_alone(&mut self, pid: Pid, why: StopReason, now: Tick) {
+    fn leave_alone(&mut self, pid: Pid, reason: StopReason, now: Tick) {
         let backoff = self.pool.rules.backoff;
         let process = self.process_mut(pid);
         let (slot, replaces, ready_at) = (process.slot, process.replaces, process.ready_at);
-        (process.alone, process.why, process.ready_at) = (Some(now), why, None);
-        match why {
+        (process.alone, process.reason, process.ready_at) = (Some(now), reason, None);
+        match reason {
             StopReason::Asked | StopReason::Orphaned => {}
             StopReason::Recycled => self.take_over(slot),
             StopReason::Hung | StopReason::Late if replaces => {

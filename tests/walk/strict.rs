@@ -687,7 +687,8 @@ impl Check<'_> {
                 self.signal(world, generation, signal);
             }
             Command::Promote { generation } => self.promote(world, generation),
-            Command::FailStart { generation, why } | Command::RollBack { generation, why } => {
+            Command::FailStart { generation, reason }
+            | Command::RollBack { generation, reason } => {
                 // It may have been forgotten in the same step.
                 let truth = self.before.truth(generation);
                 let was_ready = truth.is_some_and(|truth| truth.ready_at.is_some());
@@ -696,7 +697,7 @@ impl Check<'_> {
                     was_ready == is_rollback,
                     "invariant (a rollback is the end of a generation that was ready)",
                 );
-                self.on_failure(world, generation, why);
+                self.on_failure(world, generation, reason);
                 let current = world.current == Some(generation);
                 self.expect(!current, "invariant (listeners of the current generation are kept)");
             }
@@ -859,13 +860,13 @@ impl Check<'_> {
     }
 
     /// A generation fails its ready timeout only when that has passed.
-    fn on_failure(&self, world: &mut World, generation: Generation, why: Failure) {
-        if let Failure::Short(limit) = why {
+    fn on_failure(&self, world: &mut World, generation: Generation, reason: Failure) {
+        if let Failure::Short(limit) = reason {
             let since = world.truth(generation).and_then(|truth| truth.short_since);
             let waited = since.is_some_and(|since| self.now >= since.after(limit));
             self.expect(waited, "invariant (a slot may take as long as a start)");
         }
-        if matches!(why, Failure::Late(_)) {
+        if matches!(reason, Failure::Late(_)) {
             let since = world.truth(generation).map(|truth| truth.since);
             let limit = world.plan.rules.ready_timeout;
             let late = since.is_some_and(|since| self.now >= since.after(limit));
