@@ -49,14 +49,14 @@ impl StatusReply<'_> {
             false => generations.last_loss().or_else(|| self.control.last_failure()),
         };
         let reason = reason.as_ref().map(|reason| RecordText::Borrowed(reason.as_bytes()));
-        status_records::Outage { due: supervisor.next_start(), reason }.write(&mut self.text);
+        status_records::Outage { due: supervisor.next_start(), why: reason }.write(&mut self.text);
     }
 
     pub fn add_reload(&mut self) {
         let Some(last) = self.control.last_reload() else { return };
         let reason = last.reason.as_ref().map(|reason| RecordText::Borrowed(reason.as_bytes()));
         let (generation, outcome, at) = (last.generation, last.outcome, last.at);
-        status_records::Reload { generation, outcome, at, reason }.write(&mut self.text);
+        status_records::Reload { generation, outcome, at, why: reason }.write(&mut self.text);
     }
 
     pub fn add_listeners(&mut self, listeners: &Listeners) {

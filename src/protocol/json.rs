@@ -103,7 +103,7 @@ impl Json<'_> {
         let now = self.picture.main.as_ref().map(|main| main.now);
         let wait = outage.due.zip(now).map(|(due, now)| due.since(now).0);
         self.number("next_start_ms", wait);
-        self.text("why", outage.reason.as_deref());
+        self.text("why", outage.why.as_deref());
     }
 
     fn memory(&mut self, pid: Option<Pid>) {
@@ -114,7 +114,7 @@ impl Json<'_> {
         self.number("generation", reload.generation.map(|generation| generation.0.into()));
         self.text("outcome", Some(reload.outcome.name().as_bytes()));
         self.number("ago_ms", Some(self.picture.age(reload.at).0));
-        self.text("why", reload.reason.as_deref());
+        self.text("why", reload.why.as_deref());
     }
 
     fn listener(&mut self, listener: &Listener<'_>) {

@@ -262,7 +262,7 @@ records! {
         /// When the next start is due, if one is wanted.
         due: Option<Tick>,
         /// The reason of the last failure, if there was one.
-        reason: Option<RecordText<'a>>,
+        why: Option<RecordText<'a>>,
     }
 
     /// The last reload that was asked for, if one was.
@@ -274,7 +274,7 @@ records! {
         /// When that was known, or when it was asked for.
         at: Tick,
         /// Why it came to nothing.
-        reason: Option<RecordText<'a>>,
+        why: Option<RecordText<'a>>,
     }
 
     /// One of the listening sockets that main keeps.
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn unset_keys_are_omitted() {
         let reload =
-            Reload { generation: None, outcome: ReloadOutcome::Failed, at: Tick(7), reason: None };
+            Reload { generation: None, outcome: ReloadOutcome::Failed, at: Tick(7), why: None };
         assert_eq!(line(&Record::Reload(reload)), "reload outcome=failed at=7\n");
         let main = Main { count: None, ..main() };
         assert!(!line(&Record::Main(main)).contains("count"));
@@ -418,11 +418,11 @@ mod tests {
                 generation: Some(Generation(3)),
                 outcome: *outcome,
                 at: Tick(1),
-                reason: Some(text(&every)),
+                why: Some(text(&every)),
             }));
         }
-        let (due, reason) = (Some(Tick(7)), Some(text(&every)));
-        comes_back(Record::Outage(Outage { due, reason }));
+        let (due, why) = (Some(Tick(7)), Some(text(&every)));
+        comes_back(Record::Outage(Outage { due, why }));
         for origin in Origin::ALL {
             comes_back(Record::Listener(Listener {
                 name: text(b""),
@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(Record::parse(b"generation number=2 state=current leader=0 since=1"), None);
         let line = b"reload at=7 colour=blue outcome=failed at=8 x";
         let reload =
-            Reload { generation: None, outcome: ReloadOutcome::Failed, at: Tick(7), reason: None };
+            Reload { generation: None, outcome: ReloadOutcome::Failed, at: Tick(7), why: None };
         assert_eq!(Record::parse(line), Some(Record::Reload(reload)));
     }
 }

@@ -67,7 +67,7 @@ fn draw_outage(page: &mut TextTable, picture: &StatusReport, outage: &Outage<'_>
     if let (Some(due), Some(main)) = (outage.due, &picture.main) {
         text::add(&mut text, format_args!("next start in {}; ", due.since(main.now)));
     }
-    match &outage.reason {
+    match &outage.why {
         Some(reason) => {
             text::add(&mut text, format_args!("last failure: {}", printable::lossy(reason)))
         }
@@ -123,7 +123,7 @@ fn draw_reload(page: &mut TextTable, picture: &StatusReport, reload: &Reload<'_>
     page.paint(colour, format_args!("{what}"));
     page.put(format_args!(" {} ago", picture.age(reload.at)));
     page.end();
-    if let Some(reason) = &reload.reason {
+    if let Some(reason) = &reload.why {
         page.wrap("  ", reason);
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use panzer::sys::Signal;
 
-use crate::harness::files::{TempDir, example};
+use crate::harness::files::{TempDir, example, open_gate};
 use crate::harness::panzer::{End, Panzer, send};
 use crate::harness::procfs;
 use crate::harness::setup::Setup;
@@ -248,20 +248,26 @@ fn worker_and_monitor_have_separate_wake_pipes() {
 #[test]
 fn stop_signal_counts_before_a_stopping_message_read_after_it() {
     let dir = TempDir::new();
-    let words = ["notify=STOPPING=1", "run=idle"];
+    let gate = dir.gate("gate");
+    let words = [&*format!("wait={}", gate.display()), "notify=STOPPING=1", "run=idle"];
     let setup = || Setup::new(&example("witness"), &words).options(&["-n1", "-v", "--delay=0"]);
     // The line is written when the message was read, before anything is made of it.
     let line = "generation 1: sent STOPPING=1";
     let (traced, trace) = setup().traced(dir.path(), "lines", &["-e", "trace=pwritev2"]);
     let mut panzer = traced.start();
+    panzer.expect("started", 1);
     let main = panzer.pid();
+    open_gate(&gate);
     panzer.expect_line(line);
-    panzer.stop();
+    panzer.signal(Signal::Quit);
+    panzer.end();
     let calls = trace.calls();
     let mut writes = calls.iter().filter(|call| call.pid == main);
     let place = writes.position(|call| call.words.contains("STOPPING=1")).expect("it was written");
     let struck = Moment("pwritev2", place + 1).strike_main(&dir, setup(), Signal::Term);
     let mut panzer = struck.start();
+    panzer.expect("started", 1);
+    open_gate(&gate);
     assert_eq!(panzer.end(), End::Status(0));
     assert_eq!(panzer.count("started"), 1);
 }
