@@ -163,7 +163,7 @@ impl Probe {
         match self.binary {
             Some(_) => Error::plain(format_args!("probe timed out after {PATIENCE}")),
             None => Error::plain(format_args!(
-                "probe timed out after {PATIENCE}: the file system does not answer"
+                "probe timed out after {PATIENCE}: is its file server unreachable?"
             )),
         }
     }

@@ -85,7 +85,7 @@ impl Reexec {
         if self.left.len() >= MOST_LEFT {
             let left = self.left.len();
             return Err(Error::plain(format_args!(
-                "{left} earlier probes still hang in the file system"
+                "{left} earlier probes still hang: is the file server of the binary unreachable?"
             )));
         }
         Ok(())
@@ -160,7 +160,7 @@ impl MainProcess {
     fn begin_probe(&mut self) -> Result<Probe> {
         if !self.is_possible() {
             return Err(Error::plain(format_args!(
-                "the state of main is inconsistent, a new binary would refuse it"
+                "the state of main is inconsistent (a bug): no binary could take it over"
             )));
         }
         let state = self.state();

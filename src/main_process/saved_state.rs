@@ -34,7 +34,8 @@ impl MainProcess {
         let version = codec.number(0, u64::MAX);
         if version != VERSION {
             return Err(Error::plain(format_args!(
-                "saved state has version {version}, this panzer reads version {VERSION}"
+                "saved state has version {version}, this panzer reads version {VERSION}; \
+                 stop and start panzer instead"
             )));
         }
         self.persist(&mut codec);
