@@ -195,7 +195,7 @@ impl Main {
         }
         if env::take(c"PANZER_EXEC").is_some() {
             Err(Error::plain(format_args!(
-                "cannot supervise a pool of programs: the monitor is this program itself"
+                "supervise cannot be used with 'exec': the monitor is this program itself"
             )))?;
         }
         make()?.run()?;
@@ -217,7 +217,8 @@ fn make_room(command: Option<Vec<Vec<u8>>>) -> Result<(Words, Vec<Vec<u8>>)> {
     refuse_threads("and the main process must have only one")?;
     if listener::is_given() {
         return Err(Error::plain(format_args!(
-            "cannot become main: the program has opened a listener or run a pool before"
+            "cannot become the main process: the program has opened a listener or run a pool \
+             before Main::run or supervise"
         )));
     }
     let own = env::arguments().map_err(cannot("read the command line of this program"))?;

@@ -242,7 +242,10 @@ fn embedded_main_is_refused_with_other_threads_or_listeners() {
             "+thread",
             "cannot fork: this process has 2 threads, and the main process must have only one",
         ),
-        ("+listen", "cannot become main: the program has opened a listener or run a pool before"),
+        (
+            "+listen",
+            "the program has opened a listener or run a pool before Main::run or supervise",
+        ),
     ] {
         let mut panzer = embedded(&[word, &example("witness").display().to_string(), "run=idle"]);
         assert_eq!(panzer.end(), End::Status(1), "{word}");
@@ -285,6 +288,6 @@ fn supervise_refuses_option_exec() {
     let dir = directory("exec: true\ngive-up: 1\n");
     let (mut panzer, _) = start(&dir);
     assert_eq!(panzer.end(), End::Status(1));
-    assert!(panzer.count_lines("cannot supervise a pool of programs") > 0);
+    assert!(panzer.count_lines("supervise cannot be used with 'exec'") > 0);
     assert_eq!(panzer.count_lines("listening on "), 0);
 }
