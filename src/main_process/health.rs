@@ -106,18 +106,18 @@ impl Generations {
         options: &Options,
     ) -> Option<String> {
         let lost = self.get(generation).and_then(RunningGeneration::last_loss);
-        let lost = lost.unwrap_or_else(|| String::from("not known"));
+        let lost = lost.unwrap_or_else(|| String::from("unknown"));
         Some(match failure {
             Failure::NotSpawned | Failure::Left => return None,
             Failure::Late(limit) => {
                 text::compose(format_args!("not ready within {limit} (--ready-timeout)"))
             }
-            Failure::Losing if setback == Setback::FailedStart => {
-                text::compose(format_args!("workers exited before they were ready, last: {lost}"))
-            }
+            Failure::Losing if setback == Setback::FailedStart => text::compose(format_args!(
+                "workers exited before they were ready, last exit: {lost}"
+            )),
             Failure::Losing => {
                 let cure = self.cure(generation, options);
-                text::compose(format_args!("too many workers exited, last: {lost}{cure}"))
+                text::compose(format_args!("too many workers exited, last exit: {lost}{cure}"))
             }
             Failure::Short(limit) => text::compose(format_args!(
                 "a slot had no ready worker for {limit} (--ready-timeout), last exit: {lost}"
