@@ -78,9 +78,7 @@ impl Load {
                 Err(errno) if would_block(errno) && now < self.due => return Read::Open,
                 Err(errno) if would_block(errno) => return Read::Late,
                 Err(errno) => {
-                    return Read::Done(Err(cannot("read from the child that reads the file")(
-                        errno,
-                    )));
+                    return Read::Done(Err(cannot("read from panzer:loader")(errno)));
                 }
             }
         }
@@ -120,7 +118,7 @@ impl Load {
             [_, reason @ ..] => {
                 Err(Error::plain(format_args!("{}", String::from_utf8_lossy(reason))))
             }
-            [] => Err(Error::plain(format_args!("the child that reads the file died"))),
+            [] => Err(Error::plain(format_args!("panzer:loader, which reads the file, died"))),
         }
     }
 }

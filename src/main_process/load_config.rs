@@ -397,6 +397,6 @@ fn decode(bytes: Vec<u8>) -> Result<(Options, Vec<String>)> {
     if codec.is_whole() {
         Ok((options, notes))
     } else {
-        Err(Error::plain(format_args!("the child that reads the file sent a corrupt reply")))
+        Err(Error::plain(format_args!("panzer:loader sent a corrupt reply")))
     }
 }
