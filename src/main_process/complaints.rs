@@ -24,7 +24,7 @@ pub(super) enum About {
 const ALL: [(About, Level, &str); 5] = [
     (About::Messages, Level::Warn, "ignored messages to a NOTIFY_SOCKET"),
     (About::Descriptors, Level::Warn, "refused FDSTORE"),
-    (About::Hangs, Level::Warn, "descriptors whose closing hangs"),
+    (About::Hangs, Level::Warn, "closing a descriptor sent to a NOTIFY_SOCKET hangs"),
     (About::Failures, Level::Error, "cannot receive from a NOTIFY_SOCKET"),
     (About::Claims, Level::Debug, "STOPPING=1"),
 ];

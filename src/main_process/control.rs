@@ -349,7 +349,7 @@ impl Control {
     /// The configured number is another one, which counts from now on.
     pub fn forget_scale(&mut self) {
         self.scaled = None;
-        self.fail_scale(format_args!("superseded, the configured count has changed"));
+        self.fail_scale(format_args!("superseded: the configuration has another 'count' now"));
     }
 
     /// Tells the clients that wait for a number of workers that it will not be reached.

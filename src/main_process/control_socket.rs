@@ -167,7 +167,7 @@ impl ControlSocket {
         closing: &mut Closing,
     ) -> Option<(ClientIndex, Request)> {
         self.sweep(closing);
-        self.strangers.settle(now, Level::Warn, format_args!("control: refused users"));
+        self.strangers.settle(now, Level::Warn, format_args!("control: refused uid"));
         self.admit_all(now, closing);
         for (place, client) in self.clients.iter_mut().enumerate() {
             let heard = client.read_request();

@@ -271,7 +271,7 @@ impl MainProcess {
     /// Leaves alone for a moment what the kernel has no memory for, or a
     /// sandbox no patience; the wake-up pipe still works.
     fn pause_after_error(&self, what: &str, errno: Errno, blocked: &Blocked) {
-        log::log(Level::Error, format_args!("main loop: cannot {what}: {errno}"));
+        log::log(Level::Error, format_args!("cannot {what}: {errno}; retrying in {BREATHER}"));
         let soon = clock::now().after(BREATHER);
         let mut wake = [Source::readable(self.wake.source())];
         let _ = poll::wait_for_signals(&mut wake, Some(soon), blocked);

@@ -78,7 +78,10 @@ impl ServiceManager {
                 }
                 Err(errno) => {
                     let words = Quoted(words);
-                    log(Level::Warn, format_args!("service manager: cannot send {words}: {errno}"));
+                    log(
+                        Level::Warn,
+                        format_args!("service manager: cannot send it {words}: {errno}"),
+                    );
                 }
             }
             self.owed.remove(0);
