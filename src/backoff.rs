@@ -125,6 +125,15 @@ mod tests {
     }
 
     #[test]
+    fn spread_adds_up_to_a_tenth() {
+        let spread = |seed| BackoffState::new(seed).spread(Millis(1_000)).0;
+        let spans: Vec<_> = (0..1_000).map(spread).collect();
+        assert!(spans.iter().all(|span| (1_000..=1_100).contains(span)), "{spans:?}");
+        assert!(spans.iter().any(|span| *span < 1_020), "{spans:?}");
+        assert!(spans.iter().any(|span| *span > 1_080), "{spans:?}");
+    }
+
+    #[test]
     fn first_death_has_no_back_off() {
         assert_eq!(BackoffState::new(7).died(NOW, None, RULES), NOW);
     }

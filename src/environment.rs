@@ -19,3 +19,23 @@ pub fn remove(entries: &mut Vec<CString>, starts: &[&[u8]]) {
 pub fn joined(parts: &[&[u8]]) -> CString {
     CString::new(parts.concat()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{add, joined, remove};
+    use alloc::vec::Vec;
+
+    #[test]
+    fn variables_are_added_and_removed_by_their_beginning() {
+        let mut entries: Vec<_> = [c"HOME=/", c"PANZER_COUNT=1"].map(Into::into).into();
+        add(&mut entries, "LISTEN_FDS", &2);
+        assert_eq!(entries, [c"HOME=/", c"PANZER_COUNT=1", c"LISTEN_FDS=2"]);
+        remove(&mut entries, &[b"PANZER_", b"PWD="]);
+        assert_eq!(entries, [c"HOME=/", c"LISTEN_FDS=2"]);
+    }
+
+    #[test]
+    fn parts_are_joined() {
+        assert_eq!(&*joined(&[b"PWD=", b"/srv"]), c"PWD=/srv");
+    }
+}
