@@ -151,13 +151,14 @@ impl MainProcess {
         let deadline = self.deadline();
         let (_, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline, blocked));
         self.now = now;
-        // What arrives from here on is for the image that takes our place.
         let is_due = self.restart.begin_turn() && !self.reads.is_starting();
         if let Some(by) = lost {
             self.step(Event::Stalled { by });
         }
         // Before the dead: one that dies after that wakes us again.
         self.wake.empty();
+        // The sender of a signal may be among them, and is asked for its session.
+        poll::let_signals_through(blocked);
         // The dead first, so that no pid is signalled that is not pinned any more; but
         // what they had said before counts before their death, and so does a signal that
         // was sent to us before, or to all of us.
@@ -283,8 +284,9 @@ impl MainProcess {
             || pending.hung_up(Hangup::Session) && self.terminal && !has_terminal()
     }
 
-    /// Takes in what signals have come, and stops if one of them says so. To be called
-    /// before anything is made of an end that the same signal may have caused.
+    /// Takes in what signals have come, and stops if one of them says so. What comes later is
+    /// for the next turn, or for the image that takes our place. To be called before anything
+    /// is made of an end that the same signal may have caused.
     fn look_for_stop(&mut self, signals: &mut TurnSignals<'_>) {
         poll::let_signals_through(signals.blocked);
         let new = signal::take();

@@ -197,8 +197,8 @@ impl MainProcess {
     }
 
     /// Has the image that was tried take our place: comes back only if that
-    /// fails. Signals are held back, as in all of a turn, so what has arrived since its
-    /// beginning reaches the other image.
+    /// fails. Signals are held back, as in all of a turn, so what has arrived since the
+    /// last look reaches the other image.
     pub(super) fn replace(&mut self) {
         let Some(probe) = self.restart.take_due() else { return };
         let state = self.state();

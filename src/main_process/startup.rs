@@ -56,7 +56,13 @@ pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]
         Ok(Some(state)) => resume(&state, inherited, own, words).map(Started::Ready),
     };
     match started {
-        Ok(Started::Ready(main)) => main.run(&blocked),
+        Ok(Started::Ready(main)) => {
+            let status = main.run(&blocked);
+            drop(blocked);
+            // After a restart in place the earlier mask holds all of them back.
+            signal::unblock_all();
+            status
+        }
         Ok(Started::Said(text)) => print(text),
         Ok(Started::Checked(options, start)) => {
             let (shown, is_well) = check_command::check(*options, &start);

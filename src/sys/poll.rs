@@ -1,4 +1,4 @@
-//! The one place where a role waits: poll(2).
+//! The one place where a role waits: poll(2), and ppoll(2) in main.
 
 use super::signal::{self, Blocked};
 use super::{Errno, SysResult, check, clock};
@@ -6,9 +6,6 @@ use crate::sys::fd::Borrowed;
 use crate::types::{Millis, Tick};
 use core::marker::PhantomData;
 use core::ptr;
-
-/// The most signals that are let through at once: as many as there are kinds.
-const MOST_SIGNALS: usize = 64;
 
 /// A descriptor to wait for, and what came of the waiting.
 ///
@@ -102,11 +99,13 @@ pub fn wait_for_signals(
 /// keeps the process neither from its work nor from a signal that the kernel would choose
 /// last. One that was noted and not yet [taken](super::signal::take) stays held back.
 pub fn let_signals_through(blocked: &Blocked) {
-    // A handler holds all others back while it runs, so each call lets one through.
-    for _ in 0..MOST_SIGNALS {
-        if blocked.poll(&mut [], Some(Millis(0))) != Err(Errno(libc::EINTR)) {
-            break;
-        }
+    // A handler holds all others back while it runs, so each call lets one through; and
+    // each notes another kind, so that there is an end.
+    let mut before = None;
+    while before != Some(signal::noted()) {
+        before = Some(signal::noted());
+        // EINTR, or nothing has come.
+        let _ = blocked.poll(&mut [], Some(Millis(0)));
     }
 }
 
@@ -119,7 +118,7 @@ impl Blocked {
             tv_nsec: (span % 1_000 * 1_000_000) as _,
         });
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-        let (count, mask) = (sources.len() as libc::nfds_t, signal::noted());
+        let (count, mask) = (sources.len() as libc::nfds_t, signal::mask_of(signal::noted()));
         // SAFETY: a `Source` is a pollfd in memory, and `sources` is writable for
         // `count` of them. Their descriptors are open while borrowed. The time and the
         // mask are readable or, of the time, null.

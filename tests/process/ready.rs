@@ -207,6 +207,36 @@ fn sigvtalrm_of_the_old_generation_does_not_make_the_new_one_ready() {
     panzer.stop();
 }
 
+/// Main finds the signal and the death of its sender in one turn.
+///
+/// rule: ready.sigvtalrm
+#[test]
+fn sigvtalrm_of_a_dead_generation_does_not_make_the_new_one_ready() {
+    let dir = TempDir::new();
+    let (arrived, gate, old) = (dir.gate("arrived"), dir.gate("gate"), dir.gate("old"));
+    let body = format!(
+        "if [ $PANZER_GENERATION = 1 ]; then kill -s VTALRM $PPID; cat '{0}' >/dev/null\n\
+         kill -s VTALRM $PPID; exit 0\n\
+         else echo here >'{1}'; cat '{2}' >/dev/null; fi; {STAY}",
+        old.display(),
+        arrived.display(),
+        gate.display()
+    );
+    let mut panzer = Setup::new(&dir.script("app", &body), &[]).start();
+    let monitor = panzer.expect_current(1);
+    panzer.signal(Signal::Usr1);
+    pass_gate(&arrived);
+    stop_process(panzer.pid());
+    open_gate(&old);
+    assert!(procfs::until(|| !procfs::is_alive(monitor)), "it exits");
+    continue_process(panzer.pid());
+    panzer.expect_event("its death", |event| event.is("died", 1));
+    panzer.settle();
+    assert_eq!(panzer.count("ready"), 1);
+    panzer.signal(Signal::Quit);
+    panzer.end();
+}
+
 /// rule: ready.sources
 #[test]
 fn ready_after_counts_a_generation_as_ready_by_its_age() {

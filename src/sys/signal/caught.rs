@@ -5,7 +5,7 @@
 //! may still be there (its group, its session) is judged here, with one system call;
 //! everything else is the loop's.
 
-use super::{disposition, mask, wake};
+use super::{disposition, wake};
 use crate::sys::signal::disposition::InterruptedCalls;
 use crate::sys::{last_errno, process, restore_errno};
 use crate::types::{Pid, Signal};
@@ -88,9 +88,9 @@ pub fn expect_ready(leader: Option<Pid>) {
     STARTING.store(leader.map_or(0, Pid::raw), ORDER);
 }
 
-/// The signals that were noted and not yet taken.
-pub(in crate::sys) fn noted() -> libc::sigset_t {
-    mask::of_bits(PENDING.load(ORDER))
+/// The signals that were noted and not yet taken: a bit for each.
+pub(in crate::sys) fn noted() -> u64 {
+    PENDING.load(ORDER)
 }
 
 /// Takes what has been noted. Empty the wake-up pipe before, not after.

@@ -32,7 +32,7 @@ fn empty() -> libc::sigset_t {
 }
 
 /// The signals whose bits are set in `bits`, from that of signal 1, the second, on.
-pub(super) fn of_bits(bits: u64) -> libc::sigset_t {
+pub(in crate::sys) fn mask_of(bits: u64) -> libc::sigset_t {
     let mut set = empty();
     for number in (1..64).filter(|number| bits & 1 << number != 0) {
         // SAFETY: `set` was filled by sigemptyset; the number is a signal's.

@@ -19,6 +19,7 @@ pub(super) use caught::noted;
 pub use caught::{Hangup, PendingSignals, catch, expect_ready, noted_deaths, take, take_pending};
 pub use disposition::{OriginalDispositions, Saved, ignore, reset, save};
 pub use drain::{Guard, is_stopping, replace_with_dev_null, serve, stopping_since};
+pub(super) use mask::mask_of;
 pub use mask::{Blocked, block_all, block_output_signals, unblock_all};
 pub use wake::Wake;
 
