@@ -118,7 +118,7 @@ impl Main {
     /// Call it first of all, and leave when it returns: the process is main's
     /// alone, and what main has made of it is not taken back. Main
     ///
-    /// * blocks every signal but while it waits, catches SIGTERM, SIGINT, SIGQUIT, SIGHUP,
+    /// * lets signals through only while it waits and reaps, catches SIGTERM, SIGINT, SIGQUIT, SIGHUP,
     ///   SIGUSR1, SIGUSR2, SIGCHLD, SIGTTIN and SIGVTALRM, and ignores SIGTTOU,
     ///   SIGWINCH, SIGPIPE and SIGXFSZ. What was ignored before is ignored in COMMAND,
     ///   but for SIGPIPE: Rust's runtime has ignored that one, and COMMAND finds it at

@@ -1,6 +1,6 @@
 //! Which processes may report a generation ready, and how.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use panzer::sys::{Signal, process};
 use crate::harness::assert_elapsed_at_least;
 use crate::harness::client::ask;
 use crate::harness::files::{TempDir, example, open_gate, pass_gate};
-use crate::harness::panzer::{End, continue_process, send, stop_process};
+use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::setup::Setup;
 use crate::harness::strace::Trace;
 use crate::harness::stream::Stream;
@@ -180,29 +180,49 @@ fn sigvtalrm_of_a_process_that_entered_the_container_does_not_count() {
     assert_eq!(panzer.end(), End::Status(0));
 }
 
+/// Two generations: the old one sends SIGVTALRM again when its gate is opened and then
+/// does `last`, the new one starts and sends it when its own is.
+struct OldAndNew {
+    panzer: Panzer,
+    /// The process of the old one.
+    monitor: u32,
+    old: PathBuf,
+    new: PathBuf,
+    _dir: TempDir,
+}
+
+impl OldAndNew {
+    fn start(last: &str) -> Self {
+        let dir = TempDir::new();
+        let (arrived, new, old) = (dir.gate("arrived"), dir.gate("new"), dir.gate("old"));
+        let body = format!(
+            "if [ $PANZER_GENERATION = 1 ]\n\
+             then kill -s VTALRM $PPID; cat '{}' >/dev/null; kill -s VTALRM $PPID; {last}\n\
+             else echo here >'{}'; cat '{}' >/dev/null; kill -s VTALRM $PPID; {STAY}\n\
+             fi",
+            old.display(),
+            arrived.display(),
+            new.display()
+        );
+        let mut panzer = Setup::new(&dir.script("app", &body), &[]).start();
+        let monitor = panzer.expect_current(1);
+        panzer.signal(Signal::Usr1);
+        pass_gate(&arrived);
+        Self { panzer, monitor, old, new, _dir: dir }
+    }
+}
+
 /// rule: ready.sigvtalrm
 #[test]
 fn sigvtalrm_of_the_old_generation_does_not_make_the_new_one_ready() {
-    let dir = TempDir::new();
-    let (arrived, gate, old) = (dir.gate("arrived"), dir.gate("gate"), dir.gate("old"));
-    let body = format!(
-        "if [ $PANZER_GENERATION = 1 ]; then kill -s VTALRM $PPID; cat '{0}' >/dev/null\n\
-         else echo here >'{1}'; cat '{2}' >/dev/null; fi; kill -s VTALRM $PPID; {STAY}",
-        old.display(),
-        arrived.display(),
-        gate.display()
-    );
-    let mut panzer = Setup::new(&dir.script("app", &body), &[]).start();
-    let monitor = panzer.expect_current(1);
-    panzer.signal(Signal::Usr1);
-    pass_gate(&arrived);
+    let OldAndNew { mut panzer, monitor, old, new, _dir } = OldAndNew::start(STAY);
     open_gate(&old);
     panzer.eventually("the old monitor has sent the signal again", || {
         procfs::name(monitor) == "sleep"
     });
     panzer.settle();
     assert_eq!(panzer.count("ready"), 1);
-    open_gate(&gate);
+    open_gate(&new);
     panzer.expect_current(2);
     panzer.stop();
 }
@@ -212,23 +232,10 @@ fn sigvtalrm_of_the_old_generation_does_not_make_the_new_one_ready() {
 /// rule: ready.sigvtalrm
 #[test]
 fn sigvtalrm_of_a_dead_generation_does_not_make_the_new_one_ready() {
-    let dir = TempDir::new();
-    let (arrived, gate, old) = (dir.gate("arrived"), dir.gate("gate"), dir.gate("old"));
-    let body = format!(
-        "if [ $PANZER_GENERATION = 1 ]; then kill -s VTALRM $PPID; cat '{0}' >/dev/null\n\
-         kill -s VTALRM $PPID; exit 0\n\
-         else echo here >'{1}'; cat '{2}' >/dev/null; fi; {STAY}",
-        old.display(),
-        arrived.display(),
-        gate.display()
-    );
-    let mut panzer = Setup::new(&dir.script("app", &body), &[]).start();
-    let monitor = panzer.expect_current(1);
-    panzer.signal(Signal::Usr1);
-    pass_gate(&arrived);
+    let OldAndNew { mut panzer, monitor, old, new: _, _dir } = OldAndNew::start("exit 0");
     stop_process(panzer.pid());
     open_gate(&old);
-    assert!(procfs::until(|| !procfs::is_alive(monitor)), "it exits");
+    assert!(procfs::until(|| !procfs::is_alive(monitor)), "the old monitor does not exit");
     continue_process(panzer.pid());
     panzer.expect_event("its death", |event| event.is("died", 1));
     panzer.settle();
