@@ -84,8 +84,8 @@ yaml: panzer
 test-servers: panzer panzerctl
 	tests/servers/run $(S)
 
-# Guards taken out of the program, one at a time: a test must miss each. C=NAME
-# takes out some.
+# Guards taken out of the program, one at a time: a test must miss each. C=NAME takes
+# out some, C="--since COMMIT 20" some of the files that changed since then.
 controls: always
 	tests/controls/run $(C)
 
