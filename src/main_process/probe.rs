@@ -71,7 +71,7 @@ impl Probe {
         let (answer, their_end) = fd::pipe(Blocking::No).map_err(cannot("create a pipe"))?;
         let (way, their_way) = socket::pair().map_err(cannot("create a pair of sockets"))?;
         let words = program.own_words();
-        let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_TRIAL", ANSWER)]);
+        let environment = environment(&[("PANZER_STATE", STATE), ("PANZER_PROBE", ANSWER)]);
         let null = DevNull::open().map_err(cannot("open /dev/null"))?;
         let blocked = signal::block_all();
         let (pid, exec_status) = Program::new(&words, &environment, c".")
@@ -236,7 +236,7 @@ pub(super) fn state_file(state: &Codec) -> crate::sys::SysResult<Fd> {
 pub(super) fn environment(numbers: &[(&str, u32)]) -> Vec<CString> {
     let mut entries = env::all();
     // Where the number of threads is not known, ours were not taken away.
-    environment::remove(&mut entries, &[b"PANZER_STATE=", b"PANZER_TRIAL="]);
+    environment::remove(&mut entries, &[b"PANZER_STATE=", b"PANZER_PROBE="]);
     for (name, number) in numbers {
         environment::add(&mut entries, name, number);
     }
@@ -273,27 +273,27 @@ impl InheritedState {
     /// When what stands there was not handed down: a process that is called so is no
     /// main of its own.
     pub fn take() -> Result<Option<Self>> {
-        let (state, answer) = (env::take(c"PANZER_STATE"), env::take(c"PANZER_TRIAL"));
+        let (state, answer) = (env::take(c"PANZER_STATE"), env::take(c"PANZER_PROBE"));
         if state.is_none() && answer.is_none() {
             return Ok(None);
         }
         let adopt = |word: CString| {
             decimal::parse(word.to_bytes(), i32::MAX.unsigned_abs()).and_then(fd::adopt)
         };
-        let is_trial = answer.is_some();
+        let is_probe = answer.is_some();
         match (state.and_then(adopt), answer.and_then(adopt)) {
-            (Some(state), answer) if answer.is_some() == is_trial => {
+            (Some(state), answer) if answer.is_some() == is_probe => {
                 Ok(Some(Self { state, answer }))
             }
             _ => Err(Error::plain(format_args!(
-                "PANZER_STATE or PANZER_TRIAL is set, but names no descriptor of a main that is \
+                "PANZER_STATE or PANZER_PROBE is set, but names no descriptor of a main that is \
                  being restarted"
             ))),
         }
     }
 
     /// Whether this is a probe, which leaves everything alone.
-    pub const fn is_trial(&self) -> bool {
+    pub const fn is_probe(&self) -> bool {
         self.answer.is_some()
     }
 
@@ -305,7 +305,7 @@ impl InheritedState {
     pub fn read(&self, main: &mut MainProcess) -> Result<()> {
         let bytes = memory::read_settled(self.state.borrow(), MOST)
             .map_err(cannot("read the state of main"))?;
-        main.take_state(bytes, if self.is_trial() { Direction::Try } else { Direction::Read })
+        main.take_state(bytes, if self.is_probe() { Direction::Try } else { Direction::Read })
     }
 
     /// Says to our parent whether we could go on where it stands.

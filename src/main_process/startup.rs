@@ -86,7 +86,7 @@ fn resume(
 ) -> Result<&'static mut MainProcess> {
     let (resources, directory) = (Resources::empty_value(), CString::default());
     let main = MainProcess::assemble(resources, inherited, directory, own, words);
-    if state.is_trial() {
+    if state.is_probe() {
         state.answer(main);
         process::exit_now(0);
     }

@@ -172,7 +172,7 @@ fn forged_probe_variable_is_refused_without_reply_or_signals() {
     let path = main.dir.join("forged");
     fs::write(&path, &state).expect("the directory is ours");
     let probe = |words: &str, redirect: &str| {
-        let setup = Setup::new(&main.dir.join("app"), &[]).variable("PANZER_TRIAL", words);
+        let setup = Setup::new(&main.dir.join("app"), &[]).variable("PANZER_PROBE", words);
         let mut panzer = setup.redirect(redirect).start();
         assert_eq!(panzer.end(), End::Status(1), "{words}");
         assert_eq!(panzer.count("started"), 0, "{words}");
