@@ -38,18 +38,40 @@ const SEEDS: &[&[u8]] = &[
 
 /// Everything that reads what comes from outside.
 fn read_as_everything(bytes: &[u8]) {
+    read_as_values(bytes);
+    read_as_files(bytes);
+    read_as_messages(bytes);
+    read_as_arguments(bytes);
+    show_as_lines(bytes);
+}
+
+/// What stands in options, variables and the files of the kernel.
+fn read_as_values(bytes: &[u8]) {
     let _ = decimal::parse(bytes, u32::MAX);
     let _ = seconds::parse(bytes).map(|length| {
         assert_eq!(seconds::parse(format(seconds::Seconds(length)).as_bytes()), Some(length));
     });
     let _ = address::Bind::parse(bytes).map(format);
+    let _ = cgroup::parse(bytes, b"cpu").map(|(_, path)| cgroup::parent(path));
+    let _ = cgroup::processors(bytes);
+    let name = fdnames::unescape(bytes);
+    if let Some(carried) = fdnames::escape(&name) {
+        assert!(fdnames::is_valid(carried.as_bytes()));
+        assert_eq!(fdnames::unescape(carried.as_bytes()), name);
+    }
+}
+
+/// The operator's files.
+fn read_as_files(bytes: &[u8]) {
     let _ = env_file::parse(bytes, &mut |_, _| ()).map_err(format);
     if let Err(reason) = config_file::apply(bytes, &mut Options::default()).map_err(format) {
         assert!(!reason.contains(char::is_control), "{reason:?}");
     }
+}
+
+/// What processes say to each other.
+fn read_as_messages(bytes: &[u8]) {
     let _ = sd_notify::parse(bytes);
-    let _ = cgroup::parse(bytes, b"cpu").map(|(_, path)| cgroup::parent(path));
-    let _ = cgroup::processors(bytes);
     let _ =
         control_protocol::Request::parse(bytes).map(|request| assert!(request.line().len() <= 64));
     let _ = control_protocol::Answer::parse(bytes);
@@ -57,11 +79,10 @@ fn read_as_everything(bytes: &[u8]) {
     bytes.split(|&byte| byte == b'\n').for_each(|line| picture.take(line));
     show(&picture);
     let _ = status_records::Record::parse(bytes);
-    let name = fdnames::unescape(bytes);
-    if let Some(carried) = fdnames::escape(&name) {
-        assert!(fdnames::is_valid(carried.as_bytes()));
-        assert_eq!(fdnames::unescape(carried.as_bytes()), name);
-    }
+}
+
+/// The command lines of both programs.
+fn read_as_arguments(bytes: &[u8]) {
     let words: Vec<_> = bytes
         .split(|&byte| byte == b' ' || byte == 0)
         .filter_map(|word| CString::new(word).ok())
@@ -71,6 +92,10 @@ fn read_as_everything(bytes: &[u8]) {
     for usage in [options, args::parse(&words).err()] {
         assert!(!usage.is_some_and(|usage| usage.contains(char::is_control)));
     }
+}
+
+/// Shows text of others in a line of the log and in one of the events.
+fn show_as_lines(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut line = log_line::LogLine::new();
     line.write_str(&text).expect("a line takes everything");

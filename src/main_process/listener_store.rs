@@ -116,6 +116,17 @@ pub enum Kept {
     Known(Fd),
 }
 
+/// The path that is removed with a socket from `origin`.
+fn path_of(fd: Borrowed<'_>, origin: &Origin, is_ours: bool) -> Option<SocketPath> {
+    match origin {
+        // The kernel does not tell a long one.
+        Origin::Bound(Bind { address: Address::Unix(path), .. }) => SocketPath::at(path.clone()),
+        Origin::Bound(_) | Origin::Adopted | Origin::Stored(_) => {
+            is_ours.then(|| SocketPath::of(fd)).flatten()
+        }
+    }
+}
+
 impl Listeners {
     /// Writes or reads the sockets; whether it is closed has another place in the saved
     /// state.
@@ -144,37 +155,33 @@ impl Listeners {
             known.given_back = None;
             return Ok(Kept::Known(fd));
         }
-        let reason = if kernel::kind(fd.borrow()) == SocketKind::Other {
-            "not a listening socket"
-        } else if self.is_full() {
-            FULL
-        } else {
-            if matches!(origin, Origin::Adopted) {
-                kernel::admit_newcomers(fd.borrow());
-            }
-            let path = match &origin {
-                // The kernel does not tell a long one.
-                Origin::Bound(Bind { address: Address::Unix(path), .. }) => {
-                    SocketPath::at(path.clone())
-                }
-                Origin::Bound(_) | Origin::Adopted | Origin::Stored(_) => {
-                    is_ours.then(|| SocketPath::of(fd.borrow())).flatten()
-                }
-            };
-            let (unwanted, lost, given_back) = (false, false, None);
-            self.entries.push(StoredListener {
-                fd,
-                name,
-                identity,
-                origin,
-                path,
-                unwanted,
-                lost,
-                given_back,
-            });
-            return Ok(Kept::Anew);
-        };
-        Err((fd, reason))
+        if let Some(reason) = self.refusal(fd.borrow()) {
+            return Err((fd, reason));
+        }
+        if matches!(origin, Origin::Adopted) {
+            kernel::admit_newcomers(fd.borrow());
+        }
+        let path = path_of(fd.borrow(), &origin, is_ours);
+        let (unwanted, lost, given_back) = (false, false, None);
+        self.entries.push(StoredListener {
+            fd,
+            name,
+            identity,
+            origin,
+            path,
+            unwanted,
+            lost,
+            given_back,
+        });
+        Ok(Kept::Anew)
+    }
+
+    /// Why a socket that is not known yet cannot be kept, if it cannot.
+    fn refusal(&self, fd: Borrowed<'_>) -> Option<&'static str> {
+        if kernel::kind(fd) == SocketKind::Other {
+            return Some("not a listening socket");
+        }
+        self.is_full().then_some(FULL)
     }
 
     /// Whether there is no room for one more; [`FULL`] says so.

@@ -183,14 +183,14 @@ impl<'a> Program<'a> {
                 descriptors,
             };
             let (stage, errno) =
-                self.become_it(&mut place, &mut places, inherited, account, parent);
+                self.become_program(&mut place, &mut places, inherited, account, parent);
             place.tell(stage, errno)
         })?;
         Ok((pid, ExecStatus { pipe: read }))
     }
 
     /// The child's way to the program; returns only if a step failed.
-    fn become_it(
+    fn become_program(
         &mut self,
         place: &mut ChildDescriptors<'_>,
         moved: &mut Vec<Fd>,
@@ -227,6 +227,16 @@ impl<'a> Program<'a> {
         if let Err(errno) = check(unsafe { libc::chdir(self.directory.as_ptr()) }) {
             return (StartStep::Directory, errno);
         }
+        self.restore_and_execute(place, inherited)
+    }
+
+    /// Has the child be what the program is to find, its words, `LISTEN_PID` and the
+    /// signals, and executes it.
+    fn restore_and_execute(
+        &mut self,
+        place: &ChildDescriptors<'_>,
+        inherited: OriginalDispositions,
+    ) -> (StartStep, Errno) {
         if let Some(release) = self.release
             && release.is_moved()
         {
