@@ -331,9 +331,9 @@ impl Control {
     /// so many workers, and says it again.
     pub fn tell_count(&self, generations: &Generations, supervisor: &Supervisor) {
         let Some(count) = self.scaled else { return };
-        for run in generations.iter() {
-            if supervisor.stage_of(run.generation) != Some(Stage::Draining) {
-                run.tell_count(count);
+        for running in generations.iter() {
+            if supervisor.stage_of(running.generation) != Some(Stage::Draining) {
+                running.tell_count(count);
             }
         }
     }

@@ -56,30 +56,33 @@ impl Generations {
     }
 
     pub fn get(&self, generation: Generation) -> Option<&RunningGeneration> {
-        self.running.iter().find(|run| run.generation == generation)
+        self.running.iter().find(|running| running.generation == generation)
     }
 
     pub fn get_mut(&mut self, generation: Generation) -> Option<&mut RunningGeneration> {
-        self.running.iter_mut().find(|run| run.generation == generation)
+        self.running.iter_mut().find(|running| running.generation == generation)
     }
 
     /// The one whose session this process leads.
     pub fn led_by(&self, leader: Pid) -> Option<Generation> {
-        self.running.iter().find(|run| run.leader == leader).map(|run| run.generation)
+        self.running
+            .iter()
+            .find(|running| running.leader == leader)
+            .map(|running| running.generation)
     }
 
     /// The leader of the one that was started last.
     pub fn newest_leader(&self) -> Option<Pid> {
-        self.running.last().map(|run| run.leader)
+        self.running.last().map(|running| running.leader)
     }
 
-    pub fn add(&mut self, run: RunningGeneration) {
-        self.running.push(run);
+    pub fn add(&mut self, running: RunningGeneration) {
+        self.running.push(running);
     }
 
     /// Lets go of one of which no process is left.
     pub fn forget(&mut self, generation: Generation, closing: &mut Closing) {
-        let is_it = |run: &RunningGeneration| run.generation == generation;
+        let is_it = |running: &RunningGeneration| running.generation == generation;
         if let Some(place) = self.running.iter().position(is_it) {
             self.running.remove(place).notify.close(closing);
         }
@@ -87,14 +90,14 @@ impl Generations {
 
     /// Lets go of all of them: main ends.
     pub fn forget_all(&mut self, closing: &mut Closing) {
-        for run in self.running.drain(..) {
-            run.notify.close(closing);
+        for running in self.running.drain(..) {
+            running.notify.close(closing);
         }
     }
 
     /// Takes the directories of all notify sockets away.
     pub fn remove_directories(&mut self) {
-        self.running.iter_mut().for_each(|run| run.home.remove());
+        self.running.iter_mut().for_each(|running| running.home.remove());
     }
 
     pub const fn current(&self) -> Generation {
@@ -107,41 +110,44 @@ impl Generations {
 
     /// Whether no other one is left beside the current one.
     pub fn is_current_alone(&self) -> bool {
-        self.running.iter().all(|run| run.generation == self.current)
+        self.running.iter().all(|running| running.generation == self.current)
     }
 
     /// Whether every monitor is a child of ours, and leads another session than one of
     /// `own`: then no other process can be signalled.
     pub fn are_ours(&self, own: &[Option<Pid>]) -> bool {
-        self.running.iter().all(|run| {
-            let leads = run.monitor.is_none_or(|monitor| {
-                monitor == run.leader && process::is_child(monitor) != Ok(false)
+        self.running.iter().all(|running| {
+            let leads = running.monitor.is_none_or(|monitor| {
+                monitor == running.leader && process::is_child(monitor) != Ok(false)
             });
-            leads && run.leader.raw() > 1 && !own.contains(&Some(run.leader))
+            leads && running.leader.raw() > 1 && !own.contains(&Some(running.leader))
         })
     }
 
     /// Whether one of them may accept without this library.
     pub fn any_foreign(&self, supervisor: &Supervisor) -> bool {
-        self.running.iter().any(|run| {
-            let has_pool = run.board.header().is_some_and(|header| header.handlers);
+        self.running.iter().any(|running| {
+            let has_pool = running.board.header().is_some_and(|header| header.handlers);
             // One that starts has a pool before it accepts, or says ready without.
-            !has_pool && supervisor.stage_of(run.generation) != Some(Stage::Starting)
+            !has_pool && supervisor.stage_of(running.generation) != Some(Stage::Starting)
         })
     }
 
     /// When there is something to do here at the latest.
     pub fn deadline(&self) -> Option<Tick> {
-        let inboxes = self.running.iter().filter_map(|run| run.notify.deadline());
+        let inboxes = self.running.iter().filter_map(|running| running.notify.deadline());
         inboxes.chain(self.sweep.deadline()).min()
     }
 
     /// Adds what they may say to what main waits for.
     pub fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
-        for run in &self.running {
-            sources.extend(run.notify.source());
+        for running in &self.running {
+            sources.extend(running.notify.source());
             sources.extend(
-                run.exec_status.as_ref().map(|exec_status| Source::readable(exec_status.source())),
+                running
+                    .exec_status
+                    .as_ref()
+                    .map(|exec_status| Source::readable(exec_status.source())),
             );
         }
     }
@@ -156,46 +162,48 @@ impl Generations {
         now: Tick,
         accept: fn(Borrowed<'_>) -> bool,
     ) -> Option<(Generation, u32, Received)> {
-        let run = self.running.get_mut(place)?;
-        Some((run.generation, run.user_id, run.notify.next(now, accept)))
+        let running = self.running.get_mut(place)?;
+        Some((running.generation, running.user_id, running.notify.next(now, accept)))
     }
 
     /// Whether it is new that the program of the one at this place runs.
     pub fn poll_exec_status(&mut self, place: usize) -> Option<Generation> {
-        let run = self.running.get_mut(place)?;
-        run.poll_exec_status().then_some(run.generation)
+        let running = self.running.get_mut(place)?;
+        running.poll_exec_status().then_some(running.generation)
     }
 
     /// A worker of a generation died unasked.
     pub fn note_loss(&mut self, generation: Generation, slot: Slot, reason: &str) {
         // What has killed it is not to explain another death.
         self.kills.explain(0);
-        if let Some(run) = self.get_mut(generation) {
-            run.lost = Some(text::compose(format_args!("worker {slot} {reason}")));
+        if let Some(running) = self.get_mut(generation) {
+            running.lost = Some(text::compose(format_args!("worker {slot} {reason}")));
         }
     }
 
     /// Whether this process is the monitor of a generation, and not a worker that has
     /// found its socket.
     pub fn is_monitor(&self, generation: Generation, pid: Option<Pid>) -> bool {
-        self.get(generation).is_some_and(|run| run.monitor.is_some() && run.monitor == pid)
+        self.get(generation)
+            .is_some_and(|running| running.monitor.is_some() && running.monitor == pid)
     }
 
     /// Tells all monitors what main wants.
     pub fn set_flag(&self, wish: Flags) {
-        self.running.iter().for_each(|run| run.set_flag(wish));
+        self.running.iter().for_each(|running| running.set_flag(wish));
     }
 
     /// Signals a monitor, unless it was reaped in this turn: then it is not pinned any
     /// more.
     pub fn signal_monitor(&self, generation: Generation, monitor: Pid, signal: Signal) {
-        let Some(run) = self.get(generation).filter(|it| it.monitor == Some(monitor)) else {
+        let Some(running) = self.get(generation).filter(|running| running.monitor == Some(monitor))
+        else {
             return;
         };
         if signal == Signal::Int {
-            run.set_flag(Flags::Now);
+            running.set_flag(Flags::Now);
         }
-        let signal = run.for_monitor(signal);
+        let signal = running.for_monitor(signal);
         complain("monitor", monitor, signal::send(monitor, signal));
     }
 
@@ -207,11 +215,11 @@ impl Generations {
         signal: Signal,
         now: Tick,
     ) {
-        let is_it = |run: &&mut RunningGeneration| run.generation == generation;
-        if let Some(run) = self.running.iter_mut().find(is_it)
-            && run.leader == leader
+        let is_it = |running: &&mut RunningGeneration| running.generation == generation;
+        if let Some(running) = self.running.iter_mut().find(is_it)
+            && running.leader == leader
         {
-            self.sweep.signal_session(run, signal, now);
+            self.sweep.signal_session(running, signal, now);
         }
     }
 }
@@ -220,10 +228,11 @@ impl Generations {
 impl Generations {
     /// A child was reaped.
     pub fn note_death(&mut self, pid: Pid, exit: Exit, now: Tick) {
-        self.running.iter_mut().for_each(|run| run.notify.note_death(pid));
+        self.running.iter_mut().for_each(|running| running.notify.note_death(pid));
         self.sweep.want(now);
-        if let Some(run) = self.running.iter_mut().find(|run| run.monitor == Some(pid)) {
-            (run.monitor, run.exit) = (None, Some(exit));
+        if let Some(running) = self.running.iter_mut().find(|running| running.monitor == Some(pid))
+        {
+            (running.monitor, running.exit) = (None, Some(exit));
             self.sweep.want_at_once();
         }
     }
@@ -251,13 +260,13 @@ impl Generations {
     pub fn ended(&mut self, now: Tick, supervisor: &Supervisor) -> (Vec<Generation>, bool) {
         let mut heard = Vec::new();
         let (mut exits, mut killed) = (false, 0);
-        for run in self.running.iter_mut().rev() {
+        for running in self.running.iter_mut().rev() {
             // What still waits, or a child receives, was said before the death.
-            if (run.exit.is_some() || run.empty) && run.notify.is_settled(now) {
-                heard.push(run.generation);
-                exits |= run.exit.is_some();
-                let is_foreign = !supervisor.was_killed(run.generation);
-                killed += usize::from(run.exit.is_some_and(Exit::is_sigkill) && is_foreign);
+            if (running.exit.is_some() || running.empty) && running.notify.is_settled(now) {
+                heard.push(running.generation);
+                exits |= running.exit.is_some();
+                let is_foreign = !supervisor.was_killed(running.generation);
+                killed += usize::from(running.exit.is_some_and(Exit::is_sigkill) && is_foreign);
             }
         }
         (heard, exits && self.kills.explain(killed))
@@ -271,8 +280,10 @@ impl Generations {
         now: Tick,
         supervisor: &Supervisor,
     ) -> Option<GenerationEnd> {
-        let run = self.get_mut(generation)?;
-        let Some(exit) = run.exit.take() else { return run.empty.then_some(GenerationEnd::Last) };
+        let running = self.get_mut(generation)?;
+        let Some(exit) = running.exit.take() else {
+            return running.empty.then_some(GenerationEnd::Last);
+        };
         let is_draining = supervisor.stage_of(generation) == Some(Stage::Draining);
         // Main asks for no SIGKILL before it sends one.
         let is_asked = is_draining && (!exit.is_sigkill() || supervisor.was_killed(generation));
@@ -281,12 +292,12 @@ impl Generations {
             false if is_starved && exit.is_sigkill() => ExitReason::Memory,
             false => ExitReason::Unknown,
         };
-        let (pid, lived, known) = (run.leader, now.since(run.since), run.reason.take());
+        let (pid, lived, known) = (running.leader, now.since(running.since), running.reason.take());
         Some(GenerationEnd::Monitor {
             death: MonitorDeath { generation, pid, exit, lived, known, cause },
-            exec: run.exec,
-            left: if run.empty { Left::Nothing } else { Left::Members },
-            forced: run.board.header().is_some_and(|header| header.killed),
+            exec: running.exec,
+            left: if running.empty { Left::Nothing } else { Left::Members },
+            forced: running.board.header().is_some_and(|header| header.killed),
         })
     }
 }

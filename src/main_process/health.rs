@@ -63,8 +63,8 @@ impl Generations {
 
     /// Whether one of them serves, as far as can be known.
     pub fn has_ready_worker(&self, supervisor: &Supervisor) -> bool {
-        let serves = |run: &&RunningGeneration| {
-            let stage = supervisor.stage_of(run.generation);
+        let serves = |running: &&RunningGeneration| {
+            let stage = supervisor.stage_of(running.generation);
             matches!(stage, Some(Stage::Current | Stage::Probation))
         };
         self.iter().filter(serves).any(RunningGeneration::has_ready_worker)
@@ -72,7 +72,7 @@ impl Generations {
 
     /// How the current one has lost its last worker.
     pub fn last_loss(&self) -> Option<String> {
-        self.get(self.current()).filter(|run| run.monitor.is_some())?.last_loss()
+        self.get(self.current()).filter(|running| running.monitor.is_some())?.last_loss()
     }
 
     /// The workers of the current one, if a library monitor that takes signals keeps
@@ -82,8 +82,8 @@ impl Generations {
         if supervisor.stage_of(current) != Some(Stage::Current) {
             return None;
         }
-        let run = self.get(current).filter(|run| run.monitor.is_some())?;
-        run.board.header().filter(|header| header.handlers).map(|header| header.count)
+        let running = self.get(current).filter(|running| running.monitor.is_some())?;
+        running.board.header().filter(|header| header.handlers).map(|header| header.count)
     }
 
     /// What helps where programs leave on purpose: with status 0, which is a loss where

@@ -19,10 +19,11 @@ pub(super) fn log_status(
     let version = env!("CARGO_PKG_VERSION");
     let (id, up) = (process::id(), now.since(since));
     log(Level::Info, format_args!("status: panzer {version}, pid {id}, up {up}"));
-    for run in generations.iter() {
-        let Some(stage) = supervisor.stage_of(run.generation) else { continue };
-        let (generation, leader, up) = (run.generation, run.leader, now.since(run.since));
-        let exited = if run.monitor.is_some() { "" } else { " (exited)" };
+    for running in generations.iter() {
+        let Some(stage) = supervisor.stage_of(running.generation) else { continue };
+        let (generation, leader, up) =
+            (running.generation, running.leader, now.since(running.since));
+        let exited = if running.monitor.is_some() { "" } else { " (exited)" };
         let state = stage.name();
         log(
             Level::Info,
@@ -31,35 +32,35 @@ pub(super) fn log_status(
                  {up}"
             ),
         );
-        if let Some(status) = &run.status {
+        if let Some(status) = &running.status {
             log(Level::Info, format_args!("status: generation {generation}: STATUS={status}"));
         }
-        log_workers(run, now);
+        log_workers(running, now);
     }
 }
 
 /// A library monitor logs what it knows too; no other process is sent a signal that
 /// would stop it.
-fn log_workers(run: &RunningGeneration, now: Tick) {
-    let Some(header) = run.board.header() else { return };
-    let mut workers = run.board.workers(&header).into_iter().peekable();
+fn log_workers(running: &RunningGeneration, now: Tick) {
+    let Some(header) = running.board.header() else { return };
+    let mut workers = running.board.workers(&header).into_iter().peekable();
     for slot in Slot::first(Slot::LAST) {
         let mut is_missing = slot.number() <= header.count;
         while let Some(worker) = workers.next_if(|worker| worker.slot == slot) {
             if let Some(pid) = worker.pid {
                 is_missing = false;
-                log_worker(run.generation, &worker, pid, now);
+                log_worker(running.generation, &worker, pid, now);
             }
         }
         if is_missing {
-            let generation = run.generation;
+            let generation = running.generation;
             log(
                 Level::Info,
                 format_args!("status: generation {generation}: worker {slot}: no process"),
             );
         }
     }
-    if let (true, Some(monitor)) = (header.handlers, run.monitor) {
+    if let (true, Some(monitor)) = (header.handlers, running.monitor) {
         let _ = signal::send(monitor, Signal::Ttin);
     }
 }

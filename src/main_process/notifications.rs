@@ -149,7 +149,7 @@ impl MainProcess {
         if self.listeners.is_closed {
             return self.closing.close_shared(fd);
         }
-        let user = self.generations.get(generation).map_or(0, |run| run.user_id);
+        let user = self.generations.get(generation).map_or(0, |running| running.user_id);
         let is_ours = user == 0 || user == process::user();
         let carried = printable::lossy(name);
         // Not escaped: the log and the events do that, each in its own way.
@@ -193,9 +193,9 @@ impl MainProcess {
             }
             News::Unusable { status, reason } => {
                 if self.options.exec()
-                    && let Some(run) = self.generations.get_mut(generation)
+                    && let Some(running) = self.generations.get_mut(generation)
                 {
-                    run.note_unusable(status, reason);
+                    running.note_unusable(status, reason);
                 }
             }
             News::Respawned { slot, pid } => {
@@ -209,8 +209,9 @@ impl MainProcess {
                 self.now,
             );
         }
-        if let (Some(status), Some(run)) = (notice.status, self.generations.get_mut(generation)) {
-            run.status = Some(printable::lossy(status));
+        if let (Some(status), Some(running)) = (notice.status, self.generations.get_mut(generation))
+        {
+            running.status = Some(printable::lossy(status));
         }
     }
 }

@@ -145,7 +145,7 @@ pub(super) fn remove_leftovers(beside: Option<&CStr>, user: Option<&Account>) {
         places.push(joined(&[place]));
         stems.push(joined(&[name]));
     }
-    let users = [process::user(), user.map_or(0, |it| it.user)];
+    let users = [process::user(), user.map_or(0, |account| account.user)];
     for (place, stem) in places.iter().zip(&stems) {
         let Ok(directory) = file::open(place, file::Mode::Directory) else { continue };
         let is_leftover = |name: &[u8]| is_leftover(name, stem.to_bytes());

@@ -81,36 +81,37 @@ impl Sweep {
     /// which could have the number of a session in which nothing is left.
     pub fn run(&mut self, all: &mut [RunningGeneration], now: Tick, supervisor: &Supervisor) {
         self.due = None;
-        if all.iter().all(|run| run.monitor.is_some() || run.empty) {
+        if all.iter().all(|running| running.monitor.is_some() || running.empty) {
             return;
         }
         let children = self.children(now);
-        for run in all.iter_mut().filter(|run| run.monitor.is_none() && !run.empty) {
-            let groups = run.groups(children.as_deref());
-            run.empty = groups.is_empty();
-            if let Some(signal) = supervisor.sent_to_session(run.generation) {
-                run.signal_groups(&groups, run.for_the_rest(signal));
+        for running in all.iter_mut().filter(|running| running.monitor.is_none() && !running.empty)
+        {
+            let groups = running.groups(children.as_deref());
+            running.empty = groups.is_empty();
+            if let Some(signal) = supervisor.sent_to_session(running.generation) {
+                running.signal_groups(&groups, running.for_the_rest(signal));
             }
         }
     }
 
     /// Sends what is left of a generation the signal of the next step.
-    pub fn signal_session(&mut self, run: &mut RunningGeneration, signal: Signal, now: Tick) {
+    pub fn signal_session(&mut self, running: &mut RunningGeneration, signal: Signal, now: Tick) {
         let children = self.children(now);
-        if run.empty {
+        if running.empty {
             return;
         }
-        let signal = run.for_the_rest(signal);
-        run.told.clear();
-        if let (Some(monitor), Signal::Kill) = (run.monitor, signal)
-            && process::session_of(Some(monitor)) != Ok(Some(run.leader))
+        let signal = running.for_the_rest(signal);
+        running.told.clear();
+        if let (Some(monitor), Signal::Kill) = (running.monitor, signal)
+            && process::session_of(Some(monitor)) != Ok(Some(running.leader))
         {
             complain("monitor", monitor, signal::send(monitor, signal));
         }
-        let groups = run.groups(children.as_deref());
-        run.signal_groups(&groups, signal);
-        if run.monitor.is_some() && signal == Signal::Kill {
-            run.kill_workers();
+        let groups = running.groups(children.as_deref());
+        running.signal_groups(&groups, signal);
+        if running.monitor.is_some() && signal == Signal::Kill {
+            running.kill_workers();
         }
     }
 

@@ -154,7 +154,7 @@ impl Reporter {
 
     /// The event of a generation that has come so far.
     fn reached(&mut self, kind: EventName, generation: Generation, generations: &Generations) {
-        let pid = generations.get(generation).map(|run| run.leader);
+        let pid = generations.get(generation).map(|running| running.leader);
         self.event(&EventLine { pid, ..EventLine::about(kind, generation) });
     }
 
@@ -293,12 +293,12 @@ fn log_report(report: Report, now: Tick) {
         Report::Draining(generation) => {
             log(Level::Info, format_args!("generation {generation}: draining"));
         }
-        Report::Crashed(it)
-        | Report::Stops(it)
-        | Report::Crowded(it)
-        | Report::Interrupted(it)
-        | Report::Killed(it)
-        | Report::Abandoned(it) => log_trouble(report, it),
+        Report::Crashed(generation)
+        | Report::Stops(generation)
+        | Report::Crowded(generation)
+        | Report::Interrupted(generation)
+        | Report::Killed(generation)
+        | Report::Abandoned(generation) => log_trouble(report, generation),
         Report::GaveUp(starts) => {
             let starts = Plural(starts.into(), "start");
             log(
@@ -319,24 +319,32 @@ fn log_report(report: Report, now: Tick) {
 }
 
 /// Logs what an operator has to know of a generation, beside its progress.
-fn log_trouble(report: Report, it: Generation) {
+fn log_trouble(report: Report, generation: Generation) {
     match report {
         Report::Crashed(_) => {
-            log(Level::Error, format_args!("generation {it}: monitor exited unexpectedly"));
+            log(Level::Error, format_args!("generation {generation}: monitor exited unexpectedly"));
         }
         Report::Stops(_) => log(
             Level::Warn,
-            format_args!("generation {it}: shutting down, not requested by main; replacing it"),
+            format_args!(
+                "generation {generation}: shutting down, not requested by main; replacing it"
+            ),
         ),
         Report::Crowded(_) => log(
             Level::Warn,
-            format_args!("generation {it}: cutting drain short, 3 generations alive"),
+            format_args!("generation {generation}: cutting drain short, 3 generations alive"),
         ),
-        Report::Interrupted(_) => log(Level::Warn, format_args!("generation {it}: sent SIGINT")),
-        Report::Killed(_) => log(Level::Warn, format_args!("generation {it}: sent SIGKILL")),
+        Report::Interrupted(_) => {
+            log(Level::Warn, format_args!("generation {generation}: sent SIGINT"))
+        }
+        Report::Killed(_) => {
+            log(Level::Warn, format_args!("generation {generation}: sent SIGKILL"))
+        }
         Report::Abandoned(_) => log(
             Level::Error,
-            format_args!("generation {it}: still alive after SIGKILL, not waiting any longer"),
+            format_args!(
+                "generation {generation}: still alive after SIGKILL, not waiting any longer"
+            ),
         ),
         Report::Started(..)
         | Report::Ready(..)

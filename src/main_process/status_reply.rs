@@ -69,15 +69,15 @@ impl StatusReply<'_> {
     }
 
     pub fn add_generations(&mut self, generations: &Generations, supervisor: &Supervisor) {
-        for run in generations.iter() {
-            let Some(stage) = supervisor.stage_of(run.generation) else { continue };
-            let header = run.board.header();
-            let board = header.and_then(|header| run.board.snapshot(header.rows).ok());
+        for running in generations.iter() {
+            let Some(stage) = supervisor.stage_of(running.generation) else { continue };
+            let header = running.board.header();
+            let board = header.and_then(|header| running.board.snapshot(header.rows).ok());
             if board.is_some() {
                 // The copy goes with the first byte of its own line.
                 self.send(None);
             }
-            add_life(run, stage, board.is_some(), &mut self.text);
+            add_life(running, stage, board.is_some(), &mut self.text);
             self.send(board);
         }
     }
@@ -127,14 +127,14 @@ fn add_listener(kept: &ListenerInfo<'_>, out: &mut String) {
     listener.write(out);
 }
 
-fn add_life(run: &RunningGeneration, stage: Stage, board: bool, out: &mut String) {
+fn add_life(running: &RunningGeneration, stage: Stage, board: bool, out: &mut String) {
     let life = Life {
-        number: run.generation,
+        number: running.generation,
         state: stage,
-        leader: run.leader,
-        monitor: run.monitor,
-        since: run.since,
-        says: run.status.as_ref().map(|says| RecordText::Borrowed(says.as_bytes())),
+        leader: running.leader,
+        monitor: running.monitor,
+        since: running.since,
+        says: running.status.as_ref().map(|says| RecordText::Borrowed(says.as_bytes())),
         board,
     };
     life.write(out);

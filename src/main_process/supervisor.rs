@@ -203,25 +203,25 @@ impl Supervisor {
             | Shutdown::Immediate { .. }
             | Shutdown::Finished => Tick::NEVER,
         };
-        let due = self.generations.iter().fold(first, |due, member| due.min(member.due));
+        let due = self.generations.iter().fold(first, |due, entry| due.min(entry.due));
         (due != Tick::NEVER).then_some(due)
     }
 
     /// The generation that is starting or on probation, if one is.
     pub fn attempt(&self) -> Option<Generation> {
-        self.generations.iter().find(|member| member.is_attempt()).map(|it| it.generation)
+        self.generations.iter().find(|entry| entry.is_attempt()).map(|entry| entry.generation)
     }
 
-    fn member(&mut self, generation: Generation) -> Option<&mut GenerationEntry> {
-        self.generations.iter_mut().find(|member| member.generation == generation)
+    fn entry(&mut self, generation: Generation) -> Option<&mut GenerationEntry> {
+        self.generations.iter_mut().find(|entry| entry.generation == generation)
     }
 
     fn current(&mut self) -> Option<&mut GenerationEntry> {
-        self.generations.iter_mut().find(|member| member.state == GenerationState::Current)
+        self.generations.iter_mut().find(|entry| entry.state == GenerationState::Current)
     }
 
     fn can_start(&self) -> bool {
-        let alive = self.generations.iter().filter(|member| member.is_alive()).count();
+        let alive = self.generations.iter().filter(|entry| entry.is_alive()).count();
         self.stop == Shutdown::No && alive < MOST_ALIVE && self.attempt().is_none()
     }
 
@@ -231,20 +231,21 @@ impl Supervisor {
         if !self.can_make_room() {
             return None;
         }
-        let drains = self.generations.iter_mut().filter_map(|it| Some((it.drained_at()?, it)));
-        drains.min_by_key(|(at, _)| *at).map(|(_, member)| member)
+        let drains =
+            self.generations.iter_mut().filter_map(|entry| Some((entry.drained_at()?, entry)));
+        drains.min_by_key(|(at, _)| *at).map(|(_, entry)| entry)
     }
 
     fn can_make_room(&self) -> bool {
-        let is_hurrying = |member: &GenerationEntry| {
+        let is_hurrying = |entry: &GenerationEntry| {
             matches!(
-                member.state,
+                entry.state,
                 GenerationState::Leaving(Escalation::TermCrowded | Escalation::IntCrowded)
             )
         };
         self.attempt().is_none()
             && !self.generations.iter().any(is_hurrying)
-            && self.generations.iter().any(|member| member.drained_at().is_some())
+            && self.generations.iter().any(|entry| entry.drained_at().is_some())
     }
 
     /// One more generation is wanted, at `due` or at an earlier wish.
@@ -266,24 +267,24 @@ impl Supervisor {
         commands: &mut Vec<Command>,
     ) {
         let stop = self.stop;
-        let Some(member) = self.member(generation) else { return };
-        if member.state != GenerationState::Spawning {
+        let Some(entry) = self.entry(generation) else { return };
+        if entry.state != GenerationState::Spawning {
             return;
         }
-        (member.state, member.due) =
-            (GenerationState::Starting, now.after(member.rules.ready_timeout));
-        (member.leader, member.since) = (Some(Leader::Monitor(monitor)), now);
+        (entry.state, entry.due) =
+            (GenerationState::Starting, now.after(entry.rules.ready_timeout));
+        (entry.leader, entry.since) = (Some(Leader::Monitor(monitor)), now);
         commands.push(Command::Tell(Report::Started(generation, monitor)));
         match stop {
             Shutdown::No => {}
-            Shutdown::Delayed { .. } => member.ask(now.after(member.rules.timeout), commands),
-            Shutdown::Graceful { interrupt, .. } => member.ask(interrupt, commands),
-            Shutdown::Immediate { .. } | Shutdown::Finished => member.interrupt_now(now, commands),
+            Shutdown::Delayed { .. } => entry.ask(now.after(entry.rules.timeout), commands),
+            Shutdown::Graceful { interrupt, .. } => entry.ask(interrupt, commands),
+            Shutdown::Immediate { .. } | Shutdown::Finished => entry.interrupt_now(now, commands),
         }
     }
 
     fn on_spawn_failed(&mut self, now: Tick, generation: Generation, commands: &mut Vec<Command>) {
-        if self.member(generation).is_some_and(|member| member.state == GenerationState::Spawning) {
+        if self.entry(generation).is_some_and(|entry| entry.state == GenerationState::Spawning) {
             self.failed(now, generation, Failure::NotSpawned, commands);
             self.on_empty(generation, commands);
         }
@@ -291,24 +292,24 @@ impl Supervisor {
 
     /// What is to live for some time lives from here on, if that is over in time.
     fn on_runs(&mut self, now: Tick, generation: Generation) {
-        let Some(member) = self.member(generation) else { return };
+        let Some(entry) = self.entry(generation) else { return };
         if let (GenerationState::Starting, Readiness::After(span)) =
-            (member.state, member.rules.readiness)
-            && now.after(span) <= member.due
+            (entry.state, entry.rules.readiness)
+            && now.after(span) <= entry.due
         {
-            (member.state, member.due) = (GenerationState::MinUptime, now.after(span));
+            (entry.state, entry.due) = (GenerationState::MinUptime, now.after(span));
         }
     }
 
     fn on_ready(&mut self, now: Tick, generation: Generation, commands: &mut Vec<Command>) {
         let beside = self.current().is_some();
-        let Some(member) = self.member(generation) else { return };
-        if !member.is_starting() {
+        let Some(entry) = self.entry(generation) else { return };
+        if !entry.is_starting() {
             return;
         }
-        let probation = member.rules.probation;
-        commands.push(Command::Tell(Report::Ready(generation, now.since(member.since))));
-        (member.state, member.since, member.due) =
+        let probation = entry.rules.probation;
+        commands.push(Command::Tell(Report::Ready(generation, now.since(entry.since))));
+        (entry.state, entry.since, entry.due) =
             (GenerationState::Probation, now, now.after(probation));
         self.past = Past::Ready;
         if beside && probation > Millis(0) {
@@ -321,22 +322,22 @@ impl Supervisor {
     /// Makes the one on probation current, and asks the old one to leave.
     fn promote(&mut self, now: Tick, generation: Generation, commands: &mut Vec<Command>) {
         let old = self.current().map(|old| old.generation);
-        let Some(member) = self.member(generation) else { return };
-        if !matches!(member.state, GenerationState::Probation | GenerationState::Short { .. }) {
+        let Some(entry) = self.entry(generation) else { return };
+        if !matches!(entry.state, GenerationState::Probation | GenerationState::Short { .. }) {
             return;
         }
-        (member.state, member.due) = (GenerationState::Current, Tick::NEVER);
+        (entry.state, entry.due) = (GenerationState::Current, Tick::NEVER);
         commands.push(Command::Promote { generation });
-        if let Some(old) = old.and_then(|old| self.member(old)) {
+        if let Some(old) = old.and_then(|old| self.entry(old)) {
             old.ask(now.after(old.rules.timeout), commands);
         }
     }
 
     fn on_stalled(&mut self, by: Millis) {
-        for member in &mut self.generations {
-            member.due = member.due.after(by);
-            member.place_by = member.place_by.after(by);
-            if let GenerationState::Short { ends } = &mut member.state {
+        for entry in &mut self.generations {
+            entry.due = entry.due.after(by);
+            entry.place_by = entry.place_by.after(by);
+            if let GenerationState::Short { ends } = &mut entry.state {
                 *ends = ends.after(by);
             }
         }
@@ -355,27 +356,27 @@ impl Supervisor {
     /// Everything whose time has come.
     fn on_timer(&mut self, now: Tick, commands: &mut Vec<Command>) {
         let mut next = 0;
-        while let Some(member) = self.generations.get_mut(next) {
+        while let Some(entry) = self.generations.get_mut(next) {
             next += 1;
-            if member.due > now {
+            if entry.due > now {
                 continue;
             }
-            let generation = member.generation;
-            match member.state {
+            let generation = entry.generation;
+            match entry.state {
                 GenerationState::Spawning | GenerationState::Current => {}
                 GenerationState::MinUptime => self.on_ready(now, generation, commands),
                 GenerationState::Starting => {
-                    member.ask(now.after(member.rules.timeout), commands);
-                    let reason = Failure::Late(member.rules.ready_timeout);
+                    entry.ask(now.after(entry.rules.timeout), commands);
+                    let reason = Failure::Late(entry.rules.ready_timeout);
                     self.failed(now, generation, reason, commands);
                 }
                 GenerationState::Probation => self.promote(now, generation, commands),
                 GenerationState::Short { .. } => {
-                    let reason = Failure::Short(member.rules.ready_timeout);
+                    let reason = Failure::Short(entry.rules.ready_timeout);
                     self.roll_back(now, generation, reason, commands);
                 }
                 GenerationState::Leaving(step) => {
-                    member.escalate(step, now, commands);
+                    entry.escalate(step, now, commands);
                     if matches!(step, Escalation::Int | Escalation::IntCrowded) {
                         self.on_forced();
                     }
@@ -398,8 +399,8 @@ impl Supervisor {
             commands.push(Command::Spawn { generation });
         } else if due && self.stop == Shutdown::No {
             let is_urgent = self.current().is_none();
-            if let Some(member) = self.in_the_way() {
-                member.shorten_drain(now, is_urgent, commands);
+            if let Some(entry) = self.in_the_way() {
+                entry.shorten_drain(now, is_urgent, commands);
             }
         }
         self.finish(commands);
@@ -421,9 +422,9 @@ impl Supervisor {
         generation: Generation,
         commands: &mut Vec<Command>,
     ) {
-        let Some(member) = self.member(generation) else { return };
-        if member.is_starting() {
-            member.ask(now.after(member.rules.timeout), commands);
+        let Some(entry) = self.entry(generation) else { return };
+        if entry.is_starting() {
+            entry.ask(now.after(entry.rules.timeout), commands);
             self.failed(now, generation, Failure::Losing, commands);
         } else {
             self.roll_back(now, generation, Failure::Losing, commands);
@@ -432,11 +433,11 @@ impl Supervisor {
 
     /// A slot of it has no ready worker.
     pub(super) fn on_slot_unready(&mut self, now: Tick, generation: Generation) {
-        let Some(member) = self.member(generation) else { return };
-        if member.state == GenerationState::Probation {
-            let ends = member.due;
-            (member.state, member.due) =
-                (GenerationState::Short { ends }, now.after(member.rules.ready_timeout));
+        let Some(entry) = self.entry(generation) else { return };
+        if entry.state == GenerationState::Probation {
+            let ends = entry.due;
+            (entry.state, entry.due) =
+                (GenerationState::Short { ends }, now.after(entry.rules.ready_timeout));
         }
     }
 
@@ -447,9 +448,9 @@ impl Supervisor {
         generation: Generation,
         commands: &mut Vec<Command>,
     ) {
-        let Some(member) = self.member(generation) else { return };
-        let GenerationState::Short { ends } = member.state else { return };
-        (member.state, member.due) = (GenerationState::Probation, ends);
+        let Some(entry) = self.entry(generation) else { return };
+        let GenerationState::Short { ends } = entry.state else { return };
+        (entry.state, entry.due) = (GenerationState::Probation, ends);
         if ends <= now {
             self.promote(now, generation, commands);
         }
@@ -463,10 +464,10 @@ impl Supervisor {
         reason: Failure,
         commands: &mut Vec<Command>,
     ) {
-        let Some(member) = self.member(generation) else { return };
-        if matches!(member.state, GenerationState::Probation | GenerationState::Short { .. }) {
+        let Some(entry) = self.entry(generation) else { return };
+        if matches!(entry.state, GenerationState::Probation | GenerationState::Short { .. }) {
             commands.push(Command::RollBack { generation, reason });
-            member.ask(now.after(member.rules.timeout), commands);
+            entry.ask(now.after(entry.rules.timeout), commands);
         }
     }
 
@@ -478,15 +479,15 @@ impl Supervisor {
         generation: Generation,
         commands: &mut Vec<Command>,
     ) {
-        let Some(member) = self.member(generation) else { return };
-        let (before, since, reason) = (member.state, member.since, Failure::Stops);
+        let Some(entry) = self.entry(generation) else { return };
+        let (before, since, reason) = (entry.state, entry.since, Failure::Stops);
         match before {
             GenerationState::Spawning | GenerationState::Leaving(_) => return,
             GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Short { .. }
-            | GenerationState::Current => member.drain(now, commands),
+            | GenerationState::Current => entry.drain(now, commands),
         }
         match before {
             GenerationState::Spawning | GenerationState::Leaving(_) => {}
@@ -558,14 +559,14 @@ impl Supervisor {
         left: Left,
         commands: &mut Vec<Command>,
     ) {
-        let Some(member) = self.member(generation) else { return };
-        let Some(monitor) = member.monitor() else { return };
-        let (before, since) = (member.state, member.since);
+        let Some(entry) = self.entry(generation) else { return };
+        let Some(monitor) = entry.monitor() else { return };
+        let (before, since) = (entry.state, entry.since);
         if before == GenerationState::Current {
             commands.push(Command::Tell(Report::Crashed(generation)));
         }
         match left {
-            Left::Members => member.orphan(now, monitor, commands),
+            Left::Members => entry.orphan(now, monitor, commands),
             Left::Nothing => self.on_empty(generation, commands),
         }
         match before {
@@ -610,7 +611,7 @@ impl Supervisor {
     /// The current monitor left unasked. The one on probation takes its place;
     /// one that is starting is waited for; else a new one is wanted.
     pub(super) fn crashed(&mut self, now: Tick, since: Tick, commands: &mut Vec<Command>) {
-        let attempt = self.generations.iter().find(|member| member.is_attempt());
+        let attempt = self.generations.iter().find(|entry| entry.is_attempt());
         match attempt.map(|attempt| (attempt.generation, attempt.state)) {
             Some((next, GenerationState::Probation | GenerationState::Short { .. })) => {
                 self.promote(now, next, commands)
@@ -627,7 +628,7 @@ impl Supervisor {
 
     pub(super) fn on_empty(&mut self, generation: Generation, commands: &mut Vec<Command>) {
         let before = self.generations.len();
-        self.generations.retain(|member| member.generation != generation);
+        self.generations.retain(|entry| entry.generation != generation);
         if self.generations.len() != before {
             commands.push(Command::Forget { generation });
         }
@@ -642,9 +643,8 @@ impl Supervisor {
     /// The rules of the generation that serves, which are those of a stop; where
     /// none does, of the newest.
     fn kept(&self) -> SupervisorRules {
-        let serves =
-            self.generations.iter().find(|member| member.state == GenerationState::Current);
-        serves.or(self.generations.last()).map_or(self.rules, |member| member.rules)
+        let serves = self.generations.iter().find(|entry| entry.state == GenerationState::Current);
+        serves.or(self.generations.last()).map_or(self.rules, |entry| entry.rules)
     }
 
     /// Asks for the final stop. A second one moves no deadline.
@@ -659,9 +659,9 @@ impl Supervisor {
         }
         self.stop = Shutdown::Delayed { until: now.after(delay) };
         commands.push(Command::Tell(Report::Lingering(delay)));
-        for member in &mut self.generations {
-            if member.is_starting() {
-                member.ask(now.after(member.rules.timeout), commands);
+        for entry in &mut self.generations {
+            if entry.is_starting() {
+                entry.ask(now.after(entry.rules.timeout), commands);
             }
         }
     }
@@ -676,8 +676,8 @@ impl Supervisor {
         self.wanted = Tick::NEVER;
         self.stop = Shutdown::Graceful { interrupt, status };
         commands.push(Command::CloseListeners);
-        for member in &mut self.generations {
-            member.ask(interrupt, commands);
+        for entry in &mut self.generations {
+            entry.ask(interrupt, commands);
         }
     }
 
@@ -693,8 +693,8 @@ impl Supervisor {
         };
         self.wanted = Tick::NEVER;
         self.stop = Shutdown::Immediate { status };
-        for member in &mut self.generations {
-            member.interrupt_now(now, commands);
+        for entry in &mut self.generations {
+            entry.interrupt_now(now, commands);
         }
     }
 
@@ -715,7 +715,7 @@ impl Supervisor {
         if self
             .generations
             .iter()
-            .all(|it| it.state == GenerationState::Leaving(Escalation::GaveUp))
+            .all(|entry| entry.state == GenerationState::Leaving(Escalation::GaveUp))
         {
             self.stop = Shutdown::Finished;
             commands.push(Command::Finish { status });
@@ -1060,8 +1060,8 @@ impl GenerationEntry {
 impl Supervisor {
     /// What a generation is doing; `None` when no process is left.
     pub fn stage_of(&self, generation: Generation) -> Option<Stage> {
-        let member = self.generations.iter().find(|member| member.generation == generation)?;
-        Some(match member.state {
+        let entry = self.generations.iter().find(|entry| entry.generation == generation)?;
+        Some(match entry.state {
             GenerationState::Spawning | GenerationState::Starting | GenerationState::MinUptime => {
                 Stage::Starting
             }
@@ -1075,23 +1075,23 @@ impl Supervisor {
     /// is for the whole session, so it does not wait until all that the monitor had said
     /// is heard, as [`Event::Gone`] does.
     pub fn sent_to_session(&self, generation: Generation) -> Option<Signal> {
-        let member = self.generations.iter().find(|member| member.generation == generation)?;
-        let GenerationState::Leaving(step) = member.state else { return None };
-        let is_known = matches!(member.leader, Some(Leader::Session(_)));
+        let entry = self.generations.iter().find(|entry| entry.generation == generation)?;
+        let GenerationState::Leaving(step) = entry.state else { return None };
+        let is_known = matches!(entry.leader, Some(Leader::Session(_)));
         (is_known || step.signal() == Signal::Kill).then_some(step.signal())
     }
 
     /// Whether a generation was sent SIGKILL.
     pub fn was_killed(&self, generation: Generation) -> bool {
-        let member = self.generations.iter().find(|member| member.generation == generation);
-        member.is_some_and(|member| {
-            matches!(member.state, GenerationState::Leaving(Escalation::Kill | Escalation::GaveUp))
+        let entry = self.generations.iter().find(|entry| entry.generation == generation);
+        entry.is_some_and(|entry| {
+            matches!(entry.state, GenerationState::Leaving(Escalation::Kill | Escalation::GaveUp))
         })
     }
 
     /// Whether the generation on probation has a slot without a ready worker.
     pub fn is_short(&self) -> bool {
-        self.generations.iter().any(|member| matches!(member.state, GenerationState::Short { .. }))
+        self.generations.iter().any(|entry| matches!(entry.state, GenerationState::Short { .. }))
     }
 
     /// The number of the generation that will be started next.
@@ -1103,7 +1103,7 @@ impl Supervisor {
     pub fn is_settled(&self) -> bool {
         self.generations
             .iter()
-            .all(|member| member.state != GenerationState::Spawning && member.leader.is_some())
+            .all(|entry| entry.state != GenerationState::Spawning && entry.leader.is_some())
     }
 
     /// Whether a stop was asked for.
@@ -1113,7 +1113,7 @@ impl Supervisor {
 
     /// Whether a generation is ready, and was not asked to leave.
     pub fn is_ready(&self) -> bool {
-        self.generations.iter().any(|it| it.is_serving())
+        self.generations.iter().any(|entry| entry.is_serving())
     }
 
     /// When the next generation is wanted, if one is.

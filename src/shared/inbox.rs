@@ -127,7 +127,9 @@ impl Inbox {
 
     /// A child of ours was reaped; perhaps one of this socket.
     pub fn note_death(&mut self, pid: Pid) {
-        if let Some(at_work) = self.receiving.as_mut().filter(|it| it.child.pid() == pid) {
+        if let Some(at_work) =
+            self.receiving.as_mut().filter(|receiving| receiving.child.pid() == pid)
+        {
             at_work.is_reaped = true;
         }
         if self.left.contains(&pid) {

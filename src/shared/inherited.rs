@@ -154,8 +154,9 @@ impl Inherited {
         let (main, stranger) = take_main();
         let keeps = notify.is_some() && main.is_some() == is_below_main;
         let (unclaimed, owed) = (Vec::new(), Vec::new());
-        let it = Self { main, is_below_main, sockets, unclaimed, owed, notify, keeps, settings };
-        (it, ToLog { level, stranger })
+        let inherited =
+            Self { main, is_below_main, sockets, unclaimed, owed, notify, keeps, settings };
+        (inherited, ToLog { level, stranger })
     }
 
     /// Where something can be said that has to arrive, without this value.

@@ -176,7 +176,7 @@ impl Scoreboard {
 pub(super) fn read_rows(file: Borrowed<'_>, count: u16, rows: u16) -> Vec<WorkerReport> {
     let all = (1..=rows.min(ROWS)).filter_map(|row| take_down(&words(file, row)?));
     let mut workers: Vec<_> =
-        all.filter(|it| it.pid.is_some() || it.slot.number() <= count).collect();
+        all.filter(|worker| worker.pid.is_some() || worker.slot.number() <= count).collect();
     workers.sort_unstable_by_key(|worker| {
         (worker.slot, worker.pid.is_none(), worker.since, worker.pid.map(Pid::raw))
     });

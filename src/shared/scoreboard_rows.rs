@@ -146,7 +146,7 @@ impl Rows {
 
     /// Nothing is left of the group that `pid` led.
     pub fn emptied(&mut self, pid: Pid, now: Tick) {
-        if let Some(&RowOwner { slot, row, .. }) = self.owner(pid).filter(|it| it.is_rest) {
+        if let Some(&RowOwner { slot, row, .. }) = self.owner(pid).filter(|owner| owner.is_rest) {
             self.owners.retain(|owner| owner.pid != pid);
             self.leave(slot, row, now);
         }
@@ -223,8 +223,9 @@ mod tests {
 
     /// The slot and pid of each worker, and whether it is a replacement.
     fn shown(board: &Scoreboard) -> Vec<(u16, i32, bool)> {
-        let show =
-            |it: &WorkerReport| (it.slot.number(), it.pid.map_or(0, Pid::raw), it.is_replacement);
+        let show = |worker: &WorkerReport| {
+            (worker.slot.number(), worker.pid.map_or(0, Pid::raw), worker.is_replacement)
+        };
         read(board).iter().map(show).collect()
     }
 
@@ -263,7 +264,8 @@ mod tests {
         fork(&mut rows, 1, 8, 2);
         rows.died(pid(8), FAILED, ExitReason::Unknown, false, Tick(4));
         fork(&mut rows, 1, 9, 5);
-        let restarts: Vec<_> = read(&board).iter().map(|it| (it.restarts, it.exit)).collect();
+        let restarts: Vec<_> =
+            read(&board).iter().map(|worker| (worker.restarts, worker.exit)).collect();
         assert_eq!(restarts, [(1, Some(FAILED)); 2]);
     }
 

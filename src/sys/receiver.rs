@@ -280,7 +280,8 @@ mod tests {
         let taken = message::take(ours.borrow(), head, Credentials::Untold).expect("it is there");
         assert_eq!((&taken.bytes[..], taken.cut), (&b"plain"[..], false));
         assert!(
-            message::peek(ours.borrow(), Credentials::Untold).is_ok_and(|it| it.has_descriptors)
+            message::peek(ours.borrow(), Credentials::Untold)
+                .is_ok_and(|message| message.has_descriptors)
         );
     }
 

@@ -79,15 +79,15 @@ fn pid(number: u32) -> Pid {
 }
 
 /// The same generation with its times relative to now.
-fn seen_from_now(member: &mut super::GenerationEntry, shift: impl Fn(Tick) -> Tick) {
-    let own = pid(member.generation.0);
-    member.since = NOW;
-    member.due = shift(member.due);
-    member.place_by = shift(member.place_by);
-    if let GenerationState::Short { ends } = &mut member.state {
+fn seen_from_now(entry: &mut super::GenerationEntry, shift: impl Fn(Tick) -> Tick) {
+    let own = pid(entry.generation.0);
+    entry.since = NOW;
+    entry.due = shift(entry.due);
+    entry.place_by = shift(entry.place_by);
+    if let GenerationState::Short { ends } = &mut entry.state {
         *ends = shift(*ends);
     }
-    if let Some(Leader::Monitor(leader) | Leader::Session(leader)) = &mut member.leader {
+    if let Some(Leader::Monitor(leader) | Leader::Session(leader)) = &mut entry.leader {
         *leader = own;
     }
 }
@@ -512,7 +512,7 @@ impl World {
             Tick(tick) => Tick((tick + NOW.0).saturating_sub(self.now.0).max(NOW.0 - PAST)),
         };
         let mut numbers: Vec<_> =
-            self.plan.generations.iter().map(|member| member.generation.0).collect();
+            self.plan.generations.iter().map(|entry| entry.generation.0).collect();
         numbers.sort_unstable();
         let rank = |old: u32| numbers.iter().rev().position(|number| *number == old);
         let number = |old: u32| {
@@ -545,9 +545,9 @@ impl World {
             }
             Shutdown::No | Shutdown::Immediate { .. } | Shutdown::Finished => {}
         }
-        for member in &mut plan.generations {
-            member.generation = Generation(number(member.generation.0));
-            seen_from_now(member, shift);
+        for entry in &mut plan.generations {
+            entry.generation = Generation(number(entry.generation.0));
+            seen_from_now(entry, shift);
         }
         world
     }

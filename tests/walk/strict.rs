@@ -371,8 +371,8 @@ impl World {
         // Health only matters after a death.
         let nobody_died = self.plan.backoff == BackoffState::new(self.plan.rules.seed);
         let oldest = if nobody_died { now } else { Tick(0) };
-        for member in &mut self.plan.generations {
-            forget_the_time_of(member, now, oldest);
+        for entry in &mut self.plan.generations {
+            forget_the_time_of(entry, now, oldest);
         }
         let current = self.current;
         for truth in &mut self.truths {
@@ -421,11 +421,11 @@ impl World {
                 *monitor = pid;
             }
         }
-        for member in &mut self.plan.generations {
-            member.generation = new(member.generation);
-            let number = i32::try_from(member.generation.0).expect("it is small");
+        for entry in &mut self.plan.generations {
+            entry.generation = new(entry.generation);
+            let number = i32::try_from(entry.generation.0).expect("it is small");
             let pid = Pid::new(number).expect("generations are numbered from 1");
-            if let Some(Leader::Monitor(leader) | Leader::Session(leader)) = &mut member.leader {
+            if let Some(Leader::Monitor(leader) | Leader::Session(leader)) = &mut entry.leader {
                 *leader = pid;
             }
         }
@@ -435,15 +435,15 @@ impl World {
     }
 }
 
-fn forget_the_time_of(member: &mut GenerationEntry, now: Tick, oldest: Tick) {
-    member.due = kept(member.due, now);
-    member.place_by = kept(member.place_by, now);
-    if let GenerationState::Short { ends } = &mut member.state {
+fn forget_the_time_of(entry: &mut GenerationEntry, now: Tick, oldest: Tick) {
+    entry.due = kept(entry.due, now);
+    entry.place_by = kept(entry.place_by, now);
+    if let GenerationState::Short { ends } = &mut entry.state {
         *ends = kept(*ends, now);
     }
-    member.since = match member.state {
+    entry.since = match entry.state {
         GenerationState::Probation | GenerationState::Short { .. } | GenerationState::Current => {
-            young_or_old(member.since.max(oldest), now)
+            young_or_old(entry.since.max(oldest), now)
         }
         // Only a report shows it.
         GenerationState::Spawning
@@ -920,7 +920,7 @@ impl Check<'_> {
     }
 
     fn assert_population(&self, world: &World) {
-        let known_to_supervisor = world.plan.generations.iter().map(|member| member.generation);
+        let known_to_supervisor = world.plan.generations.iter().map(|entry| entry.generation);
         let known = known_to_supervisor.eq(world.truths.iter().map(|truth| truth.generation));
         self.expect(known, "invariant (the supervisor knows exactly the living generations)");
         let alive = world.truths.iter().all(|truth| truth.alive != Alive::Nothing);
