@@ -75,32 +75,29 @@ const LIFE: Millis = Millis(1_000);
 /// no more than that.
 const LONG_PROBATION: Millis = Millis(5_000);
 
-/// What each of them is where it was not set, in their order. What else a new option
-/// needs stands in docs/design.md, "Adding an option": `VERSION` of main's saved state is
-/// what no compiler asks for.
-const DEFAULTS: [Option<u64>; 16] = [
-    None,
-    Some(60_000),
-    None,
-    Some(60_000),
-    Some(1_000),
-    Some(0),
-    Some(Backoff::USUAL.delay.0),
-    Some(Backoff::USUAL.max_delay.0),
-    Some(5),
-    Some(0),
-    Some(0),
-    None,
-    None,
-    None,
-    None,
-    Some(StopSignal::Term as u64),
-];
+/// How many numbers there are, by the last of them. What else a new option needs stands
+/// in docs/design.md, "Adding an option": `VERSION` of main's saved state is what no
+/// compiler asks for.
+const NUMBERS: usize = Number::StopSignal as usize + 1;
 
 impl Number {
     /// What it is where it was not set, if that says anything.
     pub const fn default(self) -> Option<u64> {
-        DEFAULTS[self as usize]
+        Some(match self {
+            Self::Timeout | Self::ReadyTimeout => 60_000,
+            Self::Probation => 1_000,
+            Self::DrainDelay | Self::HangTimeout | Self::Lifetime => 0,
+            Self::Delay => Backoff::USUAL.delay.0,
+            Self::MaxDelay => Backoff::USUAL.max_delay.0,
+            Self::GiveUp => 5,
+            Self::StopSignal => StopSignal::Term as u64,
+            Self::Count
+            | Self::Ready
+            | Self::EventFd
+            | Self::NotifyFd
+            | Self::Exec
+            | Self::SocketMode => return None,
+        })
     }
 }
 
@@ -226,7 +223,7 @@ pub struct Options {
     pub verbosity: Level,
     /// The account of [`PathOption::User`], once it was looked up.
     pub account: Option<Account>,
-    numbers: [Option<u64>; DEFAULTS.len()],
+    numbers: [Option<u64>; NUMBERS],
     paths: [Option<CString>; 5],
 }
 
@@ -238,7 +235,7 @@ impl Default for Options {
             command: Vec::new(),
             bind: Vec::new(),
             verbosity: Level::Info,
-            numbers: [None; DEFAULTS.len()],
+            numbers: [None; NUMBERS],
             account: None,
             paths: [const { None }; 5],
         }
