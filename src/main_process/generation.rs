@@ -2,7 +2,7 @@
 
 use crate::exec_result::{self, ExecResult};
 use crate::main_process::notify_socket::SocketDirectory;
-use crate::main_process::supervisor::Left;
+use crate::main_process::supervisor::Session;
 use crate::persist::persisted;
 use crate::shared::inbox::Inbox;
 use crate::shared::scoreboard::{Flags, Scoreboard};
@@ -66,7 +66,7 @@ pub(super) enum GenerationEnd {
         /// Whether the program ran at all.
         exec: ExecResult,
         /// Whether a child of main is left in its session.
-        left: Left,
+        session: Session,
         /// Whether its board says that it had to kill a worker.
         forced: bool,
     },

@@ -7,7 +7,7 @@
 use super::complain;
 use crate::main_process::generation::{GenerationEnd, MonitorDeath, RunningGeneration};
 use crate::main_process::reap::Sweep;
-use crate::main_process::supervisor::{Left, Supervisor};
+use crate::main_process::supervisor::{Session, Supervisor};
 use crate::persist::{Codec, Persist as _, persisted};
 use crate::shared::closer::Closing;
 use crate::shared::inbox::Received;
@@ -296,7 +296,7 @@ impl Generations {
         Some(GenerationEnd::Monitor {
             death: MonitorDeath { generation, pid, exit, lived, known, cause },
             exec: running.exec,
-            left: if running.empty { Left::Nothing } else { Left::Members },
+            session: if running.empty { Session::Empty } else { Session::Members },
             forced: running.board.header().is_some_and(|header| header.killed),
         })
     }

@@ -55,9 +55,9 @@ impl Generations {
         Some(if is_losing(count, header.before_ready) || is_losing(count, header.since_ready) {
             Event::Losing { generation }
         } else if header.ready < count {
-            Event::Short { generation }
+            Event::SlotUnready { generation }
         } else {
-            Event::Full { generation }
+            Event::AllReady { generation }
         })
     }
 
@@ -108,7 +108,7 @@ impl Generations {
         let lost = self.get(generation).and_then(RunningGeneration::last_loss);
         let lost = lost.unwrap_or_else(|| String::from("unknown"));
         Some(match failure {
-            Failure::NotSpawned | Failure::Left => return None,
+            Failure::NotSpawned | Failure::MonitorExited => return None,
             Failure::Late(limit) => {
                 text::compose(format_args!("not ready within {limit} (--ready-timeout)"))
             }
@@ -119,10 +119,12 @@ impl Generations {
                 let cure = self.cure(generation, options);
                 text::compose(format_args!("too many workers exited, last exit: {lost}{cure}"))
             }
-            Failure::Short(limit) => text::compose(format_args!(
+            Failure::SlotUnready(limit) => text::compose(format_args!(
                 "a slot had no ready worker for {limit} (--ready-timeout), last exit: {lost}"
             )),
-            Failure::Stops => String::from("its monitor is shutting down, not requested by main"),
+            Failure::MonitorStopping => {
+                String::from("its monitor is shutting down, not requested by main")
+            }
         })
     }
 }
@@ -130,5 +132,5 @@ impl Generations {
 /// When to look again at the board of a generation that is waited for: what says
 /// that its slots are filled may be dropped.
 pub(super) fn next_check(supervisor: &Supervisor, now: Tick) -> Option<Tick> {
-    supervisor.is_short().then(|| now.after(AGAIN))
+    supervisor.is_refilling().then(|| now.after(AGAIN))
 }

@@ -216,12 +216,12 @@ impl MainProcess {
             match self.generations.take_end(generation, is_starved, self.now, &self.supervisor) {
                 None => {}
                 Some(GenerationEnd::Last) => self.step(Event::Empty { generation }),
-                Some(GenerationEnd::Monitor { death, exec, left, forced }) => {
+                Some(GenerationEnd::Monitor { death, exec, session, forced }) => {
                     self.reporter.tell_death(death, &mut self.control);
                     if forced {
                         self.step(Event::Forced);
                     }
-                    self.step(Event::Gone { generation, exec, left });
+                    self.step(Event::Gone { generation, exec, session });
                 }
             }
         }

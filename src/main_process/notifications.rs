@@ -53,7 +53,7 @@ impl MainProcess {
                 Received::Message(message) => {
                     self.act_on_message(generation, user, message, signals);
                 }
-                Received::Left(pid) => self.reporter.complaints.complain(
+                Received::ReceiverHangs(pid) => self.reporter.complaints.complain(
                     About::Hangs,
                     format_args!(
                         "generation {generation}: closing a descriptor sent to its \
@@ -107,7 +107,7 @@ impl MainProcess {
         let pid = sender.and_then(|sender| sender.pid);
         if notice.stopping && self.generations.is_monitor(generation, pid) {
             self.look_for_stop(signals);
-            self.step(Event::Stops { generation });
+            self.step(Event::MonitorStopping { generation });
         }
         if notice.ready {
             self.step(Event::Ready { generation });

@@ -135,7 +135,7 @@ impl Reporter {
                 return self.event(&EventLine::about(EventName::Draining, generation));
             }
             Report::Crashed(_)
-            | Report::Stops(_)
+            | Report::MonitorStopping(_)
             | Report::Crowded(_)
             | Report::Interrupted(_)
             | Report::Killed(_)
@@ -294,7 +294,7 @@ fn log_report(report: Report, now: Tick) {
             log(Level::Info, format_args!("generation {generation}: draining"));
         }
         Report::Crashed(generation)
-        | Report::Stops(generation)
+        | Report::MonitorStopping(generation)
         | Report::Crowded(generation)
         | Report::Interrupted(generation)
         | Report::Killed(generation)
@@ -324,7 +324,7 @@ fn log_trouble(report: Report, generation: Generation) {
         Report::Crashed(_) => {
             log(Level::Error, format_args!("generation {generation}: monitor exited unexpectedly"));
         }
-        Report::Stops(_) => log(
+        Report::MonitorStopping(_) => log(
             Level::Warn,
             format_args!(
                 "generation {generation}: shutting down, not requested by main; replacing it"

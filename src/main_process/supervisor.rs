@@ -18,13 +18,13 @@
 //! Starting ───────────────────────► MinUptime
 //!    │ Ready                           │ Ready, or due
 //!    ├─────────────────────────────────┘
-//!    │ one is current                Short
-//!    ├───────────────► Probation ◄──────────► Short    a slot has no ready worker
-//!    │                     │          Full      │
-//!    │ none is current     │ due                │ Full, and the probation is over
+//!    │ one is current           SlotUnready
+//!    ├───────────────► Probation ◄──────────► Refilling    a slot has no ready worker
+//!    │                     │      AllReady      │
+//!    │ none is current     │ due                │ AllReady, and the probation is over
 //!    ▼                     ▼                    │
 //! Current ◄────────────────┴────────────────────┘
-//!    │ another was promoted; Gone, Stops; a final stop
+//!    │ another was promoted; Gone, MonitorStopping; a final stop
 //!    ▼
 //! Leaving ── all its processes were reaped: Gone or Empty ──► forgotten
 //! ```
@@ -37,14 +37,14 @@
 //! | --- | --- | --- |
 //! | `NotSpawned` | `Spawning`, `Starting` | there is no process, or it cannot execute its program |
 //! | `Late` | `Starting` | it was not ready within the ready timeout |
-//! | `Left` | all but `Spawning` | its monitor is gone |
-//! | `Stops` | all but `Spawning` | its monitor says that it stops, and main has not asked it to |
+//! | `MonitorExited` | all but `Spawning` | its monitor is gone |
+//! | `MonitorStopping` | all but `Spawning` | it says that it stops, and main has not asked it to |
 //! | `Losing` | all but `Spawning` | a slot has lost two workers, or each slot one |
-//! | `Short` | `Short` | a slot had no ready worker for the ready timeout |
+//! | `SlotUnready` | `Refilling` | a slot had no ready worker for the ready timeout |
 //!
 //! Before it was ready that is a start that failed: with no current generation the
 //! next one is due after its back-off, and main gives up after so many if nothing was
-//! ever ready. From `Probation` and `Short` it is a rollback. In neither case is a
+//! ever ready. From `Probation` and `Refilling` it is a rollback. In neither case is a
 //! reload repeated.
 //!
 //! If the current monitor is gone or stops, one that is on probation is current at
@@ -87,7 +87,7 @@ use crate::types::{Generation, Millis, Pid, Signal, Stage, Tick};
 use alloc::vec::Vec;
 
 pub use crate::main_process::supervisor_events::{
-    Command, Event, Failure, Left, Readiness, Report, SupervisorRules, is_losing,
+    Command, Event, Failure, Readiness, Report, Session, SupervisorRules, is_losing,
 };
 
 /// How many generations may be alive.
@@ -177,11 +177,11 @@ impl Supervisor {
             Event::Runs { generation } => self.on_runs(now, generation),
             Event::Ready { generation } => self.on_ready(now, generation, commands),
             Event::Losing { generation } => self.on_losing(now, generation, commands),
-            Event::Short { generation } => self.on_slot_unready(now, generation),
-            Event::Full { generation } => self.on_all_ready(now, generation, commands),
-            Event::Stops { generation } => self.on_stopping(now, generation, commands),
-            Event::Gone { generation, exec, left } => {
-                self.on_exit(now, generation, exec, left, commands)
+            Event::SlotUnready { generation } => self.on_slot_unready(now, generation),
+            Event::AllReady { generation } => self.on_all_ready(now, generation, commands),
+            Event::MonitorStopping { generation } => self.on_stopping(now, generation, commands),
+            Event::Gone { generation, exec, session } => {
+                self.on_exit(now, generation, exec, session, commands)
             }
             Event::Empty { generation } => self.on_empty(generation, commands),
             Event::Forced => self.on_forced(),
@@ -323,7 +323,7 @@ impl Supervisor {
     fn promote(&mut self, now: Tick, generation: Generation, commands: &mut Vec<Command>) {
         let old = self.current().map(|old| old.generation);
         let Some(entry) = self.entry(generation) else { return };
-        if !matches!(entry.state, GenerationState::Probation | GenerationState::Short { .. }) {
+        if !matches!(entry.state, GenerationState::Probation | GenerationState::Refilling { .. }) {
             return;
         }
         (entry.state, entry.due) = (GenerationState::Current, Tick::NEVER);
@@ -337,7 +337,7 @@ impl Supervisor {
         for entry in &mut self.generations {
             entry.due = entry.due.after(by);
             entry.place_by = entry.place_by.after(by);
-            if let GenerationState::Short { ends } = &mut entry.state {
+            if let GenerationState::Refilling { ends } = &mut entry.state {
                 *ends = ends.after(by);
             }
         }
@@ -371,8 +371,8 @@ impl Supervisor {
                     self.failed(now, generation, reason, commands);
                 }
                 GenerationState::Probation => self.promote(now, generation, commands),
-                GenerationState::Short { .. } => {
-                    let reason = Failure::Short(entry.rules.ready_timeout);
+                GenerationState::Refilling { .. } => {
+                    let reason = Failure::SlotUnready(entry.rules.ready_timeout);
                     self.roll_back(now, generation, reason, commands);
                 }
                 GenerationState::Leaving(step) => {
@@ -410,7 +410,7 @@ impl Supervisor {
 // ----------------------------------------------------------------------------
 // Probation: a new generation is judged by its workers, and one that stops
 //
-// A generation that is short is not promoted before each slot has a ready worker,
+// One with a slot to refill is not promoted before each slot has a ready worker,
 // for which it has as long as for its start.
 // ----------------------------------------------------------------------------
 
@@ -437,7 +437,7 @@ impl Supervisor {
         if entry.state == GenerationState::Probation {
             let ends = entry.due;
             (entry.state, entry.due) =
-                (GenerationState::Short { ends }, now.after(entry.rules.ready_timeout));
+                (GenerationState::Refilling { ends }, now.after(entry.rules.ready_timeout));
         }
     }
 
@@ -449,7 +449,7 @@ impl Supervisor {
         commands: &mut Vec<Command>,
     ) {
         let Some(entry) = self.entry(generation) else { return };
-        let GenerationState::Short { ends } = entry.state else { return };
+        let GenerationState::Refilling { ends } = entry.state else { return };
         (entry.state, entry.due) = (GenerationState::Probation, ends);
         if ends <= now {
             self.promote(now, generation, commands);
@@ -465,7 +465,7 @@ impl Supervisor {
         commands: &mut Vec<Command>,
     ) {
         let Some(entry) = self.entry(generation) else { return };
-        if matches!(entry.state, GenerationState::Probation | GenerationState::Short { .. }) {
+        if matches!(entry.state, GenerationState::Probation | GenerationState::Refilling { .. }) {
             commands.push(Command::RollBack { generation, reason });
             entry.ask(now.after(entry.rules.timeout), commands);
         }
@@ -480,13 +480,13 @@ impl Supervisor {
         commands: &mut Vec<Command>,
     ) {
         let Some(entry) = self.entry(generation) else { return };
-        let (before, since, reason) = (entry.state, entry.since, Failure::Stops);
+        let (before, since, reason) = (entry.state, entry.since, Failure::MonitorStopping);
         match before {
             GenerationState::Spawning | GenerationState::Leaving(_) => return,
             GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Current => entry.drain(now, commands),
         }
         match before {
@@ -494,11 +494,11 @@ impl Supervisor {
             GenerationState::Starting | GenerationState::MinUptime => {
                 self.failed(now, generation, reason, commands)
             }
-            GenerationState::Probation | GenerationState::Short { .. } => {
+            GenerationState::Probation | GenerationState::Refilling { .. } => {
                 commands.push(Command::RollBack { generation, reason });
             }
             GenerationState::Current => {
-                commands.push(Command::Tell(Report::Stops(generation)));
+                commands.push(Command::Tell(Report::MonitorStopping(generation)));
                 self.crashed(now, since, commands);
             }
         }
@@ -556,7 +556,7 @@ impl Supervisor {
         now: Tick,
         generation: Generation,
         exec: ExecResult,
-        left: Left,
+        session: Session,
         commands: &mut Vec<Command>,
     ) {
         let Some(entry) = self.entry(generation) else { return };
@@ -565,16 +565,16 @@ impl Supervisor {
         if before == GenerationState::Current {
             commands.push(Command::Tell(Report::Crashed(generation)));
         }
-        match left {
-            Left::Members => entry.orphan(now, monitor, commands),
-            Left::Nothing => self.on_empty(generation, commands),
+        match session {
+            Session::Members => entry.orphan(now, monitor, commands),
+            Session::Empty => self.on_empty(generation, commands),
         }
         match before {
             GenerationState::Starting | GenerationState::MinUptime => {
                 self.never_ran(now, generation, exec, commands)
             }
-            GenerationState::Probation | GenerationState::Short { .. } => {
-                let reason = Failure::Left;
+            GenerationState::Probation | GenerationState::Refilling { .. } => {
+                let reason = Failure::MonitorExited;
                 commands.push(Command::RollBack { generation, reason });
             }
             GenerationState::Current => self.crashed(now, since, commands),
@@ -591,7 +591,8 @@ impl Supervisor {
         exec: ExecResult,
         commands: &mut Vec<Command>,
     ) {
-        let reason = if exec == ExecResult::Ran { Failure::Left } else { Failure::NotSpawned };
+        let reason =
+            if exec == ExecResult::Ran { Failure::MonitorExited } else { Failure::NotSpawned };
         let status = match exec {
             ExecResult::NotFound => Some(127),
             ExecResult::NotExecutable => Some(126),
@@ -613,7 +614,7 @@ impl Supervisor {
     pub(super) fn crashed(&mut self, now: Tick, since: Tick, commands: &mut Vec<Command>) {
         let attempt = self.generations.iter().find(|entry| entry.is_attempt());
         match attempt.map(|attempt| (attempt.generation, attempt.state)) {
-            Some((next, GenerationState::Probation | GenerationState::Short { .. })) => {
+            Some((next, GenerationState::Probation | GenerationState::Refilling { .. })) => {
                 self.promote(now, next, commands)
             }
             Some(_) => {
@@ -768,7 +769,7 @@ pub(super) enum GenerationState {
     /// Ready, beside the one that is current: when due it takes its place.
     Probation,
     /// The same, and a slot has no ready worker: when due it is rolled back.
-    Short {
+    Refilling {
         /// When its probation is over at the earliest.
         ends: Tick,
     },
@@ -809,7 +810,7 @@ persisted! { struct GenerationEntry { generation, state, leader, since, due, pla
 persisted! {
     enum GenerationState {
         0 = Spawning, 1 = Starting, 2 = MinUptime, 3 = Probation, 4 = Current, 5 = Leaving(step),
-        6 = Short { ends },
+        6 = Refilling { ends },
     }
 }
 persisted! { enum Leader { 0 = Monitor(pid), 1 = Session(pid) } }
@@ -840,7 +841,7 @@ impl GenerationEntry {
             | GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. } => true,
+            | GenerationState::Refilling { .. } => true,
             GenerationState::Current | GenerationState::Leaving(_) => false,
         }
     }
@@ -854,7 +855,7 @@ impl GenerationEntry {
     pub const fn is_serving(&self) -> bool {
         match self.state {
             GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Current => true,
             GenerationState::Spawning
             | GenerationState::Starting
@@ -870,7 +871,7 @@ impl GenerationEntry {
             | GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Current
             | GenerationState::Leaving(
                 Escalation::Term
@@ -897,7 +898,7 @@ impl GenerationEntry {
             | GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Current => None,
         }
     }
@@ -919,7 +920,7 @@ impl GenerationEntry {
             GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Current => self.leave(Escalation::Term, interrupt, commands),
             GenerationState::Leaving(Escalation::Term) => self.due = interrupt.min(self.due),
             GenerationState::Leaving(Escalation::Int) => {
@@ -949,7 +950,7 @@ impl GenerationEntry {
             GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Current
             | GenerationState::Leaving(Escalation::Term) => {
                 self.leave(Escalation::Int, soon, commands)
@@ -1032,7 +1033,7 @@ impl GenerationEntry {
             | GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Current => self.ask(now.after(self.rules.timeout), commands),
         }
     }
@@ -1065,7 +1066,7 @@ impl Supervisor {
             GenerationState::Spawning | GenerationState::Starting | GenerationState::MinUptime => {
                 Stage::Starting
             }
-            GenerationState::Probation | GenerationState::Short { .. } => Stage::Probation,
+            GenerationState::Probation | GenerationState::Refilling { .. } => Stage::Probation,
             GenerationState::Current => Stage::Current,
             GenerationState::Leaving(_) => Stage::Draining,
         })
@@ -1090,8 +1091,10 @@ impl Supervisor {
     }
 
     /// Whether the generation on probation has a slot without a ready worker.
-    pub fn is_short(&self) -> bool {
-        self.generations.iter().any(|entry| matches!(entry.state, GenerationState::Short { .. }))
+    pub fn is_refilling(&self) -> bool {
+        self.generations
+            .iter()
+            .any(|entry| matches!(entry.state, GenerationState::Refilling { .. }))
     }
 
     /// The number of the generation that will be started next.

@@ -45,12 +45,12 @@ persisted! {
     }
 }
 
-/// Whether a process of a generation outlived its monitor.
+/// What is left in the session of a monitor that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Left {
-    /// No process is left in its session.
-    Nothing,
-    /// At least one is.
+pub enum Session {
+    /// No process.
+    Empty,
+    /// At least one: [`Event::Empty`] comes once there is none.
     Members,
 }
 
@@ -92,17 +92,17 @@ pub enum Event {
         generation: Generation,
     },
     /// A board shows that a slot has no ready worker.
-    Short {
+    SlotUnready {
         /// Whose board.
         generation: Generation,
     },
     /// A board shows that every slot has a ready worker.
-    Full {
+    AllReady {
         /// Whose board.
         generation: Generation,
     },
     /// A monitor says that it stops.
-    Stops {
+    MonitorStopping {
         /// Its generation.
         generation: Generation,
     },
@@ -112,8 +112,8 @@ pub enum Event {
         generation: Generation,
         /// Whether the program ran at all.
         exec: ExecResult,
-        /// Whether a child of main is left in its session.
-        left: Left,
+        /// Whether a child of main is left there.
+        session: Session,
     },
     /// The last child of main in a session whose monitor is gone was reaped.
     Empty {
@@ -199,16 +199,16 @@ pub enum Command {
 pub enum Failure {
     /// Its process could not be made.
     NotSpawned,
-    /// Its monitor left before it was ready, or on probation.
-    Left,
+    /// Its monitor exited before it was ready, or on probation.
+    MonitorExited,
     /// It was not ready in that time.
     Late(Millis),
     /// A slot of it has lost two workers, or every slot one.
     Losing,
     /// A slot of it had no ready worker for that long, on probation.
-    Short(Millis),
+    SlotUnready(Millis),
     /// Its monitor stops, and was not asked to.
-    Stops,
+    MonitorStopping,
 }
 
 /// Whether a generation that is starting, or on probation, has lost more than it
@@ -231,7 +231,7 @@ pub enum Report {
     /// Its monitor left unasked.
     Crashed(Generation),
     /// Its monitor stops unasked, and another generation takes its place.
-    Stops(Generation),
+    MonitorStopping(Generation),
     /// The next start waits until then.
     Waiting(Tick),
     /// The fourth generation waits until this one is gone.

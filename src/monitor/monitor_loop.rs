@@ -402,7 +402,7 @@ impl<K: PoolKind> MonitorLoop<K> {
             log::log(Level::Debug, format_args!("worker {slot} (pid {pid}): started"));
         }
         if was_filled && !is_replacement {
-            self.reports.add_replaced(slot, pid);
+            self.reports.add_respawned(slot, pid);
         }
     }
 
@@ -422,12 +422,12 @@ impl<K: PoolKind> MonitorLoop<K> {
                 K::note(self, now, pid, Activity::Empty)
             }
             Report::TookOver { slot, pid } => {
-                return self.reports.add_replaced(slot, pid);
+                return self.reports.add_respawned(slot, pid);
             }
             Report::Hung { .. }
             | Report::Late { .. }
             | Report::ForkFailed { .. }
-            | Report::Full
+            | Report::AllReady
             | Report::Scaled { .. } => None,
         };
         self.reports.add(report, known);

@@ -593,7 +593,7 @@ impl Pool {
             self.count_anew();
             commands.push(Command::AnnounceReady);
         } else if !was_full {
-            commands.push(Command::Tell(Report::Full));
+            commands.push(Command::Tell(Report::AllReady));
         }
         if self.scaling {
             self.scaling = false;
@@ -754,6 +754,9 @@ impl Pool {
 
 // ----------------------------------------------------------------------------
 // Replacement of workers that are recycled (--lifetime)
+//
+// Only what is told of here is called a replacement; a slot whose worker has died
+// gets its next worker.
 //
 // A worker that has served for so long gets a replacement, which is forked for the
 // same slot while the worker serves on. Once the replacement is ready it takes the
@@ -1352,7 +1355,7 @@ mod tests {
     use crate::types::{Backoff, Exit, ExitReason, Losses, Millis, Pid, Signal, Slot, Tick};
     use alloc::vec::Vec;
 
-    const FULL: Command = Command::Tell(Report::Full);
+    const FULL: Command = Command::Tell(Report::AllReady);
     const MAIN: Authority = Authority::Main { timeout: Millis(60_000) };
 
     const fn pid(raw: i32) -> Pid {

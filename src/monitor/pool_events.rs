@@ -210,7 +210,7 @@ pub enum Report {
         waited: Millis,
     },
     /// Every slot has a ready worker again, after one had none.
-    Full,
+    AllReady,
     /// A worker was sent SIGABRT.
     Hung {
         /// The slot that it fills.

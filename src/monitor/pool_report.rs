@@ -18,7 +18,7 @@ enum PendingReport {
     /// What the pool tells, and what it does not know of a death.
     Report(Report, Option<String>),
     /// A slot is filled, and not for the first time.
-    Replaced { slot: Slot, pid: Pid },
+    Respawned { slot: Slot, pid: Pid },
 }
 
 /// What is to be told at the end of this turn.
@@ -45,8 +45,8 @@ impl PoolReports {
     }
 
     /// A slot is filled, and not for the first time.
-    pub fn add_replaced(&mut self, slot: Slot, pid: Pid) {
-        self.pending.push(PendingReport::Replaced { slot, pid });
+    pub fn add_respawned(&mut self, slot: Slot, pid: Pid) {
+        self.pending.push(PendingReport::Respawned { slot, pid });
     }
 
     /// Main is gone: nothing is told any more but the log.
@@ -77,7 +77,7 @@ impl PoolReports {
                 PendingReport::Report(report, known) => {
                     self.report(now, rows, report, known.as_deref(), starved);
                 }
-                PendingReport::Replaced { slot, pid } => {
+                PendingReport::Respawned { slot, pid } => {
                     self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
                 }
             }
@@ -92,7 +92,7 @@ impl PoolReports {
             PendingReport::Report(Report::Died { exit, reason, .. }, _) => {
                 *reason == ExitReason::Unknown && exit.is_sigkill()
             }
-            PendingReport::Report(..) | PendingReport::Replaced { .. } => false,
+            PendingReport::Report(..) | PendingReport::Respawned { .. } => false,
         };
         let killed = pending.iter().filter(is_killed).count();
         !pending.is_empty() && self.kills.explain(killed)
@@ -115,7 +115,7 @@ impl PoolReports {
             Report::Late { slot, pid, waited } => log_late(self.generation, slot, pid, waited),
             Report::Hung { slot, pid, busy } => log_hung(self.generation, slot, pid, busy),
             Report::ForkFailed { slot, next } => log_fork_failed(now, slot, next),
-            Report::Full => {
+            Report::AllReady => {
                 self.mention(format_args!("X_PANZER=full"));
             }
             Report::Scaled { count } => {

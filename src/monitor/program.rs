@@ -53,7 +53,7 @@ pub(super) struct Programs {
     /// Whether it was said that they are others by now.
     said_moved: bool,
     /// Whether it was said that a descriptor that was sent hangs its closer.
-    said_left: bool,
+    said_hang: bool,
     /// What main was started to ignore.
     inherited: OriginalDispositions,
     /// The first signal of a stop.
@@ -98,7 +98,7 @@ pub(crate) fn program(words: &[&CStr], inherited: OriginalDispositions) -> Optio
         // A file server that is away delays no serving process yet.
         release: Release::open(&command, &environment, env::var(c"PWD")),
         said_moved: false,
-        said_left: false,
+        said_hang: false,
         command,
         shared: environment.len(),
         environment,
@@ -318,8 +318,8 @@ impl MonitorLoop<Programs> {
     }
 
     /// A descriptor that a program was sent hangs the child that closes it.
-    fn say_left(&mut self, slot: Slot, receiver: Pid) {
-        if !mem::replace(&mut self.kind.said_left, true) {
+    fn say_receiver_hangs(&mut self, slot: Slot, receiver: Pid) {
+        if !mem::replace(&mut self.kind.said_hang, true) {
             log::log(
                 Level::Warn,
                 format_args!(
@@ -339,7 +339,9 @@ impl MonitorLoop<Programs> {
             let Message { bytes, sender, cut, .. } = match worker.notify.inbox.next(now, |_| false)
             {
                 Received::Message(message) => message,
-                Received::Left(receiver) => return self.say_left(slot, receiver),
+                Received::ReceiverHangs(receiver) => {
+                    return self.say_receiver_hangs(slot, receiver);
+                }
                 Received::Nothing | Received::Failed(_) => return,
             };
             let trusted = sender.is_some_and(|sender| [0, process::user()].contains(&sender.user));

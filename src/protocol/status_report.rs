@@ -45,7 +45,8 @@ pub struct GenerationReport {
 pub struct WorkerReport {
     /// Its place.
     pub slot: Slot,
-    /// Whether an older one is there too, which it replaces.
+    /// Whether an older one of its slot is there too, which is recycled, or has died
+    /// and left processes behind, or does not end.
     pub is_replacement: bool,
     /// The process; `None` when there is none.
     pub pid: Option<Pid>,

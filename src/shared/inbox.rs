@@ -93,7 +93,7 @@ pub enum Received {
     Message(Message),
     /// A message is lost: this child, which received it, hangs. It is not waited for
     /// any longer.
-    Left(Pid),
+    ReceiverHangs(Pid),
     /// A message could not be received, which is tried again where it can be.
     Failed(Errno),
 }
@@ -246,7 +246,7 @@ impl Inbox {
         self.left.push(pid);
         // Nothing stands in its way back: that was read, or it was killed long ago.
         self.receiving = None;
-        Some(Received::Left(pid))
+        Some(Received::ReceiverHangs(pid))
     }
 
     /// Gives up reading. A child at work is left alone. What it has handed back, or

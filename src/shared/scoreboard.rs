@@ -172,7 +172,7 @@ impl Scoreboard {
 
 /// The workers in the first `rows` rows, by their slots, in each the oldest first;
 /// and each of the first `count` slots that had one and has none. Those that are in
-/// one slot with an older one are its replacements.
+/// one slot with an older one are shown as replacements.
 pub(super) fn read_rows(file: Borrowed<'_>, count: u16, rows: u16) -> Vec<WorkerReport> {
     let all = (1..=rows.min(ROWS)).filter_map(|row| take_down(&words(file, row)?));
     let mut workers: Vec<_> =

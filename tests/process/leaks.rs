@@ -162,7 +162,7 @@ fn repeated_worker_deaths_leave_no_zombie_and_all_slots_filled() {
     assert_eq!(panzer.workers(monitor).len(), 8);
     let seen = watch.end();
     assert_sound(&seen);
-    // A worker that was killed may be seen together with its replacement.
+    // A worker that was killed may be seen together with the next one.
     assert!(seen.generations == 1 && seen.alive <= 1 + 8, "{seen:?}");
     panzer.stop();
 }

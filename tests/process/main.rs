@@ -58,7 +58,7 @@
 //! * `restart_failing`: each system call of a restart fails in turn.
 //! * `restartable`: a main whose own program a test can replace.
 //! * `exec`: pools of any program, `-x`.
-//! * `release`: which file replacements under `--exec` run, in which directory.
+//! * `release`: which file later workers under `--exec` run, in which directory.
 //! * `wrappers`: programs of `--exec` that start other processes.
 //! * `examples`: the examples and the README do what they say.
 

@@ -134,7 +134,7 @@ fn dead_monitor_is_replaced_although_its_receiver_hangs() {
     panzer.stop();
 }
 
-/// A reload, and the replacement of a dead monitor, need files that cannot be read.
+/// A reload, and the start after a dead monitor, need files that cannot be read.
 #[test]
 fn hung_file_server_of_the_configuration_fails_the_reload_only() {
     let dir = TempDir::new();

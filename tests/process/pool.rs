@@ -65,8 +65,8 @@ fn code_before_the_pool_runs_once_and_its_closure_once_per_worker() {
 fn buffered_output_of_the_monitor_is_written_once() {
     // With two slots one worker may exit before the other is ready: the start would fail.
     let mut panzer = witness(&["show=once;", "run=return", "say="], &["-n1"]);
-    // The replacement proves that the first worker has exited.
-    panzer.expect_event("its replacement", |event| event.name == "respawn");
+    // The next worker proves that the first one has exited.
+    panzer.expect_event("the next worker", |event| event.name == "respawn");
     let mut panzer = panzer.stop();
     let text: String = panzer.lines().concat();
     assert_eq!(text.matches("once;").count(), 1, "{text}");
@@ -130,7 +130,7 @@ fn respawn_delay_of_a_slot_grows_up_to_its_maximum() {
     for _ in 0..5 {
         panzer.expect_event("another", |event| event.name == "respawn");
     }
-    // The first replacement starts at once, the second after 100 ms, later ones after
+    // The first of them starts at once, the second after 100 ms, later ones after
     // 200 ms; each delay may be shorter by up to a quarter.
     let least = Duration::from_millis(75 + 3 * 150);
     assert_elapsed_at_least(begun, least);

@@ -35,7 +35,7 @@ fn respawn_delay_does_not_grow_for_workers_that_recycle_themselves() {
 
 /// rules: pool.respawn, pool.start-beside
 #[test]
-fn replacement_not_ready_in_time_is_ended_and_replaced() {
+fn next_worker_not_ready_in_time_is_ended_and_replaced() {
     let dir = TempDir::new();
     let gate = dir.gate("gate");
     let word = format!("gate={}", gate.display());

@@ -922,7 +922,7 @@ impl Check<'_> {
                 | Report::ForkFailed { .. }
                 | Report::TookOver { .. }
                 | Report::Late { .. }
-                | Report::Full
+                | Report::AllReady
                 | Report::Hung { .. },
             ) => {}
         }
@@ -1343,9 +1343,12 @@ impl Check<'_> {
         self.expect(world.announced || !all, name);
         let owed = world.scaling && all;
         self.expect(!owed, "invariant (a new number is reported once it is reached)");
-        let full = self.commands.contains(&Command::Tell(Report::Full));
+        let full = self.commands.contains(&Command::Tell(Report::AllReady));
         let is_full = all && self.before.announced && !self.before.is_ready();
-        self.expect(full == is_full, "invariant (Full is reported when all slots are ready again)");
+        self.expect(
+            full == is_full,
+            "invariant (AllReady is reported when all slots are ready again)",
+        );
         let next = world.pool.deadline();
         let is_kept = |at: Tick| next.is_some_and(|next| next <= at);
         for process in world.alive().filter(|it| it.is_starting() && world.order.is_none()) {
@@ -1387,7 +1390,7 @@ impl Check<'_> {
                 | Report::Scaled { .. }
                 | Report::TookOver { .. }
                 | Report::Late { .. }
-                | Report::Full
+                | Report::AllReady
                 | Report::Hung { .. },
             )
             | Command::Fork { .. }

@@ -7,7 +7,7 @@
 //! number of states is finite.
 
 use super::{
-    Command, Event, ExecResult, Left, Past, Readiness, Report, Shutdown, Supervisor,
+    Command, Event, ExecResult, Past, Readiness, Report, Session, Shutdown, Supervisor,
     SupervisorRules,
 };
 use super::{GenerationState, Leader};
@@ -84,7 +84,7 @@ fn seen_from_now(entry: &mut super::GenerationEntry, shift: impl Fn(Tick) -> Tic
     entry.since = NOW;
     entry.due = shift(entry.due);
     entry.place_by = shift(entry.place_by);
-    if let GenerationState::Short { ends } = &mut entry.state {
+    if let GenerationState::Refilling { ends } = &mut entry.state {
         *ends = shift(*ends);
     }
     if let Some(Leader::Monitor(leader) | Leader::Session(leader)) = &mut entry.leader {
@@ -144,17 +144,17 @@ impl World {
                 events.push(Event::Runs { generation });
                 events.push(Event::Ready { generation });
                 events.push(Event::Losing { generation });
-                events.push(Event::Short { generation });
-                events.push(Event::Full { generation });
-                events.push(Event::Stops { generation });
-                for left in [Left::Nothing, Left::Members] {
-                    events.push(Event::Gone { generation, exec: ExecResult::Ran, left });
+                events.push(Event::SlotUnready { generation });
+                events.push(Event::AllReady { generation });
+                events.push(Event::MonitorStopping { generation });
+                for session in [Session::Empty, Session::Members] {
+                    events.push(Event::Gone { generation, exec: ExecResult::Ran, session });
                 }
                 if !truth.ready {
                     for exec in
                         [ExecResult::NotFound, ExecResult::NotExecutable, ExecResult::Retryable]
                     {
-                        events.push(Event::Gone { generation, exec, left: Left::Nothing });
+                        events.push(Event::Gone { generation, exec, session: Session::Empty });
                     }
                 }
                 if matches!(self.request, Request::Stop { .. } | Request::StopNow) {
@@ -225,22 +225,22 @@ impl World {
                 });
             }
             Event::SpawnFailed { .. } => self.spawning = None,
-            Event::Gone { generation, left, .. } => {
+            Event::Gone { generation, session, .. } => {
                 let truth = self.truth(generation);
                 truth.monitor = false;
-                truth.orphans = left == Left::Members;
+                truth.orphans = session == Session::Members;
             }
             Event::Empty { generation } => self.truth(generation).orphans = false,
             Event::Forced => self.killed_in_stop |= self.closed,
             Event::Stalled { by } => self.lose_time(by),
-            Event::Stops { generation } => {
+            Event::MonitorStopping { generation } => {
                 self.truth(generation).asked.get_or_insert(now);
             }
             Event::Runs { .. }
             | Event::Ready { .. }
             | Event::Losing { .. }
-            | Event::Short { .. }
-            | Event::Full { .. }
+            | Event::SlotUnready { .. }
+            | Event::AllReady { .. }
             | Event::Timer => {}
         }
     }
@@ -601,7 +601,7 @@ impl Truth {
     fn end(&self) -> Event {
         let generation = Generation(self.number);
         if self.monitor {
-            Event::Gone { generation, exec: ExecResult::Ran, left: Left::Nothing }
+            Event::Gone { generation, exec: ExecResult::Ran, session: Session::Empty }
         } else {
             Event::Empty { generation }
         }

@@ -16,7 +16,7 @@
 //! that are past are handled within a second.
 
 use super::{
-    Command, Event, ExecResult, Failure, Left, Past, Readiness, Report, Shutdown, Supervisor,
+    Command, Event, ExecResult, Failure, Past, Readiness, Report, Session, Shutdown, Supervisor,
     SupervisorRules,
 };
 use super::{Escalation, GenerationEntry, GenerationState, Leader};
@@ -215,7 +215,7 @@ impl World {
         events.push(Event::Gone {
             generation: unknown,
             exec: ExecResult::Ran,
-            left: Left::Nothing,
+            session: Session::Empty,
         });
         for truth in &self.truths {
             events.extend(self.events_of(truth));
@@ -234,12 +234,12 @@ impl World {
     /// The events that one generation can have.
     fn events_of(&self, truth: &Truth) -> Vec<Event> {
         let generation = truth.generation;
-        let gone = |exec, left| Event::Gone { generation, exec, left };
+        let gone = |exec, session| Event::Gone { generation, exec, session };
         let said = [
             Event::Ready { generation },
             Event::Losing { generation },
-            Event::Short { generation },
-            Event::Full { generation },
+            Event::SlotUnready { generation },
+            Event::AllReady { generation },
         ];
         let mut events_of = match truth.alive {
             Alive::Spawning => {
@@ -247,12 +247,13 @@ impl World {
                 vec![Event::Spawned { generation, monitor }, Event::SpawnFailed { generation }]
             }
             Alive::Monitor(_) => {
-                let (runs, stops) = (Event::Runs { generation }, Event::Stops { generation });
+                let (runs, stops) =
+                    (Event::Runs { generation }, Event::MonitorStopping { generation });
                 vec![
                     runs,
                     stops,
-                    gone(ExecResult::Ran, Left::Nothing),
-                    gone(ExecResult::Ran, Left::Members),
+                    gone(ExecResult::Ran, Session::Empty),
+                    gone(ExecResult::Ran, Session::Members),
                 ]
             }
             Alive::Group(_) => vec![Event::Empty { generation }],
@@ -260,7 +261,7 @@ impl World {
         };
         if matches!(truth.alive, Alive::Monitor(_)) && truth.ready_at.is_none() {
             let failures = [ExecResult::NotFound, ExecResult::NotExecutable, ExecResult::Retryable];
-            events_of.extend(failures.map(|exec| gone(exec, Left::Nothing)));
+            events_of.extend(failures.map(|exec| gone(exec, Session::Empty)));
         }
         events_of.extend(said);
         events_of
@@ -438,13 +439,13 @@ impl World {
 fn forget_the_time_of(entry: &mut GenerationEntry, now: Tick, oldest: Tick) {
     entry.due = kept(entry.due, now);
     entry.place_by = kept(entry.place_by, now);
-    if let GenerationState::Short { ends } = &mut entry.state {
+    if let GenerationState::Refilling { ends } = &mut entry.state {
         *ends = kept(*ends, now);
     }
     entry.since = match entry.state {
-        GenerationState::Probation | GenerationState::Short { .. } | GenerationState::Current => {
-            young_or_old(entry.since.max(oldest), now)
-        }
+        GenerationState::Probation
+        | GenerationState::Refilling { .. }
+        | GenerationState::Current => young_or_old(entry.since.max(oldest), now),
         // Only a report shows it.
         GenerationState::Spawning
         | GenerationState::Starting
@@ -504,11 +505,11 @@ impl Check<'_> {
                 }
             }
             Event::Ready { generation } => self.on_ready(world, generation),
-            Event::Gone { generation, exec, left } => {
+            Event::Gone { generation, exec, session } => {
                 let Some(pid) = world.truth(generation).map(Truth::pid) else { return };
-                let alive = match left {
-                    Left::Nothing => Alive::Nothing,
-                    Left::Members => Alive::Group(pid),
+                let alive = match session {
+                    Session::Empty => Alive::Nothing,
+                    Session::Members => Alive::Group(pid),
                 };
                 self.on_monitor_gone(world, generation, Some(exec), alive);
             }
@@ -520,17 +521,17 @@ impl Check<'_> {
             Event::Forced => world.force(),
             Event::Stalled { by } => world.on_stalled(by),
             Event::Losing { generation } => self.on_losses(world, generation),
-            Event::Short { generation } => {
+            Event::SlotUnready { generation } => {
                 if let Some(truth) = world.truth_mut(generation).filter(|truth| truth.serves()) {
                     truth.short_since.get_or_insert(self.now);
                 }
             }
-            Event::Full { generation } => {
+            Event::AllReady { generation } => {
                 if let Some(truth) = world.truth_mut(generation) {
                     truth.short_since = None;
                 }
             }
-            Event::Stops { generation } => self.on_stopping(world, generation),
+            Event::MonitorStopping { generation } => self.on_stopping(world, generation),
             Event::Timer => self.end_lingering(world),
         }
     }
@@ -861,7 +862,7 @@ impl Check<'_> {
 
     /// A generation fails its ready timeout only when that has passed.
     fn on_failure(&self, world: &mut World, generation: Generation, reason: Failure) {
-        if let Failure::Short(limit) = reason {
+        if let Failure::SlotUnready(limit) = reason {
             let since = world.truth(generation).and_then(|truth| truth.short_since);
             let waited = since.is_some_and(|since| self.now >= since.after(limit));
             self.expect(waited, "invariant (a slot may take as long as a start)");
@@ -910,7 +911,7 @@ impl Check<'_> {
             | Report::Probation(..)
             | Report::Draining(_)
             | Report::Crashed(_)
-            | Report::Stops(_)
+            | Report::MonitorStopping(_)
             | Report::Interrupted(_)
             | Report::Killed(_)
             | Report::Abandoned(_)
@@ -983,7 +984,7 @@ impl Check<'_> {
         let concerned = match self.event {
             Event::Gone { generation, .. }
             | Event::SpawnFailed { generation }
-            | Event::Stops { generation }
+            | Event::MonitorStopping { generation }
             | Event::Losing { generation, .. } => Some(generation),
             Event::Reload
             | Event::Stop
@@ -991,8 +992,8 @@ impl Check<'_> {
             | Event::Spawned { .. }
             | Event::Runs { .. }
             | Event::Ready { .. }
-            | Event::Short { .. }
-            | Event::Full { .. }
+            | Event::SlotUnready { .. }
+            | Event::AllReady { .. }
             | Event::Empty { .. }
             | Event::Forced
             | Event::Stalled { .. }
@@ -1117,7 +1118,7 @@ impl Check<'_> {
                 | Event::StopNow
                 | Event::Gone { .. }
                 | Event::Losing { .. }
-                | Event::Stops { .. }
+                | Event::MonitorStopping { .. }
                 | Event::SpawnFailed { .. }
                     if ordered =>
                 {
@@ -1131,9 +1132,9 @@ impl Check<'_> {
                 | Event::Runs { .. }
                 | Event::Ready { .. }
                 | Event::Losing { .. }
-                | Event::Short { .. }
-                | Event::Full { .. }
-                | Event::Stops { .. }
+                | Event::SlotUnready { .. }
+                | Event::AllReady { .. }
+                | Event::MonitorStopping { .. }
                 | Event::Gone { .. }
                 | Event::Empty { .. }
                 | Event::Forced
@@ -1159,7 +1160,7 @@ fn is_same_step(old: &GenerationEntry, new: &GenerationEntry) -> bool {
             GenerationState::Starting
             | GenerationState::MinUptime
             | GenerationState::Probation
-            | GenerationState::Short { .. }
+            | GenerationState::Refilling { .. }
             | GenerationState::Leaving(
                 Escalation::Term
                 | Escalation::TermCrowded
