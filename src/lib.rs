@@ -62,9 +62,10 @@
 //! `main_process/mod.rs` and `monitor/monitor_loop.rs` are the loops around them: wait,
 //! report what has happened, perform what is decided. A file of `protocol`, `config` or
 //! `shared` is read where it is used, one of `sys` beside the manual pages that its
-//! first line names. `docs/design.md` has an order for an evening, with the lines of
-//! each file, and the reasons; `docs/protocol.md` and `docs/failure-modes.md` have what
-//! processes say to each other, and what happens when one dies.
+//! first line names. `docs/design.md` has an order for an evening, the way of a reload
+//! that is rolled back and of a worker that is replaced from file to file, the places
+//! that a new option has, and the reasons; `docs/protocol.md` and `docs/failure-modes.md`
+//! have what processes say to each other, and what happens when one dies.
 //!
 //! # Features
 //!

@@ -414,7 +414,7 @@ fn parse_word(value: &[u8], least: usize) -> Result<CString> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, KNOWN, Number, Options, PathOption, Result};
+    use super::{Count, KNOWN, Number, Options, PathOption, Result, ValueKind};
     use crate::types::{Level, Millis, Slot};
     use alloc::ffi::CString;
     use alloc::string::ToString;
@@ -451,18 +451,14 @@ mod tests {
     #[test]
     fn every_option_sets_its_own_value() {
         let set = |key, value| after(&[(key, value)]).expect(key);
-        for (key, value, number, expected) in [
+        let spans = KNOWN.iter().filter_map(|known| {
+            let ValueKind::Seconds(number) = known.takes else { return None };
+            Some((known.long, "0.5", number, 500))
+        });
+        let others = [
             ("count", "16383", Number::Count, u64::from(Slot::LAST)),
-            ("timeout", "0.5", Number::Timeout, 500),
-            ("delay", "0.5", Number::Delay, 500),
-            ("max-delay", "0.5", Number::MaxDelay, 500),
             ("ready", "0.5", Number::Ready, 500),
-            ("ready-timeout", "0.5", Number::ReadyTimeout, 500),
-            ("probation", "0.5", Number::Probation, 500),
-            ("drain-delay", "0.5", Number::DrainDelay, 500),
             ("give-up", "0", Number::GiveUp, 0),
-            ("hang-timeout", "0.5", Number::HangTimeout, 500),
-            ("lifetime", "0.5", Number::Lifetime, 500),
             ("event-fd", "3", Number::EventFd, 3),
             ("notify-fd", "4", Number::NotifyFd, 4),
             ("exec", "true", Number::Exec, 1),
@@ -472,7 +468,8 @@ mod tests {
             ("exec", "false", Number::Exec, 0),
             ("stop-signal", "QUIT", Number::StopSignal, 1),
             ("stop-signal", "SIGWINCH", Number::StopSignal, 6),
-        ] {
+        ];
+        for (key, value, number, expected) in spans.chain(others) {
             let mut options = set(key, value);
             assert_eq!(options.number(number), Some(expected), "{key}");
             options.numbers[number as usize] = None;

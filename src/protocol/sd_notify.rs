@@ -73,7 +73,8 @@ pub enum News<'a> {
 }
 
 impl<'a> News<'a> {
-    /// Takes the words behind `X_PANZER=` apart.
+    /// Takes the words behind `X_PANZER=` apart. `full` is no news: it only wakes main,
+    /// which then reads on the board that every slot has a ready worker.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let mut rest = text;
         let kind = take(&mut rest, b' ');
