@@ -26,7 +26,7 @@ pub(crate) use crate::monitor::program::program;
 use crate::cpus;
 use crate::error::{Error, Result};
 use crate::monitor::pool::{Authority, PoolRules};
-use crate::shared::inherited::OperatorSettings;
+use crate::shared::inherited::PoolSettings;
 use crate::shared::listener::given;
 use crate::shared::scoreboard;
 use crate::sys::threads::{self, Threads, ThreadsAllowed};
@@ -50,12 +50,7 @@ const AFTER_A_JOIN: Millis = Millis(10);
 #[derive(Debug)]
 pub struct Monitor<W> {
     worker: W,
-    count: Option<u16>,
-    timeout: Millis,
-    backoff: Backoff,
-    hang: Millis,
-    lifetime: Millis,
-    ready_timeout: Millis,
+    own: PoolSettings,
     threads: Option<ThreadsAllowed>,
 }
 
@@ -63,23 +58,14 @@ impl<W: Worker> Monitor<W> {
     /// A pool in which every worker runs a copy of `worker`.
     #[must_use]
     pub fn new(worker: W) -> Self {
-        Self {
-            worker,
-            count: None,
-            timeout: TIMEOUT,
-            backoff: Backoff::default(),
-            hang: Millis(0),
-            lifetime: Millis(0),
-            ready_timeout: READY_TIMEOUT,
-            threads: None,
-        }
+        Self { worker, own: PoolSettings::default(), threads: None }
     }
 
     /// The number of workers, 1 to 16,383; what is beyond is taken as the
     /// nearest. By default one for each processor that is online.
     #[must_use]
     pub fn count(mut self, count: u16) -> Self {
-        self.count = Some(count.clamp(1, Slot::LAST));
+        self.own.count = Some(count.clamp(1, Slot::LAST));
         self
     }
 
@@ -87,7 +73,7 @@ impl<W: Worker> Monitor<W> {
     /// SIGKILL two seconds later. By default 60 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.into();
+        self.own.timeout = Some(timeout.into());
         self
     }
 
@@ -95,14 +81,14 @@ impl<W: Worker> Monitor<W> {
     /// each further one waits twice as long. By default 0.1 s; 0 never waits.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.backoff.delay = delay.into();
+        self.own.delay = Some(delay.into());
         self
     }
 
     /// The longest of these waits. By default 30 s.
     #[must_use]
     pub fn max_delay(mut self, max_delay: Duration) -> Self {
-        self.backoff.max_delay = max_delay.into();
+        self.own.max_delay = Some(max_delay.into());
         self
     }
 
@@ -114,7 +100,7 @@ impl<W: Worker> Monitor<W> {
     /// it.
     #[must_use]
     pub fn hang_timeout(mut self, timeout: Duration) -> Self {
-        self.hang = timeout.into();
+        self.own.hang_timeout = Some(timeout.into());
         self
     }
 
@@ -124,7 +110,7 @@ impl<W: Worker> Monitor<W> {
     /// is one at a time. By default 0: never.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime.into();
+        self.own.lifetime = Some(lifetime.into());
         self
     }
 
@@ -133,7 +119,7 @@ impl<W: Worker> Monitor<W> {
     /// 60 s; 0: for ever.
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
-        self.ready_timeout = timeout.into();
+        self.own.ready_timeout = Some(timeout.into());
         self
     }
 
@@ -173,11 +159,8 @@ impl<W: Worker> Monitor<W> {
         }
         let _running = Alone::begin()?;
         drop(given(|given| given.inherited.let_go_of_unclaimed()));
-        let (settings, authority) = above();
-        let mut rules = rules(settings, self.count, self.timeout, self.backoff);
-        rules.hang = settings.hang_timeout.unwrap_or(self.hang);
-        rules.lifetime = settings.lifetime.unwrap_or(self.lifetime);
-        rules.ready_timeout = settings.ready_timeout.unwrap_or(self.ready_timeout);
+        let (operator, authority) = above();
+        let rules = rules(operator, self.own);
         let copies = forked::ForkedWorkers::new(&mut self.worker)?;
         monitor_loop::MonitorLoop::new(copies, rules, authority)?.run()
     }
@@ -208,7 +191,7 @@ impl Drop for Alone {
 }
 
 /// What the operator has set, and which process sees a stop through.
-fn above() -> (OperatorSettings, Authority) {
+fn above() -> (PoolSettings, Authority) {
     given(|given| {
         let settings = given.inherited.settings;
         // A second pool of the same program has no lifeline any more, and so no main
@@ -229,23 +212,21 @@ fn above() -> (OperatorSettings, Authority) {
     })
 }
 
-/// What the pool keeps to: what the operator has set, or else this.
-fn rules(
-    settings: OperatorSettings,
-    count: Option<u16>,
-    timeout: Millis,
-    backoff: Backoff,
-) -> PoolRules {
-    let delay = settings.delay.unwrap_or(backoff.delay);
-    let max_delay = settings.max_delay.unwrap_or(backoff.max_delay);
+/// What the pool keeps to: what the operator has set, else the application, else the
+/// default.
+fn rules(operator: PoolSettings, own: PoolSettings) -> PoolRules {
+    let usual = Backoff::USUAL;
     PoolRules {
-        count: settings.count.or(count).unwrap_or_else(cpus::by_default),
-        timeout: settings.timeout.unwrap_or(timeout),
-        backoff: Backoff { delay, max_delay },
-        ready_after: settings.ready_after,
-        hang: settings.hang_timeout.unwrap_or_default(),
-        lifetime: settings.lifetime.unwrap_or_default(),
-        ready_timeout: settings.ready_timeout.unwrap_or(READY_TIMEOUT),
+        count: operator.count.or(own.count).unwrap_or_else(cpus::by_default),
+        timeout: operator.timeout.or(own.timeout).unwrap_or(TIMEOUT),
+        backoff: Backoff {
+            delay: operator.delay.or(own.delay).unwrap_or(usual.delay),
+            max_delay: operator.max_delay.or(own.max_delay).unwrap_or(usual.max_delay),
+        },
+        ready_after: operator.ready_after,
+        hang_timeout: operator.hang_timeout.or(own.hang_timeout).unwrap_or_default(),
+        lifetime: operator.lifetime.or(own.lifetime).unwrap_or_default(),
+        ready_timeout: operator.ready_timeout.or(own.ready_timeout).unwrap_or(READY_TIMEOUT),
         rows: scoreboard::ROWS.into(),
         seed: process::id().raw().unsigned_abs(),
     }
@@ -276,5 +257,51 @@ pub(super) fn refuse_threads(and: &str) -> Result<()> {
                 )));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Monitor, rules};
+    use crate::shared::inherited::PoolSettings;
+    use crate::types::{Backoff, Millis};
+    use crate::worker::{Context, Outcome};
+    use core::time::Duration;
+
+    #[test]
+    fn operator_wins_over_application_and_application_over_default() {
+        let no_worker = |_: &mut Context| -> Outcome { Ok(()) };
+        let seconds = Duration::from_secs;
+        let own = Monitor::new(no_worker)
+            .count(7)
+            .timeout(seconds(1))
+            .delay(seconds(2))
+            .max_delay(seconds(3))
+            .hang_timeout(seconds(4))
+            .lifetime(seconds(5))
+            .ready_timeout(seconds(6))
+            .own;
+        let none = PoolSettings::default();
+        let operator = PoolSettings {
+            count: Some(8),
+            timeout: Some(Millis(11)),
+            delay: Some(Millis(12)),
+            max_delay: Some(Millis(13)),
+            hang_timeout: Some(Millis(14)),
+            lifetime: Some(Millis(15)),
+            ready_timeout: Some(Millis(16)),
+            ..none
+        };
+        let times = |operator, own| {
+            let rules = rules(operator, own);
+            let Backoff { delay, max_delay } = rules.backoff;
+            let (hang, lifetime) = (rules.hang_timeout, rules.lifetime);
+            [rules.timeout, delay, max_delay, hang, lifetime, rules.ready_timeout]
+                .map(|time| time.0)
+        };
+        assert_eq!(times(none, none), [60_000, 100, 30_000, 0, 0, 60_000]);
+        assert_eq!(times(none, own), [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]);
+        assert_eq!(times(operator, own), [11, 12, 13, 14, 15, 16]);
+        assert_eq!((rules(none, own).count, rules(operator, own).count), (7, 8));
     }
 }

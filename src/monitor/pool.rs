@@ -713,7 +713,7 @@ impl Pool {
     /// Whether a look is due some time, or none is needed: then a worker that becomes
     /// busy need not be reported.
     pub fn is_watching(&self) -> bool {
-        self.watch.at.is_some() || self.rules.hang == Millis(0) || self.is_stopping()
+        self.watch.at.is_some() || self.rules.hang_timeout == Millis(0) || self.is_stopping()
     }
 
     /// Orders a look if it is time.
@@ -734,11 +734,11 @@ impl Pool {
         since: Tick,
         commands: &mut Vec<Command>,
     ) {
-        if self.rules.hang == Millis(0) || self.is_stopping() {
+        if self.rules.hang_timeout == Millis(0) || self.is_stopping() {
             return;
         }
         let since = since.max(self.watch.from);
-        let due = since.after(self.rules.hang);
+        let due = since.after(self.rules.hang_timeout);
         if self.row_of(slot, pid).is_none() {
             return;
         }
@@ -1378,7 +1378,7 @@ mod tests {
             timeout,
             backoff,
             ready_after: None,
-            hang: Millis(0),
+            hang_timeout: Millis(0),
             lifetime: Millis(0),
             ready_timeout: Millis(0),
             rows: 999,
@@ -1949,7 +1949,7 @@ mod tests {
 
     /// A worker that hangs after two seconds, forked at 0 and ready at 100.
     fn watched() -> Pool {
-        let rules = PoolRules { hang: Millis(2_000), ..rules(1, Millis(60_000)) };
+        let rules = PoolRules { hang_timeout: Millis(2_000), ..rules(1, Millis(60_000)) };
         let mut pool = Pool::new(rules, MAIN, Tick(0));
         at(&mut pool, 0, Event::Timer);
         at(&mut pool, 0, Event::Forked { slot: slot(1), pid: pid(11) });

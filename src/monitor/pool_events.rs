@@ -12,7 +12,7 @@ pub struct PoolRules {
     /// How long an empty slot waits.
     pub backoff: Backoff,
     /// How long a worker may be busy with one thing; 0: for ever.
-    pub hang: Millis,
+    pub hang_timeout: Millis,
     /// After how long a worker is recycled; 0: never.
     pub lifetime: Millis,
     /// A worker whose program has run so long is taken as ready; `None`: it has

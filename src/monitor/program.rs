@@ -18,6 +18,7 @@ use crate::monitor::program_socket::{ProgramSocket, ProgramSockets};
 use crate::printable::Quoted;
 use crate::protocol::{fdnames, sd_notify};
 use crate::shared::inbox::Received;
+use crate::shared::inherited::PoolSettings;
 use crate::shared::listener::given;
 use crate::shared::listening_socket::Fallback;
 use crate::shared::scoreboard::RowRef;
@@ -28,7 +29,7 @@ use crate::sys::poll::Source;
 use crate::sys::release::Release;
 use crate::sys::signal::{self, OriginalDispositions};
 use crate::sys::{self, env, process};
-use crate::types::{Activity, Backoff, Level, Pid, Signal, Slot, StopSignal, Tick};
+use crate::types::{Activity, Level, Pid, Signal, Slot, StopSignal, Tick};
 use crate::{log, text};
 use alloc::borrow::ToOwned as _;
 use alloc::ffi::CString;
@@ -109,7 +110,7 @@ pub(crate) fn program(words: &[&CStr], inherited: OriginalDispositions) -> Optio
         running: Vec::new(),
         unusable: None,
     };
-    let rules = super::rules(settings, None, super::TIMEOUT, Backoff::USUAL);
+    let rules = super::rules(settings, PoolSettings::default());
     Some(run(programs, rules, authority).unwrap_or_else(|error| {
         log::log(Level::Error, format_args!("monitor: {error}"));
         1

@@ -44,9 +44,10 @@ pub struct MainAbove {
     pub lifeline: Option<Fd>,
 }
 
-/// What the operator has set, which wins over what the application has.
+/// What the operator has set, or the application; a new one is an option too, see
+/// docs/design.md, "Adding an option".
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OperatorSettings {
+pub struct PoolSettings {
     /// `--count`
     pub count: Option<u16>,
     pub timeout: Option<Millis>,
@@ -86,7 +87,7 @@ pub struct Inherited {
     /// could not be opened again.
     pub keeps: bool,
     /// What the operator has set.
-    pub settings: OperatorSettings,
+    pub settings: PoolSettings,
 }
 
 /// What the log is told of it: writing to a file may take long, so it is done when
@@ -134,7 +135,7 @@ impl Inherited {
             (None, None) => Level::Info,
         };
         let count = number(c"PANZER_COUNT", u32::from(Slot::LAST));
-        let settings = OperatorSettings {
+        let settings = PoolSettings {
             count: count.and_then(|count| Slot::new(u16::try_from(count).ok()?)).map(Slot::number),
             timeout: span(c"PANZER_TIMEOUT"),
             delay: span(c"PANZER_DELAY"),

@@ -330,7 +330,7 @@ impl World {
             timeout: TIMEOUT,
             backoff,
             ready_after,
-            hang,
+            hang_timeout: hang,
             lifetime,
             ready_timeout,
             rows,
@@ -373,7 +373,7 @@ impl World {
 
     /// Whether this walk has few moments.
     fn is_brief(&self) -> bool {
-        let PoolRules { hang, lifetime, ready_timeout, .. } = self.pool.rules;
+        let PoolRules { hang_timeout: hang, lifetime, ready_timeout, .. } = self.pool.rules;
         let is_timed = lifetime.0 > 0 || hang.0 > 0 || ready_timeout.0 > 0;
         self.is_scaled() || is_timed || self.has_groups
     }
@@ -531,7 +531,7 @@ impl World {
             });
         }
         choices.extend(self.waits().into_iter().map(Choice::Pass));
-        if self.pool.rules.hang.0 > 0 {
+        if self.pool.rules.hang_timeout.0 > 0 {
             choices.extend(self.alive().map(|process| match process.busy {
                 Some(_) => Choice::Rest(process.pid),
                 None => Choice::Work(process.pid),
