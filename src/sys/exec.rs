@@ -199,12 +199,15 @@ impl<'a> Program<'a> {
         parent: Pid,
     ) -> (StartStep, Errno) {
         match self.apart {
+            // A session's first group is an orphan: a terminal's signal stops nothing there.
             Apart::Session => process::lead_session(),
-            Apart::Group => process::lead_group(),
+            // Until now we were in our parent's group: what was to stop that would stop
+            // us for ever, because our group is never told to go on.
+            Apart::Group => {
+                process::lead_group();
+                signal::forget_stops();
+            }
         }
-        // Until now we were in our parent's group: what was to stop that would stop
-        // us for ever, because our group is never told to go on.
-        signal::forget_stops();
         if let Err(errno) = place.arrange(moved) {
             return (StartStep::Descriptors, errno);
         }

@@ -181,12 +181,16 @@ fn signal_between_fork_and_exec_ends_the_child_and_not_main() {
     }
 }
 
+/// A monitor leads a session, where such a signal stops nothing: its group is an orphan.
+/// The group of a program of `-x` is none.
+///
 /// rule: spawn.terminal-stop
 #[test]
-fn terminal_stop_of_mains_group_does_not_stop_a_new_child() {
+fn terminal_stop_of_the_monitors_group_does_not_stop_a_new_program() {
     for signal in [Signal::Ttin, Signal::Ttou] {
         let dir = TempDir::new();
-        lives_on(Moment("setsid", 1).strike_all(&dir, idle(), signal).start());
+        let program = Setup::new(Path::new("sleep"), &["1000"]).options(&["-xn1", "--ready=0.1"]);
+        lives_on(Moment("setpgid", 1).strike_all(&dir, program, signal).start());
     }
 }
 
