@@ -27,6 +27,15 @@ fn witness(words: &[&str], options: &[&str]) -> (TempDir, PathBuf, Panzer) {
     start(Setup::new(&example("witness"), words), options)
 }
 
+/// Waits until the monitor has finished the turn in which it handles the signals that it
+/// has by now: its second status comes after all that the turn of its first does.
+fn settle_monitor(panzer: &mut Panzer, monitor: u32) {
+    for _ in 0..2 {
+        send(monitor, Signal::Ttin);
+        panzer.expect_line("worker 1 (");
+    }
+}
+
 /// rules: pool.sigttin, scale.count
 #[test]
 fn the_number_of_workers_changes_under_load_without_a_failed_request() {
@@ -121,11 +130,7 @@ fn removed_worker_finishes_before_its_slot_is_filled_again() {
     assert_eq!(workers.len(), 2, "the removed worker is busy and still there");
     let asked = begin(&pid_file, "scale 2").into_stream();
     assert_eq!(ask_result(&pid_file, "ready"), "done ready");
-    // The monitor's second line comes after all messages of the turn of its first.
-    for _ in 0..2 {
-        send(monitor, Signal::Ttin);
-        panzer.expect_line("worker 1 (");
-    }
+    settle_monitor(&mut panzer, monitor);
     assert_eq!(ask_result(&pid_file, "ready"), "done ready");
     asked.set_nonblocking(true).expect("it is a socket");
     let early = (&asked).read(&mut [0]).expect_err("the slot waits for its draining worker");
@@ -180,8 +185,11 @@ fn foreign_sigwinch_does_not_change_the_number_of_workers() {
     let (_dir, pid_file, mut panzer) = witness(&["run=idle"], &["-n2"]);
     let monitor = panzer.expect_current(1);
     let before = panzer.workers(monitor);
+    assert_eq!(before.len(), 2);
     send(monitor, Signal::Winch);
     send(panzer.pid(), Signal::Winch);
+    // Else it would handle the signal after the count is there.
+    settle_monitor(&mut panzer, monitor);
     // A later request is performed.
     assert_eq!(ask_result(&pid_file, "scale 3"), "done 3 workers");
     let after = panzer.workers(monitor);
