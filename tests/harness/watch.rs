@@ -3,7 +3,7 @@
 //! A watcher is a thread that looks at all descendants of a main a hundred times
 //! a second. It keeps what no event reports: how many there were at once, and
 //! which were seen in a state that should not occur. These are samples: what was
-//! seen was there, but what was not seen may have been there too.
+//! seen was there, but what was not seen may have been there too, except at the end.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -47,6 +47,8 @@ impl Watch {
             while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
                 watcher.look();
             }
+            // What is there at the end was seen, however slow the looks were.
+            watcher.look();
             watcher.seen
         });
         Self { stop, thread }
