@@ -369,3 +369,40 @@ pub(super) fn whole(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::{self, Reaped};
+    use crate::sys::{clock, poll};
+    use crate::types::Millis;
+
+    /// Only a failing test waits that long.
+    const LONGEST: Millis = Millis(20_000);
+
+    /// Lets this process map nothing more.
+    fn map_no_more() {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: setrlimit reads the limits and touches no other memory.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const none) }, 0);
+    }
+
+    #[test]
+    fn file_larger_than_the_memory_is_an_error() {
+        let pid = process::fork(|| {
+            map_no_more();
+            let read = whole(usize::MAX, &mut |piece, _| Ok(piece.len()));
+            u8::from(read != Err(Errno(libc::ENOMEM)))
+        });
+        let (pid, due) = (pid.expect("there is room for a process"), clock::now().after(LONGEST));
+        let exit = loop {
+            match process::reap(pid).expect("it is our child") {
+                Reaped::Dead(_, exit) => break exit,
+                Reaped::NoneDead => assert!(due > clock::now(), "{pid} does not end"),
+                Reaped::NoChild => panic!("it was reaped elsewhere"),
+            }
+            let _ = poll::wait(&mut [], Some(clock::now().after(Millis(1))));
+        };
+        assert!(exit.is_success(), "{exit:?}");
+    }
+}
