@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use panzer::sys::Signal;
+
 use crate::harness::files::{TempDir, example};
+use crate::harness::panzer::send;
 use crate::harness::procfs;
 use crate::harness::setup::Setup;
 use crate::harness::spawn_lock;
@@ -86,7 +89,7 @@ fn library(dir: &TempDir, source: &str) -> PathBuf {
     made
 }
 
-/// The program built with std takes its memory from the C library, and runs the same
+/// A program with an embedded main takes its memory from the C library, and runs the same
 /// code between fork and exec as the one that ships.
 ///
 /// rule: spawn.no-allocation
@@ -94,14 +97,17 @@ fn library(dir: &TempDir, source: &str) -> PathBuf {
 fn no_malloc_or_free_between_fork_and_exec() {
     let dir = TempDir::new();
     let preload = format!("LD_PRELOAD={}", library(&dir, ABSTINENCE).display());
-    let instead = r#"shift; exec env "$PRELOAD" "$0" "$@""#;
-    let words = ["-c", instead, env!("CARGO_BIN_EXE_panzer")];
+    let instead = r#"exec env "$PRELOAD" "$0" "$@""#;
     // A process can send READY=1 only after its exec has succeeded.
-    let setup = Setup::new(&example("witness"), &["notify=READY=1", "hang"]);
-    let mut panzer = setup.variable("PRELOAD", &preload).through(Path::new("sh"), &words).start();
+    let witness = example("witness").display().to_string();
+    let setup = Setup::embedded(&example("embedded"), &[&witness, "notify=READY=1", "hang"]);
+    let setup = setup.variable("PRELOAD", &preload).through(Path::new("sh"), &["-c", instead]);
+    let mut panzer = setup.start();
     let main = panzer.pid();
-    panzer.expect_current(1);
+    let monitor = panzer.expect_current(1);
     assert!(procfs::maps(main).contains("library.so"), "the library is loaded");
-    panzer.reload(2);
+    // Not by a reload, which reads the configuration in a child that may take memory.
+    send(monitor, Signal::Kill);
+    panzer.expect_current(2);
     panzer.stop();
 }
