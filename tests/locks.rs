@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +43,17 @@ fn sends(thread: &str) -> bool {
     call.split(' ').next() == Some(if cfg!(target_arch = "x86_64") { "46" } else { "211" })
 }
 
+/// A program that ends with its test: else one that fails would have it speak on.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It has ended already where the test has not failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn dropping_a_listener_does_not_wait_for_a_main_that_is_stopped() {
     if env::var_os("LOCKS_PROGRAM").is_some() {
@@ -50,7 +61,7 @@ fn dropping_a_listener_does_not_wait_for_a_main_that_is_stopped() {
     }
     let place = env::temp_dir().join(format!("panzer-locks-{}", std::process::id()));
     let main = UnixDatagram::bind(&place).expect("the place is free");
-    let mut child = Command::new(env::current_exe().expect("/proc is mounted"))
+    let child = Command::new(env::current_exe().expect("/proc is mounted"))
         .args([TEST, "--exact", "--nocapture"])
         .env("LOCKS_PROGRAM", "1")
         .env("NOTIFY_SOCKET", &place)
@@ -58,10 +69,11 @@ fn dropping_a_listener_does_not_wait_for_a_main_that_is_stopped() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("it can be started");
+    let mut child = Program(child);
     let (sender, lines) = mpsc::channel();
-    let out = BufReader::new(child.stdout.take().expect("it is piped"));
+    let out = BufReader::new(child.0.stdout.take().expect("it is piped"));
     thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let mut input = child.stdin.take().expect("it is piped");
+    let mut input = child.0.stdin.take().expect("it is piped");
     let expect = |what: &dyn Fn(&str) -> bool| loop {
         let line = lines.recv_timeout(TIMEOUT).expect("it goes on");
         if what(&line) {
@@ -87,6 +99,6 @@ fn dropping_a_listener_does_not_wait_for_a_main_that_is_stopped() {
     main.set_nonblocking(true).expect("it is ours");
     while main.recv(&mut bytes).is_ok() {}
     expect(&|line| line == "second");
-    assert!(child.wait().expect("it is ours").success());
+    assert!(child.0.wait().expect("it is ours").success());
     fs::remove_file(&place).expect("it is ours");
 }
