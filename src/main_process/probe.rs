@@ -202,7 +202,7 @@ impl Drop for Probe {
     fn drop(&mut self) {
         if self.exit.is_none() {
             self.end();
-            // It may have left its group; as long as it is not reaped it is ours.
+            // It may not lead its group yet; as long as it is not reaped it is ours.
             let _ = signal::send(self.pid, Signal::Kill);
         }
     }

@@ -9,6 +9,7 @@ use panzer::sys::Signal;
 
 use crate::harness::files::TempDir;
 use crate::harness::panzer::{Panzer, send};
+use crate::harness::procfs;
 use crate::harness::setup::Setup;
 
 const DUE: &str = "reload to run the new one";
@@ -78,6 +79,21 @@ fn replacement_of_a_script_runs_its_generations_release() {
     let program = releases(&dir).join("app");
     let panzer = pool(&program, &[], &[]);
     keeps_its_release(&dir, panzer);
+}
+
+/// By a descriptor it would be told a path in /dev/fd, and its name would be a number
+/// before Linux 6.14.
+///
+/// rule: exec.release
+#[test]
+fn program_is_executed_by_its_path_while_that_leads_to_it() {
+    let setup = Setup::new(Path::new("sleep"), &["600"]).options(&["-xn1", "--ready=0"]);
+    // The dynamic linker of each process prints what the kernel has told it.
+    let mut panzer = setup.variable("LD_SHOW_AUXV", "1").start();
+    let monitor = panzer.expect_current(1);
+    while !panzer.expect_line("AT_EXECFN:").ends_with("/sleep") {}
+    assert_eq!(procfs::name(panzer.workers(monitor)[0]), "sleep");
+    panzer.stop();
 }
 
 /// rule: exec.release

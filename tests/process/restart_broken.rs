@@ -10,6 +10,7 @@ use crate::harness::client::Held;
 use crate::harness::ctl::finish;
 use crate::harness::files;
 use crate::harness::panzer::End;
+use crate::harness::strace::Attached;
 use crate::harness::{procfs, spawn_lock};
 
 const HOLD: [&str; 2] = ["listen=127.0.0.1:0", "run=hold"];
@@ -90,16 +91,17 @@ fn pipe_directory_or_device_as_program_is_refused_without_blocking() {
     let mut main = start();
     fs::remove_file(&main.program).expect("it was there");
     main.dir.gate("panzer");
-    main.expect_refusal("a named pipe", "");
+    // The open did not wait for a writer.
+    main.expect_refusal("a named pipe", "EACCES");
     fs::remove_file(&main.program).expect("it was there");
     fs::create_dir(&main.program).expect("the directory is ours");
-    main.expect_refusal("a directory", "");
+    main.expect_refusal("a directory", "EACCES");
     fs::remove_dir(&main.program).expect("it was there");
     std::os::unix::fs::symlink("panzer", &main.program).expect("the directory is ours");
     main.expect_refusal("a link to itself", "ELOOP");
     fs::remove_file(&main.program).expect("it was there");
     std::os::unix::fs::symlink("/dev/zero", &main.program).expect("the directory is ours");
-    main.expect_refusal("a device", "");
+    main.expect_refusal("a device", "EACCES");
     fs::remove_file(&main.program).expect("it was there");
     main.expect_recovery();
 }
@@ -191,7 +193,20 @@ fn probe_that_hangs_is_killed_after_its_timeout() {
 /// rule: restart.timeout
 #[test]
 fn processes_started_by_a_probe_are_killed_with_it() {
-    refuses(&[("", &["child", "exit=0"]), ("", &["child", "hang"]), ("", &["unhear", "defect"])]);
+    refuses(&[("", &["child", "exit=0"]), ("", &["child", "hang"])]);
+}
+
+/// rule: restart.timeout
+#[test]
+fn probe_that_does_not_lead_its_group_yet_is_killed() {
+    let mut main = start();
+    main.install_impostor(&["unhear", "hang"]);
+    // It stays where it was forked.
+    let words = ["-f", "-e", "trace=setsid", "-e", "inject=setsid:retval=0"];
+    let tracer = Attached::to(main.panzer.pid(), &main.dir.join("trace"), &words);
+    main.expect_refusal("a probe in main's group", "probe timed out");
+    drop(tracer);
+    main.expect_recovery();
 }
 
 /// rule: restart.not-executable
