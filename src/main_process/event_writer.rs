@@ -2,8 +2,8 @@
 
 use crate::persist::persisted;
 use crate::protocol::event_lines::{EventLine, EventName};
-use crate::sys::clock;
 use crate::sys::output::Output;
+use crate::types::Tick;
 
 /// The events for deploy tools and tests: the descriptor of `--event-fd`.
 #[derive(Debug, Default)]
@@ -20,19 +20,19 @@ impl Events {
         Self { output, dropped: 0 }
     }
 
-    /// Writes one event, or counts it as dropped. Never waits.
-    pub fn tell(&mut self, event: &EventLine<'_>) {
+    /// Writes one event of this moment, or counts it as dropped. Never waits.
+    pub fn tell(&mut self, event: &EventLine<'_>, now: Tick) {
         let Some(output) = &mut self.output else { return };
         if self.dropped > 0 {
             let mut note = EventLine::new(EventName::Dropped);
             note.count = Some(self.dropped);
-            if output.write(note.line(clock::now()).as_bytes()).is_err() {
+            if output.write(note.line(now).as_bytes()).is_err() {
                 self.dropped = self.dropped.saturating_add(1);
                 return;
             }
             self.dropped = 0;
         }
-        if output.write(event.line(clock::now()).as_bytes()).is_err() {
+        if output.write(event.line(now).as_bytes()).is_err() {
             self.dropped = self.dropped.saturating_add(1);
         }
     }

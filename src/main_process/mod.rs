@@ -151,6 +151,7 @@ impl MainProcess {
         let deadline = self.deadline();
         let (_, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline, blocked));
         self.now = now;
+        self.reporter.begin_turn(now);
         let is_due = self.restart.begin_turn() && !self.reads.is_starting();
         if let Some(by) = lost {
             self.step(Event::Stalled { by });

@@ -31,6 +31,9 @@ pub(super) struct Reporter {
     /// Why the last process could not be made, or has left, until it is told.
     reason: Option<String>,
     events: Events,
+    /// When this turn of main began. Its events say that time: what is due later counts
+    /// from it.
+    now: Tick,
     /// The descriptor of `--notify-fd`, until the first generation is current.
     readiness: Option<Fd>,
     dropped_told: u32,
@@ -56,12 +59,13 @@ pub(super) enum Setback {
 
 impl Reporter {
     /// One that has told nothing.
-    pub fn new(events: Events, readiness: Option<Fd>) -> Self {
+    pub fn new(events: Events, readiness: Option<Fd>, now: Tick) -> Self {
         Self {
             above: ServiceManager::default(),
             complaints: Complaints::new(),
             reason: None,
             events,
+            now,
             readiness,
             dropped_told: 0,
             is_abstract_told: false,
@@ -73,13 +77,18 @@ impl Reporter {
     pub fn persist(&mut self, codec: &mut Codec) {
         persisted! {
             in self, codec;
-            { reason, events, readiness, dropped_told, is_abstract_told } without { above, complaints }
+            { reason, events, readiness, dropped_told, is_abstract_told } without { above, complaints, now }
         }
+    }
+
+    /// A turn of main begins.
+    pub const fn begin_turn(&mut self, now: Tick) {
+        self.now = now;
     }
 
     /// One event, and what was dropped before it.
     pub fn event(&mut self, event: &EventLine<'_>) {
-        self.events.tell(event);
+        self.events.tell(event, self.now);
         self.tell_dropped();
     }
 
@@ -101,7 +110,7 @@ impl Reporter {
         if dropped > self.dropped_told {
             let mut event = EventLine::new(EventName::Dropped);
             event.count = Some(dropped);
-            self.events.tell(&event);
+            self.events.tell(&event, self.now);
         }
         self.dropped_told = dropped;
     }
@@ -268,13 +277,13 @@ impl Reporter {
     /// The final stop begins.
     pub fn tell_stopping(&mut self) {
         log(Level::Info, format_args!("shutting down"));
-        self.events.tell(&EventLine::new(EventName::Stopping));
+        self.events.tell(&EventLine::new(EventName::Stopping), self.now);
     }
 
     /// The last line.
     pub fn tell_finished(&mut self, status: u8) {
         log(Level::Info, format_args!("shutdown complete, exit status {}", u32::from(status)));
-        self.events.tell(&EventLine::new(EventName::Stopped));
+        self.events.tell(&EventLine::new(EventName::Stopped), self.now);
     }
 }
 

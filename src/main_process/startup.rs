@@ -167,7 +167,7 @@ impl MainProcess {
             now,
             status_at: Tick(0),
             interrupts: 0,
-            reporter: Reporter::new(events, readiness),
+            reporter: Reporter::new(events, readiness, now),
             closing: Closing::new(),
             reads: Loads::new(),
             finished: None,
