@@ -56,6 +56,7 @@
 //! * `restart_broken`: a broken program is refused.
 //! * `restart_forged`: a forged state is refused.
 //! * `restart_failing`: each system call of a restart fails in turn.
+//! * `deploy`: the deployment script among the examples.
 //! * `restartable`: a main whose own program a test can replace.
 //! * `exec`: pools of any program, `-x`.
 //! * `release`: which file later workers under `--exec` run, in which directory.
@@ -74,6 +75,7 @@ mod control;
 mod ctl;
 mod ctl_hostile;
 mod deaths;
+mod deploy;
 mod embedded;
 mod examples;
 mod exec;
