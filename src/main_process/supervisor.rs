@@ -44,8 +44,8 @@
 //!
 //! Before it was ready that is a start that failed: with no current generation the
 //! next one is due after its back-off, and main gives up after so many if nothing was
-//! ever ready. From `Probation` and `Refilling` it is a rollback. In neither case is a
-//! reload repeated.
+//! ever ready. From `Probation` and `Refilling` it is a rollback (rule:
+//! probation.rollback). In neither case is a reload repeated.
 //!
 //! If the current monitor is gone or stops, one that is on probation is current at
 //! once, one that is starting is waited for, and else the next one is due.
@@ -456,7 +456,9 @@ impl Supervisor {
         }
     }
 
-    /// Ends an attempt on probation; the current generation goes on.
+    /// Rolls back an attempt whose monitor lives, and so has to be asked to leave. For one
+    /// that stops by itself, or is gone, see [`on_stopping`](Self::on_stopping) and
+    /// [`on_exit`](Self::on_exit).
     pub(super) fn roll_back(
         &mut self,
         now: Tick,

@@ -24,7 +24,7 @@ impl<K: PoolKind> MonitorLoop<K> {
 
     /// Sees to it that a worker that becomes busy is watched. Asked first and looked
     /// then: one that became busy before we asked is seen.
-    pub(super) fn watch(&mut self) {
+    pub(super) fn watch_for_hangs(&mut self) {
         if self.pool.is_watching() || self.scoreboard.is_asked_for_busy() {
             return;
         }

@@ -112,7 +112,7 @@ impl MonitorLoop<ForkedWorkers<'_>> {
     ) -> sys::SysResult<Context> {
         self.wake.renew()?;
         let last_resort = Millis(self.rules.timeout.0.saturating_add(GRACE.0));
-        signal::serve(monitor, self.dev_null, last_resort);
+        signal::install_worker_handlers(monitor, self.dev_null, last_resort);
         self.scoreboard.begin_worker(row, clock::now());
         self.restore_other_dispositions();
         if self.above.is_some() {

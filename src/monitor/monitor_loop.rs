@@ -23,7 +23,7 @@ use core::mem;
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
 /// How long to leave poll(2) alone when it has failed.
-pub(super) const BREATHER: Millis = Millis(100);
+const BREATHER: Millis = Millis(100);
 
 /// What the workers of a pool are: how one is made, and how it is heard.
 ///
@@ -240,7 +240,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         if self.pool.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
-        self.watch();
+        self.watch_for_hangs();
         self.reports.tell(now, &mut self.rows);
         self.tell_again();
     }
@@ -258,6 +258,19 @@ impl<K: PoolKind> MonitorLoop<K> {
             return false;
         }
         self.above.is_some() && sources.get(1).is_some_and(Source::is_readable)
+    }
+
+    /// Tells main and a service manager what they had no room for before.
+    fn tell_again(&mut self) {
+        self.reports.tell_scaled();
+        given(|given| given.inherited.pay());
+    }
+
+    /// When to tell again what main, or a service manager, had no room for; `None`
+    /// when it was told.
+    pub(super) fn tells_again_at(&self) -> Option<Tick> {
+        let owes = self.reports.owes_scaled() || given(|given| given.inherited.owes());
+        owes.then(|| clock::now().after(BREATHER))
     }
 
     /// Whether main has died, asked of the kernel just now. Nothing is ever written

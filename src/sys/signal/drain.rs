@@ -29,7 +29,7 @@ static PARENT: AtomicI32 = AtomicI32::new(0);
 /// Installs the worker's handlers. `nowhere` is `/dev/null`, open as long as the
 /// process. A SIGTERM that comes when `parent` is gone has the process killed
 /// `last_resort` later.
-pub fn serve(parent: Pid, nowhere: Borrowed<'static>, last_resort: Millis) {
+pub fn install_worker_handlers(parent: Pid, nowhere: Borrowed<'static>, last_resort: Millis) {
     NOWHERE.store(nowhere.number(), ORDER);
     PARENT.store(parent.raw(), ORDER);
     STOPPING.store(false, ORDER);

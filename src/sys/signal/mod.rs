@@ -18,7 +18,9 @@ mod wake;
 pub(super) use caught::noted;
 pub use caught::{Hangup, PendingSignals, catch, expect_ready, noted_deaths, take, take_pending};
 pub use disposition::{OriginalDispositions, Saved, ignore, reset, save};
-pub use drain::{Guard, is_stopping, replace_with_dev_null, serve, stopping_since};
+pub use drain::{
+    Guard, install_worker_handlers, is_stopping, replace_with_dev_null, stopping_since,
+};
 pub(super) use mask::mask_of;
 pub use mask::{Blocked, block_all, block_output_signals, unblock_all};
 pub use wake::Wake;
