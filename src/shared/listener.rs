@@ -12,6 +12,8 @@ use crate::sys::fd::{self, Blocking, Borrowed, Fd, LateFd};
 use crate::sys::global::Global;
 use crate::sys::poll::{self, Source};
 use crate::sys::socket::is_long;
+#[cfg(feature = "std")]
+use crate::sys::socket::{self, Name};
 use crate::sys::{self, env, file, process};
 use crate::types::{Level, Pid, Tick};
 use alloc::ffi::CString;
@@ -295,10 +297,7 @@ impl Listener {
     /// Where it listens: `127.0.0.1:8080` with its real port, or `unix:/PATH`.
     #[must_use]
     pub fn address(&self) -> String {
-        match listening_socket::address_of(self.fd.borrow()) {
-            Some(address) => address.to_string(),
-            None => String::from("a socket without an address"),
-        }
+        address_of(self.fd.borrow())
     }
 
     /// The descriptor.
@@ -307,7 +306,22 @@ impl Listener {
         self.fd.borrow()
     }
 
-    pub(crate) fn fd(&self) -> &Fd {
+    /// A second number for the same socket, if `is_wanted` is true of its name.
+    #[cfg(feature = "std")]
+    fn second_number(&self, is_wanted: fn(&Name) -> bool, wanted: &str) -> Result<Fd> {
+        let what = format_args!("cannot make a {wanted} of {}", self.address());
+        if self.blocking == Blocking::Yes {
+            return Err(Error::plain(format_args!(
+                "{what}: the listener blocks; call nonblocking() on it before the first fork"
+            )));
+        }
+        if !socket::local_name(self.fd.borrow()).is_ok_and(|name| is_wanted(&name)) {
+            return Err(Error::plain(format_args!("{what}: it is of another family")));
+        }
+        fd::duplicate(self.fd.borrow()).map_err(|errno| Error::system(what, errno))
+    }
+
+    pub(crate) fn fd(&self) -> &Arc<Fd> {
         &self.fd
     }
 
@@ -320,10 +334,72 @@ impl Listener {
     }
 }
 
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for Listener {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.borrow().into()
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::os::fd::AsRawFd for Listener {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.fd.number()
+    }
+}
+
+/// A listener of std, for a server that takes nothing else: the same socket under a number
+/// of its own, close-on-exec, and non-blocking as the [`Listener`] is. Dropping it closes
+/// that number alone.
+///
+/// It knows of no stop: SIGTERM interrupts no call on it, and as long as it is there, its
+/// worker has the queue. So make it in the worker, and drop it when a
+/// [`StopHandle`](crate::StopHandle) says that this is stopping; if that
+/// [is final](crate::StopHandle::is_final), when `accept` has said `WouldBlock`. Where main
+/// may attach no filter, a connection whose handshake ends in that moment may not be heard;
+/// an [`Acceptor`](crate::Acceptor) does all of this.
+///
+/// # Errors
+///
+/// When the listener is not [non-blocking](Listener::nonblocking), is of the other family,
+/// or the process is out of descriptors.
+#[cfg(feature = "std")]
+impl TryFrom<&Listener> for std::net::TcpListener {
+    type Error = Error;
+
+    fn try_from(listener: &Listener) -> Result<Self> {
+        let fd = listener.second_number(|name| matches!(name, Name::Inet(_)), "TcpListener")?;
+        Ok(std::os::fd::OwnedFd::from(fd).into())
+    }
+}
+
+/// As for [`TcpListener`](std::net::TcpListener), of a Unix socket.
+///
+/// # Errors
+///
+/// The same.
+#[cfg(feature = "std")]
+impl TryFrom<&Listener> for std::os::unix::net::UnixListener {
+    type Error = Error;
+
+    fn try_from(listener: &Listener) -> Result<Self> {
+        let fd = listener.second_number(|name| !matches!(name, Name::Inet(_)), "UnixListener")?;
+        Ok(std::os::fd::OwnedFd::from(fd).into())
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         let ours = Arc::as_ptr(&self.fd);
         given(|given| given.open.retain(|open| open.fd.as_ptr() != ours));
+    }
+}
+
+/// [`Listener::address`].
+pub(crate) fn address_of(listener: Borrowed<'_>) -> String {
+    match listening_socket::address_of(listener) {
+        Some(address) => address.to_string(),
+        None => String::from("a socket without an address"),
     }
 }
 
@@ -343,16 +419,60 @@ pub fn wait(sources: &mut [Source<'_>], deadline: Option<Tick>) -> Result<bool> 
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "std")]
+    use super::{Listener, listen};
     use super::{fork, given};
+    #[cfg(feature = "std")]
+    use crate::sys::fd;
     use crate::sys::process;
     use crate::sys::process::Reaped;
     use crate::sys::{clock, signal};
     use crate::types::{Millis, Signal};
+    #[cfg(feature = "std")]
+    use std::io::ErrorKind;
+    #[cfg(feature = "std")]
+    use std::net::{TcpListener, TcpStream};
+    #[cfg(feature = "std")]
+    use std::os::fd::AsRawFd as _;
+    #[cfg(feature = "std")]
+    use std::os::unix::net::UnixListener;
+    #[cfg(feature = "std")]
+    use std::string::ToString as _;
     use std::sync::mpsc;
     use std::thread;
 
     /// Only a failing test waits that long.
     const TIMEOUT: Millis = Millis(20_000);
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn listener_of_std_is_the_same_socket_under_a_number_of_its_own() {
+        let ours = listen("127.0.0.1:0").and_then(Listener::nonblocking).expect("there are ports");
+        let listener = TcpListener::try_from(&ours).expect("there are descriptors");
+        assert_ne!(listener.as_raw_fd(), ours.as_raw_fd());
+        assert!(!fd::is_inherited(listener.as_raw_fd()), "a program would inherit it");
+        let nothing = listener.accept().expect_err("nothing waits");
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+        let address = ours.address();
+        drop(ours);
+        let _client = TcpStream::connect(address).expect("it listens still");
+        listener.accept().expect("it waits");
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn listener_of_std_is_refused_if_it_would_block_or_is_of_another_family() {
+        let blocking = listen("127.0.0.1:0").expect("there are ports");
+        let refused = TcpListener::try_from(&blocking).expect_err("it blocks").to_string();
+        assert!(refused.ends_with("call nonblocking() on it before the first fork"), "{refused}");
+        let ours = blocking.nonblocking().expect("it is ours");
+        let refused = UnixListener::try_from(&ours).expect_err("it is TCP").to_string();
+        let address = ours.address();
+        assert_eq!(
+            refused,
+            std::format!("cannot make a UnixListener of {address}: it is of another family")
+        );
+    }
 
     #[test]
     fn lock_held_by_another_thread_before_fork_is_free_in_the_child() {

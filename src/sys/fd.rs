@@ -186,6 +186,13 @@ impl std::os::fd::AsFd for Fd {
     }
 }
 
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for Borrowed<'_> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        (*self).into()
+    }
+}
+
 /// Creates a pipe as (read end, write end): pipe2(2).
 ///
 /// Both ends are close-on-exec; with `Blocking::No` neither ever waits.
