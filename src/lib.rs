@@ -122,7 +122,9 @@ pub use sys::fd::{Borrowed, Fd};
 pub use sys::poll::Source;
 pub use sys::threads::ThreadsAllowed;
 pub use types::{Level, Millis, Pid, Tick};
-pub use worker::{Connection, Context, Outcome, Peer, Worker};
+pub use worker::{
+    Acceptor, BusyGuard, Connection, Context, Counter, Outcome, Peer, StopHandle, Worker,
+};
 
 /// What the two programs of this crate are made of, beside their `rt.rs`. It promises
 /// nothing.

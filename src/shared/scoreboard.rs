@@ -1,7 +1,7 @@
 //! The board: one table in shared memory for each generation.
 //!
 //! A header of 64 bytes and a row of 64 bytes for each process, all in words of
-//! eight bytes, each written by one process with one atomic store. Main makes
+//! eight bytes, each written by one process with one atomic operation. Main makes
 //! it, as a sealed file in memory, and reads it with pread(2): what stands
 //! there is a stranger's, so it is checked and never trusted. The monitor and
 //! its workers have it mapped and write it.
@@ -284,7 +284,7 @@ impl ScoreboardMap {
         self.words.word(index)
     }
 
-    pub(super) fn row(self, row: RowRef, index: usize) -> &'static AtomicU64 {
+    pub(crate) fn row(self, row: RowRef, index: usize) -> &'static AtomicU64 {
         self.words.word(usize::from(row.number()) * ROW + index)
     }
 
@@ -344,8 +344,12 @@ impl ScoreboardMap {
         self.handled(row, UNKNOWN);
     }
 
-    /// A worker has done so many things.
-    pub fn handled(self, row: RowRef, count: u64) {
+    /// A worker has done one thing more.
+    pub fn add_handled(self, row: RowRef) {
+        self.row(row, 4).fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn handled(self, row: RowRef, count: u64) {
         self.row(row, 4).store(count, Ordering::SeqCst);
     }
 

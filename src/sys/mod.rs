@@ -14,6 +14,7 @@ pub mod children;
 pub mod clock;
 pub mod directory;
 pub mod env;
+pub mod epoll;
 pub mod exec;
 pub mod fd;
 pub mod file;

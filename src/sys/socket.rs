@@ -9,7 +9,7 @@ pub use newcomers::{admit_newcomers, refuse_newcomers, refuse_newcomers_by_ttl, 
 pub use unix_path::is_long;
 
 use super::{Errno, SysResult, call, check, file};
-use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::fd::{Blocking, Borrowed, Fd};
 use crate::sys::file::Identity;
 use crate::types::Account;
 use alloc::ffi::CString;
@@ -363,19 +363,23 @@ pub fn connect_notify(name: &[u8]) -> SysResult<Fd> {
 }
 
 /// Takes a connection out of the queue: accept4(2). The connection is
-/// close-on-exec and blocking, whatever the listener is.
+/// close-on-exec, and blocking or not, whatever the listener is.
 ///
 /// # Errors
 ///
 /// `EAGAIN` when the listener is non-blocking and no connection waits; `EINTR` when a
 /// signal came first; `ENOTSOCK` when a stop put /dev/null there; `EMFILE`, `ENFILE`,
 /// `ENOBUFS`, `ENOMEM`; and what had befallen the connection itself.
-pub fn accept(listener: Borrowed<'_>) -> SysResult<(Fd, Name)> {
+pub fn accept(listener: Borrowed<'_>, blocking: Blocking) -> SysResult<(Fd, Name)> {
+    let flags = match blocking {
+        Blocking::Yes => libc::SOCK_CLOEXEC,
+        Blocking::No => libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+    };
     let mut peer = KernelAddress::empty();
     let place = (&raw mut peer.storage).cast();
     let length = &raw mut peer.length;
     // SAFETY: `place` is writable for as many bytes as `length` says.
-    let fd = check(unsafe { libc::accept4(listener.number(), place, length, libc::SOCK_CLOEXEC) })?;
+    let fd = check(unsafe { libc::accept4(listener.number(), place, length, flags) })?;
     Ok((Fd::own(fd), peer.name()))
 }
 

@@ -1,11 +1,12 @@
 //! What accept4(2) gives to a worker, and what it may say instead.
 
 use crate::sys::Errno;
-use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::fd::{Blocking, Borrowed, Fd};
 use crate::sys::socket::{self, Name, SocketKind};
 use core::net::SocketAddr;
 
-/// A connection that a worker has accepted. Blocking, and close-on-exec.
+/// A connection that a worker has accepted. Close-on-exec; blocking, but one of an
+/// [`Acceptor`](crate::Acceptor).
 ///
 /// It takes packets of any TTL: `IP_MINTTL` and `IPV6_MINHOPCOUNT` are 0 on it,
 /// whatever they are on its listener. ip(7), ipv6(7)
@@ -32,6 +33,13 @@ impl Connection {
     #[must_use]
     pub fn into_fd(self) -> Fd {
         self.0
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for Connection {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.borrow().into()
     }
 }
 
@@ -67,8 +75,8 @@ impl Peer {
 
 /// Takes a connection out of the queue. It takes every packet, though a listener in
 /// the final stop may have given it a least TTL.
-pub(super) fn take(listener: Borrowed<'_>) -> Result<(Fd, Name), AcceptError> {
-    let (fd, peer) = socket::accept(listener).map_err(|errno| match errno.0 {
+pub(super) fn take(listener: Borrowed<'_>, blocking: Blocking) -> Result<(Fd, Name), AcceptError> {
+    let (fd, peer) = socket::accept(listener, blocking).map_err(|errno| match errno.0 {
         // A network's error of the one connection, unless this is no listener.
         libc::EOPNOTSUPP if socket::kind(listener) == SocketKind::Listening => AcceptError::Retry,
         _ => AcceptError::of(errno),

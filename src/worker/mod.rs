@@ -4,30 +4,34 @@
 //! What a worker may call, its [`Context`] has. SIGTERM drains it, SIGINT ends
 //! it. When its monitor dies the kernel sends it SIGTERM.
 
+mod acceptor;
 mod connection;
+mod counter;
+mod stop_handle;
 
+pub use crate::worker::acceptor::Acceptor;
 pub use crate::worker::connection::{Connection, Peer};
+pub(super) use crate::worker::counter::BUSY;
+pub use crate::worker::counter::{BusyGuard, Counter};
+pub use crate::worker::stop_handle::StopHandle;
 
 use crate::error::{Error, Result};
 use crate::shared::listener::Listener;
-use crate::shared::scoreboard::{Flags, RowRef, ScoreboardMap, State};
+use crate::shared::scoreboard::{RowRef, ScoreboardMap};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::sys::poll::{self, Source};
 use crate::sys::signal::{self, Guard};
 use crate::sys::socket::Name;
-use crate::sys::{Errno, clock, process};
-use crate::types::{Millis, Signal, Slot, Tick};
+use crate::sys::{Errno, clock};
+use crate::types::{Millis, Slot, Tick};
 use crate::worker::connection::AcceptError;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 /// How long a worker that is out of descriptors or memory leaves its queue alone.
 const BREATHER: Millis = Millis(100);
-
-/// In a record of the ready pipe, beside the slot: the worker is not ready, it is
-/// busy, and the monitor has asked to be told.
-pub(super) const BUSY: u16 = 0x8000;
 
 /// What a worker's run comes to. An error ends the worker with status 1 and is
 /// logged; whatever it was, the worker is replaced unless it was told to stop.
@@ -83,18 +87,14 @@ impl<F: FnMut(&mut Context) -> Outcome> Worker for F {
     }
 }
 
-/// What a worker knows and may do. It cannot leave the thread it was given to.
+/// What a worker knows and may do. It cannot leave the thread it was given to;
+/// [`Context::stop_handle`] and [`Context::counter`] make what can.
 #[derive(Debug)]
 pub struct Context {
     slot: Slot,
     generation: u32,
-    timeout: Millis,
-    scoreboard: ScoreboardMap,
-    row: RowRef,
-    handled: u64,
-    /// Readable once the handler of SIGTERM has run.
-    stop: Fd,
-    ready: Fd,
+    stop: StopHandle,
+    counter: Counter,
     said_ready: bool,
     busy: bool,
     /// Which of several listeners is looked at first.
@@ -114,12 +114,8 @@ impl Context {
         Self {
             slot,
             generation,
-            timeout,
-            scoreboard,
-            row,
-            handled: 0,
-            stop,
-            ready,
+            stop: StopHandle::new(stop, scoreboard, timeout),
+            counter: Counter::new(slot, (scoreboard, row), ready),
             said_ready: false,
             busy: false,
             turn: 0,
@@ -144,28 +140,15 @@ impl Context {
     /// [`Context::accept`] says it by itself; a worker with an event loop of
     /// its own calls this once it is set up. Only the first call does anything.
     pub fn ready(&mut self) {
-        if core::mem::replace(&mut self.said_ready, true) {
-            return;
-        }
-        self.note(State::Idle);
-        self.tell(0);
-    }
-
-    /// Writes a record for the monitor: see [`BUSY`].
-    fn tell(&self, kind: u16) {
-        let [a, b] = (self.slot.number() | kind).to_ne_bytes();
-        let [c, d, e, f] = process::id().raw().to_ne_bytes();
-        let blocked = signal::block_output_signals();
-        // A monitor that is gone needs not be told; SIGTERM is on its way.
-        if fd::write(self.ready.borrow(), &[a, b, c, d, e, f]).is_err() {
-            blocked.swallow(Signal::Pipe);
+        if !core::mem::replace(&mut self.said_ready, true) {
+            self.counter.say_ready();
         }
     }
 
     /// Whether this worker was told to stop.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        signal::is_stopping()
+        self.stop.is_stopping()
     }
 
     /// Whether, once stopping, the port goes away with this worker's
@@ -175,21 +158,27 @@ impl Context {
     /// Otherwise others serve the queue, and the listener can be let go at once.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        self.is_stopping() && self.scoreboard.wants(Flags::Final)
+        self.stop.is_final()
     }
 
     /// Readable once this worker was told to stop, for an event loop to wait
     /// for. Do not read from it.
     #[must_use]
-    pub const fn stop_fd(&self) -> Borrowed<'_> {
-        self.stop.borrow()
+    pub fn stop_fd(&self) -> Borrowed<'_> {
+        self.stop.descriptor()
+    }
+
+    /// Tells other threads, and tasks, that this worker was told to stop.
+    #[must_use]
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
     }
 
     /// When a worker that was told to stop is interrupted by SIGINT; `None`
     /// as long as it was not told.
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
-        signal::stopping_since().map(|since| since.after(self.timeout))
+        self.stop.deadline()
     }
 
     /// Says that this worker has begun something, as [`Context::accept`] does
@@ -199,10 +188,7 @@ impl Context {
     /// one of them.
     pub fn busy(&mut self) {
         if !core::mem::replace(&mut self.busy, true) {
-            self.note(State::Busy);
-            if self.scoreboard.is_asked_for_busy() && self.scoreboard.ask_for_busy(false) {
-                self.tell(BUSY);
-            }
+            self.counter.begin();
         }
     }
 
@@ -210,15 +196,14 @@ impl Context {
     /// [`Context::accept`] does so when it is called again.
     pub fn idle(&mut self) {
         if core::mem::replace(&mut self.busy, false) {
-            self.handled += 1;
-            self.scoreboard.handled(self.row, self.handled);
-            self.note(State::Idle);
+            self.counter.end();
         }
     }
 
-    fn note(&self, state: State) {
-        let state = if self.is_stopping() { State::Draining } else { state };
-        self.scoreboard.enter(self.row, state, clock::now());
+    /// Says busy and idle for other threads, and tasks, several at a time.
+    #[must_use]
+    pub fn counter(&self) -> Counter {
+        self.counter.clone()
     }
 
     /// Waits for a connection on `listener` and takes it.
@@ -238,7 +223,7 @@ impl Context {
         self.idle();
         self.ready();
         if !self.make_second_number(listener)? {
-            self.note(State::Draining);
+            self.counter.note();
             signal::replace_with_dev_null(listener.fd());
             return Ok(None);
         }
@@ -248,7 +233,7 @@ impl Context {
                 if self.is_stopping() {
                     break;
                 }
-                connection::take(listener.as_fd())
+                connection::take(listener.as_fd(), Blocking::Yes)
             };
             match taken {
                 Ok(taken) => return Ok(Some(self.begin(taken))),
@@ -258,7 +243,9 @@ impl Context {
                     self.wait(None, Some(clock::now().after(BREATHER)))?
                 }
                 Err(AcceptError::Fatal(_)) if self.is_stopping() => {}
-                Err(AcceptError::Fatal(errno)) => return Err(cannot_accept(listener, errno)),
+                Err(AcceptError::Fatal(errno)) => {
+                    return Err(cannot_accept(&listener.address(), errno));
+                }
             }
         }
         self.last(listener)
@@ -296,7 +283,7 @@ impl Context {
                     Err(AcceptError::WouldBlock | AcceptError::Retry) => {}
                     Err(AcceptError::OutOfResources(_)) => is_short = true,
                     Err(AcceptError::Fatal(errno)) => {
-                        return Err(cannot_accept(&listeners[place], errno));
+                        return Err(cannot_accept(&listeners[place].address(), errno));
                     }
                 }
             }
@@ -305,7 +292,7 @@ impl Context {
                 continue;
             }
             if self.is_stopping() {
-                self.note(State::Draining);
+                self.counter.note();
                 return Ok(None);
             }
             let stop = Source::readable(self.stop_fd());
@@ -314,6 +301,20 @@ impl Context {
             sources.push(stop);
             poll::wait(&mut sources, None).map_err(cannot_wait)?;
         }
+    }
+
+    /// What an event loop or an async runtime accepts with.
+    ///
+    /// For a listener that was made [`nonblocking`](Listener::nonblocking) before the
+    /// first fork. It does not say that this worker is ready: do so when all is set up.
+    ///
+    /// # Errors
+    ///
+    /// When the listener is not non-blocking; when descriptors or memory are short.
+    pub fn acceptor(&self, listener: &Listener) -> Result<Acceptor> {
+        refuse_blocking(listener)?;
+        Acceptor::new(Arc::clone(listener.fd()), self.stop_handle(), self.counter())
+            .map_err(|errno| cannot_accept(&listener.address(), errno))
     }
 
     /// Takes a connection if one waits; never blocks.
@@ -332,7 +333,7 @@ impl Context {
             Ok((fd, name)) => Ok(Some((Connection(fd), Peer::of(&name)))),
             Err(AcceptError::WouldBlock | AcceptError::Retry) => Ok(None),
             Err(AcceptError::OutOfResources(errno) | AcceptError::Fatal(errno)) => {
-                Err(cannot_accept(listener, errno))
+                Err(cannot_accept(&listener.address(), errno))
             }
         }
     }
@@ -344,7 +345,7 @@ impl Context {
             if self.is_stopping() && !self.is_final() {
                 return Err(AcceptError::WouldBlock);
             }
-            match connection::take(listener.as_fd()) {
+            match connection::take(listener.as_fd(), Blocking::Yes) {
                 Err(AcceptError::Retry) => {}
                 outcome => return outcome,
             }
@@ -374,7 +375,9 @@ impl Context {
         let second = loop {
             match fd::duplicate(listener.as_fd()).map_err(AcceptError::of) {
                 Ok(second) => break second,
-                Err(AcceptError::Fatal(errno)) => return Err(cannot_accept(listener, errno)),
+                Err(AcceptError::Fatal(errno)) => {
+                    return Err(cannot_accept(&listener.address(), errno));
+                }
                 // A worker that is short of them cannot accept either, not even in a
                 // final stop, in which the pipe of the stop would wake us for ever.
                 Err(
@@ -394,13 +397,13 @@ impl Context {
     /// The end of a listener: on the final stop the rest of its queue, one by
     /// one; then, or at once, this worker lets go of it.
     fn last(&mut self, listener: &Listener) -> Result<Option<(Connection, Peer)>> {
-        self.note(State::Draining);
+        self.counter.note();
         while self.is_final()
             && let Some(second) = listener.second().get()
         {
             fd::set_blocking(second, Blocking::No)
-                .map_err(|errno| cannot_accept(listener, errno))?;
-            match connection::take(second) {
+                .map_err(|errno| cannot_accept(&listener.address(), errno))?;
+            match connection::take(second, Blocking::Yes) {
                 Ok(taken) => return Ok(Some(self.begin(taken))),
                 Err(AcceptError::Retry) => {}
                 Err(AcceptError::OutOfResources(_)) => poll_breather()?,
@@ -430,8 +433,8 @@ fn refuse_blocking(listener: &Listener) -> Result<()> {
     }
 }
 
-fn cannot_accept(listener: &Listener, errno: Errno) -> Error {
-    Error::system(format_args!("cannot accept on {}", listener.address()), errno)
+fn cannot_accept(address: &str, errno: Errno) -> Error {
+    Error::system(format_args!("cannot accept on {address}"), errno)
 }
 
 fn cannot_wait(errno: Errno) -> Error {

@@ -45,6 +45,8 @@ struct Traced {
 const WITNESS: (&str, &[&str]) = ("witness", &["listen=127.0.0.1:0", "run=hold"]);
 /// The witness that accepts on whichever listener is ready.
 const ANY: (&str, &[&str]) = ("witness", &["listen=127.0.0.1:0", "nonblocking", "run=any"]);
+/// The witness that accepts as an event loop does.
+const TASKS: (&str, &[&str]) = ("witness", &["listen=127.0.0.1:0", "nonblocking", "run=tasks"]);
 /// The HTTP example, which waits in poll.
 const HTTP: (&str, &[&str]) = ("http", &["127.0.0.1:0"]);
 
@@ -181,6 +183,7 @@ fn ask_once(address: SocketAddr) {
 fn errors_of_one_connection_do_not_end_worker() {
     expect_served(WITNESS, &PASSING, hold_once);
     expect_served(ANY, &PASSING, hold_once);
+    expect_served(TASKS, &PASSING, hold_once);
 }
 
 /// rule: worker.accept-error
@@ -194,6 +197,7 @@ fn errors_of_one_connection_do_not_end_event_loop() {
 fn worker_survives_shortage_of_descriptors_and_memory() {
     expect_served(WITNESS, &SHORTAGES, hold_once);
     expect_served(ANY, &SHORTAGES, hold_once);
+    expect_served(TASKS, &SHORTAGES, hold_once);
     expect_served(HTTP, &SHORTAGES, ask_once);
 }
 

@@ -38,6 +38,7 @@
 //! * `terminal`: main on a controlling terminal, which no process below it has.
 //! * `accept_errors`: the errors of accept4(2).
 //! * `several_listeners`: a worker that accepts on several listeners.
+//! * `tasks`: a worker that accepts as an event loop does, and works in threads.
 //! * `service_manager`: under a service manager, with and without main.
 //! * `handover`: what one generation hands over to the next.
 //! * `embedded`: main embedded in an application.
@@ -124,6 +125,7 @@ mod stop_anytime;
 mod stop_signal;
 mod system_call_order;
 mod system_calls;
+mod tasks;
 mod terminal;
 mod unkillable;
 mod user;

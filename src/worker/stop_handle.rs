@@ -1,0 +1,69 @@
+//! The order to stop, for the threads and tasks of a worker.
+
+use crate::shared::scoreboard::{Flags, ScoreboardMap};
+use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::signal;
+use crate::types::{Millis, Tick};
+use alloc::sync::Arc;
+
+/// Tells any thread or task of a worker that this was told to stop.
+///
+/// Made by [`Context::stop_handle`](crate::Context::stop_handle). It may outlive the
+/// context and be sent to other threads; a clone is the same descriptor.
+#[derive(Clone, Debug)]
+pub struct StopHandle {
+    /// Readable once the handler of SIGTERM has run.
+    fd: Arc<Fd>,
+    scoreboard: ScoreboardMap,
+    timeout: Millis,
+}
+
+impl StopHandle {
+    pub(super) fn new(fd: Fd, scoreboard: ScoreboardMap, timeout: Millis) -> Self {
+        Self { fd: Arc::new(fd), scoreboard, timeout }
+    }
+
+    /// Whether this worker was told to stop. Costs no system call.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        signal::is_stopping()
+    }
+
+    /// Whether, once stopping, the port goes away with this worker's generation. Who has
+    /// accepted from the queue by other means than [`Context`](crate::Context) and
+    /// [`Acceptor`](crate::Acceptor), which look here themselves, then accepts until
+    /// nothing waits, and drops the listener. Otherwise others serve the queue, and the
+    /// listener is dropped at once.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.is_stopping() && self.scoreboard.wants(Flags::Final)
+    }
+
+    /// When a worker that was told to stop is interrupted by SIGINT; `None` as long as it
+    /// was not told.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Tick> {
+        signal::stopping_since().map(|since| since.after(self.timeout))
+    }
+
+    /// Readable once this worker was told to stop, and from then on; an event loop waits
+    /// for that. Do not read from it.
+    #[must_use]
+    pub fn descriptor(&self) -> Borrowed<'_> {
+        self.fd.borrow()
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::os::fd::AsFd for StopHandle {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.borrow().into()
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::os::fd::AsRawFd for StopHandle {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.fd.number()
+    }
+}
