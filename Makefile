@@ -6,8 +6,8 @@
 #   make test       all tests, against ./panzer
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
-# bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls',
-# and S make test-servers'.
+# bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
+# test-servers', and ASYNC make test-async's: how many reloads and final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -19,6 +19,7 @@ EXPERIMENT =
 FILES = 10000
 C =
 S =
+ASYNC = 100 20
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -84,6 +85,10 @@ yaml: panzer
 test-servers: panzer panzerctl
 	tests/servers/run $(S)
 
+# The examples under tokio and mio, from cargo's registry: reloads and final stops under load.
+test-async: panzer panzerctl
+	tests/async/run $(ASYNC)
+
 # Guards taken out of the program, one at a time: a test must miss each. C=NAME takes
 # out some, C="--since COMMIT 20" some of the files that changed since then.
 controls: always
@@ -145,4 +150,4 @@ clean:
 always:
 
 .PHONY: all examples run basic stubborn test again soak bench faults faults-restart yaml controls mutants lint lines static \
-	test-static test-servers install clean always
+	test-static test-servers test-async install clean always
