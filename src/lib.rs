@@ -36,6 +36,74 @@
 //! sockets, and starts itself as the monitor. [`Main`] is `panzer` alone, for a
 //! program that wants to be one.
 //!
+//! # Under an async runtime, or in an event loop
+//!
+//! A worker is an ordinary process: a runtime is made in it, never before the fork, which
+//! copies no threads. Of the library it needs three things, all of [`Context`]:
+//!
+//! * an [`Acceptor`], which is one descriptor to wait for, and knows what a stop asks: to
+//!   let go of the queue at once where others serve it, and when the port goes away to
+//!   serve all that waits first;
+//! * a [`StopHandle`], which any task may ask whether this worker is to stop, for answers
+//!   that say `Connection: close`;
+//! * a [`Counter`], with which tasks say what they have in hand, for the status and
+//!   [`Monitor::hang_timeout`].
+//!
+//! ```no_run
+//! use std::{io::Write as _, net::TcpStream, task::Poll, thread};
+//!
+//! use panzer::{Context, Monitor, Source};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Non-blocking before the first fork: all processes share that setting.
+//!     let listener = panzer::listen("127.0.0.1:8080")?.nonblocking()?;
+//!     let worker = move |context: &mut Context| {
+//!         let acceptor = context.acceptor(&listener)?;
+//!         let (counter, stop) = (context.counter(), context.stop_handle());
+//!         context.ready(); // when all is set up
+//!         thread::scope(|tasks| loop {
+//!             match acceptor.try_accept()? {
+//!                 Poll::Ready(Some((connection, _peer))) => {
+//!                     let (busy, stop) = (counter.busy(), stop.clone());
+//!                     tasks.spawn(move || {
+//!                         let how = if stop.is_stopping() { "for the last time" } else { "hello" };
+//!                         let _ = writeln!(TcpStream::from(connection), "{how}");
+//!                         drop(busy);
+//!                     });
+//!                 }
+//!                 // Told to stop: the tasks finish what they have.
+//!                 Poll::Ready(None) => return Ok(()),
+//!                 Poll::Pending => {
+//!                     panzer::wait(&mut [Source::readable(acceptor.descriptor())], None)?;
+//!                 }
+//!             }
+//!         })
+//!     };
+//!     Monitor::new(worker).run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! In tokio the loop is this, and may be cancelled at any time:
+//!
+//! ```text
+//! let queue = UnixStream::from_std(acceptor.as_fd().try_clone_to_owned()?.into())?;
+//! while let Some((connection, _peer)) =
+//!     queue.async_io(Interest::READABLE, || acceptor.accept()).await?
+//! ```
+//!
+//! `examples/axum` and `examples/mio` are whole programs; `make test-async` reloads and
+//! stops them under load. A server with keep-alive also gives idle connections one more
+//! chance: from the stop on it answers with `Connection: close`, and closes an idle
+//! connection only when its client had the time to send a request more, as
+//! `examples/axum` does.
+//!
+//! SIGTERM is the library's: a runtime's own handler for it (`tokio::signal`) would take the
+//! stop away. A server that takes nothing but a listener of std gets one by
+//! `TcpListener::try_from(&listener)`, and its program then has to do what an
+//! [`Acceptor`] does: `Listener` says what. The loop of such a server ends when a task that
+//! waits for the [`StopHandle`]'s descriptor tells it.
+//!
 //! # The source, in reading order
 //!
 //! A folder is a process, or a boundary between processes. A file imports only what
