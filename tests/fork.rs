@@ -285,7 +285,7 @@ fn handler_of_a_worker_keeps_errno() {
         let nowhere = file::open(c"/dev/null", Mode::ReadWrite).expect("it is there");
         let nowhere: &'static Fd = Box::leak(Box::new(nowhere));
         let parent = process::parent().expect("it has one");
-        signal::serve(parent, nowhere.borrow(), Millis(0));
+        signal::install_worker_handlers(parent, nowhere.borrow(), Millis(0));
         keeps_errno(Signal::Term)
     });
     assert_eq!(exit_of(child.expect("there is room for a process")), "Status(0)");
