@@ -132,7 +132,7 @@ fn dead_replacement_is_retried_while_old_worker_serves() {
 #[test]
 fn starting_replacement_takes_over_if_old_worker_dies() {
     let dir = TempDir::new();
-    let (gate, mut panzer) = with_replacement_at_the_gate(&dir, &["--timeout=60"]);
+    let (gate, mut panzer) = with_replacement_at_the_gate(&dir, &["run=idle"]);
     let monitor = panzer.expect_monitor(1);
     let both = panzer.workers(monitor);
     let old = both[0].min(both[1]);
@@ -152,20 +152,35 @@ fn starting_replacement_takes_over_if_old_worker_dies() {
 #[test]
 fn stop_reaches_replacement_that_is_not_ready() {
     let dir = TempDir::new();
-    let (gate, mut panzer) = with_replacement_at_the_gate(&dir, &["--timeout=60"]);
+    let words = ["listen=127.0.0.1:0", "run=hold"];
+    let (gate, mut panzer) = with_replacement_at_the_gate(&dir, &words);
+    let monitor = panzer.expect_monitor(1);
+    let both = panzer.workers(monitor);
+    let old = both[0].min(both[1]);
+    let lines = panzer.lines().into_iter();
+    let mut places = lines.filter_map(|line| line.split_once("listening on ")?.1.parse().ok());
+    // Until it is finished the old worker drains, and the stop is not over.
+    let (held, _) = Held::hold(places.next().expect("it listens")).expect("it serves");
     panzer.signal(Signal::Term);
-    panzer.expect_line("(requested)");
+    panzer.settle();
+    // The second status comes after all that the turn of the first does.
+    for _ in 0..2 {
+        send(monitor, Signal::Ttin);
+        panzer.expect_line(&format!("status: worker 1 (pid {old})"));
+    }
     // It sees that it was signalled once it has passed the gate.
     open_gate(&gate);
+    panzer.expect_line("(requested)");
+    held.finish().expect("it is finished");
     assert_eq!(panzer.end(), End::Status(0));
 }
 
 /// A worker that serves, and its replacement, which waits at the gate.
-fn with_replacement_at_the_gate(dir: &TempDir, options: &[&str]) -> (PathBuf, Panzer) {
+fn with_replacement_at_the_gate(dir: &TempDir, words: &[&str]) -> (PathBuf, Panzer) {
     let gate = dir.gate("gate");
     let word = format!("gate={}", gate.display());
-    let options = [&["-n1", "--lifetime=0.2"], options].concat();
-    let (_, mut panzer) = witness(dir, &[&word, "run=idle"], &options);
+    let words = [&[&*word], words].concat();
+    let (_, mut panzer) = witness(dir, &words, &["-n1", "--lifetime=0.2", "--timeout=60"]);
     open_gate(&gate);
     panzer.expect_current(1);
     let line = panzer.expect_line("started as replacement");
