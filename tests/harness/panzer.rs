@@ -182,6 +182,17 @@ impl Panzer {
         self.fail("main does not answer SIGTTIN");
     }
 
+    /// Waits until this monitor has processed everything that came before, and then main:
+    /// its second status comes after all that the turn of the first does. No other status
+    /// of it may be on its way.
+    pub fn settle_monitor(&mut self, monitor: u32) {
+        for _ in 0..2 {
+            send(monitor, Signal::Ttin);
+            self.expect_line("status: worker 1");
+        }
+        self.settle();
+    }
+
     /// Polls for something that no event reports.
     pub fn eventually(&mut self, description: &str, condition: impl FnMut() -> bool) {
         if !procfs::until(condition) {

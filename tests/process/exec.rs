@@ -130,10 +130,11 @@ fn ready_notify_waits_for_every_program() {
     let dir = TempDir::new();
     let gate = dir.gate("gate");
     let wait = format!("2:gate={}", gate.display());
-    let words = ["1:notify=READY=1", "1:say=ready", "2:say=here", &wait, "2:notify=READY=1"];
+    let words = ["1:plain=READY=1", "1:say=ready", "2:say=here", &wait, "2:notify=READY=1"];
     let mut panzer = program(&words, &["-n2", "--ready=notify"]).start();
+    let monitor = panzer.expect_monitor(1);
     panzer.expect_line("slot 1: ready");
-    panzer.settle();
+    panzer.settle_monitor(monitor);
     assert_eq!(panzer.count("ready"), 0);
     open_gate(&gate);
     panzer.expect_current(1);
@@ -147,6 +148,8 @@ fn other_notify_messages_are_ignored_and_their_descriptors_closed() {
     let gate = dir.gate("gate");
     let wait = format!("gate={}", gate.display());
     let words = [
+        // What comes behind a descriptor waits for the child that receives it.
+        "plain=STATUS=READY=1",
         "notify=STOPPING=1",
         "notify=FDSTORE=1\nFDNAME=mine",
         "notify=STATUS=READY=1",
@@ -158,7 +161,7 @@ fn other_notify_messages_are_ignored_and_their_descriptors_closed() {
     let mut panzer = program(&words, &["-n1", "--ready=notify"]).start();
     let monitor = panzer.expect_monitor(1);
     panzer.expect_line("slot 1: sent");
-    panzer.settle();
+    panzer.settle_monitor(monitor);
     assert_eq!(panzer.count("ready"), 0);
     open_gate(&gate);
     panzer.expect_current(1);
@@ -180,8 +183,9 @@ fn ready_message_of_another_user_is_ignored() {
     let wait = format!("gate={}", gate.display());
     let words = ["other=READY=1", "say=sent", &wait, "notify=READY=1"];
     let mut panzer = program(&words, &["-n1", "--ready=notify"]).start();
+    let monitor = panzer.expect_monitor(1);
     panzer.expect_line("slot 1: sent");
-    panzer.settle();
+    panzer.settle_monitor(monitor);
     assert_eq!(panzer.count("ready"), 0);
     open_gate(&gate);
     panzer.expect_current(1);
