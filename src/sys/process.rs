@@ -78,15 +78,11 @@ pub(super) fn become_user(account: &Account) -> SysResult<()> {
     done = done && unsafe { libc::syscall(libc::SYS_setresgid, group, group, group) } == 0;
     // SAFETY: setresuid takes three numbers and touches no memory.
     done = done && unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) } == 0;
-    const CLEAR: libc::c_long = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_long;
-    let none: libc::c_long = 0;
-    // What a service manager has given to another user than root would stay.
-    // SAFETY: prctl takes five whole numbers for this and touches no memory.
-    done = done && unsafe { libc::prctl(libc::PR_CAP_AMBIENT, CLEAR, none, none, none) } == 0;
     if !done {
         return Err(last_errno());
     }
-    // Of these the kernel takes nothing away with the user.
+    // What a service manager has given to another user than root stays when the user goes.
+    // With an inheritable capability the ambient one goes.
     capability::clear_inheritable()?;
     // Each of these fills the beginning. Only the last can fail, for more groups
     // than that, and then nothing was made sure of.
