@@ -11,7 +11,7 @@ use crate::sys::{SysResult, signal};
 use crate::types::Millis;
 use crate::worker::connection::{self, AcceptError, Connection, Peer};
 use crate::worker::counter::Counter;
-use crate::worker::stop_handle::StopHandle;
+use crate::worker::stop_handle::{StopHandle, StopOrder};
 use crate::worker::{BREATHER, cannot_accept};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -80,8 +80,8 @@ impl Acceptor {
     pub fn try_accept(&self) -> Result<Poll<Option<(Connection, Peer)>>> {
         loop {
             // Looked at before the queue is: what came before the final stop is in there.
-            let is_final = self.stop.is_final();
-            if self.is_over.load(ORDER) || (self.stop.is_stopping() && !is_final) {
+            let order = self.stop.order();
+            if self.is_over.load(ORDER) || order == StopOrder::LeaveQueue {
                 return Ok(self.let_go());
             }
             match connection::take(self.listener.borrow(), Blocking::No) {
@@ -90,7 +90,9 @@ impl Acceptor {
                     return Ok(Poll::Ready(Some((Connection(fd), Peer::of(&name)))));
                 }
                 Err(AcceptError::Retry) => {}
-                Err(AcceptError::WouldBlock) if is_final => return Ok(self.let_go()),
+                Err(AcceptError::WouldBlock) if order == StopOrder::EmptyQueue => {
+                    return Ok(self.let_go());
+                }
                 Err(AcceptError::WouldBlock) => {
                     self.go_on();
                     return Ok(Poll::Pending);
@@ -228,6 +230,14 @@ mod tests {
         let Poll::Ready(Some((connection, _))) = taken else { return false };
         assert_eq!(fd::blocking(connection.as_fd()), Ok(Blocking::No));
         true
+    }
+
+    #[test]
+    fn what_tasks_are_given_may_be_shared_by_threads() {
+        const fn is_shared<T: Send + Sync + 'static>() {}
+        const { is_shared::<Acceptor>() };
+        const { is_shared::<StopHandle>() };
+        const { is_shared::<Counter>() };
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a worker has in hand, counted from any of its threads and tasks.
 //!
 //! Several may begin and end things at the same time, and the row of the scoreboard has
-//! one state. Whoever changes the number writes the state that follows from it, and looks
-//! again: the last one to write has seen the last number.
+//! one state. A thread that changes the number writes the state that follows from it, and
+//! looks again: the last one to write has seen the last number.
 
 use crate::shared::scoreboard::{RowRef, ScoreboardMap, State};
 use crate::sys::fd::{self, Fd};

@@ -18,6 +18,18 @@ pub struct StopHandle {
     timeout: Millis,
 }
 
+/// What a worker was told, at one moment: asked in two questions, a stop that comes between
+/// them would be taken for one of the other kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopOrder {
+    /// To serve.
+    NotGiven,
+    /// To stop; others serve the queue.
+    LeaveQueue,
+    /// To stop; the port goes away with the generation.
+    EmptyQueue,
+}
+
 impl StopHandle {
     pub(super) fn new(fd: Fd, scoreboard: ScoreboardMap, timeout: Millis) -> Self {
         Self { fd: Arc::new(fd), scoreboard, timeout }
@@ -29,14 +41,25 @@ impl StopHandle {
         signal::is_stopping()
     }
 
-    /// Whether, once stopping, the port goes away with this worker's generation. Who has
-    /// accepted from the queue by other means than [`Context`](crate::Context) and
-    /// [`Acceptor`](crate::Acceptor), which look here themselves, then accepts until
-    /// nothing waits, and drops the listener. Otherwise others serve the queue, and the
-    /// listener is dropped at once.
+    /// Whether, once stopping, the port goes away with this worker's generation. A program
+    /// that accepts by other means than [`Context`](crate::Context) and
+    /// [`Acceptor`](crate::Acceptor), which look here themselves, then accepts until nothing
+    /// waits, and drops the listener. Otherwise others serve the queue, and the listener is
+    /// dropped at once. Ask this after [`StopHandle::is_stopping`], not before.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        self.is_stopping() && self.scoreboard.wants(Flags::Final)
+        self.order() == StopOrder::EmptyQueue
+    }
+
+    pub(super) fn order(&self) -> StopOrder {
+        if !signal::is_stopping() {
+            return StopOrder::NotGiven;
+        }
+        // It was written before the signal was sent.
+        match self.scoreboard.wants(Flags::Final) {
+            true => StopOrder::EmptyQueue,
+            false => StopOrder::LeaveQueue,
+        }
     }
 
     /// When a worker that was told to stop is interrupted by SIGINT; `None` as long as it
