@@ -105,6 +105,7 @@ mutants: always
 
 lint: always
 	$(CARGO) fmt --check
+	rustfmt --check --edition 2024 examples/*/src/main.rs
 	$(CARGO) clippy --quiet --all-targets --target-dir $(TARGET) -- -D warnings
 	$(CARGO) clippy --quiet --lib --bins --target-dir $(TARGET) -- -D warnings
 	$(CARGO) clippy --quiet --no-default-features --bins --target-dir $(TARGET) -- -D warnings

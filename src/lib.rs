@@ -59,15 +59,16 @@
 //!     let listener = panzer::listen("127.0.0.1:8080")?.nonblocking()?;
 //!     let worker = move |context: &mut Context| {
 //!         let acceptor = context.acceptor(&listener)?;
-//!         let (counter, stop) = (context.counter(), context.stop_handle());
+//!         let counter = context.counter();
 //!         context.ready(); // when all is set up
 //!         thread::scope(|tasks| loop {
 //!             match acceptor.try_accept()? {
 //!                 Poll::Ready(Some((connection, _peer))) => {
-//!                     let (busy, stop) = (counter.busy(), stop.clone());
+//!                     let busy = counter.busy();
 //!                     tasks.spawn(move || {
-//!                         let how = if stop.is_stopping() { "for the last time" } else { "hello" };
-//!                         let _ = writeln!(TcpStream::from(connection), "{how}");
+//!                         let mut stream = TcpStream::from(connection);
+//!                         let _ = stream.set_nonblocking(false);
+//!                         let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello\n");
 //!                         drop(busy);
 //!                     });
 //!                 }

@@ -97,7 +97,8 @@ impl<W: Worker> Monitor<W> {
     /// [`Context::busy`](crate::Context::busy), to the next call of either kind. One
     /// that is busy for longer has hung: it is sent SIGABRT, and SIGKILL a second
     /// later, and replaced. By default 0: for ever. Idle workers cause no wake-ups for
-    /// it.
+    /// it. What counts where several things are in hand,
+    /// [`Counter::busy`](crate::Counter::busy) says.
     #[must_use]
     pub fn hang_timeout(mut self, timeout: Duration) -> Self {
         self.own.hang_timeout = Some(timeout.into());

@@ -50,7 +50,7 @@ fn served_by(clients: &mut [Held]) -> Vec<u32> {
     clients.iter_mut().map(|client| client.greeting().expect("it is accepted").pid).collect()
 }
 
-/// rule: worker.drain
+/// rules: worker.drain, worker.acceptor
 #[test]
 fn acceptor_serves_its_queue_in_the_final_stop() {
     let mut server = start(&[]);
@@ -65,7 +65,7 @@ fn acceptor_serves_its_queue_in_the_final_stop() {
     assert_eq!(server.panzer.end(), End::Status(0));
 }
 
-/// rule: worker.drain
+/// rules: worker.drain, worker.acceptor
 #[test]
 fn acceptor_leaves_its_queue_to_others_in_any_other_stop() {
     let mut server = start(&[]);
@@ -82,7 +82,7 @@ fn acceptor_leaves_its_queue_to_others_in_any_other_stop() {
     server.panzer.stop();
 }
 
-/// rule: worker.drain
+/// rules: worker.drain, worker.acceptor
 #[test]
 fn acceptor_closes_its_listener_before_its_last_answer() {
     let mut server = start(&[]);
@@ -99,7 +99,7 @@ fn acceptor_closes_its_listener_before_its_last_answer() {
     server.panzer.stop();
 }
 
-/// rule: hang.timeout
+/// rules: hang.timeout, worker.counter
 #[test]
 fn worker_whose_task_hangs_gets_sigabrt() {
     let mut server = start(&["--hang-timeout=0.3"]);
@@ -109,7 +109,7 @@ fn worker_whose_task_hangs_gets_sigabrt() {
     server.panzer.stop();
 }
 
-/// rule: worker.try-accept
+/// rules: worker.try-accept, worker.acceptor
 #[test]
 fn acceptor_of_a_blocking_listener_is_refused_by_name() {
     let words = ["listen=127.0.0.1:0", "run=tasks"];
