@@ -39,8 +39,8 @@ pub(super) fn log_status(
     }
 }
 
-/// A library monitor logs what it knows too; no other process is sent a signal that
-/// would stop it.
+/// A library monitor logs what it knows too; no other process is sent a signal that it
+/// may take for another request.
 fn log_workers(running: &RunningGeneration, now: Tick) {
     let Some(header) = running.board.header() else { return };
     let mut workers = running.board.workers(&header).into_iter().peekable();

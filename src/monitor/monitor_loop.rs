@@ -196,7 +196,7 @@ impl<K: PoolKind> MonitorLoop<K> {
     }
 
     /// The pool is over. Main may have looked at the board a moment ago and be about to
-    /// ask for the status, which must not end this process.
+    /// ask for the status, which is not for a handler that the application had before.
     fn restore_dispositions(&mut self) {
         let has_main = self.generation > 0;
         for saved in self.saved.drain(..) {

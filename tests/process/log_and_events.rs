@@ -11,6 +11,7 @@ use crate::harness::ctl::ctl;
 use crate::harness::files::{TempDir, example, open_gate};
 use crate::harness::panzer::{End, Panzer, send};
 use crate::harness::pipe::fill;
+use crate::harness::procfs;
 use crate::harness::setup::Setup;
 
 /// The whole log of a start, a reload, a death and a stop.
@@ -103,25 +104,11 @@ fn sigttin_logs_main_and_each_generation_and_worker() {
     panzer.stop();
 }
 
-/// rule: signal.sigttin
-#[test]
-fn sigttin_during_a_start_stops_no_process() {
-    // Neither this foreign program nor a library monitor without handlers may get a
-    // signal that would stop it.
-    let mut panzer = Setup::new(&example("witness"), &["say=here", "hang"]).start();
-    panzer.expect_line("here");
-    for _ in 0..5 {
-        panzer.settle();
-    }
-    let monitor = panzer.expect("started", 1).pid;
-    assert_ne!(crate::harness::procfs::state(monitor), Some('T'));
-    panzer.signal(Signal::Quit);
-    panzer.end();
-}
-
+/// Main sends it if it has read the scoreboard a moment before.
+///
 /// rule: monitor.handlers
 #[test]
-fn sigttin_after_the_end_of_its_workers_does_not_stop_a_monitor() {
+fn monitor_under_main_ignores_sigttin_after_the_end_of_its_workers() {
     let dir = TempDir::new();
     let gate = dir.gate("gate");
     let wait = format!("wait={}", gate.display());
@@ -130,9 +117,9 @@ fn sigttin_after_the_end_of_its_workers_does_not_stop_a_monitor() {
     let monitor = panzer.expect_current(1);
     panzer.signal(Signal::Term);
     panzer.expect_line("it is over");
-    // Main sends this if it has read the scoreboard a moment before.
-    send(monitor, Signal::Ttin);
-    panzer.settle();
+    let ignored = procfs::status(monitor, "SigIgn");
+    let ignored = u64::from_str_radix(&ignored, 16).expect("it is a mask");
+    assert_ne!(ignored & 1 << (Signal::Ttin.number() - 1), 0, "{ignored:x}");
     open_gate(&gate);
     assert_eq!(panzer.end(), End::Status(0));
 }
