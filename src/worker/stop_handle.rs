@@ -70,7 +70,8 @@ impl StopHandle {
     }
 
     /// Readable once this worker was told to stop, and from then on; an event loop waits
-    /// for that. Do not read from it.
+    /// for that. Do not read from it. It is a pipe: in tokio
+    /// `pipe::Receiver::from_owned_fd(stop.as_fd().try_clone_to_owned()?)?.readable()` waits.
     #[must_use]
     pub fn descriptor(&self) -> Borrowed<'_> {
         self.fd.borrow()
