@@ -8,7 +8,7 @@ use crate::error::{Error, Result, cannot};
 use crate::persist::persisted;
 use crate::sys::fd::{self, Blocking, Fd};
 use crate::sys::poll::Source;
-use crate::sys::{process, receiver, signal, would_block};
+use crate::sys::{Errno, process, receiver, signal, would_block};
 use crate::text;
 use crate::types::{Millis, Pid, Signal, Tick};
 use alloc::borrow::ToOwned as _;
@@ -74,6 +74,9 @@ impl Load {
             match fd::read(self.pipe.borrow(), &mut piece) {
                 Ok(_) if self.said.len() > MOST => return Read::Late,
                 Ok(0) => return Read::Done(self.outcome()),
+                Ok(read) if self.said.try_reserve(read).is_err() => {
+                    return Read::Done(Err(cannot("read from panzer:loader")(Errno(libc::ENOMEM))));
+                }
                 Ok(read) => self.said.extend_from_slice(piece.get(..read).unwrap_or_default()),
                 Err(errno) if would_block(errno) && now < self.due => return Read::Open,
                 Err(errno) if would_block(errno) => return Read::Late,

@@ -104,8 +104,12 @@ pub fn send_group(leader: Pid, signal: Signal) -> SysResult<()> {
 ///
 /// `EPERM` when none of them may be signalled.
 pub fn send_program(leader: Pid, signal: Signal) -> SysResult<()> {
+    // Asked before and after: a signal to its group has not come to it for certain if it
+    // came to lead the group, or left it, in between.
+    let leads = || process::group_of(leader) == Some(leader);
+    let led = leads();
     let to_group = send_group(leader, signal);
-    if process::group_of(leader) == Some(leader) { to_group } else { send(leader, signal) }
+    if led && leads() { to_group } else { send(leader, signal) }
 }
 
 /// Forgets what would stop this process when it is let through: SIGCONT takes
