@@ -194,6 +194,7 @@ impl MainProcess {
         if let Some(client) = client {
             self.control.wait_for(client, Waits::Load(self.reads.number.saturating_add(1)));
         }
+        self.reporter.above.on_reload(self.reads.number.saturating_add(1));
         if self.reads.configuration.is_some() {
             // What it reads may be older than what this is asked for.
             self.reads.is_wanted_again = true;
@@ -321,6 +322,7 @@ impl MainProcess {
         match kept {
             Ok(()) => {
                 self.control.begin_reload(number, self.supervisor.next(), self.now);
+                self.reporter.above.on_load(number, Some(self.supervisor.next()));
                 self.control.renew_files(&mut self.closing);
                 self.step(Event::Reload);
             }

@@ -12,7 +12,7 @@
 //!   judges one, [`reap`] ends what is left of one; each has a [`notify_socket`].
 //! * `Listeners`: [`open_listeners`] opens sockets, [`listener_store`] keeps them.
 //! * `Reporter`: [`reporter`] tells the log, tools ([`event_writer`]) and the
-//!   [`service_manager`]; [`complaints`] are bounded.
+//!   [`service_manager`], as [`announcements`] decide; [`complaints`] are bounded.
 //! * `Control`: [`control`] has the [`pidfile`], the [`control_socket`] (a
 //!   [`private_socket`]) and the clients that wait; [`status_reply`] shows them what
 //!   runs, [`log_status`] does so in the log.
@@ -31,6 +31,7 @@
 //!
 //! Without data of main's: [`check_command`], and [`embed`], main in another program.
 
+mod announcements;
 mod check_command;
 mod complaints;
 mod control;
@@ -427,6 +428,7 @@ impl MainProcess {
     fn close_listeners(&mut self) {
         self.reporter.tell_stopping();
         self.fail_waiting_clients();
+        self.reporter.above.on_stop();
         if !self.listeners.any_adopted() {
             self.generations.set_flag(Flags::Final);
         }
@@ -441,7 +443,6 @@ impl MainProcess {
         self.closing.close_each(given_up);
         // None of them is open here any more when the generations are told.
         self.closing.finish();
-        self.reporter.above.tell(b"STOPPING=1");
     }
 }
 

@@ -61,7 +61,7 @@ impl Reporter {
     /// One that has told nothing.
     pub fn new(events: Events, readiness: Option<Fd>, now: Tick) -> Self {
         Self {
-            above: ServiceManager::default(),
+            above: ServiceManager::none(),
             complaints: Complaints::new(),
             reason: None,
             events,
@@ -143,6 +143,8 @@ impl Reporter {
             Report::Draining(generation) => {
                 return self.event(&EventLine::about(EventName::Draining, generation));
             }
+            // Before the drain delay, and not at its end.
+            Report::Lingering(_) => return self.above.on_stop(),
             Report::Crashed(_)
             | Report::MonitorStopping(_)
             | Report::Crowded(_)
@@ -150,15 +152,11 @@ impl Reporter {
             | Report::Killed(_)
             | Report::Abandoned(_)
             | Report::GaveUp(_)
-            | Report::Waiting(_)
-            | Report::Lingering(_) => return,
+            | Report::Waiting(_) => return,
         };
         self.reached(kind, generation, generations);
         let outcome = ReloadOutcome::Running;
         control.settle(&GenerationProgress { generation, outcome, how, reason: "" }, now);
-        if kind == EventName::Ready {
-            self.above.tell(b"READY=1");
-        }
     }
 
     /// The event of a generation that has come so far.
@@ -180,6 +178,7 @@ impl Reporter {
             output::end(fd);
         }
         self.reached(EventName::Current, generation, generations);
+        self.above.on_current(generation);
         let (outcome, how) = (ReloadOutcome::Current, "is current");
         control.settle(&GenerationProgress { generation, outcome, how, reason: "" }, now);
     }
@@ -198,6 +197,7 @@ impl Reporter {
             }
         };
         self.event(&EventLine { reason: Some(reason), ..EventLine::about(kind, *generation) });
+        self.above.on_failed(*generation);
         control.settle(&GenerationProgress { generation: *generation, outcome, how, reason }, now);
         control.note_failure(text::compose(format_args!("generation {generation} {how}{reason}")));
     }
@@ -237,6 +237,7 @@ impl Reporter {
         log(Level::Error, format_args!("reload failed: {reason}"));
         let reason = text::compose(format_args!("{reason}"));
         self.event(&EventLine { reason: Some(&reason), ..EventLine::new(EventName::Failed) });
+        self.above.on_load(number, None);
         control.fail_reload(number, reason, now);
     }
 

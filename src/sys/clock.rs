@@ -32,6 +32,13 @@ pub fn now() -> Tick {
     Tick(time.tv_sec.unsigned_abs() * 1_000 + time.tv_nsec.unsigned_abs() / 1_000_000)
 }
 
+/// The same moment in whole microseconds, as service managers count it.
+#[must_use]
+pub fn micros() -> u64 {
+    let time = read(libc::CLOCK_MONOTONIC);
+    time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1_000
+}
+
 /// The time of day.
 #[must_use]
 pub fn wall() -> Wall {

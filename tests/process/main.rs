@@ -39,6 +39,7 @@
 //! * `accept_errors`: the errors of accept4(2).
 //! * `several_listeners`: a worker that accepts on several listeners.
 //! * `tasks`: a worker that accepts as an event loop does, and works in threads.
+//! * `announcements`: what main tells a service manager above it.
 //! * `service_manager`: under a service manager, with and without main.
 //! * `handover`: what one generation hands over to the next.
 //! * `embedded`: main embedded in an application.
@@ -68,6 +69,7 @@
 mod harness;
 
 mod accept_errors;
+mod announcements;
 mod bad_version;
 mod child_environment;
 mod clock;

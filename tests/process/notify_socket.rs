@@ -2,8 +2,6 @@
 
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::Command;
 
@@ -12,10 +10,10 @@ use panzer::sys::Signal;
 use crate::harness::control_client::{ask, ask_result};
 use crate::harness::ctl::python;
 use crate::harness::files::{TempDir, example};
-use crate::harness::notify::notify;
+use crate::harness::notify::{ServiceManager, notify};
 use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
 use crate::harness::setup::Setup;
-use crate::harness::{TIMEOUT, procfs, spawn_lock};
+use crate::harness::{procfs, spawn_lock};
 
 /// An idle pool, and the name of its notify socket.
 fn idle(options: &[&str], words: &[&str]) -> (Panzer, String) {
@@ -30,12 +28,9 @@ fn idle(options: &[&str], words: &[&str]) -> (Panzer, String) {
 /// rules: notify.sender, notify.service-manager, notify.messages
 #[test]
 fn stopping_message_to_main_ends_nothing() {
-    let above = SocketAddr::from_abstract_name(format!("above-{}", std::process::id()));
-    let manager = UnixDatagram::bind_addr(&above.expect("a name")).expect("it is free");
-    manager.set_read_timeout(Some(TIMEOUT)).expect("it has a limit");
-    let name = format!("@above-{}", std::process::id());
+    let mut above = ServiceManager::bind();
     let setup = Setup::new(&example("witness"), &["report=monitor", "run=idle"]);
-    let setup = setup.options(&["-n1", "-v"]).variable("NOTIFY_SOCKET", &name);
+    let setup = setup.options(&["-n1", "-v"]).variable("NOTIFY_SOCKET", above.name());
     let mut panzer = setup.start();
     let line = panzer.expect_line("monitor env NOTIFY_SOCKET=");
     let (_, below) = line.split_once("NOTIFY_SOCKET=").expect("it was found");
@@ -47,11 +42,7 @@ fn stopping_message_to_main_ends_nothing() {
     assert_eq!(panzer.workers(monitor), worker);
     panzer.reload(2);
     panzer.stop();
-    let mut buffer = [0; 64];
-    for expected in ["READY=1", "READY=1", "STOPPING=1"] {
-        let length = manager.recv(&mut buffer).expect("main has sent it");
-        assert_eq!(String::from_utf8_lossy(&buffer[..length]), expected);
-    }
+    assert_eq!(above.transitions(), ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]);
 }
 
 /// rule: listen.environment

@@ -4,9 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::{SocketAddr as Name, UnixDatagram};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -17,6 +15,7 @@ use super::user::Users;
 use crate::harness::client::{Held, ask_unix};
 use crate::harness::control_client::{self, value};
 use crate::harness::files::{TempDir, example};
+use crate::harness::notify::ServiceManager;
 use crate::harness::panzer::{End, send};
 use crate::harness::setup::Setup;
 use crate::harness::{procfs, skip};
@@ -71,14 +70,11 @@ fn sockets_of_a_service_manager_stay_adopted_after_a_restart() {
 /// rule: restart.kept
 #[test]
 fn service_manager_gets_no_stopping_message_in_a_restart() {
-    let name = format!("above-{}-restart", std::process::id());
-    let manager = Name::from_abstract_name(&name).and_then(|name| UnixDatagram::bind_addr(&name));
-    let manager = manager.expect("the name is free");
+    let mut above = ServiceManager::bind();
     let dir = TempDir::new();
     let app = dir.app(&example("witness"), &IDLE);
     let setup = Setup::new(&app, &[]).options(&["-n1"]);
-    let mut main =
-        RestartableMain::begin(dir, setup.variable("NOTIFY_SOCKET", &format!("@{name}")));
+    let mut main = RestartableMain::begin(dir, setup.variable("NOTIFY_SOCKET", above.name()));
     main.panzer.expect_current(1);
     main.restart();
     main.panzer.reload(2);
@@ -86,15 +82,7 @@ fn service_manager_gets_no_stopping_message_in_a_restart() {
     main.install_impostor(&["exit=0"]);
     assert_eq!(main.ctl(&["restart"]).status, 1);
     main.panzer.stop();
-    manager.set_nonblocking(true).expect("it is open");
-    let mut heard = Vec::new();
-    let mut message = [0; 256];
-    while let Ok(length) = manager.recv(&mut message) {
-        heard.push(String::from_utf8_lossy(&message[..length]).trim_end().to_string());
-    }
-    assert!(heard.iter().filter(|said| *said == "READY=1").count() >= 2, "{heard:?}");
-    assert_eq!(heard.pop().as_deref(), Some("STOPPING=1"));
-    assert!(heard.iter().all(|said| said == "READY=1"), "{heard:?}");
+    assert_eq!(above.transitions(), ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]);
 }
 
 /// rule: restart.kept
