@@ -142,6 +142,16 @@ impl Announcements {
         *self = Self { announced: Announced::Stopping, next: None };
     }
 
+    /// Whether no generation was current yet, and no stop was asked for.
+    pub const fn is_first_start(&self) -> bool {
+        matches!(self.announced, Announced::Starting)
+    }
+
+    /// Whether a reload is announced that is not over.
+    pub const fn is_reloading(&self) -> bool {
+        matches!(self.announced, Announced::Reloading(_))
+    }
+
     fn each_reload(&mut self, tell: impl Fn(&mut PendingReload)) {
         if let Announced::Reloading(reload) = &mut self.announced {
             tell(reload);

@@ -10,6 +10,7 @@ use crate::main_process::generation::RunningGeneration;
 use crate::main_process::generations::Generations;
 use crate::main_process::reporter::Setback;
 use crate::main_process::supervisor::{Event, Failure, Supervisor, is_losing};
+use crate::protocol::status_report::WorkerReport;
 use crate::text;
 use crate::types::{Exit, Generation, Millis, Stage, Tick};
 use alloc::string::String;
@@ -23,6 +24,19 @@ impl RunningGeneration {
     pub fn has_ready_worker(&self) -> bool {
         match self.board.header() {
             Some(header) => header.ready > 0,
+            None => self.monitor.is_some(),
+        }
+    }
+
+    /// The ready ones of so many workers; `None` of a program without a board.
+    pub fn workers(&self) -> Option<(u16, u16)> {
+        self.board.header().map(|header| (header.ready, header.count))
+    }
+
+    /// Whether the board has such a worker; of a program without one, whether it lives.
+    pub fn any_worker(&self, is_it: &dyn Fn(&WorkerReport) -> bool) -> bool {
+        match self.board.header() {
+            Some(header) => self.board.any_worker(&header, is_it),
             None => self.monitor.is_some(),
         }
     }

@@ -27,8 +27,16 @@ use core::ffi::CStr;
 pub(super) const ENV_FILE: usize = 1 << 16;
 
 /// What of our own environment a monitor is not given, or is given anew.
-const OURS: [&[u8]; 6] =
-    [b"LISTEN_FDS=", b"LISTEN_PID=", b"LISTEN_FDNAMES=", b"NOTIFY_SOCKET=", b"PWD=", b"PANZER_"];
+const OURS: [&[u8]; 8] = [
+    b"LISTEN_FDS=",
+    b"LISTEN_PID=",
+    b"LISTEN_FDNAMES=",
+    b"NOTIFY_SOCKET=",
+    b"WATCHDOG_",
+    b"FDSTORE=",
+    b"PWD=",
+    b"PANZER_",
+];
 
 /// Gives the user of a generation its standard output and error, so that it can open
 /// them as /dev/stdout and /dev/stderr.

@@ -12,7 +12,8 @@
 //!   judges one, [`reap`] ends what is left of one; each has a [`notify_socket`].
 //! * `Listeners`: [`open_listeners`] opens sockets, [`listener_store`] keeps them.
 //! * `Reporter`: [`reporter`] tells the log, tools ([`event_writer`]) and the
-//!   [`service_manager`], as [`announcements`] decide; [`complaints`] are bounded.
+//!   [`service_manager`], as [`announcements`] and the [`situation`] decide;
+//!   [`complaints`] are bounded.
 //! * `Control`: [`control`] has the [`pidfile`], the [`control_socket`] (a
 //!   [`private_socket`]) and the clients that wait; [`status_reply`] shows them what
 //!   runs, [`log_status`] does so in the log.
@@ -27,7 +28,8 @@
 //! [`notifications`] what generations say, which stores sockets, counts as news and
 //! makes steps; in [`load_config`] and [`reexec`] a reload and a restart, from the
 //! request to the reply; in [`control_requests`] what an operator asks of any of them;
-//! and in [`saved_state`] all that is handed down.
+//! in [`report_above`] what a service manager is told of all that; and in [`saved_state`]
+//! all that is handed down.
 //!
 //! Without data of main's: [`check_command`], and [`embed`], main in another program.
 
@@ -57,10 +59,12 @@ mod probe;
 mod read_options;
 mod reap;
 mod reexec;
+mod report_above;
 mod reporter;
 mod resources;
 mod saved_state;
 mod service_manager;
+mod situation;
 mod startup;
 mod status_reply;
 mod supervisor;
@@ -186,7 +190,7 @@ impl MainProcess {
         // The last of all, so that every client has what it was told before.
         self.serve_clients();
         self.closing.turn(self.now);
-        self.reporter.above.tell_again(self.now);
+        self.report_above();
         // What happened in this turn may have begun a start, which is in no state that
         // can be handed down: then the next turn replaces.
         if is_due && self.supervisor.is_settled() {

@@ -145,8 +145,8 @@ impl Reporter {
             }
             // Before the drain delay, and not at its end.
             Report::Lingering(_) => return self.above.on_stop(),
-            Report::Crashed(_)
-            | Report::MonitorStopping(_)
+            Report::Crashed(generation) => return self.set_back(generation),
+            Report::MonitorStopping(_)
             | Report::Crowded(_)
             | Report::Interrupted(_)
             | Report::Killed(_)
@@ -157,6 +157,12 @@ impl Reporter {
         self.reached(kind, generation, generations);
         let outcome = ReloadOutcome::Running;
         control.settle(&GenerationProgress { generation, outcome, how, reason: "" }, now);
+    }
+
+    /// The monitor of the current generation is gone: the reason was noted just now.
+    fn set_back(&mut self, generation: Generation) {
+        let reason = self.reason.as_deref().unwrap_or("its monitor exited");
+        self.above.set_back(text::compose(format_args!("generation {generation}: {reason}")));
     }
 
     /// The event of a generation that has come so far.
@@ -197,9 +203,11 @@ impl Reporter {
             }
         };
         self.event(&EventLine { reason: Some(reason), ..EventLine::about(kind, *generation) });
+        let failure = text::compose(format_args!("generation {generation} {how}{reason}"));
+        self.above.set_back(failure.clone());
         self.above.on_failed(*generation);
         control.settle(&GenerationProgress { generation: *generation, outcome, how, reason }, now);
-        control.note_failure(text::compose(format_args!("generation {generation} {how}{reason}")));
+        control.note_failure(failure);
     }
 
     /// Every death is one line, with the reason as far as it is known.
@@ -237,6 +245,7 @@ impl Reporter {
         log(Level::Error, format_args!("reload failed: {reason}"));
         let reason = text::compose(format_args!("{reason}"));
         self.event(&EventLine { reason: Some(&reason), ..EventLine::new(EventName::Failed) });
+        self.above.set_back(text::compose(format_args!("reload failed: {reason}")));
         self.above.on_load(number, None);
         control.fail_reload(number, reason, now);
     }

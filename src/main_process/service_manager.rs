@@ -1,38 +1,98 @@
 //! The service manager above main, where there is one: sd_notify(3).
 //!
-//! What is told arrives: what finds no room, or a kernel that is short of memory,
-//! is told again, in its order. Nothing here waits.
+//! What is announced arrives: what finds no room, or a kernel that is short of memory,
+//! is told again, in its order. Of the status the newest counts. Nothing here waits.
 
+use crate::decimal;
 use crate::log::log;
 use crate::main_process::announcements::{Announcement, Announcements};
-use crate::persist::persisted;
-use crate::printable::Quoted;
+use crate::main_process::situation::{Failures, Situation, Wait};
+use crate::persist::{Codec, Persist as _, persisted};
+use crate::printable::{self, Quoted};
 use crate::sys::fd::Fd;
 use crate::sys::message::{self, SendWait};
-use crate::sys::{Errno, clock, env, socket};
+use crate::sys::{Errno, clock, env, process, socket};
 use crate::types::{Generation, Level, Millis, Tick};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 
 /// How long to leave alone what had no room.
 const BREATHER: Millis = Millis(100);
-/// The most messages that wait; of more the oldest is lost.
+/// The most announcements that wait; of more the oldest is lost.
 const MOST: usize = 64;
+/// The least time from one status to the next.
+const STATUS_GAP: Millis = Millis(250);
+/// What the timeouts are extended to, and how often.
+const EXTENSION: &[u8] = b"EXTEND_TIMEOUT_USEC=15000000";
+const EXTENSION_GAP: Millis = Millis(5_000);
+/// How often to look again whether main is well, once it was not.
+const SICK: Millis = Millis(100);
+/// The most bytes of a status.
+const LONGEST: usize = 1_000;
 
-/// Where the service manager listens, and what it has not taken yet.
+/// Where the service manager listens, what it was told, and what it has not taken yet.
 pub(super) struct ServiceManager {
     socket: Option<Fd>,
     said: Announcements,
     owed: Vec<Vec<u8>>,
     /// When to tell it again.
     due: Option<Tick>,
+    /// The status that it has, and the one that it is to have from then on.
+    shown: String,
+    status: Option<String>,
+    status_at: Tick,
+    /// What the status was made of last; `None` if that has changed since.
+    situation: Option<Situation>,
+    /// What has failed since a generation became current.
+    setback: String,
+    /// What it extends its timeouts for, and when it is asked to again.
+    wait: Option<(Wait, Tick)>,
+    /// Half the time within which it wants to hear that main is well, if it does, and when.
+    watchdog: Option<Millis>,
+    watchdog_at: Tick,
+    /// Whether it was said that it takes nothing.
+    is_lost_told: bool,
 }
 
-persisted! { struct ServiceManager { socket, said, owed, due } }
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// It was taken, or can never be.
+    Done,
+    /// It is to be sent again.
+    NoRoom,
+}
+
+/// Half of `WATCHDOG_USEC`, if that is for this process.
+fn watchdog() -> Option<Millis> {
+    let number = |name: &CStr| decimal::parse_long(env::var(name)?.to_bytes(), u64::MAX);
+    let is_ours = match env::var(c"WATCHDOG_PID") {
+        Some(_) => number(c"WATCHDOG_PID") == Some(process::id().raw().unsigned_abs().into()),
+        None => true,
+    };
+    let limit = number(c"WATCHDOG_USEC").filter(|&limit| is_ours && limit > 0)?;
+    Some(Millis((limit / 2_000).max(1)))
+}
 
 impl ServiceManager {
     /// None.
     pub const fn none() -> Self {
-        Self { socket: None, said: Announcements::new(), owed: Vec::new(), due: None }
+        Self {
+            socket: None,
+            said: Announcements::new(),
+            owed: Vec::new(),
+            due: None,
+            shown: String::new(),
+            status: None,
+            status_at: Tick(0),
+            situation: None,
+            setback: String::new(),
+            wait: None,
+            watchdog: None,
+            watchdog_at: Tick(0),
+            is_lost_told: false,
+        }
     }
 
     /// Connects to the one that `NOTIFY_SOCKET` names, if there is one.
@@ -46,14 +106,56 @@ impl ServiceManager {
                 format_args!("service manager: cannot connect to NOTIFY_SOCKET {name}: {errno}"),
             );
         }
-        Self { socket: connected.ok(), ..Self::none() }
+        Self { socket: connected.ok(), watchdog: watchdog(), ..Self::none() }
     }
 
-    /// When it is told again what it has not taken.
-    pub const fn deadline(&self) -> Option<Tick> {
-        self.due
+    /// Writes or reads what one image leaves to the next.
+    pub fn persist(&mut self, codec: &mut Codec) {
+        persisted! {
+            in self, codec;
+            {
+                socket, said, owed, due, shown, status, status_at, setback, wait, watchdog,
+                watchdog_at, is_lost_told,
+            } without { situation }
+        }
     }
 
+    /// Whether there is one.
+    pub const fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// When it is to be told something at the latest.
+    pub fn deadline(&self) -> Option<Tick> {
+        self.socket.as_ref()?;
+        let status = self.status.as_ref().map(|_| self.status_at);
+        let watchdog = self.watchdog.map(|_| self.watchdog_at);
+        let extension = self.wait.map(|(_, due)| due);
+        [self.due, status, watchdog, extension].into_iter().flatten().min()
+    }
+
+    /// Sends it something now, if there is room.
+    fn send(&mut self, words: &[u8]) -> Sent {
+        let Some(socket) = &self.socket else { return Sent::Done };
+        match message::send(socket.borrow(), words, None, SendWait::Never) {
+            Ok(_) => self.is_lost_told = false,
+            Err(Errno(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) => return Sent::NoRoom,
+            Err(errno) => {
+                if !core::mem::replace(&mut self.is_lost_told, true) {
+                    let words = Quoted(words);
+                    log(
+                        Level::Warn,
+                        format_args!("service manager: cannot send it {words}: {errno}"),
+                    );
+                }
+            }
+        }
+        Sent::Done
+    }
+}
+
+/// What it is told of starts, reloads and the stop.
+impl ServiceManager {
     /// A reload was asked for, which reads the configuration the so manieth time.
     pub fn on_reload(&mut self, load: u32) {
         if self.socket.is_some() {
@@ -67,8 +169,9 @@ impl ServiceManager {
         self.announce(|said, out| said.on_load(load, target, out));
     }
 
-    /// This generation is current.
+    /// This generation is current: what has failed before is of no interest any more.
     pub fn on_current(&mut self, generation: Generation) {
+        self.set_back(String::new());
         self.announce(|said, out| said.on_current(generation, out));
     }
 
@@ -91,7 +194,7 @@ impl ServiceManager {
         out.into_iter().for_each(|announcement| self.tell(announcement.words().as_bytes()));
     }
 
-    /// Says something to it.
+    /// Says something to it that has to arrive.
     fn tell(&mut self, words: &[u8]) {
         if self.owed.len() >= MOST {
             self.owed.remove(0);
@@ -100,32 +203,78 @@ impl ServiceManager {
         self.tell_owed();
     }
 
-    /// Says again what it had no room for, if that is due.
-    pub fn tell_again(&mut self, now: Tick) {
-        if self.due.is_some_and(|due| due <= now) {
-            self.tell_owed();
-        }
-    }
-
     fn tell_owed(&mut self) {
-        let Some(socket) = &self.socket else { return };
-        while let Some(words) = self.owed.first() {
-            match message::send(socket.borrow(), words, None, SendWait::Never) {
-                Ok(_) => {}
-                Err(Errno(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) => {
-                    self.due = Some(clock::now().after(BREATHER));
-                    return;
-                }
-                Err(errno) => {
-                    let words = Quoted(words);
-                    log(
-                        Level::Warn,
-                        format_args!("service manager: cannot send it {words}: {errno}"),
-                    );
-                }
+        while let Some(words) = self.owed.first().cloned() {
+            if self.send(&words) == Sent::NoRoom {
+                self.due = Some(clock::now().after(BREATHER));
+                return;
             }
             self.owed.remove(0);
         }
         self.due = None;
+    }
+}
+
+/// What it is told of the state that main is in.
+impl ServiceManager {
+    /// What has failed is part of the status until a generation is current.
+    pub fn set_back(&mut self, failure: String) {
+        if self.setback != failure {
+            (self.setback, self.situation) = (failure, None);
+        }
+    }
+
+    /// Tells it what is due at the end of a turn. How the last worker ended is asked for
+    /// where that matters.
+    pub fn tell_due(&mut self, now: Tick, situation: Situation, loss: impl FnOnce() -> String) {
+        if self.due.is_some_and(|due| due <= now) {
+            self.tell_owed();
+        }
+        if self.situation.replace(situation) != Some(situation) {
+            let loss = loss();
+            let failures = Failures { setback: &self.setback, loss: &loss };
+            let text = printable::shown(situation.text(failures, now).as_bytes());
+            let text = text.chars().take(LONGEST).collect();
+            self.status = (text != self.shown).then_some(text);
+        }
+        self.tell_status(now);
+        self.extend(now, situation);
+    }
+
+    fn tell_status(&mut self, now: Tick) {
+        if self.status_at > now {
+            return;
+        }
+        let Some(text) = self.status.take() else { return };
+        match self.send(&[b"STATUS=", text.as_bytes()].concat()) {
+            Sent::Done => (self.shown, self.status_at) = (text, now.after(STATUS_GAP)),
+            Sent::NoRoom => (self.status, self.status_at) = (Some(text), now.after(BREATHER)),
+        }
+    }
+
+    /// Extends its timeouts, when something else is waited for and every five seconds.
+    fn extend(&mut self, now: Tick, situation: Situation) {
+        let is_first_start = self.said.is_first_start();
+        let wait = situation.wait(is_first_start, self.said.is_reloading());
+        let due = self.wait.filter(|&(before, _)| Some(before) == wait).map(|(_, due)| due);
+        self.wait = wait.map(|wait| match due {
+            Some(due) if due > now => (wait, due),
+            Some(_) | None => match self.send(EXTENSION) {
+                Sent::Done => (wait, now.after(EXTENSION_GAP)),
+                Sent::NoRoom => (wait, now.after(BREATHER)),
+            },
+        });
+    }
+
+    /// Whether it wants to hear now that main is well.
+    pub fn awaits_watchdog(&self, now: Tick) -> bool {
+        self.socket.is_some() && self.watchdog.is_some() && self.watchdog_at <= now
+    }
+
+    /// Says so, if main is.
+    pub fn tell_watchdog(&mut self, now: Tick, is_well: bool) {
+        let Some(half) = self.watchdog else { return };
+        let is_told = is_well && self.send(b"WATCHDOG=1") == Sent::Done;
+        self.watchdog_at = now.after(if is_told { half } else { half.min(SICK) });
     }
 }

@@ -1126,6 +1126,31 @@ impl Supervisor {
         (self.stop == Shutdown::No && self.wanted != Tick::NEVER).then_some(self.wanted)
     }
 
+    /// Until when main serves although a stop was asked for.
+    pub const fn serves_until(&self) -> Option<Tick> {
+        match self.stop {
+            Shutdown::Delayed { until } => Some(until),
+            Shutdown::No
+            | Shutdown::Graceful { .. }
+            | Shutdown::Immediate { .. }
+            | Shutdown::Finished => None,
+        }
+    }
+
+    /// How many generations drain and have a deadline.
+    pub fn draining(&self) -> usize {
+        let drains = |entry: &&GenerationEntry| match entry.state {
+            GenerationState::Leaving(step) => step != Escalation::GaveUp,
+            GenerationState::Spawning
+            | GenerationState::Starting
+            | GenerationState::MinUptime
+            | GenerationState::Probation
+            | GenerationState::Refilling { .. }
+            | GenerationState::Current => false,
+        };
+        self.generations.iter().filter(drains).count()
+    }
+
     /// Whether nothing was ever ready.
     pub const fn is_new(&self) -> bool {
         matches!(self.past, Past::NeverReady { .. })

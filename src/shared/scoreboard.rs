@@ -168,6 +168,20 @@ impl Scoreboard {
     pub fn workers(&self, header: &ScoreboardHeader) -> Vec<WorkerReport> {
         read_rows(self.file.borrow(), header.count, header.rows)
     }
+
+    /// Whether there is such a worker, or such an empty slot; looks no further than the
+    /// first.
+    pub fn any_worker(
+        &self,
+        header: &ScoreboardHeader,
+        is_it: &dyn Fn(&WorkerReport) -> bool,
+    ) -> bool {
+        let read = |row| take_down(&words(self.file.borrow(), row)?);
+        let workers = (1..=header.rows.min(ROWS)).filter_map(read);
+        let mut workers =
+            workers.filter(|worker| worker.pid.is_some() || worker.slot.number() <= header.count);
+        workers.any(|worker| is_it(&worker))
+    }
 }
 
 /// The workers in the first `rows` rows, by their slots, in each the oldest first;

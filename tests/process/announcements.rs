@@ -1,19 +1,24 @@
 //! What main tells a service manager above it. sd_notify(3)
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use panzer::sys::{Signal, clock};
 
 use super::restartable::RestartableMain;
+use crate::harness::assert_elapsed_at_least;
+use crate::harness::client::Held;
 use crate::harness::ctl::ctl;
 use crate::harness::files::{TempDir, example, open_gate};
 use crate::harness::notify::ServiceManager;
-use crate::harness::panzer::{End, Panzer};
+use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
 use crate::harness::setup::Setup;
 
 const READY: &str = "READY=1";
 const RELOADING: &str = "RELOADING=1";
 const STOPPING: &str = "STOPPING=1";
+const EXTEND: &str = "EXTEND_TIMEOUT_USEC=15000000";
+const WATCHDOG: &str = "WATCHDOG=1";
 
 /// A panzer below a service manager, whose program a test can replace.
 struct Below {
@@ -185,4 +190,226 @@ fn announcements_wait_for_room_and_keep_their_order() {
     panzer.eventually("all was sent", || above.transitions() == expected);
     below.panzer.signal(Signal::Term);
     assert_eq!(below.panzer.end(), End::Status(0));
+}
+
+/// Waits for this status.
+fn expect_status(above: &mut ServiceManager, text: &str) {
+    above.expect(text, |message| message.strip_prefix("STATUS=") == Some(text));
+}
+
+/// rule: notify.status
+#[test]
+fn status_says_what_serves_and_why_a_reload_failed() {
+    let mut below = Below::start(&["run=idle"], &["-n2"]);
+    expect_status(&mut below.above, "generation 1: 2 of 2 workers ready");
+    below.dir.app(&example("witness"), &["exit=7"]);
+    below.panzer.signal(Signal::Usr1);
+    let failed = "generation 2 failed: its monitor exited with status 7; generation 1 serves on";
+    expect_status(&mut below.above, failed);
+    let gate = below.begin_reload();
+    let starting = "generation 3 starting; generation 1: 2 of 2 workers ready";
+    expect_status(&mut below.above, starting);
+    open_gate(&gate);
+    expect_status(&mut below.above, "generation 3: 2 of 2 workers ready");
+    let (held, _) = {
+        below.dir.app(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
+        below.panzer.signal(Signal::Usr1);
+        let address = below.panzer.expect_address();
+        below.panzer.expect_current(4);
+        Held::hold(address).expect("it serves")
+    };
+    below.panzer.signal(Signal::Term);
+    expect_status(&mut below.above, "stopping: 1 generation draining");
+    held.finish().expect("it is served");
+    assert_eq!(below.panzer.end(), End::Status(0));
+}
+
+/// rule: notify.status
+#[test]
+fn status_of_an_outage_says_when_the_next_start_is() {
+    let mut above = ServiceManager::bind();
+    let options = ["--give-up=0", "--delay=60", "--max-delay=60"];
+    let setup = Setup::new(Path::new("sh"), &["-c", "exit 7"]).options(&options);
+    let mut panzer = setup.variable("NOTIFY_SOCKET", above.name()).start();
+    let start = "STATUS=no worker ready: next start in ";
+    let status = above.expect(start, |message| message.starts_with(start));
+    assert!(
+        status.ends_with("s; generation 2 failed: its monitor exited with status 7"),
+        "{status}"
+    );
+    panzer.signal(Signal::Term);
+    assert_eq!(panzer.end(), End::Status(0));
+}
+
+/// rule: notify.status
+#[test]
+fn status_is_sent_four_times_a_second_at_most_and_never_twice_the_same() {
+    let begun = Instant::now();
+    let mut below = Below::start(&["run=idle"], &[]);
+    for generation in 2..=20 {
+        below.panzer.reload(generation);
+    }
+    expect_status(&mut below.above, "generation 20: 1 of 1 worker ready");
+    let quarters = usize::try_from(begun.elapsed().as_millis() / 250).expect("a short time");
+    below.panzer.stop();
+    let is_status = |message: &&String| message.starts_with("STATUS=");
+    let mut all: Vec<_> = below.above.heard().iter().filter(is_status).collect();
+    // The last may be that of the stop.
+    assert!(all.len() <= quarters + 2, "{all:?}");
+    let count = all.len();
+    all.dedup();
+    assert_eq!(all.len(), count);
+}
+
+/// rule: notify.extend
+#[test]
+fn timeouts_are_extended_while_a_start_a_reload_or_a_drain_takes_long() {
+    let (mut above, dir) = (ServiceManager::bind(), TempDir::new());
+    let gate = dir.gate("gate");
+    let words = [&*format!("wait={}", gate.display()), "listen=127.0.0.1:0", "run=hold"];
+    let app = dir.app(&example("witness"), &words);
+    let setup = Setup::new(&app, &[]).options(&["-n1"]);
+    let begun = Instant::now();
+    let mut panzer = setup.variable("NOTIFY_SOCKET", above.name()).start();
+    above.expect("at the start", |message| message == EXTEND);
+    above.expect("again", |message| message == EXTEND);
+    assert_elapsed_at_least(begun, Duration::from_secs(5));
+    open_gate(&gate);
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    let (held, _) = Held::hold(address).expect("it serves");
+    above.expect(READY, |message| message == READY);
+    panzer.signal(Signal::Usr1);
+    above.expect("for the reload", |message| message == EXTEND);
+    open_gate(&gate);
+    panzer.expect_current(2);
+    above.expect("for the drain", |message| message == EXTEND);
+    panzer.signal(Signal::Term);
+    above.expect(STOPPING, |message| message == STOPPING);
+    above.expect("for the stop", |message| message == EXTEND);
+    held.finish().expect("it is served");
+    assert_eq!(panzer.end(), End::Status(0));
+}
+
+/// rule: notify.extend
+#[test]
+fn timeouts_are_not_extended_at_rest() {
+    let mut below = Below::start(&["run=idle"], &[]);
+    below.panzer.rest();
+    let count = |above: &mut ServiceManager| {
+        above.heard().iter().filter(|message| *message == EXTEND).count()
+    };
+    let before = count(&mut below.above);
+    for _ in 0..5 {
+        below.panzer.settle();
+    }
+    assert_eq!((before, count(&mut below.above)), (1, 1));
+    below.panzer.stop();
+}
+
+/// How many times it has heard by now that main is well.
+fn watchdogs(above: &mut ServiceManager) -> usize {
+    above.heard().iter().filter(|message| *message == WATCHDOG).count()
+}
+
+/// A panzer that is to say every 10 ms that it is well.
+fn watched(above: &ServiceManager, setup: Setup) -> Panzer {
+    let setup = setup.options(&["-n1"]).variable("NOTIFY_SOCKET", above.name());
+    setup.variable("WATCHDOG_USEC", "20000").start()
+}
+
+/// Whether it says so now: main answers ten times a second at most.
+fn is_well(above: &mut ServiceManager, panzer: &mut Panzer) -> bool {
+    panzer.settle();
+    let before = watchdogs(above);
+    panzer.settle();
+    panzer.settle();
+    watchdogs(above) > before
+}
+
+/// rule: notify.watchdog
+#[test]
+fn watchdog_is_told_until_every_worker_hangs() {
+    let mut above = ServiceManager::bind();
+    let words = ["listen=127.0.0.1:0", "run=hold"];
+    let setup = Setup::new(&example("witness"), &words).options(&["--hang-timeout=0.3"]);
+    let mut panzer = watched(&above, setup);
+    let address = panzer.expect_address();
+    let monitor = panzer.expect_current(1);
+    assert!(is_well(&mut above, &mut panzer));
+    // A monitor that runs would end the worker.
+    stop_process(monitor);
+    let (held, _) = Held::hold(address).expect("it serves");
+    let (mut last, main) = (0, panzer.pid());
+    panzer.eventually_at(main, "nothing more is told", || {
+        let count = watchdogs(&mut above);
+        std::mem::replace(&mut last, count) == count
+    });
+    assert!(!is_well(&mut above, &mut panzer));
+    held.finish().expect("it is served");
+    assert!(is_well(&mut above, &mut panzer));
+    continue_process(monitor);
+    panzer.stop();
+}
+
+/// rule: notify.watchdog
+#[test]
+fn watchdog_is_told_while_a_start_is_waited_for_and_of_a_program_without_board() {
+    let mut above = ServiceManager::bind();
+    let options = ["--give-up=0", "--delay=60", "--max-delay=60"];
+    let setup = Setup::new(Path::new("sh"), &["-c", "exit 7"]).options(&options);
+    let mut panzer = watched(&above, setup);
+    panzer.expect_line("restarting in");
+    assert!(is_well(&mut above, &mut panzer));
+    panzer.signal(Signal::Term);
+    assert_eq!(panzer.end(), End::Status(0));
+    let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&["--ready=0"]);
+    let mut panzer = watched(&above, setup);
+    panzer.expect_current(1);
+    assert!(is_well(&mut above, &mut panzer));
+    panzer.stop();
+}
+
+/// rule: notify.watchdog
+#[test]
+fn watchdog_of_another_process_is_not_told() {
+    let mut above = ServiceManager::bind();
+    let setup = Setup::new(&example("witness"), &["run=idle"]).variable("WATCHDOG_PID", "1");
+    let mut panzer = watched(&above, setup);
+    panzer.expect_current(1);
+    panzer.reload(2);
+    panzer.stop();
+    assert_eq!(watchdogs(&mut above), 0);
+}
+
+/// rule: notify.watchdog
+#[test]
+fn watchdog_is_told_after_a_restart() {
+    let (mut above, dir) = (ServiceManager::bind(), TempDir::new());
+    let app = dir.app(&example("witness"), &["run=idle"]);
+    let setup = Setup::new(&app, &[]).options(&["-n1"]).variable("NOTIFY_SOCKET", above.name());
+    let mut main = RestartableMain::begin(dir, setup.variable("WATCHDOG_USEC", "20000"));
+    main.panzer.expect_current(1);
+    main.restart();
+    assert!(is_well(&mut above, &mut main.panzer));
+    main.panzer.stop();
+}
+
+/// rules: given.monitor, notify.service-manager
+#[test]
+fn variables_of_a_service_manager_do_not_reach_any_process_below() {
+    let mut above = ServiceManager::bind();
+    let show = "env | sed 's/^/has /' >&2; echo looked >&2; exec sleep 1000";
+    for options in [&["-x", "--ready=0"][..], &["--ready=0"]] {
+        let setup = Setup::new(Path::new("sh"), &["-c", show]).options(options);
+        let own = above.name().to_string();
+        let mut panzer = watched(&above, setup.variable("FDSTORE", "64"));
+        panzer.expect_line("looked");
+        panzer.expect_current(1);
+        let mut panzer = panzer.stop();
+        for name in ["WATCHDOG_", "FDSTORE=", "LISTEN_", &format!("NOTIFY_SOCKET={own}")] {
+            assert_eq!(panzer.count_lines(&format!("has {name}")), 0, "{name}");
+        }
+    }
+    assert!(watchdogs(&mut above) > 0);
 }
