@@ -4,6 +4,9 @@
 //! a generation (`FDSTORE=1`). Every generation inherits all of them. What a
 //! new generation gives back is closed once the older ones are gone; what only
 //! a failed one had stored is closed with it.
+//!
+//! A service manager may keep main's own ones too, so that a main that was killed loses
+//! no queue: which it is to keep or to forget is known here, and `report_above` tells it.
 
 use crate::log::log;
 use crate::persist::{Codec, Persist as _, persisted};
@@ -21,6 +24,11 @@ use alloc::vec::Vec;
 
 /// The most sockets that are kept.
 const MOST: usize = 128;
+/// What the names begin with under which a service manager keeps main's own sockets.
+const PREFIX: &str = "panzer/";
+/// As if stored by this generation counts what a main before us had opened or kept, until
+/// a `--bind` means it.
+const BEFORE: Generation = Generation(0);
 /// What is wrong with one more.
 pub const FULL: &str = "limit of 128 sockets reached";
 
@@ -63,9 +71,70 @@ struct StoredListener {
     lost: bool,
     /// The generation that does not want it.
     given_back: Option<Generation>,
+    /// The name under which the service manager above keeps it.
+    above: Option<String>,
+}
+
+/// What a service manager above is to do.
+#[derive(Debug)]
+pub enum StoreRequest<'a> {
+    /// Keep this socket under that name.
+    Keep(Borrowed<'a>, String, SocketKind),
+    /// Forget what it keeps under that name.
+    Forget(String),
 }
 
 impl StoredListener {
+    /// The name under which a service manager is to keep it: main's own, that is handed
+    /// down. A name that is too long cannot be carried there.
+    fn name_above(&self) -> Option<String> {
+        let is_own = match self.origin {
+            Origin::Bound(_) | Origin::Stored(_) => !self.unwanted && !self.lost,
+            Origin::Adopted => false,
+        };
+        let name = [PREFIX, &self.name].concat();
+        (is_own && fdnames::is_valid(name.as_bytes())).then_some(name)
+    }
+
+    /// Whether a main before us had it, and no `--bind` has meant it yet.
+    const fn is_from_before(&self) -> bool {
+        matches!(self.origin, Origin::Stored(BEFORE))
+    }
+
+    /// Whether a main before us has opened it for this.
+    fn was_bound_for(&self, bind: &Bind) -> bool {
+        let socket = self.fd.borrow();
+        self.is_from_before()
+            && match &bind.address {
+                Address::Unix(path) => {
+                    // The kernel does not know a long path, and none that is gone.
+                    let is_there = SocketPath::at(path.clone());
+                    let is_it = |at: &SocketPath| {
+                        listening_socket::listens_at(socket, &bind.address)
+                            || at.is_long() && self.name == bind.carried()
+                    };
+                    is_there.is_some_and(|at| is_it(&at))
+                }
+                // Whichever port the kernel has chosen for that name.
+                Address::Inet(_) | Address::Scoped(..) if bind.chooses() => {
+                    self.name == bind.carried()
+                        && listening_socket::is_at_host(socket, &bind.address)
+                }
+                Address::Inet(_) | Address::Scoped(..) => {
+                    listening_socket::listens_at(socket, &bind.address)
+                }
+            }
+    }
+
+    /// Whether it is in the way of what is to be opened for this, or has its name.
+    fn is_in_the_way_of(&self, bind: &Bind) -> bool {
+        self.name == bind.carried()
+            || listening_socket::inet(&bind.address).is_some_and(|address| {
+                let name = kernel::local_name(self.fd.borrow());
+                name.is_ok_and(|name| kernel::overlap(&name, &address))
+            })
+    }
+
     const fn is_adopted(&self) -> bool {
         matches!(self.origin, Origin::Adopted)
     }
@@ -100,11 +169,13 @@ impl StoredListener {
 #[derive(Debug, Default)]
 pub struct Listeners {
     entries: Vec<StoredListener>,
+    /// What the service manager above is to forget, by its names.
+    forgotten: Vec<String>,
     /// Whether the final stop has begun: nothing is stored any more.
     pub is_closed: bool,
 }
 
-persisted! { struct StoredListener { fd, name, identity, origin, path, unwanted, lost, given_back } }
+persisted! { struct StoredListener { fd, name, identity, origin, path, unwanted, lost, given_back, above } }
 persisted! { enum Origin { 0 = Adopted, 1 = Bound(bind), 2 = Stored(generation) } }
 
 /// What became of a socket that was to be kept.
@@ -131,7 +202,7 @@ impl Listeners {
     /// Writes or reads the sockets; whether it is closed has another place in the saved
     /// state.
     pub fn persist(&mut self, codec: &mut Codec) {
-        persisted! { in self, codec; { entries } without { is_closed } }
+        persisted! { in self, codec; { entries, forgotten } without { is_closed } }
     }
 
     /// Keeps `fd` under a name that is already escaped, unless it is there already.
@@ -158,11 +229,11 @@ impl Listeners {
         if let Some(reason) = self.refusal(fd.borrow()) {
             return Err((fd, reason));
         }
-        if matches!(origin, Origin::Adopted) {
+        if matches!(origin, Origin::Adopted | Origin::Stored(BEFORE)) {
             kernel::admit_newcomers(fd.borrow());
         }
         let path = path_of(fd.borrow(), &origin, is_ours);
-        let (unwanted, lost, given_back) = (false, false, None);
+        let (unwanted, lost, given_back, above) = (false, false, None, None);
         self.entries.push(StoredListener {
             fd,
             name,
@@ -172,8 +243,111 @@ impl Listeners {
             unwanted,
             lost,
             given_back,
+            above,
         });
         Ok(Kept::Anew)
+    }
+
+    /// Keeps a socket that a service manager hands down under this name. One that a main
+    /// before us had it keep is main's own again; its path `is_ours` if programs run as
+    /// main's user.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`keep`](Self::keep).
+    pub fn adopt(
+        &mut self,
+        fd: Fd,
+        name: &[u8],
+        is_ours: bool,
+    ) -> Result<Kept, (Fd, &'static str)> {
+        let carried = |name| fdnames::escape(&fdnames::unescape(name)).unwrap_or_default();
+        let Some(own) = name.strip_prefix(PREFIX.as_bytes()) else {
+            return self.keep(fd, carried(name), Origin::Adopted, true);
+        };
+        let above = printable::lossy(name);
+        match self.keep(fd, printable::lossy(own), Origin::Stored(BEFORE), is_ours) {
+            Ok(Kept::Anew) => {
+                self.entries
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|entry| entry.above = Some(above.clone()));
+                Ok(Kept::Anew)
+            }
+            Ok(Kept::Known(fd)) => Ok(Kept::Known(fd)),
+            Err(refused) => {
+                self.forgotten.push(above);
+                Err(refused)
+            }
+        }
+    }
+
+    /// The sockets of a main before us that are for one of `binds` are of `--bind` again.
+    /// Gives up those that are in the way of another, or all others if no program would
+    /// ask for them: of what it stored itself only a program knows.
+    pub fn reclaim(&mut self, binds: &[Bind], has_pool: bool) -> Vec<Fd> {
+        for bind in binds {
+            if !self.entries.iter().any(|entry| entry.is_for(bind))
+                && let Some(entry) = self.entries.iter_mut().find(|entry| entry.was_bound_for(bind))
+            {
+                entry.origin = Origin::Bound(bind.clone());
+                entry.path = path_of(entry.fd.borrow(), &entry.origin, true);
+                entry.name = bind.carried();
+            }
+        }
+        self.give_up(&|_, entry| {
+            entry.is_from_before()
+                && (has_pool || binds.iter().any(|bind| entry.is_in_the_way_of(bind)))
+        })
+    }
+
+    /// Has them handed down in the order of a first start: what was adopted, then `binds`,
+    /// then what was stored.
+    pub fn put_in_order(&mut self, binds: &[Bind]) {
+        self.entries.sort_by_key(|entry| match &entry.origin {
+            Origin::Adopted => 0,
+            Origin::Bound(own) => {
+                1 + binds.iter().position(|bind| bind == own).unwrap_or(binds.len())
+            }
+            Origin::Stored(_) => usize::MAX,
+        });
+    }
+
+    /// What the service manager above, which keeps `most` of them, is to do next; what it
+    /// was asked is noted by [`kept_above`](Self::kept_above) or
+    /// [`forgotten_above`](Self::forgotten_above).
+    pub fn next_above(&self, most: u32) -> Option<StoreRequest<'_>> {
+        let is_kept = |entry: &&StoredListener| entry.above.is_some();
+        let outdated = self.entries.iter().find(|entry| {
+            entry.above.is_some() && (self.is_closed || entry.above != entry.name_above())
+        });
+        let outdated = outdated.and_then(|entry| entry.above.as_ref());
+        if let Some(name) = self.forgotten.first().or(outdated) {
+            return Some(StoreRequest::Forget(name.clone()));
+        }
+        if self.is_closed || self.entries.iter().filter(is_kept).count() >= most as usize {
+            return None;
+        }
+        self.entries.iter().filter(|entry| entry.above.is_none()).find_map(|entry| {
+            let socket = entry.fd.borrow();
+            Some(StoreRequest::Keep(socket, entry.name_above()?, kernel::kind(socket)))
+        })
+    }
+
+    /// The service manager above keeps the first that is to have this name.
+    pub fn kept_above(&mut self, name: &str) {
+        let mut wait = self.entries.iter_mut().filter(|entry| entry.above.is_none());
+        if let Some(entry) = wait.find(|entry| entry.name_above().as_deref() == Some(name)) {
+            entry.above = Some(name.into());
+        }
+    }
+
+    /// It has forgotten all that it has kept under this name.
+    pub fn forgotten_above(&mut self, name: &str) {
+        self.forgotten.retain(|other| other != name);
+        for entry in &mut self.entries {
+            entry.above.take_if(|above| above == name);
+        }
     }
 
     /// Why a socket that is not known yet cannot be kept, if it cannot.
@@ -318,7 +492,8 @@ impl Listeners {
         let mut closed = Vec::new();
         for place in (0..self.entries.len()).rev() {
             if unwanted(place, &self.entries[place]) {
-                let StoredListener { fd, path, .. } = self.entries.remove(place);
+                let StoredListener { fd, path, above, .. } = self.entries.remove(place);
+                self.forgotten.extend(above);
                 if let Some(path) = path {
                     path.remove();
                 }
@@ -343,7 +518,7 @@ impl Listeners {
             );
             refused = done.and(refused);
         }
-        self.is_closed = true;
+        self.forgotten.extend(self.entries.iter_mut().filter_map(|entry| entry.above.take()));
         (self.entries.drain(..).map(|entry| entry.fd).collect(), refused)
     }
 

@@ -433,6 +433,9 @@ impl MainProcess {
         self.reporter.tell_stopping();
         self.fail_waiting_clients();
         self.reporter.above.on_stop();
+        // First, so that what follows is about the last of them.
+        self.listeners.is_closed = true;
+        self.store_above();
         if !self.listeners.any_adopted() {
             self.generations.set_flag(Flags::Final);
         }

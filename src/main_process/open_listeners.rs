@@ -13,8 +13,11 @@ use crate::types::Level;
 use crate::{decimal, log};
 use core::ffi::CStr;
 
-/// Takes over the sockets of a service manager: sd_listen_fds(3).
-pub(super) fn adopt_sockets(listeners: &mut Listeners, closing: &mut Closing) {
+/// Takes over the sockets of a service manager: sd_listen_fds(3). What a main before us
+/// has had it keep is ours again.
+pub(super) fn adopt_sockets(options: &Options, listeners: &mut Listeners, closing: &mut Closing) {
+    let account = options.account.as_ref();
+    let is_ours = account.is_none_or(|account| [0, process::user()].contains(&account.user));
     let number = |name, most| decimal::parse(env::var(name)?.to_bytes(), most);
     if number(c"LISTEN_PID", u32::MAX) != Some(process::id().raw().unsigned_abs()) {
         return;
@@ -25,15 +28,30 @@ pub(super) fn adopt_sockets(listeners: &mut Listeners, closing: &mut Closing) {
     for number in 3..3 + count {
         let name = names.next().unwrap_or_default();
         let Some(fd) = fd::adopt(number) else { continue };
-        let name = fdnames::escape(&fdnames::unescape(name)).unwrap_or_default();
-        if let Err((fd, what)) = listeners.keep(fd, name, Origin::Adopted, true) {
-            closing.close_shared(fd);
-            log::log(
-                Level::Warn,
-                format_args!("service manager: refused descriptor {number}: {what}"),
-            );
+        match listeners.adopt(fd, name, is_ours) {
+            Ok(Kept::Anew) => {}
+            Ok(Kept::Known(fd)) => closing.close_shared(fd),
+            Err((fd, what)) => {
+                closing.close_shared(fd);
+                log::log(
+                    Level::Warn,
+                    format_args!("service manager: refused descriptor {number}: {what}"),
+                );
+            }
         }
     }
+}
+
+/// The sockets of a main before us that are for `--bind` are that again; those that are in
+/// its way are closed. Only at a start: later each has a generation that may want it.
+pub(super) fn reclaim_sockets(
+    options: &mut Options,
+    start: &CStr,
+    listeners: &mut Listeners,
+    closing: &mut Closing,
+) {
+    executable::look_from(start, options);
+    closing.close_each(listeners.reclaim(&options.bind, options.exec()));
 }
 
 /// Has the paths of `options` be as seen from `start`, and opens the sockets of

@@ -3,6 +3,7 @@
 use super::MainProcess;
 use crate::config::option_table::Number;
 use crate::main_process::generation::RunningGeneration;
+use crate::main_process::listener_store::StoreRequest;
 use crate::main_process::situation::{self, Serving, Situation, StopProgress, WorkerLimits};
 use crate::types::{Generation, Stage};
 
@@ -16,9 +17,26 @@ impl MainProcess {
         let has_none = situation.current.is_some_and(|current| !current.is_ready());
         let loss = || self.generations.last_loss().filter(|_| has_none).unwrap_or_default();
         self.reporter.above.tell_due(now, situation, loss);
+        self.store_above();
         if self.reporter.above.awaits_watchdog(now) {
             let is_well = situation.is_starting(now) || self.has_live_worker(&situation);
             self.reporter.above.tell_watchdog(now, is_well);
+        }
+    }
+
+    /// Has the service manager above keep main's own sockets, and forget those that main
+    /// has given up, as far as it has room.
+    pub(super) fn store_above(&mut self) {
+        let Some(most) = self.reporter.above.begin_storing(self.now) else { return };
+        while let Some(request) = self.listeners.next_above(most) {
+            let is_sent = self.reporter.above.ask(&request);
+            if !is_sent {
+                return;
+            }
+            match request {
+                StoreRequest::Keep(_, name, _) => self.listeners.kept_above(&name),
+                StoreRequest::Forget(name) => self.listeners.forgotten_above(&name),
+            }
         }
     }
 

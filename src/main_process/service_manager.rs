@@ -6,11 +6,14 @@
 use crate::decimal;
 use crate::log::log;
 use crate::main_process::announcements::{Announcement, Announcements};
+use crate::main_process::listener_store::StoreRequest;
 use crate::main_process::situation::{Failures, Situation, Wait};
 use crate::persist::{Codec, Persist as _, persisted};
 use crate::printable::{self, Quoted};
-use crate::sys::fd::Fd;
+use crate::protocol::sd_notify;
+use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::message::{self, SendWait};
+use crate::sys::socket::SocketKind;
 use crate::sys::{Errno, clock, env, process, socket};
 use crate::types::{Generation, Level, Millis, Tick};
 use alloc::string::String;
@@ -28,6 +31,8 @@ const EXTENSION: &[u8] = b"EXTEND_TIMEOUT_USEC=15000000";
 const EXTENSION_GAP: Millis = Millis(5_000);
 /// How often to look again whether main is well, once it was not.
 const SICK: Millis = Millis(100);
+/// The most sockets that it may keep.
+const MOST_STORED: u32 = 65_536;
 /// The most bytes of a status.
 const LONGEST: usize = 1_000;
 
@@ -51,6 +56,9 @@ pub(super) struct ServiceManager {
     /// Half the time within which it wants to hear that main is well, if it does, and when.
     watchdog: Option<Millis>,
     watchdog_at: Tick,
+    /// How many sockets it keeps for us, and when it is asked again to.
+    stores: u32,
+    store_at: Option<Tick>,
     /// Whether it was said that it takes nothing.
     is_lost_told: bool,
 }
@@ -91,6 +99,8 @@ impl ServiceManager {
             wait: None,
             watchdog: None,
             watchdog_at: Tick(0),
+            stores: 0,
+            store_at: None,
             is_lost_told: false,
         }
     }
@@ -106,7 +116,10 @@ impl ServiceManager {
                 format_args!("service manager: cannot connect to NOTIFY_SOCKET {name}: {errno}"),
             );
         }
-        Self { socket: connected.ok(), watchdog: watchdog(), ..Self::none() }
+        let stores =
+            env::var(c"FDSTORE").and_then(|most| decimal::parse(most.to_bytes(), MOST_STORED));
+        let (watchdog, stores) = (watchdog(), stores.unwrap_or(0));
+        Self { socket: connected.ok(), watchdog, stores, ..Self::none() }
     }
 
     /// Writes or reads what one image leaves to the next.
@@ -115,7 +128,7 @@ impl ServiceManager {
             in self, codec;
             {
                 socket, said, owed, due, shown, status, status_at, setback, wait, watchdog,
-                watchdog_at, is_lost_told,
+                watchdog_at, stores, store_at, is_lost_told,
             } without { situation }
         }
     }
@@ -131,13 +144,18 @@ impl ServiceManager {
         let status = self.status.as_ref().map(|_| self.status_at);
         let watchdog = self.watchdog.map(|_| self.watchdog_at);
         let extension = self.wait.map(|(_, due)| due);
-        [self.due, status, watchdog, extension].into_iter().flatten().min()
+        [self.due, status, watchdog, extension, self.store_at].into_iter().flatten().min()
     }
 
     /// Sends it something now, if there is room.
     fn send(&mut self, words: &[u8]) -> Sent {
+        self.send_with(words, None)
+    }
+
+    /// The same, with a descriptor.
+    fn send_with(&mut self, words: &[u8], descriptor: Option<Borrowed<'_>>) -> Sent {
         let Some(socket) = &self.socket else { return Sent::Done };
-        match message::send(socket.borrow(), words, None, SendWait::Never) {
+        match message::send(socket.borrow(), words, descriptor, SendWait::Never) {
             Ok(_) => self.is_lost_told = false,
             Err(Errno(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) => return Sent::NoRoom,
             Err(errno) => {
@@ -151,6 +169,40 @@ impl ServiceManager {
             }
         }
         Sent::Done
+    }
+}
+
+/// The sockets that it keeps for main.
+impl ServiceManager {
+    /// Whether it keeps sockets for us, so that their queues outlive a main that is killed.
+    pub const fn keeps_sockets(&self) -> bool {
+        self.socket.is_some() && self.stores > 0
+    }
+
+    /// How many it keeps; `None` where there is none, and as long as it has no room.
+    pub fn begin_storing(&mut self, now: Tick) -> Option<u32> {
+        self.socket.as_ref()?;
+        self.store_at.take_if(|due| *due <= now);
+        self.store_at.is_none().then_some(self.stores)
+    }
+
+    /// Asks it to do this; says whether it had room for that.
+    pub fn ask(&mut self, request: &StoreRequest<'_>) -> bool {
+        let sent = match request {
+            StoreRequest::Keep(socket, name, kind) => {
+                let mut words = sd_notify::keep(name.as_bytes()).unwrap_or_default();
+                if *kind == SocketKind::BoundDatagram {
+                    // An error that waits on it is no reason to forget it.
+                    words.extend_from_slice(b"\nFDPOLL=0");
+                }
+                self.send_with(&words, Some(*socket))
+            }
+            StoreRequest::Forget(name) => {
+                self.send(&sd_notify::remove(name.as_bytes()).unwrap_or_default())
+            }
+        };
+        self.store_at = (sent == Sent::NoRoom).then(|| clock::now().after(BREATHER));
+        sent == Sent::Done
     }
 }
 

@@ -13,7 +13,7 @@ use crate::main_process::executable::{self, OwnProgram};
 use crate::main_process::generations::Generations;
 use crate::main_process::listener_store::Listeners;
 use crate::main_process::load_config::Loads;
-use crate::main_process::open_listeners::{adopt_sockets, bind_anew};
+use crate::main_process::open_listeners::{adopt_sockets, bind_anew, reclaim_sockets};
 use crate::main_process::probe::InheritedState;
 use crate::main_process::reexec::Reexec;
 use crate::main_process::reporter::Reporter;
@@ -178,13 +178,16 @@ impl MainProcess {
 
     /// Everything else that can fail before anything is started; `status` is
     /// what to leave with then.
-    fn begin(&mut self, options: Options, status: &mut u8) -> Result<()> {
+    fn begin(&mut self, mut options: Options, status: &mut u8) -> Result<()> {
         process::set_name(c"panzer:main");
         process::adopt_orphans().map_err(cannot("become the reaper of orphaned processes"))?;
-        adopt_sockets(&mut self.listeners, &mut self.closing);
+        adopt_sockets(&options, &mut self.listeners, &mut self.closing);
         // Before anything that another main, if one runs, could miss.
         self.control.begin(options.path(PathOption::Pid), status)?;
+        let (start, listeners) = (&self.program.start, &mut self.listeners);
+        reclaim_sockets(&mut options, start, listeners, &mut self.closing);
         self.apply_options(options).inspect_err(|_| self.control.leave())?;
+        self.listeners.put_in_order(&self.options.bind);
         let beside = self.control.beside_pid_file(&self.program.start);
         let account = self.options.account.as_ref();
         notify_socket::remove_leftovers(beside.as_deref(), account);

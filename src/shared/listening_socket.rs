@@ -98,6 +98,17 @@ pub fn listens_at(socket: Borrowed<'_>, address: &Address) -> bool {
     }
 }
 
+/// Whether `socket` listens at the host of `address`, at any port.
+pub fn is_at_host(socket: Borrowed<'_>, address: &Address) -> bool {
+    match (socket::local_name(socket), inet(address)) {
+        (Ok(Name::Inet(mut there)), Some(host)) => {
+            there.set_port(host.port());
+            there == host
+        }
+        (Ok(_) | Err(_), _) => false,
+    }
+}
+
 /// Whether a socket at one of these keeps another one from listening at the other.
 pub fn overlap(one: &Address, other: &Address) -> bool {
     let (one, other) = (inet(one).map(Name::Inet), inet(other));

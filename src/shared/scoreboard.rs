@@ -67,7 +67,8 @@ impl RowRef {
 pub enum Flags {
     /// The port goes away with this generation: hand over the last of the queue.
     Final = 1,
-    /// A service manager above main has the sockets: their queue outlives us.
+    /// A service manager above main has the sockets: their queue outlives us. Taken back
+    /// by `Final`.
     Held = 2,
     /// A SIGINT of main's is on its way: stop at once.
     Now = 4,
@@ -122,7 +123,11 @@ impl Scoreboard {
     /// Those of [`fd::write_at`]; none for a board of our own making.
     pub fn set_flag(&self, wish: Flags) -> sys::SysResult<()> {
         let old = words(self.file.borrow(), 0).map_or(0, |words| words[3]);
-        let new = old | wish as u64;
+        let kept = match wish {
+            Flags::Final => old & !(Flags::Held as u64),
+            Flags::Held | Flags::Now => old,
+        };
+        let new = kept | wish as u64;
         fd::write_at(self.file.borrow(), &new.to_ne_bytes(), 3 * size_of::<u64>()).map(drop)
     }
 

@@ -1,8 +1,12 @@
 //! Messages to and from a notify socket. sd_notify(3)
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use panzer::sys::{clock, message, poll};
+use panzer::{Borrowed, Source, Tick};
 
 use super::TIMEOUT;
 
@@ -29,6 +33,8 @@ pub struct ServiceManager {
     socket: UnixDatagram,
     name: String,
     heard: Vec<String>,
+    /// The sockets that it keeps, by their names.
+    kept: Vec<(String, OwnedFd)>,
 }
 
 impl ServiceManager {
@@ -37,8 +43,7 @@ impl ServiceManager {
         let number = BOUND.fetch_add(1, Ordering::Relaxed);
         let name = format!("@above-{}-{number}", std::process::id());
         let socket = UnixDatagram::bind_addr(&address(&name)).expect("the name is free");
-        socket.set_read_timeout(Some(TIMEOUT)).expect("it has a limit");
-        Self { socket, name, heard: Vec::new() }
+        Self { socket, name, heard: Vec::new(), kept: Vec::new() }
     }
 
     /// The value of `NOTIFY_SOCKET` for it.
@@ -46,20 +51,41 @@ impl ServiceManager {
         &self.name
     }
 
-    fn take(&mut self) -> Option<&str> {
-        let mut message = [0; 4_096];
-        let length = self.socket.recv(&mut message).ok()?;
-        self.heard.push(String::from_utf8_lossy(&message[..length]).into_owned());
-        self.heard.last().map(String::as_str)
+    /// Takes in the next message; says whether one was there.
+    fn take(&mut self) -> bool {
+        let Ok(message) = message::receive(Borrowed::from(self.socket.as_fd())) else {
+            return false;
+        };
+        let words = String::from_utf8_lossy(&message.bytes).into_owned();
+        let name = words.lines().find_map(|line| line.strip_prefix("FDNAME="));
+        let name = name.unwrap_or_default().to_string();
+        if words.starts_with("FDSTORE=1") {
+            let given = message.descriptors.into_iter();
+            self.kept.extend(given.map(|fd| (name.clone(), OwnedFd::from(fd))));
+        } else if words.starts_with("FDSTOREREMOVE=1") {
+            self.kept.retain(|(other, _)| *other != name);
+        }
+        self.heard.push(words);
+        true
+    }
+
+    /// Waits until one is there.
+    fn wait(&self, due: Tick) -> bool {
+        let mut source = [Source::readable(Borrowed::from(self.socket.as_fd()))];
+        poll::wait(&mut source, Some(due)).expect("there is memory")
     }
 
     /// Waits for a message that `matches` accepts, and skips all others.
     pub fn expect(&mut self, what: &str, matches: impl Fn(&str) -> bool) -> String {
+        let due = clock::now().after(TIMEOUT.into());
         loop {
-            match self.take() {
-                Some(message) if matches(message) => return message.to_string(),
-                Some(_) => {}
-                None => panic!("no {what}; heard {:?}", self.heard),
+            if self.take() {
+                let last = self.heard.last().filter(|message| matches(message));
+                if let Some(message) = last {
+                    return message.clone();
+                }
+            } else if clock::now() >= due || !self.wait(due) {
+                panic!("no {what}; heard {:?}", self.heard);
             }
         }
     }
@@ -73,10 +99,27 @@ impl ServiceManager {
 
     /// All messages until now.
     pub fn heard(&mut self) -> &[String] {
-        self.socket.set_nonblocking(true).expect("it is open");
-        while self.take().is_some() {}
-        self.socket.set_nonblocking(false).expect("it is open");
+        while self.take() {}
         &self.heard
+    }
+
+    /// The names of the sockets that it keeps by now, sorted.
+    pub fn kept(&mut self) -> Vec<&str> {
+        self.heard();
+        let mut names: Vec<_> = self.kept.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Closes what it keeps under this name.
+    pub fn forget(&mut self, name: &str) {
+        self.kept.retain(|(other, _)| other != name);
+    }
+
+    /// The one that it keeps under this name, as it would hand it down.
+    pub fn hand_down(&self, name: &str) -> OwnedFd {
+        let (_, fd) = self.kept.iter().find(|(other, _)| other == name).expect("it is kept");
+        fd.try_clone().expect("there are descriptors")
     }
 
     /// The first line of each until now that is about a start, a reload or a stop.

@@ -40,6 +40,7 @@
 //! * `several_listeners`: a worker that accepts on several listeners.
 //! * `tasks`: a worker that accepts as an event loop does, and works in threads.
 //! * `announcements`: what main tells a service manager above it.
+//! * `descriptor_store`: what a service manager keeps for a main that is killed.
 //! * `service_manager`: under a service manager, with and without main.
 //! * `handover`: what one generation hands over to the next.
 //! * `embedded`: main embedded in an application.
@@ -79,6 +80,7 @@ mod ctl;
 mod ctl_hostile;
 mod deaths;
 mod deploy;
+mod descriptor_store;
 mod embedded;
 mod examples;
 mod exec;
