@@ -7,7 +7,8 @@
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
 # bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
-# test-servers', and ASYNC make test-async's: how many reloads and final stops.
+# test-servers', U make test-systemd's, and ASYNC make test-async's: how many reloads and
+# final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -20,6 +21,7 @@ FILES = 10000
 C =
 S =
 ASYNC = 100 20
+U =
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -89,6 +91,11 @@ test-servers: panzer panzerctl
 test-async: panzer panzerctl
 	tests/async/run $(ASYNC)
 
+# Under a real systemd: the one that is installed, in namespaces of its own. Needs root.
+# U=NAME tries some.
+test-systemd: panzer panzerctl examples
+	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" tests/systemd/run $(U)
+
 # Guards taken out of the program, one at a time: a test must miss each. C=NAME takes
 # out some, C="--since COMMIT 20" some of the files that changed since then.
 controls: always
@@ -151,4 +158,4 @@ clean:
 always:
 
 .PHONY: all examples run basic stubborn test again soak bench faults faults-restart yaml controls mutants lint lines static \
-	test-static test-servers test-async install clean always
+	test-static test-servers test-async test-systemd install clean always
