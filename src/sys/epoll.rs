@@ -94,7 +94,7 @@ impl Timer {
     pub fn set(&self, after: Millis) {
         let once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let value = libc::timespec {
-            tv_sec: libc::time_t::try_from(after.0 / 1_000).unwrap_or(libc::time_t::MAX),
+            tv_sec: (after.0 / 1_000) as _,
             tv_nsec: (after.0 % 1_000 * 1_000_000) as _,
         };
         let time = libc::itimerspec { it_interval: once, it_value: value };
