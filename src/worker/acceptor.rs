@@ -150,6 +150,8 @@ impl Acceptor {
         if self.is_short.swap(false, ORDER) {
             self.pause.set(Millis(0));
             self.readable.watch(self.listener.borrow(), Watched::Yes);
+            // A stop that came before or during the pause is waited for again.
+            self.readable.watch(self.stop.descriptor(), Watched::Yes);
         }
     }
 
@@ -254,6 +256,17 @@ mod tests {
         assert!(!is_readable(&acceptor, clock::now()), "the pause has not ended");
         let _two = TcpStream::connect(address).expect("it listens");
         assert!(is_readable(&acceptor, clock::now()), "the listener is not watched any more");
+    }
+
+    #[test]
+    fn stop_that_comes_before_a_pause_is_readable_after_it() {
+        let (acceptor, address, told) = acceptor();
+        fd::write(told.borrow(), b"!").expect("there is room");
+        let _one = TcpStream::connect(address).expect("it listens");
+        acceptor.leave_alone();
+        acceptor.readable.watch(acceptor.stop.descriptor(), super::Watched::No);
+        assert!(accepts(&acceptor));
+        assert!(is_readable(&acceptor, clock::now()), "the stop is not watched any more");
     }
 
     #[test]

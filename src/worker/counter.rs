@@ -9,7 +9,7 @@ use crate::sys::fd::{self, Fd};
 use crate::sys::{clock, process, signal};
 use crate::types::{Signal, Slot, Tick};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const ORDER: Ordering = Ordering::SeqCst;
 
@@ -38,6 +38,8 @@ struct Tally {
     slot: Slot,
     scoreboard: ScoreboardMap,
     row: RowRef,
+    /// Until then the board shows a worker that starts, whatever it has in hand.
+    is_ready: AtomicBool,
     in_hand: AtomicU32,
     /// The write end of the monitor's ready pipe.
     ready: Fd,
@@ -50,7 +52,8 @@ pub struct BusyGuard(Counter);
 
 impl Counter {
     pub(super) fn new(slot: Slot, (scoreboard, row): (ScoreboardMap, RowRef), ready: Fd) -> Self {
-        Self(Arc::new(Tally { slot, scoreboard, row, in_hand: AtomicU32::new(0), ready }))
+        let (is_ready, in_hand) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self(Arc::new(Tally { slot, scoreboard, row, is_ready, in_hand, ready }))
     }
 
     /// Says that something has begun, a request say; dropping the guard says that it is
@@ -80,6 +83,7 @@ impl Counter {
 
     /// Says that the worker is ready.
     pub(super) fn say_ready(&self) {
+        self.0.is_ready.store(true, ORDER);
         self.note();
         self.0.tell(0);
     }
@@ -105,6 +109,9 @@ impl Tally {
     }
 
     fn note(&self, now: impl Fn() -> Tick) {
+        if !self.is_ready.load(ORDER) {
+            return;
+        }
         loop {
             let state = self.state();
             self.scoreboard.enter(self.row, state, now());
@@ -158,12 +165,24 @@ mod tests {
         let slot = Slot::new(1).expect("it is one");
         let row = Rows::new(scoreboard).reserve(slot).expect("it is free");
         scoreboard.begin_worker(row, Tick(0));
-        (Counter::new(slot, (scoreboard, row), write), read)
+        let counter = Counter::new(slot, (scoreboard, row), write);
+        counter.0.is_ready.store(true, super::ORDER);
+        (counter, read)
     }
 
     fn shown(tally: &Tally) -> (State, u64) {
         let (state, since) = tally.scoreboard.state(tally.row);
         (state, since.0)
+    }
+
+    #[test]
+    fn task_before_ready_does_not_show_the_worker_as_ready() {
+        let (counter, _read) = counter();
+        counter.0.is_ready.store(false, super::ORDER);
+        drop(counter.busy());
+        assert_eq!(shown(&counter.0).0, State::Starting);
+        counter.say_ready();
+        assert_eq!(shown(&counter.0).0, State::Idle);
     }
 
     #[test]
