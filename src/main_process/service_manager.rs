@@ -243,7 +243,13 @@ impl ServiceManager {
         }
         let mut out = Vec::new();
         event(&mut self.said, &mut out);
-        out.into_iter().for_each(|announcement| self.tell(announcement.words().as_bytes()));
+        for announcement in out {
+            // Who has waited for that looks at the status next.
+            if announcement == Announcement::Ready {
+                self.status_at = Tick(0);
+            }
+            self.tell(announcement.words().as_bytes());
+        }
     }
 
     /// Says something to it that has to arrive.
