@@ -240,7 +240,7 @@ mod tests {
             (Failed(4), &[READY]),
             (Asked(9, 3), &[reloading(9)]),
             (Read(3, 0), &[READY]),
-            // One that nobody has asked for, after a crash.
+            // One that no reload has asked for, after a crash.
             (Current(5), &[]),
         ]);
     }

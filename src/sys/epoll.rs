@@ -1,6 +1,6 @@
 //! One descriptor that stands for several: epoll(7), timerfd_create(2).
 //!
-//! Nobody waits here: an event loop of the application's, whichever it is, waits until
+//! Nothing waits here: an event loop of the application's, whichever it is, waits until
 //! the one descriptor is readable, as it is while one of those in it is.
 
 use super::{SysResult, check};
