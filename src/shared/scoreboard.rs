@@ -414,7 +414,7 @@ fn decode(word: u64) -> (Option<Exit>, ExitReason) {
 
 #[cfg(test)]
 mod tests {
-    use super::ScoreboardMap;
+    use super::{Flags, Scoreboard, ScoreboardMap};
     use crate::types::Losses;
     use core::sync::atomic::Ordering;
 
@@ -427,6 +427,21 @@ mod tests {
         scoreboard.killed();
         let words = [1, 2, 4, 5].map(|index| scoreboard.header(index).load(Ordering::SeqCst));
         assert_eq!(words, [2 << 32 | 3, 5 << 32 | 2, 3, 1 << 32 | 1]);
+    }
+
+    #[test]
+    fn final_stop_takes_back_that_a_service_manager_has_the_sockets() {
+        let scoreboard = Scoreboard::create().expect("there is memory");
+        let map = ScoreboardMap::map(scoreboard.descriptor()).expect("there is memory");
+        let wants = || [Flags::Held, Flags::Final, Flags::Now].map(|flag| map.wants(flag));
+        for (flag, all) in [
+            (Flags::Held, [true, false, false]),
+            (Flags::Final, [false, true, false]),
+            (Flags::Now, [false, true, true]),
+        ] {
+            scoreboard.set_flag(flag).expect("it is ours");
+            assert_eq!(wants(), all);
+        }
     }
 
     #[test]
