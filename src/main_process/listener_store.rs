@@ -105,6 +105,7 @@ impl StoredListener {
     fn was_bound_for(&self, bind: &Bind) -> bool {
         let socket = self.fd.borrow();
         self.is_from_before()
+            && self.listens()
             && match &bind.address {
                 Address::Unix(path) => {
                     // The kernel does not know a long path, and none that is gone.
@@ -129,10 +130,17 @@ impl StoredListener {
     /// Whether it is in the way of what is to be opened for this, or has its name.
     fn is_in_the_way_of(&self, bind: &Bind) -> bool {
         self.name == bind.carried()
-            || listening_socket::inet(&bind.address).is_some_and(|address| {
-                let name = kernel::local_name(self.fd.borrow());
-                name.is_ok_and(|name| kernel::overlap(&name, &address))
-            })
+            || self.listens()
+                && listening_socket::inet(&bind.address).is_some_and(|address| {
+                    let name = kernel::local_name(self.fd.borrow());
+                    name.is_ok_and(|name| kernel::overlap(&name, &address))
+                })
+    }
+
+    /// Whether it is one that a `--bind` could be. A datagram socket may have the same
+    /// address beside it.
+    fn listens(&self) -> bool {
+        kernel::kind(self.fd.borrow()) == SocketKind::Listening
     }
 
     const fn is_adopted(&self) -> bool {
@@ -152,6 +160,7 @@ impl StoredListener {
             }
             Origin::Adopted => {
                 (bind.is_unnamed() || self.name == bind.carried())
+                    && self.listens()
                     && listening_socket::listens_at(self.fd.borrow(), &bind.address)
             }
             Origin::Stored(_) => false,
@@ -384,7 +393,7 @@ impl Listeners {
     /// The socket of ours that is in the way of one at `address`.
     pub fn in_the_way_of(&self, address: &Address) -> Option<String> {
         let wanted = listening_socket::inet(address)?;
-        let entry = self.entries.iter().find(|entry| {
+        let entry = self.entries.iter().filter(|entry| entry.listens()).find(|entry| {
             kernel::local_name(entry.fd.borrow()).is_ok_and(|name| kernel::overlap(&name, &wanted))
         })?;
         let at = listening_socket::address_of(entry.fd.borrow())?;
@@ -552,5 +561,37 @@ impl Listeners {
 
     fn handed_down(&self) -> impl Iterator<Item = &StoredListener> {
         self.entries.iter().filter(|entry| !entry.unwanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Listeners;
+    use crate::protocol::address::Bind;
+    use crate::sys::fd::Fd;
+    use alloc::format;
+    use std::net::UdpSocket;
+    use std::os::fd::OwnedFd;
+
+    /// A datagram socket, and a `--bind` of its address with this start.
+    fn datagram(start: &str) -> (Fd, Bind) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let address = socket.local_addr().expect("it is bound");
+        let bind = Bind::parse(format!("{start}{address}").as_bytes()).expect("it is one");
+        (OwnedFd::from(socket).into(), bind)
+    }
+
+    /// rules: store.kept, store.reclaimed
+    #[test]
+    fn datagram_socket_of_the_same_address_is_not_that_of_a_bind() {
+        // Under the name of the bind it would be in its way.
+        for (name, closed) in [("panzer/dns", 0), ("panzer/web", 1), ("web", 0)] {
+            let (mut listeners, (socket, bind)) = (Listeners::default(), datagram("web="));
+            listeners.adopt(socket, name.as_bytes(), true).expect("it is bound");
+            let given_up = listeners.reclaim(core::slice::from_ref(&bind), false);
+            assert_eq!(given_up.len(), closed, "{name}");
+            assert!(!listeners.has(&bind, 1), "{name}");
+            assert_eq!(listeners.in_the_way_of(&bind.address), None, "{name}");
+        }
     }
 }
