@@ -2,6 +2,7 @@
 
 use crate::exec_result::{self, ExecResult};
 use crate::main_process::notify_socket::SocketDirectory;
+use crate::main_process::situation::WorkerLimits;
 use crate::main_process::supervisor::Session;
 use crate::persist::persisted;
 use crate::shared::inbox::Inbox;
@@ -37,6 +38,8 @@ pub(super) struct RunningGeneration {
     /// the monitor is our own pool of such programs.
     pub stop_signal: StopSignal,
     pub is_pool: bool,
+    /// What its monitor goes by, whatever a later configuration says.
+    pub limits: WorkerLimits,
     /// What it was to execute, and where.
     pub command: CString,
     pub directory: CString,
@@ -87,7 +90,7 @@ pub(super) struct MonitorDeath {
 
 persisted! {
     struct RunningGeneration {
-        generation, leader, monitor, since, notify, home, board, exec_status, exec, stop_signal, is_pool, command, directory,
+        generation, leader, monitor, since, notify, home, board, exec_status, exec, stop_signal, is_pool, limits, command, directory,
         user, user_id, reason, status, lost, exit, told, empty,
     }
 }

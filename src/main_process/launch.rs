@@ -7,6 +7,7 @@ use crate::environment::{add, joined, remove};
 use crate::error::{Error, Result, cannot};
 use crate::exec_result::ExecResult;
 use crate::main_process::generation::RunningGeneration;
+use crate::main_process::situation::WorkerLimits;
 use crate::main_process::supervisor::Event;
 use crate::protocol::fdnames;
 use crate::seconds::Seconds;
@@ -87,6 +88,11 @@ impl MainProcess {
             exec_status: Some(exec_status),
             exec: ExecResult::Ran,
             stop_signal: self.options.stop_signal(),
+            limits: WorkerLimits {
+                hang: self.options.span(Number::HangTimeout),
+                ready: self.options.span(Number::ReadyTimeout),
+                backoff: self.options.span(Number::MaxDelay),
+            },
             is_pool: self.options.exec(),
             command: self.options.command[0].clone(),
             directory: self.program.directory.clone(),

@@ -1,10 +1,9 @@
 //! What main has for a service manager above at the end of each turn.
 
 use super::MainProcess;
-use crate::config::option_table::Number;
 use crate::main_process::generation::RunningGeneration;
 use crate::main_process::listener_store::StoreRequest;
-use crate::main_process::situation::{self, Serving, Situation, StopProgress, WorkerLimits};
+use crate::main_process::situation::{self, Serving, Situation, StopProgress};
 use crate::types::{Generation, Stage};
 
 impl MainProcess {
@@ -66,13 +65,9 @@ impl MainProcess {
     /// that is to be there within its limits. A program without a board is alive as long as
     /// it is current.
     fn has_live_worker(&self, situation: &Situation) -> bool {
-        let limits = WorkerLimits {
-            hang: self.options.span(Number::HangTimeout),
-            ready: self.options.span(Number::ReadyTimeout),
-            backoff: self.options.span(Number::MaxDelay),
-        };
         let Some(current) = situation.current else { return false };
         self.generations.get(current.generation).is_some_and(|running| {
+            let limits = running.limits;
             running.any_worker(&|worker| situation::is_well(worker, limits, self.now))
         })
     }

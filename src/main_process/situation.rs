@@ -60,6 +60,7 @@ pub(super) enum Wait {
     Stop,
 }
 
+persisted! { struct WorkerLimits { hang, ready, backoff } }
 persisted! { enum Wait { 0 = Start, 1 = Reload, 2 = Drain, 3 = Stop } }
 
 /// What there is to know of failures, for the text.

@@ -359,6 +359,26 @@ fn watchdog_is_told_until_every_worker_hangs() {
 
 /// rule: notify.watchdog
 #[test]
+fn watchdog_goes_by_the_limits_of_the_generation_that_serves() {
+    let (mut above, dir) = (ServiceManager::bind(), TempDir::new());
+    let config = dir.write("panzer.yml", "hang-timeout: 0\n");
+    let option = format!("--config={}", config.display());
+    let app = dir.app(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
+    let mut panzer = watched(&above, Setup::new(&app, &[]).options(&[&option]));
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    let (held, _) = Held::hold(address).expect("it serves");
+    dir.write("panzer.yml", "hang-timeout: 0.001\n");
+    dir.app(&example("witness"), &["exit=7"]);
+    panzer.signal(Signal::Usr1);
+    panzer.expect_event("the failed reload", |event| event.is("failed", 2));
+    assert!(is_well(&mut above, &mut panzer));
+    held.finish().expect("it is served");
+    panzer.stop();
+}
+
+/// rule: notify.watchdog
+#[test]
 fn watchdog_is_told_while_a_start_is_waited_for_and_of_a_program_without_board() {
     let mut above = ServiceManager::bind();
     let options = ["--give-up=0", "--delay=60", "--max-delay=60"];
