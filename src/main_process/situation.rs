@@ -54,14 +54,12 @@ pub(super) enum Wait {
     Start,
     /// A reload.
     Reload,
-    /// The end of an old generation.
-    Drain,
     /// The end of all.
     Stop,
 }
 
 persisted! { struct WorkerLimits { hang, ready, backoff } }
-persisted! { enum Wait { 0 = Start, 1 = Reload, 2 = Drain, 3 = Stop } }
+persisted! { enum Wait { 0 = Start, 1 = Reload, 2 = Stop } }
 
 /// What there is to know of failures, for the text.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +175,9 @@ impl Situation {
         out
     }
 
-    /// What main waits for within deadlines of its own, with what was announced.
+    /// What main waits for within deadlines of its own, with what was announced. Not the
+    /// drain of an old generation: no timeout above runs out meanwhile, and an extension
+    /// would put off the watchdog too.
     pub fn wait(&self, is_first_start: bool, is_reloading: bool) -> Option<Wait> {
         let is_starting = self.attempt.is_some() || self.next_start.is_some();
         match self.stop {
@@ -185,7 +185,7 @@ impl Situation {
             StopProgress::Begun => (self.draining > 0).then_some(Wait::Stop),
             StopProgress::No if is_first_start => is_starting.then_some(Wait::Start),
             StopProgress::No if is_reloading => Some(Wait::Reload),
-            StopProgress::No => (self.draining > 0).then_some(Wait::Drain),
+            StopProgress::No => None,
         }
     }
 
@@ -322,7 +322,7 @@ mod tests {
             (NOTHING, true, false, None),
             // After a crash there is no timeout.
             (starts, false, false, None),
-            (drains, false, false, Some(Wait::Drain)),
+            (drains, false, false, None),
             (drains, false, true, Some(Wait::Reload)),
             (delayed, false, false, Some(Wait::Stop)),
             (stops, true, true, Some(Wait::Stop)),
