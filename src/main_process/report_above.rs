@@ -3,7 +3,7 @@
 use super::MainProcess;
 use crate::main_process::generation::RunningGeneration;
 use crate::main_process::listener_store::StoreRequest;
-use crate::main_process::situation::{self, Serving, Situation, StopProgress};
+use crate::main_process::situation::{self, Serving, Situation, StartPatience, StopProgress};
 use crate::types::{Generation, Stage};
 
 impl MainProcess {
@@ -58,6 +58,10 @@ impl MainProcess {
             attempt: supervisor.attempt().and_then(stage_of),
             next_start: supervisor.next_start(),
             draining: supervisor.draining(),
+            patience: match supervisor.gives_up() {
+                true => StartPatience::Limited,
+                false => StartPatience::Endless,
+            },
         }
     }
 

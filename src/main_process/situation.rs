@@ -11,6 +11,8 @@ use alloc::string::String;
 
 /// What a start that is wanted may be late beyond its back-off: it waits for a place.
 const LATE: Millis = Millis(2_000);
+/// The generation of the first try.
+const FIRST: Generation = Generation(1);
 /// What an empty slot may be so beyond the longest back-off, a quarter of which is jitter.
 const REFILL: Millis = Millis(2_000);
 
@@ -26,6 +28,17 @@ pub(super) struct Situation {
     pub next_start: Option<Tick>,
     /// How many generations drain within their deadlines.
     pub draining: usize,
+    /// What ends a first start that fails again and again.
+    pub patience: StartPatience,
+}
+
+/// What ends a first start that fails again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StartPatience {
+    /// Main does: `--give-up`.
+    Limited,
+    /// Nothing of main's own does.
+    Endless,
 }
 
 /// Whether main stops.
@@ -179,7 +192,11 @@ impl Situation {
     /// drain of an old generation: no timeout above runs out meanwhile, and an extension
     /// would put off the watchdog too.
     pub fn wait(&self, is_first_start: bool, is_reloading: bool) -> Option<Wait> {
-        let is_starting = self.attempt.is_some() || self.next_start.is_some();
+        let is_starting = match self.patience {
+            StartPatience::Limited => self.attempt.is_some() || self.next_start.is_some(),
+            // Only the first try has an end.
+            StartPatience::Endless => self.attempt.is_some_and(|(tried, _)| tried == FIRST),
+        };
         match self.stop {
             StopProgress::Delayed(_) => Some(Wait::Stop),
             StopProgress::Begun => (self.draining > 0).then_some(Wait::Stop),
@@ -211,7 +228,9 @@ pub(super) fn is_well(worker: &WorkerReport, limits: WorkerLimits, now: Tick) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{Failures, Serving, Situation, StopProgress, Wait, WorkerLimits, is_well};
+    use super::{
+        Failures, Serving, Situation, StartPatience, StopProgress, Wait, WorkerLimits, is_well,
+    };
     use crate::protocol::status_report::WorkerReport;
     use crate::types::{Activity, ExitReason, Generation, Millis, Pid, Slot, Stage, Tick};
 
@@ -222,6 +241,7 @@ mod tests {
         attempt: None,
         next_start: None,
         draining: 0,
+        patience: StartPatience::Limited,
     };
     const NOTHING: Situation = Situation { current: None, ..REST };
     const FAILED: &str = "generation 8 failed: its monitor exited with status 7";
@@ -311,6 +331,9 @@ mod tests {
     fn timeouts_are_extended_only_while_something_is_waited_for() {
         let starts = Situation { attempt: Some((Generation(1), Stage::Starting)), ..NOTHING };
         let wanted = Situation { next_start: Some(NOW), ..NOTHING };
+        let endless = Situation { patience: StartPatience::Endless, ..starts };
+        let again = Situation { attempt: Some((Generation(2), Stage::Starting)), ..endless };
+        let waits = Situation { attempt: None, next_start: Some(NOW), ..endless };
         let drains = Situation { draining: 1, ..REST };
         let delayed = Situation { stop: StopProgress::Delayed(NOW), ..REST };
         let stops = Situation { stop: StopProgress::Begun, current: None, ..drains };
@@ -319,6 +342,10 @@ mod tests {
             (REST, false, true, Some(Wait::Reload)),
             (starts, true, false, Some(Wait::Start)),
             (wanted, true, false, Some(Wait::Start)),
+            (endless, true, false, Some(Wait::Start)),
+            // With --give-up 0 there may be no end.
+            (again, true, false, None),
+            (waits, true, false, None),
             (NOTHING, true, false, None),
             // After a crash there is no timeout.
             (starts, false, false, None),

@@ -1137,6 +1137,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether a first start that fails again and again is given up.
+    pub const fn gives_up(&self) -> bool {
+        self.rules.give_up != 0
+    }
+
     /// How many generations drain and have a deadline.
     pub fn draining(&self) -> usize {
         let drains = |entry: &&GenerationEntry| match entry.state {
