@@ -15,7 +15,7 @@ use crate::protocol::fdnames;
 use crate::shared::listening_socket::{self, Fallback, SocketPath};
 use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, Identity};
-use crate::sys::socket::{Name, SocketKind};
+use crate::sys::socket::{Name, SocketKind, Standing};
 use crate::sys::{self, socket as kernel};
 use crate::types::{Generation, Level};
 use crate::{printable, text};
@@ -125,6 +125,25 @@ impl StoredListener {
                     listening_socket::listens_at(socket, &bind.address)
                 }
             }
+    }
+
+    /// Makes it what main has bound for this. Where another socket stands at its path by
+    /// now it stays as it is: by its name it is in the way then.
+    fn reclaim(&mut self, bind: &Bind) {
+        let origin = Origin::Bound(bind.clone());
+        // First the file, then who answers there.
+        let path = path_of(self.fd.borrow(), &origin, true);
+        let standing = match &path {
+            Some(path) => kernel::standing(self.fd.borrow(), path.name()),
+            None => Standing::Itself,
+        };
+        self.path = match standing {
+            Standing::Itself => path,
+            Standing::Another => return,
+            // It would be removed in the end.
+            Standing::Unknown => None,
+        };
+        (self.origin, self.name) = (origin, bind.carried());
     }
 
     /// Whether it is in the way of what is to be opened for this, or has its name.
@@ -275,6 +294,12 @@ impl Listeners {
             return self.keep(fd, carried(name), Origin::Adopted, true);
         };
         let above = printable::lossy(name);
+        let standing = listening_socket::standing(fd.borrow());
+        if standing == Standing::Another {
+            self.forgotten.push(above);
+            return Err((fd, "its path does not lead to it any more"));
+        }
+        let is_ours = is_ours && standing == Standing::Itself;
         match self.keep(fd, printable::lossy(own), Origin::Stored(BEFORE), is_ours) {
             Ok(Kept::Anew) => {
                 self.entries
@@ -299,9 +324,7 @@ impl Listeners {
             if !self.entries.iter().any(|entry| entry.is_for(bind))
                 && let Some(entry) = self.entries.iter_mut().find(|entry| entry.was_bound_for(bind))
             {
-                entry.origin = Origin::Bound(bind.clone());
-                entry.path = path_of(entry.fd.borrow(), &entry.origin, true);
-                entry.name = bind.carried();
+                entry.reclaim(bind);
             }
         }
         self.give_up(&|_, entry| {

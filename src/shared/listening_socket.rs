@@ -8,7 +8,7 @@ use crate::persist::{Codec, Persist, persisted};
 use crate::protocol::address::Address;
 use crate::sys::fd::{Borrowed, Fd};
 use crate::sys::file::{self, FileKind, Identity};
-use crate::sys::socket::{self, Name, interface};
+use crate::sys::socket::{self, Name, Standing, interface};
 use crate::sys::{self, Errno, process};
 use crate::types::{Account, Level};
 use alloc::boxed::Box;
@@ -95,6 +95,16 @@ pub fn listens_at(socket: Borrowed<'_>, address: &Address) -> bool {
         Ok(Name::Inet(there)) => inet(address) == Some(there),
         Ok(Name::Unix(there)) => *address == Address::Unix(there),
         Ok(Name::Other) | Err(_) => false,
+    }
+}
+
+/// Whether the path that the kernel knows of `socket`, from the root, leads to it.
+pub fn standing(socket: Borrowed<'_>) -> Standing {
+    match address_of(socket) {
+        Some(Address::Unix(path)) if path.to_bytes().starts_with(b"/") => {
+            socket::standing(socket, &path)
+        }
+        Some(_) | None => Standing::Unknown,
     }
 }
 

@@ -260,17 +260,46 @@ fn bind_with_mode(fd: &Fd, address: &KernelAddress, mode: u32) -> SysResult<()> 
 ///
 /// `EACCES` and the like, when that cannot be told.
 pub fn answers(path: &CStr) -> SysResult<bool> {
-    let fd = open(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK)?;
-    let path = match UnixPath::of(path) {
-        Err(Errno(libc::ENOENT)) => return Ok(false),
-        path => path?,
-    };
-    let address = &path.address;
-    // SAFETY: `address` is readable for its length.
-    match check(unsafe { libc::connect(fd.number(), address.pointer(), address.length) }) {
+    match connect_at_once(path, libc::SOCK_STREAM) {
         Ok(_) | Err(Errno(libc::EAGAIN)) => Ok(true),
         Err(Errno(libc::ECONNREFUSED | libc::ENOENT)) => Ok(false),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Connects a socket of this kind to `path`; `EAGAIN` when the queue there is full.
+fn connect_at_once(path: &CStr, kind: libc::c_int) -> SysResult<Fd> {
+    let fd = open(libc::AF_UNIX, kind | libc::SOCK_NONBLOCK)?;
+    let path = UnixPath::of(path)?;
+    let address = &path.address;
+    // SAFETY: `address` is readable for its length.
+    check(unsafe { libc::connect(fd.number(), address.pointer(), address.length) })?;
+    Ok(fd)
+}
+
+/// What a Unix path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The socket that was asked for.
+    Itself,
+    /// Another one, or nothing that answers.
+    Another,
+    /// That cannot be told: its queue is full, or it does not listen.
+    Unknown,
+}
+
+/// Whether `listener` is what listens at `path`: a client there sees the process that
+/// called listen(2), and its user, as `listener` itself does. Never waits for it.
+pub fn standing(listener: Borrowed<'_>, path: &CStr) -> Standing {
+    if kind(listener) != SocketKind::Listening {
+        return Standing::Unknown;
+    }
+    match ask(listener, libc::SO_TYPE).and_then(|kind| connect_at_once(path, kind)) {
+        Ok(client) if unix_server::peer(client.borrow()) == unix_server::peer(listener) => {
+            Standing::Itself
+        }
+        Err(Errno(libc::EAGAIN)) => Standing::Unknown,
+        Ok(_) | Err(_) => Standing::Another,
     }
 }
 

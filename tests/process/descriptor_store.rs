@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -197,6 +198,28 @@ fn reclaimed_unix_socket_keeps_its_path_until_the_final_stop() {
     ask_unix(&path).expect("it serves");
     panzer.stop();
     assert!(!path.exists());
+}
+
+/// rule: store.reclaimed
+#[test]
+fn reclaimed_unix_socket_whose_path_is_another_s_is_given_up() {
+    let (mut above, dir) = (ServiceManager::bind(), TempDir::new());
+    let path = dir.join("socket");
+    let bind = format!("--bind=web=unix:{}", path.display());
+    let words = [&*format!("listen=web=unix:{}", path.display()), "run=idle"];
+    let mut panzer = below(&above, &words, &[&bind]).start();
+    panzer.expect_current(1);
+    panzer.settle();
+    assert_eq!(above.kept(), ["panzer/web"]);
+    kill(panzer);
+    fs::remove_file(&path).expect("it was left");
+    let _other = UnixListener::bind(&path).expect("the path is free");
+    let inode = fs::symlink_metadata(&path).expect("it is there").ino();
+    let mut panzer = again(&above, "panzer/web", &words, &[&bind]).start();
+    panzer.expect_line("refused descriptor 4: its path does not lead to it any more");
+    panzer.expect_line("cannot listen on");
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(fs::symlink_metadata(&path).expect("it is there").ino(), inode);
 }
 
 /// rule: store.reclaimed
