@@ -366,6 +366,16 @@ impl Listeners {
         })
     }
 
+    /// Whether the service manager above, which keeps `most` of them, has room for all that
+    /// a generation inherits.
+    pub fn fit_above(&self, most: u32) -> bool {
+        let is_to_be_kept = |entry: &&StoredListener| entry.name_above().is_some();
+        let count = self.entries.iter().filter(|entry| entry.above.is_some() || is_to_be_kept(entry));
+        count.count() <= most as usize
+            && most > 0
+            && self.handed_down().all(|entry| entry.is_adopted() || is_to_be_kept(&entry))
+    }
+
     /// The service manager above keeps the first that is to have this name.
     pub fn kept_above(&mut self, name: &str) {
         let mut wait = self.entries.iter_mut().filter(|entry| entry.above.is_none());
@@ -589,7 +599,7 @@ impl Listeners {
 
 #[cfg(test)]
 mod tests {
-    use super::Listeners;
+    use super::{Listeners, Origin};
     use crate::protocol::address::Bind;
     use crate::sys::fd::Fd;
     use alloc::format;
@@ -602,6 +612,22 @@ mod tests {
         let address = socket.local_addr().expect("it is bound");
         let bind = Bind::parse(format!("{start}{address}").as_bytes()).expect("it is one");
         (OwnedFd::from(socket).into(), bind)
+    }
+
+    /// rule: store.above
+    #[test]
+    fn sockets_count_as_held_only_if_there_is_room_for_each() {
+        let (mut listeners, (socket, bind)) = (Listeners::default(), datagram("web="));
+        assert!(!listeners.fit_above(0) && listeners.fit_above(1));
+        listeners.keep(socket, bind.carried(), Origin::Bound(bind), true).expect("it is bound");
+        assert!(!listeners.fit_above(0) && listeners.fit_above(1));
+        let (socket, bind) = datagram("more=");
+        listeners.keep(socket, bind.carried(), Origin::Bound(bind), true).expect("it is bound");
+        assert!(!listeners.fit_above(1) && listeners.fit_above(2));
+        // A name that cannot be carried with `panzer/`.
+        let (socket, bind) = datagram("");
+        listeners.keep(socket, "a".repeat(250), Origin::Bound(bind), true).expect("it is bound");
+        assert!(!listeners.fit_above(64));
     }
 
     /// rules: store.kept, store.reclaimed

@@ -66,8 +66,10 @@ pub(super) struct ServiceManager {
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
-    /// It was taken, or can never be.
+    /// It was taken.
     Done,
+    /// It can never be.
+    Lost,
     /// It is to be sent again.
     NoRoom,
 }
@@ -156,8 +158,14 @@ impl ServiceManager {
     fn send_with(&mut self, words: &[u8], descriptor: Option<Borrowed<'_>>) -> Sent {
         let Some(socket) = &self.socket else { return Sent::Done };
         match message::send(socket.borrow(), words, descriptor, SendWait::Never) {
-            Ok(_) => self.is_lost_told = false,
-            Err(Errno(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) => return Sent::NoRoom,
+            Ok(_) => {
+                self.is_lost_told = false;
+                Sent::Done
+            }
+            // The last while too many descriptors of ours are on their way.
+            Err(Errno(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::ETOOMANYREFS)) => {
+                Sent::NoRoom
+            }
             Err(errno) => {
                 if !core::mem::replace(&mut self.is_lost_told, true) {
                     let words = Quoted(words);
@@ -166,17 +174,17 @@ impl ServiceManager {
                         format_args!("service manager: cannot send it {words}: {errno}"),
                     );
                 }
+                Sent::Lost
             }
         }
-        Sent::Done
     }
 }
 
 /// The sockets that it keeps for main.
 impl ServiceManager {
-    /// Whether it keeps sockets for us, so that their queues outlive a main that is killed.
-    pub const fn keeps_sockets(&self) -> bool {
-        self.socket.is_some() && self.stores > 0
+    /// How many sockets it keeps for us, so that their queues outlive a main that is killed.
+    pub const fn most_kept(&self) -> u32 {
+        if self.socket.is_some() { self.stores } else { 0 }
     }
 
     /// How many it keeps; `None` where there is none, and as long as it has no room.
@@ -186,7 +194,8 @@ impl ServiceManager {
         self.store_at.is_none().then_some(self.stores)
     }
 
-    /// Asks it to do this; says whether it had room for that.
+    /// Asks it to do this; says whether that is done. Once a socket cannot be sent at all,
+    /// none is any more.
     pub fn ask(&mut self, request: &StoreRequest<'_>) -> bool {
         let sent = match request {
             StoreRequest::Keep(socket, name, kind) => {
@@ -195,14 +204,19 @@ impl ServiceManager {
                     // An error that waits on it is no reason to forget it.
                     words.extend_from_slice(b"\nFDPOLL=0");
                 }
-                self.send_with(&words, Some(*socket))
+                let sent = self.send_with(&words, Some(*socket));
+                if sent == Sent::Lost {
+                    self.stores = 0;
+                    return false;
+                }
+                sent
             }
             StoreRequest::Forget(name) => {
                 self.send(&sd_notify::remove(name.as_bytes()).unwrap_or_default())
             }
         };
         self.store_at = (sent == Sent::NoRoom).then(|| clock::now().after(BREATHER));
-        sent == Sent::Done
+        sent != Sent::NoRoom
     }
 }
 
@@ -305,7 +319,7 @@ impl ServiceManager {
         }
         let Some(text) = self.status.take() else { return };
         match self.send(&[b"STATUS=", text.as_bytes()].concat()) {
-            Sent::Done => (self.shown, self.status_at) = (text, now.after(STATUS_GAP)),
+            Sent::Done | Sent::Lost => (self.shown, self.status_at) = (text, now.after(STATUS_GAP)),
             Sent::NoRoom => (self.status, self.status_at) = (Some(text), now.after(BREATHER)),
         }
     }
@@ -318,7 +332,7 @@ impl ServiceManager {
         self.wait = wait.map(|wait| match due {
             Some(due) if due > now => (wait, due),
             Some(_) | None => match self.send(EXTENSION) {
-                Sent::Done => (wait, now.after(EXTENSION_GAP)),
+                Sent::Done | Sent::Lost => (wait, now.after(EXTENSION_GAP)),
                 Sent::NoRoom => (wait, now.after(BREATHER)),
             },
         });
@@ -332,7 +346,7 @@ impl ServiceManager {
     /// Says so, if main is.
     pub fn tell_watchdog(&mut self, now: Tick, is_well: bool) {
         let Some(half) = self.watchdog else { return };
-        let is_told = is_well && self.send(b"WATCHDOG=1") == Sent::Done;
+        let is_told = is_well && self.send(b"WATCHDOG=1") != Sent::NoRoom;
         self.watchdog_at = now.after(if is_told { half } else { half.min(SICK) });
     }
 }
