@@ -327,7 +327,8 @@ impl MainProcess {
                 self.step(Event::Reload);
             }
             Err(reason) => {
-                self.reporter.tell_reload_failed(number, &reason, &mut self.control, self.now);
+                let refused = (&reason, self.supervisor.next());
+                self.reporter.tell_reload_failed(number, refused, &mut self.control, self.now);
             }
         }
     }

@@ -146,8 +146,11 @@ impl Reporter {
             // Before the drain delay, and not at its end.
             Report::Lingering(_) => return self.above.on_stop(),
             Report::Crashed(generation) => return self.set_back(generation),
-            Report::MonitorStopping(_)
-            | Report::Crowded(_)
+            Report::MonitorStopping(generation) => {
+                let what = format_args!("generation {generation}: shut down, not requested by main");
+                return self.above.set_back(generation.next(), text::compose(what));
+            }
+            Report::Crowded(_)
             | Report::Interrupted(_)
             | Report::Killed(_)
             | Report::Abandoned(_)
@@ -162,7 +165,8 @@ impl Reporter {
     /// The monitor of the current generation is gone: the reason was noted just now.
     fn set_back(&mut self, generation: Generation) {
         let reason = self.reason.as_deref().unwrap_or("its monitor exited");
-        self.above.set_back(text::compose(format_args!("generation {generation}: {reason}")));
+        let failure = text::compose(format_args!("generation {generation}: {reason}"));
+        self.above.set_back(generation.next(), failure);
     }
 
     /// The event of a generation that has come so far.
@@ -204,7 +208,7 @@ impl Reporter {
         };
         self.event(&EventLine { reason: Some(reason), ..EventLine::about(kind, *generation) });
         let failure = text::compose(format_args!("generation {generation} {how}{reason}"));
-        self.above.set_back(failure.clone());
+        self.above.set_back(generation.next(), failure.clone());
         self.above.on_failed(*generation);
         control.settle(&GenerationProgress { generation: *generation, outcome, how, reason }, now);
         control.note_failure(failure);
@@ -234,18 +238,19 @@ impl Reporter {
         );
     }
 
-    /// The configuration that was read the so manieth time does not count.
+    /// The load with this number is refused; `next` is the generation after all that were
+    /// started.
     pub fn tell_reload_failed(
         &mut self,
         number: u32,
-        reason: &Error,
+        (reason, next): (&Error, Generation),
         control: &mut Control,
         now: Tick,
     ) {
         log(Level::Error, format_args!("reload failed: {reason}"));
         let reason = text::compose(format_args!("{reason}"));
         self.event(&EventLine { reason: Some(&reason), ..EventLine::new(EventName::Failed) });
-        self.above.set_back(text::compose(format_args!("reload failed: {reason}")));
+        self.above.set_back(next, text::compose(format_args!("reload failed: {reason}")));
         self.above.on_load(number, None);
         control.fail_reload(number, reason, now);
     }

@@ -49,8 +49,10 @@ pub(super) struct ServiceManager {
     status_at: Tick,
     /// What the status was made of last; `None` if that has changed since.
     situation: Option<Situation>,
-    /// What has failed since a generation became current.
+    /// What has failed since a generation became current, and the first generation that
+    /// makes up for it.
     setback: String,
+    setback_until: Generation,
     /// What it extends its timeouts for, and when it is asked to again.
     wait: Option<(Wait, Tick)>,
     /// Half the time within which it wants to hear that main is well, if it does, and when.
@@ -98,6 +100,7 @@ impl ServiceManager {
             status_at: Tick(0),
             situation: None,
             setback: String::new(),
+            setback_until: Generation(0),
             wait: None,
             watchdog: None,
             watchdog_at: Tick(0),
@@ -129,8 +132,8 @@ impl ServiceManager {
         persisted! {
             in self, codec;
             {
-                socket, said, owed, due, shown, status, status_at, setback, wait, watchdog,
-                watchdog_at, stores, store_at, is_lost_told,
+                socket, said, owed, due, shown, status, status_at, setback,
+                setback_until, wait, watchdog, watchdog_at, stores, store_at, is_lost_told,
             } without { situation }
         }
     }
@@ -235,9 +238,11 @@ impl ServiceManager {
         self.announce(|said, out| said.on_load(load, target, out));
     }
 
-    /// This generation is current: what has failed before is of no interest any more.
+    /// This generation is current: what has failed before it is of no interest any more.
     pub fn on_current(&mut self, generation: Generation) {
-        self.set_back(String::new());
+        if self.setback_until <= generation {
+            self.set_back(generation, String::new());
+        }
         self.announce(|said, out| said.on_current(generation, out));
     }
 
@@ -289,8 +294,9 @@ impl ServiceManager {
 
 /// What it is told of the state that main is in.
 impl ServiceManager {
-    /// What has failed is part of the status until a generation is current.
-    pub fn set_back(&mut self, failure: String) {
+    /// What has failed is part of the status until this generation or a later one is current.
+    pub fn set_back(&mut self, until: Generation, failure: String) {
+        self.setback_until = until;
         if self.setback != failure {
             (self.setback, self.situation) = (failure, None);
         }

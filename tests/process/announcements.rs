@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use panzer::sys::{Signal, clock};
 
 use super::restartable::RestartableMain;
-use crate::harness::assert_elapsed_at_least;
 use crate::harness::client::Held;
 use crate::harness::ctl::ctl;
 use crate::harness::files::{TempDir, example, open_gate};
 use crate::harness::notify::ServiceManager;
-use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
+use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::setup::Setup;
+use crate::harness::{assert_elapsed_at_least, procfs};
 
 const READY: &str = "READY=1";
 const RELOADING: &str = "RELOADING=1";
@@ -222,6 +222,44 @@ fn status_says_what_serves_and_why_a_reload_failed() {
     expect_status(&mut below.above, "stopping: 1 generation draining");
     held.finish().expect("it is served");
     assert_eq!(below.panzer.end(), End::Status(0));
+}
+
+/// rule: notify.status
+#[test]
+fn status_says_that_a_reload_failed_while_another_was_running() {
+    let dir = TempDir::new();
+    let config = dir.write("panzer.yml", "timeout: 60\n");
+    let option = format!("--config={}", config.display());
+    let mut below = Below::start(&["run=idle"], &[&option]);
+    let gate = below.begin_reload();
+    dir.write("panzer.yml", "nonsense: 1\n");
+    below.panzer.signal(Signal::Usr1);
+    below.panzer.expect_line("reload failed");
+    open_gate(&gate);
+    below.panzer.expect_current(2);
+    let end = "; generation 2 serves on";
+    below.above.expect(end, |message| {
+        message.starts_with("STATUS=reload failed: ") && message.ends_with(end)
+    });
+    below.panzer.stop();
+}
+
+/// rule: notify.status
+#[test]
+fn status_of_an_outage_says_that_its_monitor_stopped() {
+    let mut below = Below::start(&["run=idle"], &[]);
+    let gate = below.dir.gate("gate");
+    below.dir.app(&example("witness"), &[&format!("wait={}", gate.display()), "run=idle"]);
+    let monitor = procfs::children(below.panzer.pid())[0];
+    send(monitor, Signal::Term);
+    expect_status(
+        &mut below.above,
+        "no worker ready: generation 2 starting; generation 1: shut down, not requested by main",
+    );
+    open_gate(&gate);
+    below.panzer.expect_current(2);
+    expect_status(&mut below.above, "generation 2: 1 of 1 worker ready");
+    below.panzer.stop();
 }
 
 /// rule: notify.status
