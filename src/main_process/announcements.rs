@@ -98,15 +98,15 @@ impl Announcements {
         Self { announced: Announced::Starting, next: None }
     }
 
-    /// A reload was asked for, which reads the configuration the so manieth time.
+    /// A reload was asked for: the load of the configuration with this number.
     pub fn on_reload(&mut self, at: u64, load: u32, out: &mut Vec<Announcement>) {
         let waiting = self.next.and_then(|next| next.generation);
         self.next = Some(PendingReload { at, load: Some(load), generation: waiting });
         self.advance(out);
     }
 
-    /// The configuration was read the so manieth time: this generation is to be current;
-    /// `None` if it was refused.
+    /// The load with this number is over: this generation is to be current; `None` if the
+    /// configuration was refused.
     pub fn on_load(&mut self, load: u32, target: Option<Generation>, out: &mut Vec<Announcement>) {
         self.each_reload(|reload| reload.on_load(load, target));
         self.advance(out);

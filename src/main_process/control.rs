@@ -220,8 +220,7 @@ impl Control {
         self.answer(word, text, &|waits| waits == Waits::Restart(number));
     }
 
-    /// The configuration that was read the so manieth time counts: `next` is started
-    /// with it.
+    /// The load with this number has given a configuration: `next` is started with it.
     pub fn begin_reload(&mut self, number: u32, next: Generation, now: Tick) {
         if let Some(socket) = &mut self.socket {
             socket.wait_on(Waits::Load(number), Waits::Generation(next));
@@ -230,7 +229,7 @@ impl Control {
         self.reload = Some(LastReload { generation, outcome, at: now, reason: None });
     }
 
-    /// The configuration that was read the so manieth time does not count.
+    /// The load with this number was refused.
     pub fn fail_reload(&mut self, number: u32, reason: String, now: Tick) {
         self.answer(AnswerWord::Failed, format_args!("{reason}"), &|waits| {
             waits == Waits::Load(number)

@@ -54,9 +54,9 @@ pub enum Waits {
     Generation(Generation),
     /// So many workers.
     Workers(u16),
-    /// The configuration to be read the so manieth time.
+    /// The load of the configuration with this number.
     Load(u32),
-    /// Main to be replaced the so manieth time.
+    /// The restart of main with this number.
     Restart(u32),
     /// The end of main.
     End,

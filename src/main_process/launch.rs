@@ -117,8 +117,7 @@ impl MainProcess {
         env_file: Option<&[u8]>,
     ) -> Result<(Pid, ExecStatus, Scoreboard)> {
         let board = Scoreboard::create().map_err(cannot("create a scoreboard"))?;
-        if self.listeners.any_adopted()
-            || self.listeners.fit_above(self.reporter.above.most_kept())
+        if self.listeners.any_adopted() || self.listeners.fit_above(self.reporter.above.most_kept())
         {
             board.set_flag(Flags::Held).map_err(cannot("write a scoreboard"))?;
         }

@@ -370,7 +370,8 @@ impl Listeners {
     /// a generation inherits.
     pub fn fit_above(&self, most: u32) -> bool {
         let is_to_be_kept = |entry: &&StoredListener| entry.name_above().is_some();
-        let count = self.entries.iter().filter(|entry| entry.above.is_some() || is_to_be_kept(entry));
+        let count =
+            self.entries.iter().filter(|entry| entry.above.is_some() || is_to_be_kept(entry));
         count.count() <= most as usize
             && most > 0
             && self.handed_down().all(|entry| entry.is_adopted() || is_to_be_kept(&entry))

@@ -120,7 +120,7 @@ impl Reporter {
         self.reason = Some(reason);
     }
 
-    /// That, which is told once.
+    /// The reason that is kept, and forgets it.
     pub fn take_reason(&mut self) -> String {
         self.reason.take().unwrap_or_else(|| String::from("reason unknown"))
     }
@@ -147,7 +147,8 @@ impl Reporter {
             Report::Lingering(_) => return self.above.on_stop(),
             Report::Crashed(generation) => return self.set_back(generation),
             Report::MonitorStopping(generation) => {
-                let what = format_args!("generation {generation}: shut down, not requested by main");
+                let what =
+                    format_args!("generation {generation}: shut down, not requested by main");
                 return self.above.set_back(generation.next(), text::compose(what));
             }
             Report::Crowded(_)
@@ -238,7 +239,7 @@ impl Reporter {
         );
     }
 
-    /// The load with this number is refused; `next` is the generation after all that were
+    /// The load with this number was refused; `next` is the generation after all that were
     /// started.
     pub fn tell_reload_failed(
         &mut self,

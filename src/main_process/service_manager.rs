@@ -88,7 +88,7 @@ fn watchdog() -> Option<Millis> {
 }
 
 impl ServiceManager {
-    /// None.
+    /// What is there where nothing above listens.
     pub const fn none() -> Self {
         Self {
             socket: None,
@@ -138,7 +138,7 @@ impl ServiceManager {
         }
     }
 
-    /// Whether there is one.
+    /// Whether anything above listens.
     pub const fn is_there(&self) -> bool {
         self.socket.is_some()
     }
@@ -225,14 +225,14 @@ impl ServiceManager {
 
 /// What it is told of starts, reloads and the stop.
 impl ServiceManager {
-    /// A reload was asked for, which reads the configuration the so manieth time.
+    /// A reload was asked for: the load of the configuration with this number.
     pub fn on_reload(&mut self, load: u32) {
         if self.socket.is_some() {
             self.announce(|said, out| said.on_reload(clock::micros(), load, out));
         }
     }
 
-    /// The configuration was read the so manieth time, for this generation; `None` if it
+    /// The load with this number is over, for this generation; `None` if the configuration
     /// was refused.
     pub fn on_load(&mut self, load: u32, target: Option<Generation>) {
         self.announce(|said, out| said.on_load(load, target, out));

@@ -50,7 +50,8 @@ pub fn stopping_since() -> Option<Tick> {
 
 /// Makes the number of `listener` mean `/dev/null`, as the handler does.
 pub fn replace_with_dev_null(listener: &Fd) {
-    // SAFETY: `serve` has put there what is open as long as the process, or -1 stands there.
+    // SAFETY: `install_worker_handlers` has put there what is open as long as the
+    // process, or -1 stands there.
     let nowhere = unsafe { Borrowed::trusted(NOWHERE.load(ORDER)) };
     // What cannot be replaced ends with the worker.
     let _ = fd::replace(listener.borrow(), nowhere);
@@ -84,7 +85,8 @@ extern "C" fn drain(number: libc::c_int, _: *mut libc::siginfo_t, context: *mut 
     if guarded >= 0 {
         // SAFETY: the `Guard` that has put it there borrows its owner.
         let listener = unsafe { Borrowed::trusted(guarded) };
-        // SAFETY: `serve` has put there what is open as long as the process.
+        // SAFETY: `install_worker_handlers` has put there what is open as long as the
+        // process.
         let nowhere = unsafe { Borrowed::trusted(NOWHERE.load(ORDER)) };
         // What cannot be replaced ends at the deadline, with the worker.
         let _ = fd::replace(listener, nowhere);
