@@ -5,50 +5,61 @@
 #
 # Panzer runs with `--chdir $APP/current`, where `current` is a link, and `--pid $PID`. The
 # link is put back on failure, because otherwise a crash or a reboot would start the broken
-# release. Exit status: 0 the new release serves; 1 it has failed, and the one before
-# serves on; 2 usage, nothing was changed; 3 Panzer is not running, nothing was changed; 4
-# nothing is known after $PATIENCE seconds, and the link names the new release.
+# release. A second link, `good`, names the release that has served: it is moved on success
+# only, so that a deployment whose result is not known is not what the next one goes back to.
+#
+# Exit status: 0 the new release serves; 1 it has failed, and `current` is as before; 2
+# usage, nothing was changed; 3 Panzer is not running, and `current` is as before; 4 nothing
+# is known after $PATIENCE seconds, and `current` names the new release.
 set -eu
 APP=${APP:-/srv/app} PID=${PID:-/run/app/panzer.pid} PATIENCE=${PATIENCE:-120}
 
-if [ $# -ne 1 ] || [ ! -d "$APP/releases/$1" ]; then
-	echo "usage: deploy.sh RELEASE, where $APP/releases/RELEASE is a directory" >&2
+refuse() {
+	echo "$1" >&2
 	exit 2
-fi
+}
+
+case ${1-} in
+'' | . | .. | */*) refuse 'usage: deploy.sh RELEASE, the name of a directory in releases' ;;
+esac
 new=releases/$1
+[ $# -eq 1 ] && [ -d "$APP/$new" ] || refuse "usage: deploy.sh RELEASE: there is no directory $APP/$new"
 
 # One deployment at a time: each puts back what it has found.
 exec 9>"$APP/.deploy.lock"
-flock -n 9 || { echo 'another deployment is under way' >&2; exit 2; }
+flock -n 9 || refuse 'another deployment is under way'
 
-old=$(readlink "$APP/current") || {
-	echo "there is no link $APP/current yet: make it, and start panzer" >&2
-	exit 2
-}
+good=$(readlink "$APP/good" || readlink "$APP/current") ||
+	refuse "there is no link $APP/current yet: make it, and start panzer"
 
 # A link is replaced as a whole: there is no moment without one.
 point() {
-	ln -sfn "$1" "$APP/next"
-	mv -T "$APP/next" "$APP/current"
+	ln -sfn "$2" "$APP/.$1" && mv -fT "$APP/.$1" "$APP/$1" || refuse "cannot move the link $APP/$1"
 }
 
-point "$new"
+point good "$good"
+point current "$new"
+# What ends this script does not end the reload: its result is waited for all the same.
+trap '' HUP INT TERM
 status=0
 panzerctl --pid "$PID" --timeout "$PATIENCE" reload || status=$?
 case $status in
-0) echo "$new serves" ;;
+0)
+	point good "$new"
+	echo "$new serves"
+	;;
 1)
-	point "$old"
-	echo "$new has failed, $old serves on" >&2
+	point current "$good"
+	echo "$new has failed, back to $good: see panzerctl status" >&2
 	;;
 3)
-	point "$old"
-	echo "panzer is not running: $old is still what its next start runs" >&2
+	point current "$good"
+	echo "panzer is not running: its next start runs $good" >&2
 	;;
 4) echo "$new: no result after $PATIENCE s, see panzerctl status" >&2 ;;
 *)
-	point "$old"
-	echo "panzerctl could not ask for a reload: $old is current still" >&2
+	point current "$good"
+	echo "panzerctl could not ask for a reload: back to $good" >&2
 	status=2
 	;;
 esac

@@ -28,9 +28,10 @@ use core::ffi::CStr;
 pub(super) const ENV_FILE: usize = 1 << 16;
 
 /// What of our own environment a monitor is not given, or is given anew.
-const OURS: [&[u8]; 8] = [
+const OURS: [&[u8]; 9] = [
     b"LISTEN_FDS=",
     b"LISTEN_PID=",
+    b"LISTEN_PIDFDID=",
     b"LISTEN_FDNAMES=",
     b"NOTIFY_SOCKET=",
     b"WATCHDOG_",

@@ -260,6 +260,8 @@ fn take_sockets() -> Vec<Socket> {
     let count = number(c"LISTEN_FDS", MOST);
     let pid = number(c"LISTEN_PID", i32::MAX.unsigned_abs());
     let names = env::take(c"LISTEN_FDNAMES").unwrap_or_default();
+    // Newer systemd's second word for which process they are.
+    let _ = env::take(c"LISTEN_PIDFDID");
     if pid != Some(process::id().raw().unsigned_abs()) {
         return Vec::new();
     }

@@ -471,7 +471,8 @@ fn variables_of_a_service_manager_do_not_reach_any_process_below() {
     for options in [&["-x", "--ready=0"][..], &["--ready=0"]] {
         let setup = Setup::new(Path::new("sh"), &["-c", show]).options(options);
         let own = above.name().to_string();
-        let mut panzer = watched(&above, setup.variable("FDSTORE", "64"));
+        let setup = setup.variable("FDSTORE", "64").variable("LISTEN_PIDFDID", "1");
+        let mut panzer = watched(&above, setup);
         panzer.expect_line("looked");
         panzer.expect_current(1);
         let mut panzer = panzer.stop();

@@ -11,8 +11,8 @@ use crate::harness::panzer::Panzer;
 use crate::harness::setup::Setup;
 use crate::harness::spawn_lock;
 
-/// A directory with the releases 1 and 2, which serve, and 3, which is broken; the first
-/// is current.
+/// A directory with the releases 1 and 2, which serve, 3, which is broken, and 4, which is
+/// never ready; the first is current.
 struct Site {
     dir: TempDir,
 }
@@ -22,7 +22,8 @@ impl Site {
         let dir = TempDir::new();
         let witness = example("witness");
         let serves = format!("exec '{}' run=idle", witness.display());
-        for (release, body) in [("1", &*serves), ("2", &*serves), ("3", "exit 7")] {
+        let bodies = [&*serves, &*serves, "exit 7", "exec sleep 1000"];
+        for (release, body) in ["1", "2", "3", "4"].into_iter().zip(bodies) {
             fs::create_dir_all(dir.join("releases").join(release)).expect("the directory is ours");
             dir.script(&format!("releases/{release}/app"), body);
         }
@@ -35,14 +36,20 @@ impl Site {
         let (pid, chdir) = (self.dir.join("panzer.pid"), current.display());
         let options = [format!("--pid={}", pid.display()), format!("--chdir={chdir}")];
         let options = options.each_ref().map(|option| &**option);
+        let limits = ["-n1", "--ready-timeout=2", "--timeout=0"];
         let mut panzer =
-            Setup::new(Path::new("./app"), &[]).options(&["-n1"]).options(&options).start();
+            Setup::new(Path::new("./app"), &[]).options(&limits).options(&options).start();
         panzer.expect_current(1);
         panzer
     }
 
     /// Runs the script; its exit status, and what the link names then.
     fn deploy(&self, release: &str) -> (Option<i32>, String) {
+        self.deploy_within(release, "60")
+    }
+
+    /// The same, with so many seconds for the result.
+    fn deploy_within(&self, release: &str, patience: &str) -> (Option<i32>, String) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy/deploy.sh");
         let tools = panzerctl();
         let tools = tools.parent().expect("it lies in a directory").display();
@@ -51,6 +58,7 @@ impl Site {
             let mut command = Command::new("timeout");
             command.arg("60").arg(script).arg(release).stdin(Stdio::null());
             command.env("PATH", format!("{tools}:/usr/bin:/bin")).env("APP", self.dir.path());
+            command.env("PATIENCE", patience);
             command.env("PID", self.dir.join("panzer.pid")).spawn().expect("timeout is there")
         };
         let status = child.wait().expect("it is our child").code();
@@ -66,7 +74,19 @@ fn deployed_release_is_current_and_a_failed_one_gives_way_to_the_one_before() {
     assert_eq!(site.deploy("2"), (Some(0), "releases/2".into()));
     panzer.expect_current(2);
     assert_eq!(site.deploy("3"), (Some(1), "releases/2".into()));
-    assert_eq!(site.deploy("4"), (Some(2), "releases/2".into()), "there is no such release");
+    for no_release in ["5", "", ".", "../releases/2"] {
+        assert_eq!(site.deploy(no_release), (Some(2), "releases/2".into()), "{no_release}");
+    }
+    panzer.stop();
+}
+
+#[test]
+fn deployment_after_one_without_a_result_goes_back_to_what_has_served() {
+    let site = Site::new();
+    let mut panzer = site.start();
+    assert_eq!(site.deploy_within("4", "0.1"), (Some(4), "releases/4".into()));
+    panzer.expect("started", 2);
+    assert_eq!(site.deploy("3"), (Some(1), "releases/1".into()));
     panzer.stop();
 }
 
