@@ -247,7 +247,9 @@ fn status_says_that_a_reload_failed_while_another_was_running() {
 /// rule: notify.status
 #[test]
 fn status_of_an_outage_says_that_its_monitor_stopped() {
-    let mut below = Below::start(&["run=idle"], &[]);
+    let mut below = Below::start(&["listen=127.0.0.1:0", "run=hold"], &[]);
+    // Else it might be gone before main has heard of it.
+    let (held, _) = Held::hold(below.panzer.expect_address()).expect("it serves");
     let gate = below.dir.gate("gate");
     below.dir.app(&example("witness"), &[&format!("wait={}", gate.display()), "run=idle"]);
     let monitor = procfs::children(below.panzer.pid())[0];
@@ -256,6 +258,7 @@ fn status_of_an_outage_says_that_its_monitor_stopped() {
         &mut below.above,
         "no worker ready: generation 2 starting; generation 1: shut down, not requested by main",
     );
+    held.finish().expect("it is served");
     open_gate(&gate);
     below.panzer.expect_current(2);
     expect_status(&mut below.above, "generation 2: 1 of 1 worker ready");
