@@ -39,6 +39,19 @@ impl MainProcess {
         }
     }
 
+    /// Has the service manager above forget the sockets that main has given up.
+    pub(super) fn forget_above(&mut self) {
+        if self.reporter.above.begin_storing(self.now).is_none() {
+            return;
+        }
+        while let Some(StoreRequest::Forget(name)) = self.listeners.next_above(0) {
+            if !self.reporter.above.ask(&StoreRequest::Forget(name.clone())) {
+                return;
+            }
+            self.listeners.forgotten_above(&name);
+        }
+    }
+
     fn situation(&self) -> Situation {
         let supervisor = &self.supervisor;
         let stage_of =

@@ -186,12 +186,15 @@ impl MainProcess {
         self.control.begin(options.path(PathOption::Pid), status)?;
         let (start, listeners) = (&self.program.start, &mut self.listeners);
         reclaim_sockets(&mut options, start, listeners, &mut self.closing);
+        self.reporter.above = ServiceManager::connect();
+        // One that is in the way of a bind is open above too: without this each next start
+        // would be handed it again.
+        self.forget_above();
         self.apply_options(options).inspect_err(|_| self.control.leave())?;
         self.listeners.put_in_order(&self.options.bind);
         let beside = self.control.beside_pid_file(&self.program.start);
         let account = self.options.account.as_ref();
         notify_socket::remove_leftovers(beside.as_deref(), account);
-        self.reporter.above = ServiceManager::connect();
         catch_signals(self.program.inherited);
         Ok(())
     }

@@ -115,6 +115,28 @@ fn queue_of_a_kept_socket_is_emptied_in_a_final_stop() {
 
 /// rule: store.reclaimed
 #[test]
+fn start_that_a_kept_socket_is_in_the_way_of_has_it_given_up() {
+    let mut above = ServiceManager::bind();
+    let words = ["listen=web=127.0.0.1:1", "run=idle"];
+    let mut panzer = below(&above, &words, &["--bind=web=127.0.0.1:0"]).start();
+    let port = panzer.expect_address().port();
+    panzer.expect_current(1);
+    panzer.settle();
+    assert_eq!(above.kept(), ["panzer/web"]);
+    kill(panzer);
+    let wider = format!("--bind=web=0.0.0.0:{port}");
+    // The first may find it still open above.
+    let mut panzer = again(&above, "panzer/web", &words, &[&wider]).start();
+    panzer.expect_line("address already in use");
+    assert_eq!(panzer.end(), End::Status(1));
+    assert_eq!(above.kept(), [""; 0]);
+    let mut panzer = below(&above, &words, &[&wider]).start();
+    panzer.expect_current(1);
+    panzer.stop();
+}
+
+/// rule: store.reclaimed
+#[test]
 fn killed_main_loses_no_queue_of_a_bind() {
     let mut above = ServiceManager::bind();
     let options = ["--bind=web=127.0.0.1:0", "--timeout=1"];
