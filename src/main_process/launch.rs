@@ -2,7 +2,7 @@
 
 use super::{MainProcess, notify_socket};
 use crate::config::env_file;
-use crate::config::option_table::{Number, PathOption};
+use crate::config::option_table::{Number, Options, PathOption};
 use crate::environment::{add, joined, remove};
 use crate::error::{Error, Result, cannot};
 use crate::exec_result::ExecResult;
@@ -49,13 +49,24 @@ fn give_output(account: &Account) {
     }
 }
 
+fn worker_limits(options: &Options) -> WorkerLimits {
+    WorkerLimits {
+        hang: options.span(Number::HangTimeout),
+        ready: options.span(Number::ReadyTimeout),
+        backoff: options.span(Number::MaxDelay),
+    }
+}
+
 impl MainProcess {
     /// Makes the process of a generation, with what stands in the env file, if there
     /// is one, and says what came of it.
     pub(super) fn spawn(&mut self, generation: Generation, env_file: Option<&[u8]>) -> Event {
         self.generations.prepare_start(self.now, &self.supervisor);
         match self.try_spawn(generation, env_file) {
-            Ok(monitor) => Event::Spawned { generation, monitor },
+            Ok(monitor) => {
+                self.listeners.leave_out(generation);
+                Event::Spawned { generation, monitor }
+            }
             Err(error) => {
                 self.reporter.note_reason(text::compose(format_args!("{error}")));
                 Event::SpawnFailed { generation }
@@ -89,11 +100,7 @@ impl MainProcess {
             exec_status: Some(exec_status),
             exec: ExecResult::Ran,
             stop_signal: self.options.stop_signal(),
-            limits: WorkerLimits {
-                hang: self.options.span(Number::HangTimeout),
-                ready: self.options.span(Number::ReadyTimeout),
-                backoff: self.options.span(Number::MaxDelay),
-            },
+            limits: worker_limits(&self.options),
             is_pool: self.options.exec(),
             command: self.options.command[0].clone(),
             directory: self.program.directory.clone(),
@@ -106,7 +113,6 @@ impl MainProcess {
             told: Vec::new(),
             empty: false,
         });
-        self.listeners.leave_out(generation);
         Ok(leader)
     }
 
