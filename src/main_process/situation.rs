@@ -131,12 +131,12 @@ impl Situation {
 
     fn serving_text(&self, serving: Serving, setback: &str) -> String {
         let (mut out, generation) = (String::new(), serving.generation);
-        let what = match self.attempt {
+        let stage = match self.attempt {
             Some((_, Stage::Probation)) => "on probation",
             Some(_) | None => "starting",
         };
         match self.attempt {
-            Some((next, _)) => text::add(&mut out, format_args!("generation {next} {what}; ")),
+            Some((next, _)) => text::add(&mut out, format_args!("generation {next} {stage}; ")),
             None if !setback.is_empty() => {
                 text::add(&mut out, format_args!("{setback}; generation {generation} serves on"));
                 if serving.workers.is_some_and(|(ready, count)| ready < count) {
@@ -173,8 +173,8 @@ impl Situation {
                 setback
             }
             (None, None, Some(Serving { generation, .. })) => {
-                let what = format_args!("no worker ready: generation {generation} replaces them");
-                text::add(&mut out, what);
+                let line = format_args!("no worker ready: generation {generation} replaces them");
+                text::add(&mut out, line);
                 loss
             }
             (None, None, None) => {

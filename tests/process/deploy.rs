@@ -4,10 +4,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use panzer::sys::Signal;
 
 use crate::harness::files::{TempDir, example, panzerctl};
-use crate::harness::panzer::Panzer;
+use crate::harness::panzer::{Panzer, send};
 use crate::harness::setup::Setup;
 use crate::harness::spawn_lock;
 
@@ -50,17 +52,24 @@ impl Site {
 
     /// The same, with so many seconds for the result.
     fn deploy_within(&self, release: &str, patience: &str) -> (Option<i32>, String) {
+        self.result(self.begin(release, patience))
+    }
+
+    /// Starts the script; panzerctl, which it waits for, has its own patience.
+    fn begin(&self, release: &str, patience: &str) -> Child {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy/deploy.sh");
         let tools = panzerctl();
         let tools = tools.parent().expect("it lies in a directory").display();
-        let mut child = {
-            let _lock = spawn_lock();
-            let mut command = Command::new("timeout");
-            command.arg("60").arg(script).arg(release).stdin(Stdio::null());
-            command.env("PATH", format!("{tools}:/usr/bin:/bin")).env("APP", self.dir.path());
-            command.env("PATIENCE", patience);
-            command.env("PID", self.dir.join("panzer.pid")).spawn().expect("timeout is there")
-        };
+        let _lock = spawn_lock();
+        let mut command = Command::new(script);
+        command.arg(release).stdin(Stdio::null());
+        command.env("PATH", format!("{tools}:/usr/bin:/bin")).env("APP", self.dir.path());
+        command.env("PATIENCE", patience);
+        command.env("PID", self.dir.join("panzer.pid")).spawn().expect("it is executable")
+    }
+
+    /// Its exit status, and what the link names then.
+    fn result(&self, mut child: Child) -> (Option<i32>, String) {
         let status = child.wait().expect("it is our child").code();
         let current = fs::read_link(self.dir.join("current")).expect("there is always a link");
         (status, current.display().to_string())
@@ -87,6 +96,19 @@ fn deployment_after_one_without_a_result_goes_back_to_what_has_served() {
     assert_eq!(site.deploy_within("4", "0.1"), (Some(4), "releases/4".into()));
     panzer.expect("started", 2);
     assert_eq!(site.deploy("3"), (Some(1), "releases/1".into()));
+    panzer.stop();
+}
+
+#[test]
+fn deployment_that_is_told_to_end_during_the_reload_waits_for_its_result() {
+    let site = Site::new();
+    let mut panzer = site.start();
+    let script = site.begin("4", "60");
+    panzer.expect("started", 2);
+    for signal in [Signal::Hup, Signal::Int, Signal::Term] {
+        send(script.id(), signal);
+    }
+    assert_eq!(site.result(script), (Some(1), "releases/1".into()));
     panzer.stop();
 }
 
