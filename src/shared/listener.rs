@@ -440,6 +440,7 @@ mod tests {
     use std::string::ToString as _;
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Duration;
 
     /// Only a failing test waits that long.
     const TIMEOUT: Millis = Millis(20_000);
@@ -477,14 +478,17 @@ mod tests {
     #[test]
     fn lock_held_by_another_thread_before_fork_is_free_in_the_child() {
         let (sender, holds) = mpsc::channel();
+        let (forked, is_forked) = mpsc::channel();
         let other = thread::spawn(move || {
             given(|_| {
                 sender.send(()).expect("the test waits for it");
-                (0..10_000).for_each(|_| thread::yield_now());
+                // A fork that waits for the lock comes after it.
+                let _ = is_forked.recv_timeout(Duration::from_millis(20));
             });
         });
         holds.recv().expect("the thread has the lock");
         let child = fork(|| given(|_| 0)).expect("there is room for a process");
+        let _ = forked.send(());
         let due = clock::now().after(TIMEOUT);
         let exit = loop {
             match process::reap(child).expect("it is our child") {
