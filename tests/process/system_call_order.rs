@@ -181,6 +181,8 @@ fn worker_reports_ready_once_in_six_bytes_before_it_waits() {
             let (held, _) = Held::hold(address).expect("it serves");
             held.finish().expect("it is served");
         }
+        let has_waited = || of(&trace, worker).iter().any(|call| call.name != "write");
+        panzer.eventually("the worker waits", has_waited);
         panzer.stop();
         let calls = of(&trace, worker);
         let said: Vec<_> =
