@@ -7,8 +7,8 @@
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
 # bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
-# test-servers', U make test-systemd's, and ASYNC make test-async's: how many reloads and
-# final stops.
+# test-servers', U and KILLS make test-systemd's, and ASYNC make test-async's: how many
+# reloads and final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -22,6 +22,7 @@ C =
 S =
 ASYNC = 100 20
 U =
+KILLS = 3
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -92,9 +93,9 @@ test-async: panzer panzerctl
 	tests/async/run $(ASYNC)
 
 # Under a real systemd: the one that is installed, in namespaces of its own. Needs root.
-# U=NAME tries some.
+# U=NAME tries some, KILLS=20 kills main so often under load.
 test-systemd: panzer panzerctl examples
-	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" tests/systemd/run $(U)
+	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" PANZER_KILLS=$(KILLS) tests/systemd/run $(U)
 
 # Guards taken out of the program, one at a time: a test must miss each. C=NAME takes
 # out some, C="--since COMMIT 20" some of the files that changed since then.
