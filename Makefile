@@ -7,7 +7,8 @@
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
 # bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
-# test-servers', U and KILLS make test-systemd's, and ASYNC make test-async's: how many
+# test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
+# test-rolling's, SUPERVISORS make test-supervisors', and ASYNC make test-async's: how many
 # reloads and final stops.
 
 CARGO = cargo
@@ -23,6 +24,9 @@ S =
 ASYNC = 100 20
 U =
 KILLS = 3
+K =
+ROUNDS = 10
+SUPERVISORS =
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -97,6 +101,25 @@ test-async: panzer panzerctl
 test-systemd: panzer panzerctl examples
 	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" PANZER_KILLS=$(KILLS) tests/systemd/run $(U)
 
+# As process 1 of containers whose root has static files alone. Needs root. K=NAME tries some.
+test-containers: static-examples
+	tests/containers/run $(K)
+
+# Two containers behind a HAProxy, which is installed here, are replaced under load.
+test-rolling: static-examples
+	tests/containers/rolling $(ROUNDS)
+
+# The Dockerfile, by the docker and the dockerd that are installed here.
+test-docker: static-examples
+	tests/containers/docker
+
+static-examples: static
+	$(CARGO) build --quiet --example http --example witness --target $(MUSL) --target-dir $(TARGET)
+
+# The run scripts for s6, runit and supervisord, by those of them that are installed.
+test-supervisors: panzer panzerctl examples
+	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" tests/supervisors/run $(SUPERVISORS)
+
 # Guards taken out of the program, one at a time: a test must miss each. C=NAME takes
 # out some, C="--since COMMIT 20" some of the files that changed since then.
 controls: always
@@ -159,4 +182,5 @@ clean:
 always:
 
 .PHONY: all examples run basic stubborn test again soak bench faults faults-restart yaml controls mutants lint lines static \
-	test-static test-servers test-async test-systemd install clean always
+	test-static test-servers test-async test-systemd test-containers test-rolling test-docker static-examples \
+	test-supervisors install clean always

@@ -1,8 +1,9 @@
-# A job of Nomad's exec driver. Not run by a test.
+# A job of Nomad's exec driver. It was not run, and Nomad has not read it; it is valid HCL.
+# The driver's root has /usr of the machine and not /srv, so the application is in /usr/local.
 job "app" {
   group "app" {
     network {
-      port "http" { to = 8080 }
+      port "http" {}
     }
     task "app" {
       driver = "exec"
@@ -10,15 +11,17 @@ job "app" {
         command = "/usr/local/bin/panzer"
         args = [
           "-p", "${NOMAD_TASK_DIR}/panzer.pid", "--drain-delay", "5", "--timeout", "20",
-          "-b", "0.0.0.0:${NOMAD_PORT_http}", "--", "/srv/app/current/app",
+          "-b", "0.0.0.0:${NOMAD_PORT_http}", "--", "/usr/local/bin/app",
         ]
       }
-      # Main stops gracefully on SIGTERM; more than --drain-delay + --timeout + 2 s.
+      # Main stops gracefully on SIGTERM; more than --drain-delay + --timeout + 2 s. A client of
+      # Nomad allows 30 s at most, unless its max_kill_timeout is higher.
       kill_signal  = "SIGTERM"
-      kill_timeout = "40s"
+      kill_timeout = "30s"
     }
     service {
       port = "http"
+      # A check of this type needs Consul.
       check {
         type     = "script"
         task     = "app"
