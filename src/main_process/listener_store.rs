@@ -92,7 +92,7 @@ impl StoredListener {
             Origin::Bound(_) | Origin::Stored(_) => !self.unwanted && !self.lost,
             Origin::Adopted => false,
         };
-        let name = [PREFIX, &self.name].concat();
+        let name = [PREFIX, &fdnames::to_kept(&self.name)].concat();
         (is_own && fdnames::is_valid(name.as_bytes())).then_some(name)
     }
 
@@ -300,7 +300,8 @@ impl Listeners {
             return Err((fd, "its path does not lead to it any more"));
         }
         let is_ours = is_ours && standing == Standing::Itself;
-        match self.keep(fd, printable::lossy(own), Origin::Stored(BEFORE), is_ours) {
+        let own = fdnames::from_kept(own).unwrap_or_default();
+        match self.keep(fd, own, Origin::Stored(BEFORE), is_ours) {
             Ok(Kept::Anew) => {
                 self.entries
                     .last_mut()

@@ -5,11 +5,12 @@
 //! sd_pid_notify_with_fds(3)); a name may be empty. Whatever else a name has
 //! is escaped as `\xHH`, and so is the backslash itself.
 //!
-//! A name has two forms: what the operator wrote, and what is escaped. Only
-//! [`escape`] and [`unescape`] turn one into the other; [`join`] and [`split`]
-//! know the escaped form alone.
+//! A name has three forms: what the operator wrote, what is escaped, and what a service
+//! manager keeps. systemd takes backslashes out of a notification, so that one is escaped as
+//! `%HH`. Only [`escape`], [`unescape`], [`to_kept`] and [`from_kept`] turn one into another;
+//! [`join`] and [`split`] know the escaped form alone.
 
-use crate::printable;
+use crate::{printable, text};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -28,10 +29,34 @@ pub fn escape(name: &[u8]) -> Option<String> {
 /// A backslash that begins no `\xHH` stands for itself: systemd allows it in a name,
 /// and such a name was chosen without knowing of our escapes.
 pub fn unescape(escaped: &[u8]) -> Vec<u8> {
+    decode(escaped, b"\\x")
+}
+
+/// The form in which a service manager keeps an escaped name.
+pub fn to_kept(escaped: &str) -> String {
+    let mut kept = String::new();
+    for byte in unescape(escaped.as_bytes()) {
+        if is_allowed(byte) && !matches!(byte, b'%' | b'\\') {
+            kept.push(byte.into());
+        } else {
+            text::add(&mut kept, format_args!("%{byte:02x}"));
+        }
+    }
+    kept
+}
+
+/// The escaped form of a name that a service manager has kept; `None` if that has more
+/// than 255 bytes.
+pub fn from_kept(kept: &[u8]) -> Option<String> {
+    escape(&decode(kept, b"%"))
+}
+
+/// The bytes of a name in which `start` and two digits are a byte.
+fn decode(escaped: &[u8], start: &[u8]) -> Vec<u8> {
     let mut name = Vec::new();
     let mut rest = escaped;
     while let Some((&first, after)) = rest.split_first() {
-        if let [b'\\', b'x', high, low, after_escape @ ..] = rest
+        if let Some([high, low, after_escape @ ..]) = rest.strip_prefix(start)
             && let (Some(high), Some(low)) = (printable::nibble(*high), printable::nibble(*low))
         {
             name.push(high << 4 | low);
@@ -74,7 +99,7 @@ pub fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, escape, is_valid, join, split, unescape};
+    use super::{LONGEST, escape, from_kept, is_valid, join, split, to_kept, unescape};
     use alloc::vec::Vec;
 
     #[test]
@@ -95,6 +120,17 @@ mod tests {
             let escaped = escape(&[b'x', byte, b'4', b'1']).expect("it is short");
             assert!(is_valid(escaped.as_bytes()), "{escaped}");
             assert_eq!(unescape(escaped.as_bytes()), [b'x', byte, b'4', b'1']);
+        }
+    }
+
+    #[test]
+    fn kept_name_has_no_backslash_and_is_the_same_when_it_comes_back() {
+        assert_eq!(to_kept(r"[\x3a\x3a1]\x3a80"), "[%3a%3a1]%3a80");
+        for byte in 0..=u8::MAX {
+            let escaped = escape(&[b'x', byte, b'4', b'1']).expect("it is short");
+            let kept = to_kept(&escaped);
+            assert!(is_valid(kept.as_bytes()) && !kept.contains('\\'), "{kept}");
+            assert_eq!(from_kept(kept.as_bytes()), Some(escaped));
         }
     }
 

@@ -58,7 +58,8 @@ impl ServiceManager {
         };
         let words = String::from_utf8_lossy(&message.bytes).into_owned();
         let name = words.lines().find_map(|line| line.strip_prefix("FDNAME="));
-        let name = name.unwrap_or_default().to_string();
+        // systemd takes them out of what it reads.
+        let name = name.unwrap_or_default().replace('\\', "");
         if words.starts_with("FDSTORE=1") {
             let given = message.descriptors.into_iter();
             self.kept.extend(given.map(|fd| (name.clone(), OwnedFd::from(fd))));

@@ -194,6 +194,31 @@ fn killed_main_loses_no_queue_of_a_socket_that_a_program_stored() {
     assert_eq!(above.kept(), [""; 0]);
 }
 
+/// rules: store.above, store.reclaimed
+#[test]
+fn kept_socket_without_a_name_comes_back_as_its_address() {
+    let mut above = ServiceManager::bind();
+    let mut panzer = below(&above, &["listen=127.0.0.1:0", "run=idle"], &[]).start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    panzer.settle();
+    let kept = "panzer/127.0.0.1%3a0";
+    assert_eq!(above.kept(), [kept]);
+    kill(panzer);
+    let dir = TempDir::new();
+    let pid_file = dir.join("panzer.pid");
+    let option = format!("--pid={}", pid_file.display());
+    let mut panzer = again(&above, kept, &["listen=127.0.0.1:0", "run=idle"], &[&option]).start();
+    assert_eq!(panzer.expect_address(), address);
+    panzer.expect_current(1);
+    let status = ask(&pid_file, "status");
+    let sockets: Vec<_> = status.iter().filter(|line| line.starts_with("listener ")).collect();
+    assert_eq!(sockets.len(), 1, "{sockets:?}");
+    assert_eq!(value(sockets[0], "name"), Some("127.0.0.1:0"));
+    panzer.stop();
+    assert_eq!(above.kept(), [""; 0]);
+}
+
 /// rule: store.reclaimed
 #[test]
 fn reclaimed_unix_socket_keeps_its_path_until_the_final_stop() {
