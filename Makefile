@@ -5,6 +5,9 @@
 #   make run        the HTTP example under it, on 127.0.0.1:8080
 #   make test       all tests, against ./panzer
 #
+# Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
+# soak, controls and mutants.
+#
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
 # bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
@@ -32,6 +35,7 @@ SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
 TARGET = target
 EXAMPLES = $(TARGET)/debug/examples
+SYSTEMD = $(TARGET)/systemd
 
 all: panzer panzerctl
 
@@ -100,6 +104,13 @@ test-async: panzer panzerctl
 # U=NAME tries some, KILLS=20 kills main so often under load.
 test-systemd: panzer panzerctl examples
 	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" PANZER_KILLS=$(KILLS) tests/systemd/run $(U)
+
+# The same under the systemd of another Debian, 257, which has Type=notify-reload. Needs
+# debootstrap too, which downloads that Debian once, below target/.
+test-systemd-new: panzer panzerctl examples
+	tests/systemd/make-root $(SYSTEMD)/root
+	PANZER_ROOT="$$PWD/$(SYSTEMD)/root" PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" PANZER_KILLS=$(KILLS) \
+	tests/systemd/run $(U)
 
 # As process 1 of containers whose root has static files alone. Needs root. K=NAME tries some.
 test-containers: static-examples
@@ -182,5 +193,5 @@ clean:
 always:
 
 .PHONY: all examples run basic stubborn test again soak bench faults faults-restart yaml controls mutants lint lines static \
-	test-static test-servers test-async test-systemd test-containers test-rolling test-docker static-examples \
-	test-supervisors install clean always
+	test-static test-servers test-async test-systemd test-systemd-new test-containers test-rolling test-docker \
+	static-examples test-supervisors install clean always
