@@ -6,7 +6,7 @@
 #   make test       all tests, against ./panzer
 #
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
-# soak, controls and mutants.
+# test-systemd-vm, soak, controls and mutants.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
 # bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
@@ -112,6 +112,12 @@ test-systemd-new: panzer panzerctl examples
 	PANZER_ROOT="$$PWD/$(SYSTEMD)/root" PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" PANZER_KILLS=$(KILLS) \
 	tests/systemd/run $(U)
 
+# What needs the memory controller of control groups of version 2: in a virtual machine.
+# Needs debootstrap, qemu-system-x86, busybox-static and e2fsprogs, and some minutes.
+test-systemd-vm: panzer panzerctl examples
+	tests/systemd/make-root $(SYSTEMD)/root
+	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" tests/systemd/vm $(SYSTEMD)/vm $(SYSTEMD)/root memory memory_kill
+
 # As process 1 of containers whose root has static files alone. Needs root. K=NAME tries some.
 test-containers: static-examples
 	tests/containers/run $(K)
@@ -193,5 +199,5 @@ clean:
 always:
 
 .PHONY: all examples run basic stubborn test again soak bench faults faults-restart yaml controls mutants lint lines static \
-	test-static test-servers test-async test-systemd test-systemd-new test-containers test-rolling test-docker \
-	static-examples test-supervisors install clean always
+	test-static test-servers test-async test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
+	test-docker static-examples test-supervisors install clean always
