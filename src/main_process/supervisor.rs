@@ -424,8 +424,12 @@ impl Supervisor {
     ) {
         let Some(entry) = self.entry(generation) else { return };
         if entry.is_starting() {
+            // A pool ends those that are late at the same time.
+            let is_late = entry.state == GenerationState::Starting && entry.due <= now;
+            let limit = entry.rules.ready_timeout;
+            let failure = if is_late { Failure::Late(limit) } else { Failure::Losing };
             entry.ask(now.after(entry.rules.timeout), commands);
-            self.failed(now, generation, Failure::Losing, commands);
+            self.failed(now, generation, failure, commands);
         } else {
             self.roll_back(now, generation, Failure::Losing, commands);
         }

@@ -7,7 +7,7 @@
 //! number of states is finite.
 
 use super::{
-    Command, Event, ExecResult, Past, Readiness, Report, Session, Shutdown, Supervisor,
+    Command, Event, ExecResult, Failure, Past, Readiness, Report, Session, Shutdown, Supervisor,
     SupervisorRules,
 };
 use super::{GenerationState, Leader};
@@ -699,4 +699,20 @@ fn supervisor_with_a_drain_delay_keeps_all_invariants() {
         ..RULES
     };
     assert!(walk("drain delay", rules) > 1_000, "the walk was trivial");
+}
+
+/// rule: ready.timeout
+#[test]
+fn workers_that_a_pool_ends_at_the_ready_timeout_count_as_late() {
+    let (generation, due) = (Generation(1), NOW.after(RULES.ready_timeout));
+    for (now, failure) in
+        [(Tick(due.0 - 1), Failure::Losing), (due, Failure::Late(RULES.ready_timeout))]
+    {
+        let (mut plan, mut commands) = (Supervisor::new(RULES, NOW), Vec::new());
+        plan.step(NOW, Event::Timer, &mut commands);
+        plan.step(NOW, Event::Spawned { generation, monitor: pid(1) }, &mut commands);
+        plan.step(now, Event::Losing { generation }, &mut commands);
+        let failed = commands.iter().find(|command| matches!(command, Command::FailStart { .. }));
+        assert_eq!(failed, Some(&Command::FailStart { generation, reason: failure }));
+    }
 }
