@@ -85,19 +85,47 @@
 //! }
 //! ```
 //!
-//! In tokio the loop is this, and may be cancelled at any time:
+//! In tokio, which may cancel the waiting at any time:
 //!
 //! ```text
-//! let queue = UnixStream::from_std(acceptor.as_fd().try_clone_to_owned()?.into())?;
-//! while let Some((connection, _peer)) =
-//!     queue.async_io(Interest::READABLE, || acceptor.accept()).await?
+//! let worker = move |context: &mut Context| {
+//!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//!     runtime.block_on(serve(context, &listener))
+//! };
+//!
+//! async fn serve(context: &mut Context, listener: &Listener) -> Outcome {
+//!     let acceptor = context.acceptor(listener)?;
+//!     // What waits for a descriptor, of any kind; nothing is read from it.
+//!     let queue = UnixStream::from_std(acceptor.as_fd().try_clone_to_owned()?.into())?;
+//!     let mut tasks = JoinSet::new();
+//!     context.ready();
+//!     while let Some((connection, _peer)) =
+//!         queue.async_io(Interest::READABLE, || acceptor.accept()).await?
+//!     {
+//!         let stream = TcpStream::from_std(connection.into())?;
+//!         tasks.spawn(answer(stream, context.counter(), context.stop_handle()));
+//!         while tasks.try_join_next().is_some() {}
+//!     }
+//!     // Told to stop. A runtime that is dropped cancels its tasks: wait for them.
+//!     while tasks.join_next().await.is_some() {}
+//!     Ok(())
+//! }
 //! ```
 //!
-//! `examples/axum` and `examples/mio` are whole programs; `make test-async` reloads and
-//! stops them under load. A server with keep-alive also gives idle connections one more
-//! chance: from the stop on it answers with `Connection: close`, and closes an idle
-//! connection only when its client had the time to send a request more, as
-//! `examples/axum` does.
+//! A server that keeps connections open closes none at the moment when its client may send
+//! the next request, which would be lost. From the stop on
+//! ([`StopHandle::is_stopping`]) it:
+//!
+//! 1. answers every request with `Connection: close`, and closes after that answer;
+//! 2. leaves an idle connection open for as long as its client may still use it, which is what
+//!    the last answer has promised with `Keep-Alive: timeout=SECS`, or else longer than a
+//!    client or a proxy pauses; that has to be shorter than `--timeout`;
+//! 3. then closes those that are idle still, and returns when none is open.
+//!
+//! axum's `with_graceful_shutdown`, and hyper's by itself, close idle connections at once, and
+//! so lose requests at each reload. `examples/axum`, with 84 lines, calls it after step 2;
+//! `axum::serve::Listener` can be implemented with an [`Acceptor`] too. `examples/mio` is a
+//! whole program for mio. `make test-async` reloads and stops both under load.
 //!
 //! SIGTERM is the library's: a runtime's own handler for it (`tokio::signal`) would take the
 //! stop away. A server that takes nothing but a listener of std gets one by
