@@ -144,7 +144,7 @@ controls: always
 
 # Each function of the pure files changed in all small ways, one at a time: a unit test
 # must notice. Needs cargo-mutants; tests/mutants.md has what is left. PURE=FILES tries others.
-PURE = src/backoff.rs src/stall.rs src/decimal.rs src/split.rs src/seconds.rs src/text.rs \
+PURE = src/backoff.rs src/stall.rs src/decimal.rs src/split.rs src/nearest.rs src/seconds.rs src/text.rs \
 	src/exit_status.rs src/exec_result.rs src/environment.rs
 mutants: always
 	CARGO_PROFILE_TEST_OPT_LEVEL=0 CARGO_PROFILE_TEST_DEBUG=0 \

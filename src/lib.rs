@@ -191,6 +191,7 @@ mod log;
 mod log_line;
 mod main_process;
 mod monitor;
+mod nearest;
 mod persist;
 mod printable;
 mod protocol;

@@ -91,7 +91,7 @@ impl<'a> WordReader<'a, '_> {
         let joined = cut(word, b'=');
         let name = joined.map_or(word, |(name, _)| name);
         let known = name.get(2..).and_then(option_table::place_of).map(|place| &KNOWN[place]);
-        let Some(known) = known.filter(|known| !matches!(known.takes, ValueKind::Command)) else {
+        let Some(known) = known.filter(|known| known.takes.on_a_line()) else {
             return Err(unknown(name));
         };
         match joined {
@@ -155,7 +155,8 @@ impl<'a> WordReader<'a, '_> {
 
 /// An objection to an option.
 fn unknown(word: &[u8]) -> Error {
-    Error::plain(format_args!("unknown option {}", Quoted(word)))
+    let name = word.strip_prefix(b"--").unwrap_or_default();
+    option_table::unknown("option", word, name, ValueKind::on_a_line)
 }
 
 #[cfg(test)]
@@ -255,10 +256,12 @@ mod tests {
             ("--quiet=true x", "--quiet: takes no value, got 'true'"),
             ("--exec=true x", "--exec: takes no value, got 'true'"),
             ("--help=x", "--help: takes no value, got 'x'"),
-            ("--coun=4 x", "unknown option '--coun'"),
-            ("--command=x", "unknown option '--command'"),
-            ("-qz x", "unknown option '-qz'"),
-            ("--\n x", r"unknown option '--\x0a'"),
+            ("--coun=4 x", "unknown option '--coun', did you mean --count?"),
+            ("--hang_timeout=4 x", "unknown option '--hang_timeout', did you mean --hang-timeout?"),
+            ("--command=x", "unknown option '--command'; panzer --help lists them"),
+            ("--foo=bar x", "unknown option '--foo'; panzer --help lists them"),
+            ("-qz x", "unknown option '-qz'; panzer --help lists them"),
+            ("--\n x", r"unknown option '--\x0a'; panzer --help lists them"),
             (
                 "-n 0 -t x y",
                 "--count: invalid value '0', expected auto or a number from 1 to 16383",
@@ -270,9 +273,12 @@ mod tests {
 
     #[test]
     fn unknown_options_are_refused() {
-        for name in ["hang", "life-time", "lifetimes"] {
+        for (name, meant) in
+            [("hang", "hang-timeout"), ("life-time", "lifetime"), ("lifetimes", "lifetime")]
+        {
             let words = "--".to_string() + name + "=1 x";
-            assert_eq!(wrong(&words), "unknown option '--".to_string() + name + "'");
+            let reason = alloc::format!("unknown option '--{name}', did you mean --{meant}?");
+            assert_eq!(wrong(&words), reason);
         }
     }
 

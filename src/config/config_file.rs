@@ -34,9 +34,9 @@ impl FileReader<'_> {
         }
         let (key, takes) = (self.known.long, self.known.takes);
         let set = match piece {
-            Piece::Alone if matches!(takes, ValueKind::Command) => {
-                Err(Error::plain(format_args!("must be a list: the program and its arguments")))
-            }
+            Piece::Alone if matches!(takes, ValueKind::Command) => Err(Error::plain(format_args!(
+                "must be a list: below it '- PROGRAM', and a '- ' line for each argument"
+            ))),
             Piece::Item if !matches!(takes, ValueKind::Command | ValueKind::Bind) => {
                 Err(Error::plain(format_args!("must be one value, not a list")))
             }
@@ -56,7 +56,7 @@ impl FileReader<'_> {
     fn take_key(&mut self, key: &[u8]) -> Result<()> {
         let place = option_table::place_of(key).filter(|&place| KNOWN[place].takes.in_a_file());
         let Some(place) = place else {
-            return Err(Error::plain(format_args!("unknown key {}", Quoted(key))));
+            return Err(option_table::unknown("key", key, key, ValueKind::in_a_file));
         };
         if self.seen & 1 << place != 0 {
             return Err(Error::plain(format_args!("duplicate key {}", Quoted(key))));
@@ -104,17 +104,26 @@ mod tests {
                 "1:8: count: invalid value '0', expected auto or a number from 1 to 16383",
             ),
             ("\ncount:\n- 1", "3:3: count: must be one value, not a list"),
-            ("bind:\n- :80\n- 80", "3:3: bind: '80': port missing, as in :8080"),
-            ("command: app", "1:10: command: must be a list: the program and its arguments"),
+            (
+                "bind:\n- :80\n- 80",
+                "3:3: bind: '80': an address is HOST:PORT, as in localhost:8080, or :8080 for all",
+            ),
+            (
+                "command: app",
+                "1:10: command: must be a list: below it '- PROGRAM', and a '- ' line for each \
+                 argument",
+            ),
             (
                 "command:\n- \"a\\0\"",
                 "2:3: command: invalid value 'a\\x00', a NUL byte is not allowed",
             ),
-            ("config: a", "1:1: unknown key 'config'"),
-            ("help: true", "1:1: unknown key 'help'"),
-            ("check: true", "1:1: unknown key 'check'"),
+            ("config: a", "1:1: unknown key 'config'; panzer --help lists them"),
+            ("help: true", "1:1: unknown key 'help'; panzer --help lists them"),
+            ("check: true", "1:1: unknown key 'check'; panzer --help lists them"),
+            ("hang_timeout: 5", "1:1: unknown key 'hang_timeout', did you mean hang-timeout?"),
+            ("Count: 5", "1:1: unknown key 'Count', did you mean count?"),
             ("count: 1\ncount: 1", "2:1: duplicate key 'count'"),
-            ("colour: red", "1:1: unknown key 'colour'"),
+            ("colour: red", "1:1: unknown key 'colour'; panzer --help lists them"),
             ("quiet: 1", "1:8: quiet: invalid value '1', expected true or false"),
             ("quiet: true\nverbose: true", "2:10: verbose: quiet and verbose cannot both be true"),
             ("a b", "1:1: expected 'key: value', 'key:' before a list, '- item' or '# comment'"),

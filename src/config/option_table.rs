@@ -8,9 +8,11 @@
 //! them, so each is kept as what was set, and the default stands in the table.
 
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 use crate::persist::persisted;
 use crate::printable::Quoted;
 use crate::protocol::address::Bind;
+use crate::split::cut;
 use crate::types::{Account, Backoff, Level, Millis, Slot, StopSignal};
 use crate::{decimal, seconds};
 use alloc::ffi::CString;
@@ -155,6 +157,11 @@ impl ValueKind {
         !matches!(self, Self::Level(_) | Self::Exec | Self::Check | Self::Help | Self::Version)
     }
 
+    /// Whether it stands on the command line with two dashes.
+    pub const fn on_a_line(self) -> bool {
+        !matches!(self, Self::Command)
+    }
+
     /// Whether the configuration file may set it.
     pub const fn in_a_file(self) -> bool {
         !matches!(self, Self::Path(PathOption::Config) | Self::Check | Self::Help | Self::Version)
@@ -212,6 +219,19 @@ pub fn place_of(long: &[u8]) -> Option<usize> {
     KNOWN.iter().position(|known| known.long.as_bytes() == long)
 }
 
+/// What an error adds that names an option or a key which is none: those that `may_be`
+/// meant are searched for the nearest.
+pub fn unknown(what: &str, word: &[u8], name: &[u8], may_be: fn(ValueKind) -> bool) -> Error {
+    let mut names = KNOWN.iter().filter(|known| may_be(known.takes)).map(|known| known.long);
+    let (dashes, word) = (if word.starts_with(b"-") { "--" } else { "" }, Quoted(word));
+    match nearest(name, &mut names) {
+        Some(name) => {
+            Error::plain(format_args!("unknown {what} {word}, did you mean {dashes}{name}?"))
+        }
+        None => Error::plain(format_args!("unknown {what} {word}; panzer --help lists them")),
+    }
+}
+
 /// The value of every option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -258,6 +278,17 @@ impl Options {
     /// A length of time as it was set, or its default.
     pub fn span(&self, which: Number) -> Millis {
         Millis(self.effective(which))
+    }
+
+    /// The first word behind COMMAND that would be an option of ours before it.
+    pub fn misplaced(&self) -> Option<&[u8]> {
+        let words = self.command.iter().skip(1).map(|word| word.to_bytes());
+        words.into_iter().find(|word| match word {
+            [b'-', b'-', long @ ..] => place_of(cut(long, b'=').map_or(long, |(name, _)| name))
+                .is_some_and(|place| KNOWN[place].takes.on_a_line()),
+            [b'-', letter] => KNOWN.iter().any(|known| known.short == *letter),
+            _ => false,
+        })
     }
 
     /// Whether COMMAND is what each worker runs.
@@ -540,7 +571,7 @@ mod tests {
             ("count", "0", "invalid value '0', expected auto or a number from 1 to 16383"),
             ("count", "16384", "invalid value '16384', expected auto or a number from 1 to 16383"),
             ("count", "Auto", "invalid value 'Auto', expected auto or a number from 1 to 16383"),
-            ("bind", "80", "'80': port missing, as in :8080"),
+            ("bind", "80", "'80': an address is HOST:PORT, as in localhost:8080, or :8080 for all"),
             ("chdir", "", "invalid value '', expected at least one character"),
             ("env-file", "a\0b", r"invalid value 'a\x00b', a NUL byte is not allowed"),
             ("timeout", "1m", "invalid value '1m', expected a number of seconds up to 1000000000"),

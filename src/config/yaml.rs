@@ -157,7 +157,7 @@ fn take_line(
         _ => {}
     }
     check_filled(cursor, next)?;
-    cursor.skip(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    cursor.skip(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let (key, end) = (cursor.since(start), cursor.at);
     let is_key = !key.is_empty() && cursor.byte() == b':' && cursor.is_apart(1);
     cursor.at = start;
@@ -253,9 +253,12 @@ fn read_scalar(
 /// Takes a plain scalar.
 fn plain(cursor: &mut Cursor<'_>, text: &mut Vec<u8>) -> core::result::Result<(), &'static str> {
     let start = cursor.at;
+    if matches!(cursor.byte(), b'[' | b'{') {
+        return Err("no list or map in one line: below the key, write each item as '- item'");
+    }
     let is_meant = match cursor.byte() {
         b'-' | b':' => cursor.is_apart(1),
-        first => b",?[]{}#&*!|>%@`".contains(&first),
+        first => b",?]}#&*!|>%@`".contains(&first),
     };
     if is_meant {
         return Err("the value begins with a special character: quote it");
@@ -423,7 +426,8 @@ mod tests {
         ("a:", "1:1: value missing"),
         ("a:\n-", "2:1: value missing"),
         ("a:\n- # b", "2:1: value missing"),
-        ("a: [b]", "1:4: the value begins"),
+        ("a: [b]", "1:4: no list or map in one line"),
+        ("a: {b: c}", "1:4: no list or map in one line"),
         ("a: &b c", "1:4: the value begins"),
         ("a: *b", "1:4: the value begins"),
         ("a: !b c", "1:4: the value begins"),

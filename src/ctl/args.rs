@@ -4,6 +4,7 @@
 //! belongs to one command is refused with another. `--help` and `--version`
 //! win over whatever else is asked or wrong.
 
+use crate::nearest::nearest;
 use crate::printable::Quoted;
 use crate::protocol::control_protocol::{Request, Scale};
 use crate::seconds;
@@ -41,6 +42,12 @@ Exit status: 0 done, 1 failed, 2 usage error, 3 not running, 4 timed out.
 
 /// The answer to `--version`.
 pub const VERSION: &str = concat!("panzerctl ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// What stands for COMMAND.
+const COMMANDS: [&str; 7] = ["status", "reload", "restart", "shutdown", "exit", "scale", "ready"];
+/// The options, as they are suggested.
+const OPTIONS: [&str; 8] =
+    ["pid", "timeout", "no-wait", "json", "metrics", "watch", "help", "version"];
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +172,10 @@ impl<'a> ArgReader<'a> {
             b"watch" => asking.watch = true,
             b"help" => self.show = Some(HELP),
             b"version" => self.show = self.show.or(Some(VERSION)),
-            _ => return Err(format!("unknown option {}", Quoted(word))),
+            _ => {
+                let name = if word.starts_with(b"--") { name } else { b"" };
+                return Err(unknown("option", word, name, &OPTIONS));
+            }
         }
         match joined {
             Some(_) => Err(format!("{} takes no value", Quoted(word))),
@@ -180,7 +190,7 @@ impl<'a> ArgReader<'a> {
 
     fn finish(self) -> Result<Args, String> {
         let [command, word] = self.plain;
-        let command = command.ok_or("no COMMAND given; see --help")?;
+        let command = command.ok_or("no COMMAND given, as in 'panzerctl status'; see --help")?;
         let request = match word {
             _ if command == b"scale" => Some(Request::Scale(
                 word.and_then(Scale::parse)
@@ -189,12 +199,26 @@ impl<'a> ArgReader<'a> {
             Some(word) => return Err(format!("unexpected argument {}", Quoted(word))),
             None => Request::plain(command),
         };
-        let request = request.ok_or_else(|| format!("unknown command {}", Quoted(command)))?;
+        let request = request.ok_or_else(|| unknown("command", command, command, &COMMANDS))?;
         let asking = Args { request, ..self.asking };
         if request != Request::Status && (asking.form != Format::Tree || asking.watch) {
             return Err("--json, --metrics and --watch are for status only".to_owned());
         }
         Ok(asking)
+    }
+}
+
+/// An objection to a `word` that is none of these names, with the one that it may be.
+fn unknown(what: &str, word: &[u8], name: &[u8], names: &'static [&'static str]) -> String {
+    let nearest = match name {
+        // Its name where services are managed.
+        b"stop" => Some("shutdown"),
+        _ => nearest(name, &mut names.iter().copied()),
+    };
+    let (word, dashes) = (Quoted(word), if word.starts_with(b"-") { "--" } else { "" });
+    match nearest {
+        Some(name) => format!("unknown {what} {word}, did you mean {dashes}{name}?"),
+        None => format!("unknown {what} {word}; panzerctl --help lists them"),
     }
 }
 
@@ -258,16 +282,20 @@ mod tests {
     #[test]
     fn error_names_the_bad_argument() {
         for (words, reason) in [
-            ("", "no COMMAND given; see --help"),
-            ("stop", "unknown command 'stop'"),
+            ("", "no COMMAND given, as in 'panzerctl status'; see --help"),
+            ("stop", "unknown command 'stop', did you mean shutdown?"),
+            ("relod", "unknown command 'relod', did you mean reload?"),
+            ("dance", "unknown command 'dance'; panzerctl --help lists them"),
+            ("--jsn status", "unknown option '--jsn', did you mean --json?"),
+            ("status --no-wiat=x", "unknown option '--no-wiat=x', did you mean --no-wait?"),
             ("status now", "unexpected argument 'now'"),
             ("scale 1 2", "unexpected argument '2'"),
             ("scale", "scale needs N, +N or -N, with N from 1 to 16383"),
             ("scale 0", "scale needs N, +N or -N, with N from 1 to 16383"),
-            ("-3", "unknown command '-3'"),
-            ("-x status", "unknown option '-x'"),
-            ("--what status", "unknown option '--what'"),
-            ("-- status", "unknown option '--'"),
+            ("-3", "unknown command '-3'; panzerctl --help lists them"),
+            ("-x status", "unknown option '-x'; panzerctl --help lists them"),
+            ("--what status", "unknown option '--what'; panzerctl --help lists them"),
+            ("-- status", "unknown option '--'; panzerctl --help lists them"),
             ("status --json=1", "'--json=1' takes no value"),
             ("reload --watch", "--json, --metrics and --watch are for status only"),
             ("reload --timeout", "--timeout needs a value"),

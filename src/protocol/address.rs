@@ -25,6 +25,7 @@ const LONGEST_PATH: usize = 4_095;
 /// The most bytes of an interface's name: netdevice(7), `IFNAMSIZ`.
 const LONGEST_INTERFACE: usize = 15;
 
+const NOT_INET4: &str = "the host must be a numeric address or localhost: names are not looked up";
 const NOT_INET6: &str = "no IPv6 address in the brackets";
 
 /// Where a socket listens.
@@ -109,9 +110,12 @@ pub fn parse(text: &[u8]) -> Result<Address, &'static str> {
         Some(Some((host, after))) => (host, after.strip_prefix(b":")),
         None => cut(text, b':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.ok_or("port missing, as in :8080")?;
+    let port = port.ok_or_else(|| without_port(host))?;
     if inside.is_none() && port.contains(&b':') {
-        return Err("an IPv6 address must be in brackets, as in [::1]:80");
+        return Err(match port {
+            [b'/', ..] => "an address is HOST:PORT, with no scheme in front and no path behind",
+            _ => "an IPv6 address must be in brackets, as in [::1]:80",
+        });
     }
     let port = decimal::parse_short(port, u16::MAX);
     let port = port.ok_or("the port must be a number from 0 to 65535")?;
@@ -123,8 +127,16 @@ pub fn parse(text: &[u8]) -> Result<Address, &'static str> {
         b"localhost" => Some(Ipv4Addr::LOCALHOST),
         _ => parse_ip(host),
     };
-    let ip = ip.ok_or("the host must be a numeric address or localhost")?;
+    let ip = ip.ok_or(NOT_INET4)?;
     Ok(Address::Inet(SocketAddr::V4(SocketAddrV4::new(ip, port))))
+}
+
+/// What is said of an address that has no port.
+fn without_port(text: &[u8]) -> &'static str {
+    if text.contains(&b'/') {
+        return "the path of a Unix socket has unix: in front";
+    }
+    "an address is HOST:PORT, as in localhost:8080, or :8080 for all"
 }
 
 /// Reads a numeric address, without port or scope.
@@ -266,7 +278,7 @@ impl fmt::Display for Bind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, Bind, parse};
+    use super::{Address, Bind, NOT_INET4, parse};
     use crate::persist::tests::{read, written};
     use alloc::string::{String, ToString};
     use alloc::vec;
@@ -306,23 +318,28 @@ mod tests {
     #[test]
     fn bad_address_is_refused_with_a_reason() {
         for (text, reason) in [
-            (&b""[..], "port missing, as in :8080"),
-            (b"8080", "port missing, as in :8080"),
-            (b"[::1]", "port missing, as in :8080"),
-            (b"[::1]80", "port missing, as in :8080"),
+            (&b""[..], "an address is HOST:PORT, as in localhost:8080, or :8080 for all"),
+            (b"8080", "an address is HOST:PORT, as in localhost:8080, or :8080 for all"),
+            (b"[::1]", "an address is HOST:PORT, as in localhost:8080, or :8080 for all"),
+            (b"[::1]80", "an address is HOST:PORT, as in localhost:8080, or :8080 for all"),
+            (b"/run/app.sock", "the path of a Unix socket has unix: in front"),
+            (
+                b"http://localhost:80",
+                "an address is HOST:PORT, with no scheme in front and no path behind",
+            ),
             (b"1.2.3.4:", "the port must be a number from 0 to 65535"),
             (b":+80", "the port must be a number from 0 to 65535"),
             (b":65536", "the port must be a number from 0 to 65535"),
             (b":80 ", "the port must be a number from 0 to 65535"),
             (b"[::1]:x", "the port must be a number from 0 to 65535"),
-            (b"example.com:80", "the host must be a numeric address or localhost"),
-            (b"1.2.3:80", "the host must be a numeric address or localhost"),
-            (b"1.2.3.4.5:80", "the host must be a numeric address or localhost"),
-            (b"1.2.3.256:80", "the host must be a numeric address or localhost"),
-            (b"1.2.3.+4:80", "the host must be a numeric address or localhost"),
-            (b" 1.2.3.4:80", "the host must be a numeric address or localhost"),
-            (b"1.2.3.04:80", "the host must be a numeric address or localhost"),
-            (b"\xff:80", "the host must be a numeric address or localhost"),
+            (b"example.com:80", NOT_INET4),
+            (b"1.2.3:80", NOT_INET4),
+            (b"1.2.3.4.5:80", NOT_INET4),
+            (b"1.2.3.256:80", NOT_INET4),
+            (b"1.2.3.+4:80", NOT_INET4),
+            (b" 1.2.3.4:80", NOT_INET4),
+            (b"1.2.3.04:80", NOT_INET4),
+            (b"\xff:80", NOT_INET4),
             (b"::1:80", "an IPv6 address must be in brackets, as in [::1]:80"),
             (b"[::1:80", "no IPv6 address in the brackets"),
             (b"[1.2.3.4]:80", "no IPv6 address in the brackets"),
@@ -417,6 +434,6 @@ mod tests {
         let mut text = vec![b'n'; 256];
         text.extend(b"=:80");
         assert_eq!(Bind::parse(&text), Err("the name must have 1 to 255 bytes (escaped) of UTF-8"));
-        assert_eq!(Bind::parse(b"a=b=:80"), Err("the host must be a numeric address or localhost"));
+        assert_eq!(Bind::parse(b"a=b=:80"), Err(NOT_INET4));
     }
 }
