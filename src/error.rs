@@ -92,6 +92,8 @@ pub struct Error(Box<Told>);
 struct Told {
     message: String,
     errno: Option<Errno>,
+    /// What to do about it; empty where that is plain.
+    advice: &'static str,
 }
 
 /// What most of this crate's functions return.
@@ -111,7 +113,13 @@ impl Error {
     }
 
     fn new(message: fmt::Arguments<'_>, errno: Option<Errno>) -> Self {
-        Self(Box::new(Told { message: text::compose(message), errno }))
+        Self(Box::new(Told { message: text::compose(message), errno, advice: "" }))
+    }
+
+    /// The same, and what to do about it.
+    pub(crate) fn advise(mut self, advice: &'static str) -> Self {
+        self.0.advice = advice;
+        self
     }
 
     /// The system's answer; `None` if the system was not asked.
@@ -128,10 +136,14 @@ pub(crate) fn cannot(message: &'static str) -> impl FnOnce(Errno) -> Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.errno {
-            Some(errno) => write!(out, "{}: {errno}", self.0.message),
-            None => out.write_str(&self.0.message),
+        out.write_str(&self.0.message)?;
+        if let Some(errno) = self.0.errno {
+            write!(out, ": {errno}")?;
         }
+        if !self.0.advice.is_empty() {
+            write!(out, "; {}", self.0.advice)?;
+        }
+        Ok(())
     }
 }
 
@@ -166,5 +178,7 @@ mod tests {
         let words = "cannot listen on 0.0.0.0:80: permission denied (EACCES)";
         assert_eq!(format!("{error:?}"), words);
         assert_eq!(format!("{error}"), words);
+        let advice = "ports below 1024 are root's";
+        assert_eq!(format!("{}", error.advise(advice)), format!("{words}; {advice}"));
     }
 }

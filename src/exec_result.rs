@@ -67,6 +67,21 @@ pub fn explain(
         StartStep::Open => ("open", command),
         StartStep::Execute | StartStep::Moved => ("execute", command),
     };
+    let advice = match (stage, errno.0) {
+        (StartStep::User, libc::EPERM) => "; --user needs root",
+        (StartStep::Directory, _) => "; it is the directory of --chdir",
+        (StartStep::Execute, libc::ENOENT) if command.to_bytes().contains(&b'/') => {
+            "; the path is seen from --chdir, and a script's interpreter has to be there too"
+        }
+        (StartStep::Execute, libc::ENOENT) => {
+            "; it is in no directory of PATH: for a file of the working directory write ./ in front"
+        }
+        (StartStep::Execute, libc::EACCES) => "; it has to be an executable file: chmod +x",
+        (StartStep::Execute, libc::ENOEXEC) => {
+            "; a script begins with the line #!INTERPRETER, and a program is for this processor"
+        }
+        _ => "",
+    };
     let which = Quoted(which.to_bytes());
-    text::compose(format_args!("cannot {step} {which}: {errno}"))
+    text::compose(format_args!("cannot {step} {which}: {errno}{advice}"))
 }

@@ -78,7 +78,10 @@ fn pinned(file: Borrowed<'_>) -> Option<Process> {
 /// What it means that there is no pid file to look at.
 fn missing(path: &CStr, errno: Errno) -> CtlFailure {
     match errno.0 {
-        libc::ENOENT | libc::ENOTDIR => not_running(path, "does not exist (see --pid)"),
+        libc::ENOENT | libc::ENOTDIR => not_running(
+            path,
+            "does not exist; main says at its start which pid file it has: name that with --pid",
+        ),
         libc::ELOOP | libc::ENXIO => not_running(path, "is not a pid file"),
         _ => CtlFailure::system("open", path, errno),
     }

@@ -1,7 +1,7 @@
 //! `--check`: what the options come to, and what would keep main from starting.
 //!
-//! Nothing is changed: no listening socket is opened, no file made. What is
-//! checked for the user of `--user` is checked as ourselves.
+//! Nothing is changed: no listening socket is opened, no file made. COMMAND is looked at
+//! as the user of `--user`: this process becomes it, last of all.
 
 use crate::config::option_table::{Options, PathOption};
 use crate::config::{env_file, print_config};
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::main_process::control::DEFAULT;
 use crate::main_process::executable;
+use crate::main_process::launch::{ENV_FILE, refuse_unsignalled};
 use crate::main_process::open_listeners::tell_apart;
 use crate::printable::Quoted;
 use crate::protocol::address::{Address, Bind};
@@ -30,15 +31,14 @@ use core::ffi::CStr;
 const ANSWER: Millis = Millis(2_000);
 /// The most bytes of its answer that are read.
 const MOST: usize = 1 << 20;
-/// The largest environment file.
-const ENV_FILE: usize = 1 << 16;
 
 /// Shows the effective values on standard output, and what is wrong on standard
 /// error. Says whether nothing is.
 pub(super) fn check(mut options: Options, start: &CStr) -> (String, bool) {
     let (shown, mut wrong) = print_config::show(&options);
     executable::look_from(start, &mut options);
-    wrong.extend(check_command(&options, start).err());
+    let account = options.account.as_ref();
+    wrong.extend(account.and_then(|account| refuse_unsignalled(account).err()));
     wrong.extend(check_env_file(&options).err());
     wrong.extend(tell_apart(&options.bind).err());
     let mut held = None;
@@ -46,10 +46,16 @@ pub(super) fn check(mut options: Options, start: &CStr) -> (String, bool) {
         if let Err(errno) = may_bind(&bind.address) {
             let held = held.get_or_insert_with(|| held_by_main(&options, start));
             if errno != Errno(libc::EADDRINUSE) || !held.contains(&bind.address) {
-                wrong.push(cannot_listen(bind, errno));
+                wrong.push(cannot_listen(&bind.address, errno));
             }
         }
     }
+    if wrong.is_empty()
+        && let Some(Err(errno)) = account.map(process::become_user)
+    {
+        wrong.push(Error::system(format_args!("cannot switch to the user of --user"), errno));
+    }
+    wrong.extend(check_command(&options, start).err());
     wrong.iter().for_each(log::plainly);
     (shown, wrong.is_empty())
 }
@@ -92,8 +98,9 @@ fn candidates(command: &CStr) -> Vec<CString> {
 fn check_env_file(options: &Options) -> Result<()> {
     let Some(path) = options.path(PathOption::EnvFile) else { return Ok(()) };
     let name = Quoted(path.to_bytes());
-    let bytes = file::read(path, ENV_FILE)
-        .map_err(|errno| Error::system(format_args!("cannot read {name}"), errno))?;
+    let bytes = file::read(path, ENV_FILE).map_err(|errno| {
+        Error::system(format_args!("cannot read {name}"), errno).advise("--env-file names it")
+    })?;
     env_file::parse(&bytes, &mut |_, _| {})
         .map_err(|reason| Error::plain(format_args!("cannot read {name}: {reason}")))
 }

@@ -102,7 +102,8 @@ impl Control {
                 "refusing to overwrite {name}: not a pid file that panzer made as this user; \
                  remove it or choose another --pid"
             )),
-            Err(errno) => Error::system(format_args!("cannot create pid file {name}"), errno),
+            Err(errno) => Error::system(format_args!("cannot create pid file {name}"), errno)
+                .advise("its directory has to be writable and have room; --pid names another"),
         };
         if pid_file.is_some() {
             return Err(error);
@@ -380,7 +381,10 @@ fn has_default_directory() -> bool {
         Err(Errno(libc::ENOENT | libc::ENOTDIR)) => {
             log(
                 Level::Info,
-                format_args!("no pid file and no control socket: no directory tmp/ (see --pid)"),
+                format_args!(
+                    "no pid file and no control socket for panzerctl: no directory tmp/ (make it, \
+                     or see --pid)"
+                ),
             );
             false
         }

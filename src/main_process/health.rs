@@ -10,10 +10,15 @@ use crate::main_process::generation::RunningGeneration;
 use crate::main_process::generations::Generations;
 use crate::main_process::reporter::Setback;
 use crate::main_process::supervisor::{Event, Failure, Supervisor, is_losing};
+use crate::printable::Quoted;
 use crate::protocol::status_report::WorkerReport;
-use crate::text;
-use crate::types::{Exit, Generation, Millis, Stage, Tick};
+use crate::text::{self, Plural};
+use crate::types::{Activity, Exit, Generation, Millis, Stage, Tick};
 use alloc::string::String;
+
+/// What programs exit with that do not know an option: getopt(3), and sysexits(3).
+const USAGE: u8 = 2;
+const EX_USAGE: u8 = 64;
 
 /// How often a generation is looked at that has a slot without a ready worker.
 const AGAIN: Millis = Millis(500);
@@ -41,10 +46,20 @@ impl RunningGeneration {
         }
     }
 
+    /// Its workers, and what was in its slots last.
+    fn slots(&self) -> impl Iterator<Item = WorkerReport> {
+        let workers = self.board.header().map(|header| self.board.workers(&header));
+        workers.into_iter().flatten()
+    }
+
     /// Whether a worker that it has lost ended with status 0, as on purpose.
     fn has_left(&self) -> bool {
-        let workers = self.board.header().map(|header| self.board.workers(&header));
-        workers.into_iter().flatten().any(|worker| worker.exit.is_some_and(Exit::is_success))
+        self.slots().any(|worker| worker.exit.is_some_and(Exit::is_success))
+    }
+
+    /// How a worker that it has lost ended, as far as the board still has it.
+    fn early_exit(&self) -> Option<Exit> {
+        self.slots().find_map(|worker| worker.exit)
     }
 
     /// How the last worker that it has lost ended.
@@ -111,6 +126,27 @@ impl Generations {
         }
     }
 
+    /// What a generation waits for that is not ready.
+    pub fn waits_for(&self, generation: Generation, options: &Options) -> String {
+        let running = self.get(generation);
+        let Some((running, (ready, count))) =
+            running.and_then(|running| Some((running, running.workers()?)))
+        else {
+            return String::from("its monitor has not said READY=1 (see --ready)");
+        };
+        let is_ready = |activity| matches!(activity, Some(Activity::Idle | Activity::Busy));
+        let slot = running.slots().find(|worker| !is_ready(worker.activity));
+        let slot = slot.map_or(1, |worker| worker.slot.number());
+        let what = match (running.is_pool, options.ready_after()) {
+            (false, _) => "has not called accept or ready",
+            (true, None) => "has not said READY=1 (see --ready)",
+            (true, Some(_)) => "has not lived for as long as --ready asks",
+        };
+        let count = Plural(count.into(), "worker");
+        let (ready, slot) = (u32::from(ready), u32::from(slot));
+        text::compose(format_args!("{ready} of {count} ready, worker {slot} {what}"))
+    }
+
     /// Why a generation has come to nothing, if that is not how its process ended.
     pub fn reason_of(
         &self,
@@ -124,11 +160,16 @@ impl Generations {
         Some(match failure {
             Failure::NotSpawned | Failure::MonitorExited => return None,
             Failure::Late(limit) => {
-                text::compose(format_args!("not ready within {limit} (--ready-timeout)"))
+                let waits = self.waits_for(generation, options);
+                text::compose(format_args!("not ready within {limit} (--ready-timeout): {waits}"))
             }
-            Failure::Losing if setback == Setback::FailedStart => text::compose(format_args!(
-                "workers exited before they were ready, last exit: {lost}"
-            )),
+            Failure::Losing if setback == Setback::FailedStart => {
+                let exit = self.get(generation).and_then(RunningGeneration::early_exit);
+                let advice = exit.map_or_else(String::new, |exit| advice(exit, options));
+                text::compose(format_args!(
+                    "workers exited before they were ready, last exit: {lost}{advice}"
+                ))
+            }
             Failure::Losing => {
                 let cure = self.cure(generation, options);
                 text::compose(format_args!("too many workers exited, last exit: {lost}{cure}"))
@@ -140,6 +181,22 @@ impl Generations {
                 String::from("its monitor is shutting down, not requested by main")
             }
         })
+    }
+}
+
+/// What to do about a program that has ended before it was ready; empty where that is not
+/// known.
+pub(super) fn advice(exit: Exit, options: &Options) -> String {
+    match exit {
+        Exit::Status(0) => String::from(": COMMAND has to stay in the foreground"),
+        Exit::Status(USAGE | EX_USAGE) => match options.misplaced() {
+            Some(word) => text::compose(format_args!(
+                ": {} stands behind COMMAND and is its own, panzer's options stand before it",
+                Quoted(word)
+            )),
+            None => String::new(),
+        },
+        Exit::Status(_) | Exit::Signal { .. } => String::new(),
     }
 }
 

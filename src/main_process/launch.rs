@@ -49,6 +49,25 @@ fn give_output(account: &Account) {
     }
 }
 
+/// Refuses a user whose processes main could not end, or that none can become.
+pub(super) fn refuse_unsignalled(account: &Account) -> Result<()> {
+    // A sandbox that forbids the question does not say no.
+    if process::may_signal(account.user) == Ok(false) {
+        let user = account.user;
+        return Err(Error::plain(format_args!(
+            "cannot run as user {user}: main lacks CAP_KILL and could not signal its processes; \
+             --user needs root"
+        )));
+    }
+    if account.user != process::user() && process::may_change_user() == Ok(false) {
+        let user = account.user;
+        return Err(Error::plain(format_args!(
+            "cannot run as user {user}: main lacks CAP_SETUID or CAP_SETGID; --user needs root"
+        )));
+    }
+    Ok(())
+}
+
 fn worker_limits(options: &Options) -> WorkerLimits {
     WorkerLimits {
         hang: options.span(Number::HangTimeout),

@@ -342,6 +342,7 @@ impl MainProcess {
         let read = || {
             file::read(path, ENV_FILE).map_err(|errno| {
                 Error::system(format_args!("cannot read {}", Quoted(path.to_bytes())), errno)
+                    .advise("--env-file names it")
             })
         };
         match self.reads.begin(self.now, read) {

@@ -91,8 +91,9 @@ use crate::sys::poll::{self, Source};
 use crate::sys::process::{self, Reaped};
 use crate::sys::signal::{self, Blocked, Hangup, PendingSignals, Wake};
 use crate::sys::{self, Errno, clock};
-use crate::types::{Generation, Level, Millis, Pid, Signal, Tick};
+use crate::types::{Generation, Level, Millis, Pid, Signal, Stage, Tick};
 use crate::{log, stall};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// How long to leave alone what has failed.
@@ -223,7 +224,11 @@ impl MainProcess {
                 None => {}
                 Some(GenerationEnd::Last) => self.step(Event::Empty { generation }),
                 Some(GenerationEnd::Monitor { death, exec, session, forced }) => {
-                    self.reporter.tell_death(death, &mut self.control);
+                    let advice = match self.supervisor.stage_of(generation) {
+                        Some(Stage::Starting) => health::advice(death.exit, &self.options),
+                        Some(_) | None => String::new(),
+                    };
+                    self.reporter.tell_death(death, &advice, &mut self.control);
                     if forced {
                         self.step(Event::Forced);
                     }
@@ -380,6 +385,10 @@ impl MainProcess {
 
     /// Tells what the supervisor reports.
     fn tell(&mut self, report: Report) {
+        if let Report::Slow(generation, took, limit) = report {
+            let waits = self.generations.waits_for(generation, &self.options);
+            self.reporter.tell_slow(generation, (took, limit), &waits, &mut self.control);
+        }
         self.reporter.tell(report, &self.generations, &mut self.control, self.now);
         if let Report::Lingering(_) = report {
             self.fail_waiting_clients();

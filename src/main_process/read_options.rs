@@ -2,7 +2,7 @@
 //! start and again at every reload.
 
 use crate::config::command_line::{self, Invocation};
-use crate::config::option_table::{Options, PathOption};
+use crate::config::option_table::{Number, Options, PathOption};
 use crate::config::{config_file, passwd};
 use crate::error::{Error, Result};
 use crate::main_process::executable;
@@ -47,9 +47,15 @@ pub(super) fn read(
         let group = text_of(start, c"/etc/group", Some(notes))?.unwrap_or_default();
         options.account = Some(passwd::find(user.to_bytes(), &passwd, &group)?);
     }
+    if options.exec() && options.effective(Number::HangTimeout) > 0 {
+        notes.push(String::from(
+            "--hang-timeout does nothing with --exec: whether a program is busy is not known",
+        ));
+    }
     if options.command.is_empty() {
         return Err(Error::plain(format_args!(
-            "no COMMAND given; usage: panzer [OPTIONS] [--] COMMAND [ARGS...]"
+            "no COMMAND given; usage: panzer [OPTIONS] [--] COMMAND [ARGS...], or command: in the \
+             configuration file; see --help"
         )));
     }
     Ok(request)
@@ -69,7 +75,8 @@ pub(super) fn again(before: &Options) -> Options {
 fn read_file(start: &CStr, options: &mut Options, notes: &mut Vec<String>) -> Result<()> {
     let named = options.path(PathOption::Config).map(CStr::to_owned);
     let path = named.as_deref().unwrap_or(USUAL).to_owned();
-    let text = text_of(start, &path, named.is_none().then_some(notes))?;
+    let text = text_of(start, &path, named.is_none().then_some(notes))
+        .map_err(|error| error.advise("--config names it, or it was read before"))?;
     *options = Options::default();
     let Some(text) = text else { return Ok(()) };
     let name = printable::lossy(path.to_bytes());

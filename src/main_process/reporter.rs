@@ -18,7 +18,7 @@ use crate::protocol::status_records::ReloadOutcome;
 use crate::sys::fd::Fd;
 use crate::sys::{Errno, output};
 use crate::text::{self, Plural};
-use crate::types::{ExitReason, Generation, Level, Pid, Slot, Tick};
+use crate::types::{ExitReason, Generation, Level, Millis, Pid, Slot, Tick};
 use alloc::string::String;
 use core::fmt;
 
@@ -151,7 +151,8 @@ impl Reporter {
                     format_args!("generation {generation}: shut down, not requested by main");
                 return self.above.set_back(generation.next(), text::compose(what));
             }
-            Report::Crowded(_)
+            Report::Slow(..)
+            | Report::Crowded(_)
             | Report::Interrupted(_)
             | Report::Killed(_)
             | Report::Abandoned(_)
@@ -161,6 +162,25 @@ impl Reporter {
         self.reached(kind, generation, generations);
         let outcome = ReloadOutcome::Running;
         control.settle(&GenerationProgress { generation, outcome, how, reason: "" }, now);
+    }
+
+    /// A generation is not ready after that long, and has this long in all.
+    pub fn tell_slow(
+        &mut self,
+        generation: Generation,
+        (took, limit): (Millis, Millis),
+        waits: &str,
+        control: &mut Control,
+    ) {
+        log(
+            Level::Warn,
+            format_args!(
+                "generation {generation}: not ready after {took}: {waits}; fails at {limit}"
+            ),
+        );
+        let (outcome, how) = (ReloadOutcome::Running, "is not ready yet: ");
+        let progress = GenerationProgress { generation, outcome, how, reason: waits };
+        control.settle(&progress, self.now);
     }
 
     /// The monitor of the current generation is gone: the reason was noted just now.
@@ -216,7 +236,7 @@ impl Reporter {
     }
 
     /// Every death is one line, with the reason as far as it is known.
-    pub fn tell_death(&mut self, death: MonitorDeath, control: &mut Control) {
+    pub fn tell_death(&mut self, death: MonitorDeath, advice: &str, control: &mut Control) {
         let MonitorDeath { generation, pid, exit, lived, known, cause } = death;
         let is_asked = known.is_none() && cause == ExitReason::Requested;
         let level = if is_asked { Level::Info } else { Level::Warn };
@@ -235,7 +255,7 @@ impl Reporter {
             ..EventLine::about(EventName::Died, generation)
         });
         self.note_reason(
-            known.unwrap_or_else(|| text::compose(format_args!("its monitor {reason}"))),
+            known.unwrap_or_else(|| text::compose(format_args!("its monitor {reason}{advice}"))),
         );
     }
 
@@ -334,6 +354,8 @@ fn log_report(report: Report, now: Tick) {
         Report::Waiting(due) => {
             log(Level::Warn, format_args!("restarting in {}", due.since(now)));
         }
+        // With what it waits for: `tell_slow`.
+        Report::Slow(..) => {}
         Report::Lingering(span) => {
             log(
                 Level::Info,
@@ -372,6 +394,7 @@ fn log_trouble(report: Report, generation: Generation) {
             ),
         ),
         Report::Started(..)
+        | Report::Slow(..)
         | Report::Ready(..)
         | Report::Probation(..)
         | Report::Draining(_)

@@ -15,6 +15,9 @@ use crate::types::{Backoff, Millis};
 /// database that is away for a moment fails them all at once.
 const GIVE_UP_AFTER: Millis = Millis(5_000);
 
+/// How long a start may take before it is told what it waits for.
+const SLOW_START: Millis = Millis(10_000);
+
 /// What main makes once in its life. Another image of it is handed all of it down:
 /// there is nothing that the kernel could refuse it.
 pub(super) struct Resources {
@@ -85,6 +88,7 @@ pub(super) fn rules(options: &Options) -> SupervisorRules {
             Some(span) => Readiness::After(span),
         },
         ready_timeout: options.span(Number::ReadyTimeout),
+        slow_start: SLOW_START,
         probation: options.span(Number::Probation),
         drain_delay: options.span(Number::DrainDelay),
         backoff: Backoff {

@@ -11,6 +11,7 @@ use crate::error::{Error, Result, cannot};
 use crate::main_process::control::Control;
 use crate::main_process::executable::{self, OwnProgram};
 use crate::main_process::generations::Generations;
+use crate::main_process::launch::refuse_unsignalled;
 use crate::main_process::listener_store::Listeners;
 use crate::main_process::load_config::Loads;
 use crate::main_process::open_listeners::{adopt_sockets, bind_anew, reclaim_sockets};
@@ -19,10 +20,11 @@ use crate::main_process::reexec::Reexec;
 use crate::main_process::reporter::Reporter;
 use crate::main_process::resources::{self, Resources};
 use crate::main_process::service_manager::ServiceManager;
+use crate::printable::Quoted;
 use crate::shared::closer::Closing;
 use crate::sys::signal::{self, OriginalDispositions};
 use crate::sys::{clock, fd, process};
-use crate::types::{Account, Level, Role, Signal, Tick};
+use crate::types::{Level, Role, Signal, Tick};
 use crate::{log, monitor};
 use alloc::boxed::Box;
 use alloc::ffi::CString;
@@ -119,7 +121,10 @@ fn start(
         .inspect_err(|_| *status = 2)?;
     match request {
         Invocation::Run => {}
-        Invocation::Check => return Ok(Started::Checked(Box::new(options), seen_from.into())),
+        Invocation::Check => {
+            notes.iter().for_each(|note| log::plainly(&Error::plain(format_args!("{note}"))));
+            return Ok(Started::Checked(Box::new(options), seen_from.into()));
+        }
         Invocation::Help => return Ok(Started::Said(help::HELP)),
         Invocation::Version => return Ok(Started::Said(help::VERSION)),
     }
@@ -192,6 +197,10 @@ impl MainProcess {
         self.forget_above();
         self.apply_options(options).inspect_err(|_| self.control.leave())?;
         self.listeners.put_in_order(&self.options.bind);
+        if let Some(path) = self.control.pid_path() {
+            let path = executable::from(&self.program.start, Some(path));
+            log::log(Level::Info, format_args!("pid file {}", Quoted(path.to_bytes())));
+        }
         let beside = self.control.beside_pid_file(&self.program.start);
         let account = self.options.account.as_ref();
         notify_socket::remove_leftovers(beside.as_deref(), account);
@@ -224,18 +233,6 @@ impl MainProcess {
         self.options = options;
         Ok(())
     }
-}
-
-/// Refuses a user whose processes main could not end.
-fn refuse_unsignalled(account: &Account) -> Result<()> {
-    // A sandbox that forbids the question does not say no.
-    if process::may_signal(account.user) == Ok(false) {
-        let user = account.user;
-        return Err(Error::plain(format_args!(
-            "cannot run as user {user}: main lacks CAP_KILL and could not signal its processes"
-        )));
-    }
-    Ok(())
 }
 
 /// Installs the handlers, while everything is blocked.

@@ -42,6 +42,9 @@
 //! | `Losing` | all but `Spawning` | a slot has lost two workers, or each slot one |
 //! | `SlotUnready` | `Refilling` | a slot had no ready worker for the ready timeout |
 //!
+//! One that is `Starting` for long is told of once ([`Report::Slow`]): what it waits for is
+//! known before the ready timeout.
+//!
 //! Before it was ready that is a start that failed: with no current generation the
 //! next one is due after its back-off, and main gives up after so many if nothing was
 //! ever ready. From `Probation` and `Refilling` it is a rollback (rule:
@@ -203,7 +206,7 @@ impl Supervisor {
             | Shutdown::Immediate { .. }
             | Shutdown::Finished => Tick::NEVER,
         };
-        let due = self.generations.iter().fold(first, |due, entry| due.min(entry.due));
+        let due = self.generations.iter().fold(first, |due, entry| due.min(entry.next_look()));
         (due != Tick::NEVER).then_some(due)
     }
 
@@ -271,8 +274,9 @@ impl Supervisor {
         if entry.state != GenerationState::Spawning {
             return;
         }
+        let slow = entry.rules.slow_at(now);
         (entry.state, entry.due) =
-            (GenerationState::Starting, now.after(entry.rules.ready_timeout));
+            (GenerationState::Starting { slow }, now.after(entry.rules.ready_timeout));
         (entry.leader, entry.since) = (Some(Leader::Monitor(monitor)), now);
         commands.push(Command::Tell(Report::Started(generation, monitor)));
         match stop {
@@ -293,7 +297,7 @@ impl Supervisor {
     /// What is to live for some time lives from here on, if that is over in time.
     fn on_runs(&mut self, now: Tick, generation: Generation) {
         let Some(entry) = self.entry(generation) else { return };
-        if let (GenerationState::Starting, Readiness::After(span)) =
+        if let (GenerationState::Starting { .. }, Readiness::After(span)) =
             (entry.state, entry.rules.readiness)
             && now.after(span) <= entry.due
         {
@@ -337,8 +341,10 @@ impl Supervisor {
         for entry in &mut self.generations {
             entry.due = entry.due.after(by);
             entry.place_by = entry.place_by.after(by);
-            if let GenerationState::Refilling { ends } = &mut entry.state {
-                *ends = ends.after(by);
+            if let GenerationState::Refilling { ends: at }
+            | GenerationState::Starting { slow: at } = &mut entry.state
+            {
+                *at = at.after(by);
             }
         }
         if let Past::NeverReady { since, .. } = &mut self.past {
@@ -358,6 +364,7 @@ impl Supervisor {
         let mut next = 0;
         while let Some(entry) = self.generations.get_mut(next) {
             next += 1;
+            entry.tell_slow(now, commands);
             if entry.due > now {
                 continue;
             }
@@ -365,7 +372,7 @@ impl Supervisor {
             match entry.state {
                 GenerationState::Spawning | GenerationState::Current => {}
                 GenerationState::MinUptime => self.on_ready(now, generation, commands),
-                GenerationState::Starting => {
+                GenerationState::Starting { .. } => {
                     entry.ask(now.after(entry.rules.timeout), commands);
                     let reason = Failure::Late(entry.rules.ready_timeout);
                     self.failed(now, generation, reason, commands);
@@ -489,7 +496,7 @@ impl Supervisor {
         let (before, since, reason) = (entry.state, entry.since, Failure::MonitorStopping);
         match before {
             GenerationState::Spawning | GenerationState::Leaving(_) => return,
-            GenerationState::Starting
+            GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }
@@ -497,7 +504,7 @@ impl Supervisor {
         }
         match before {
             GenerationState::Spawning | GenerationState::Leaving(_) => {}
-            GenerationState::Starting | GenerationState::MinUptime => {
+            GenerationState::Starting { .. } | GenerationState::MinUptime => {
                 self.failed(now, generation, reason, commands)
             }
             GenerationState::Probation | GenerationState::Refilling { .. } => {
@@ -576,7 +583,7 @@ impl Supervisor {
             Session::Empty => self.on_empty(generation, commands),
         }
         match before {
-            GenerationState::Starting | GenerationState::MinUptime => {
+            GenerationState::Starting { .. } | GenerationState::MinUptime => {
                 self.never_ran(now, generation, exec, commands)
             }
             GenerationState::Probation | GenerationState::Refilling { .. } => {
@@ -769,7 +776,10 @@ pub(super) enum GenerationState {
     /// `Spawn` was ordered; the answer is outstanding.
     Spawning,
     /// Not ready yet: when due it has failed.
-    Starting,
+    Starting {
+        /// When that is told; never once it was.
+        slow: Tick,
+    },
     /// Not ready yet: when due it has lived long enough to be taken as ready.
     MinUptime,
     /// Ready, beside the one that is current: when due it takes its place.
@@ -815,7 +825,7 @@ pub(super) enum Escalation {
 persisted! { struct GenerationEntry { generation, state, leader, since, due, place_by, rules } }
 persisted! {
     enum GenerationState {
-        0 = Spawning, 1 = Starting, 2 = MinUptime, 3 = Probation, 4 = Current, 5 = Leaving(step),
+        0 = Spawning, 1 = Starting { slow }, 2 = MinUptime, 3 = Probation, 4 = Current, 5 = Leaving(step),
         6 = Refilling { ends },
     }
 }
@@ -840,11 +850,37 @@ impl GenerationEntry {
         Self { generation, state, leader, since, due, place_by: Tick::NEVER, rules }
     }
 
+    /// When there is something to do about it at the latest.
+    pub fn next_look(&self) -> Tick {
+        match self.state {
+            GenerationState::Starting { slow } => slow.min(self.due),
+            GenerationState::Spawning
+            | GenerationState::MinUptime
+            | GenerationState::Probation
+            | GenerationState::Refilling { .. }
+            | GenerationState::Current
+            | GenerationState::Leaving(_) => self.due,
+        }
+    }
+
+    /// Tells once that it is not ready yet, if it is time for that.
+    pub fn tell_slow(&mut self, now: Tick, commands: &mut Vec<Command>) {
+        if let GenerationState::Starting { slow } = &mut self.state
+            && *slow <= now
+        {
+            *slow = Tick::NEVER;
+            if self.due > now {
+                let (took, limit) = (now.since(self.since), self.rules.ready_timeout);
+                commands.push(Command::Tell(Report::Slow(self.generation, took, limit)));
+            }
+        }
+    }
+
     /// Whether it is on its way to being current.
     pub const fn is_attempt(&self) -> bool {
         match self.state {
             GenerationState::Spawning
-            | GenerationState::Starting
+            | GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. } => true,
@@ -854,7 +890,7 @@ impl GenerationEntry {
 
     /// Whether it is there and not ready yet.
     pub const fn is_starting(&self) -> bool {
-        matches!(self.state, GenerationState::Starting | GenerationState::MinUptime)
+        matches!(self.state, GenerationState::Starting { .. } | GenerationState::MinUptime)
     }
 
     /// Whether it was ready, and was not asked to leave.
@@ -864,7 +900,7 @@ impl GenerationEntry {
             | GenerationState::Refilling { .. }
             | GenerationState::Current => true,
             GenerationState::Spawning
-            | GenerationState::Starting
+            | GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Leaving(_) => false,
         }
@@ -874,7 +910,7 @@ impl GenerationEntry {
     pub const fn is_alive(&self) -> bool {
         match self.state {
             GenerationState::Spawning
-            | GenerationState::Starting
+            | GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }
@@ -901,7 +937,7 @@ impl GenerationEntry {
                 | Escalation::GaveUp,
             )
             | GenerationState::Spawning
-            | GenerationState::Starting
+            | GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }
@@ -923,7 +959,7 @@ impl GenerationEntry {
         match self.state {
             // Asked as soon as it is there.
             GenerationState::Spawning => {}
-            GenerationState::Starting
+            GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }
@@ -953,7 +989,7 @@ impl GenerationEntry {
         let soon = now.after(NOW_TO_KILL);
         match self.state {
             GenerationState::Spawning => {}
-            GenerationState::Starting
+            GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }
@@ -1036,7 +1072,7 @@ impl GenerationEntry {
         match self.state {
             GenerationState::Leaving(step) => self.signal(step, commands),
             GenerationState::Spawning
-            | GenerationState::Starting
+            | GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }
@@ -1069,9 +1105,9 @@ impl Supervisor {
     pub fn stage_of(&self, generation: Generation) -> Option<Stage> {
         let entry = self.generations.iter().find(|entry| entry.generation == generation)?;
         Some(match entry.state {
-            GenerationState::Spawning | GenerationState::Starting | GenerationState::MinUptime => {
-                Stage::Starting
-            }
+            GenerationState::Spawning
+            | GenerationState::Starting { .. }
+            | GenerationState::MinUptime => Stage::Starting,
             GenerationState::Probation | GenerationState::Refilling { .. } => Stage::Probation,
             GenerationState::Current => Stage::Current,
             GenerationState::Leaving(_) => Stage::Draining,
@@ -1151,7 +1187,7 @@ impl Supervisor {
         let drains = |entry: &&GenerationEntry| match entry.state {
             GenerationState::Leaving(step) => step != Escalation::GaveUp,
             GenerationState::Spawning
-            | GenerationState::Starting
+            | GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }

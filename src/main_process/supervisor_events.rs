@@ -24,6 +24,8 @@ pub struct SupervisorRules {
     pub readiness: Readiness,
     /// How long a generation may take to be ready.
     pub ready_timeout: Millis,
+    /// How long it takes until that is told, once.
+    pub slow_start: Millis,
     /// How long the old generation stays beside a new one that is ready.
     pub probation: Millis,
     /// How long to go on serving after a stop was asked for.
@@ -40,8 +42,15 @@ pub struct SupervisorRules {
 
 persisted! {
     struct SupervisorRules {
-        timeout, readiness, ready_timeout, probation, drain_delay, backoff, give_up,
+        timeout, readiness, ready_timeout, slow_start, probation, drain_delay, backoff, give_up,
         give_up_after, seed,
+    }
+}
+
+impl SupervisorRules {
+    /// When a start that begins `now` is told of as slow; never where it has failed by then.
+    pub fn slow_at(&self, now: Tick) -> Tick {
+        if self.slow_start < self.ready_timeout { now.after(self.slow_start) } else { Tick::NEVER }
     }
 }
 
@@ -222,6 +231,8 @@ pub const fn is_losing(count: u16, losses: Losses) -> bool {
 pub enum Report {
     /// A monitor was started.
     Started(Generation, Pid),
+    /// It is not ready after so long, and has failed if it is not within that long.
+    Slow(Generation, Millis, Millis),
     /// It was ready after that long.
     Ready(Generation, Millis),
     /// It serves beside the old one that long.

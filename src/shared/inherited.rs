@@ -107,7 +107,7 @@ impl ToLog {
                 Level::Warn,
                 format_args!(
                     "PANZER_MAIN={pid} is not the parent process (a wrapper script without \
-                     exec?); running alone"
+                     exec?); running alone: in the script, write exec before the command"
                 ),
             );
         }

@@ -14,7 +14,6 @@ use crate::types::{Account, Level};
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use core::ffi::CStr;
-use core::fmt;
 use core::net::SocketAddr;
 
 /// What a Unix socket's path is to be.
@@ -40,8 +39,24 @@ pub fn open(address: &Address, access: Access<'_>) -> Result<Fd> {
 }
 
 /// What [`open`] says.
-pub fn cannot_listen(address: &dyn fmt::Display, errno: Errno) -> Error {
-    Error::system(format_args!("cannot listen on {address}"), errno)
+pub fn cannot_listen(address: &Address, errno: Errno) -> Error {
+    let is_path = matches!(address, Address::Unix(_));
+    let advice = match errno.0 {
+        libc::EADDRINUSE if is_path => {
+            "a process listens there, which 'ss -lxp' may show, or it is no socket: remove it, or \
+             choose another path"
+        }
+        libc::EADDRINUSE => {
+            "another process, perhaps another panzer, listens there: 'ss -ltnp' shows which"
+        }
+        libc::EACCES if is_path => "its directory has to be writable for this user",
+        libc::EACCES => {
+            "a port below 1024 needs root or CAP_NET_BIND_SERVICE: start panzer as root with \
+             --bind and --user, or choose another port"
+        }
+        _ => "",
+    };
+    Error::system(format_args!("cannot listen on {address}"), errno).advise(advice)
 }
 
 /// [`open`] without words.

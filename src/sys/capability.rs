@@ -7,6 +7,9 @@ use core::ffi::c_int;
 const VERSION: u32 = 0x2008_0522;
 /// To signal processes of any user.
 const KILL: u32 = 5;
+/// To become another group, and another user.
+const SETGID: u32 = 6;
+const SETUID: u32 = 7;
 
 #[repr(C)]
 struct CapabilityHeader {
@@ -39,6 +42,16 @@ fn sets() -> SysResult<[Sets; 2]> {
 /// `EPERM` or `ENOSYS` where a sandbox forbids the question.
 pub fn may_signal_all() -> SysResult<bool> {
     Ok(sets()?[0].effective & 1 << KILL != 0)
+}
+
+/// Whether this process may become any user and group.
+///
+/// # Errors
+///
+/// Those of [`may_signal_all`].
+pub fn may_become_any() -> SysResult<bool> {
+    let needed = 1 << SETGID | 1 << SETUID;
+    Ok(sets()?[0].effective & needed == needed)
 }
 
 /// Leaves no capability to what this process executes: an inheritable one would

@@ -50,6 +50,16 @@ pub fn may_signal(user: u32) -> SysResult<bool> {
     Ok(real == user || self::user() == user || capability::may_signal_all()?)
 }
 
+/// Whether what this process starts may become another user: with `CAP_SETUID` and
+/// `CAP_SETGID`.
+///
+/// # Errors
+///
+/// `EPERM` or `ENOSYS` where a sandbox forbids the question.
+pub fn may_change_user() -> SysResult<bool> {
+    capability::may_become_any()
+}
+
 /// The user whose rights this process has.
 #[must_use]
 pub fn user() -> u32 {
@@ -67,7 +77,7 @@ pub fn user() -> u32 {
 ///
 /// `EPERM` when we may not, or have not become it all the same; `EINVAL` for a
 /// number that our user namespace does not have.
-pub(super) fn become_user(account: &Account) -> SysResult<()> {
+pub fn become_user(account: &Account) -> SysResult<()> {
     /// More groups than a user has, and few enough for the stack.
     const MOST: usize = 1_024;
     let Account { user, group, ref groups } = *account;

@@ -109,7 +109,7 @@ fn bad_file_fails_reload_and_changes_nothing() {
     let taken = format!("bind:\n- unix:new\n- {}\n", taken.local_addr().expect("it is bound"));
     for (file, reason) in [
         ("count: 2\n\tquiet: true", "panzer.yml:2:1: tab or other"),
-        ("count: 2\nbind: 80", "panzer.yml:2:7: bind: '80': port missing"),
+        ("count: 2\nbind: 80", "panzer.yml:2:7: bind: '80': an address is HOST:PORT"),
         (&taken, "EADDRINUSE"),
         ("bind:\n- one=unix:new\n- two=unix:new\n", "/new twice"),
         (

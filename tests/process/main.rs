@@ -23,6 +23,7 @@
 //! * `refill`: how the slots of a pool are refilled.
 //! * `scale`: the number of workers.
 //! * `listeners`: how the sockets of `--bind` are opened.
+//! * `first_contact`: what is said to a first-time user.
 //! * `final_stop`: which connections are still accepted in a final stop.
 //! * `sockets`: which sockets are kept open, and for how long.
 //! * `pidfile`: the pid file: its lock, and what is never overwritten or removed.
@@ -85,6 +86,7 @@ mod embedded;
 mod examples;
 mod exec;
 mod final_stop;
+mod first_contact;
 mod fork_exec;
 mod handover;
 mod hang;

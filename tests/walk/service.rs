@@ -84,8 +84,10 @@ fn seen_from_now(entry: &mut super::GenerationEntry, shift: impl Fn(Tick) -> Tic
     entry.since = NOW;
     entry.due = shift(entry.due);
     entry.place_by = shift(entry.place_by);
-    if let GenerationState::Refilling { ends } = &mut entry.state {
-        *ends = shift(*ends);
+    if let GenerationState::Refilling { ends: at } | GenerationState::Starting { slow: at } =
+        &mut entry.state
+    {
+        *at = shift(*at);
     }
     if let Some(Leader::Monitor(leader) | Leader::Session(leader)) = &mut entry.leader {
         *leader = own;
@@ -667,6 +669,7 @@ const RULES: SupervisorRules = SupervisorRules {
     timeout: Millis(1_000),
     readiness: Readiness::Notify,
     ready_timeout: Millis(1_000),
+    slow_start: Millis(1_000),
     probation: Millis(1_000),
     drain_delay: Millis(0),
     backoff: Backoff { delay: Millis(0), max_delay: Millis(0) },

@@ -82,6 +82,8 @@ struct Truth {
     since: Tick,
     /// Whether its exec has succeeded.
     runs: bool,
+    /// Whether it was told that it is not ready yet.
+    slow_told: bool,
     /// When it got its last signal.
     sent_at: Tick,
     /// Whether it appeared after the stop had begun.
@@ -304,7 +306,7 @@ impl Truth {
         let long_ago = Tick(NOW.0 - MEMORY.0);
         let (since, sent_at) = (long_ago, long_ago);
         let [ready_at, short_since, cut_short_at] = [None; 3];
-        let (runs, late) = (false, false);
+        let (runs, slow_told, late) = (false, false, false);
         Self {
             generation,
             alive,
@@ -312,6 +314,7 @@ impl Truth {
             ready_at,
             since,
             runs,
+            slow_told,
             sent_at,
             late,
             short_since,
@@ -380,6 +383,7 @@ impl World {
             let is_starting = truth.sent == Sent::Nothing && truth.ready_at.is_none();
             truth.since = kept(if is_starting { truth.since } else { Tick(0) }, now);
             truth.runs &= is_starting;
+            truth.slow_told &= is_starting;
             truth.sent_at = match truth.sent {
                 Sent::Nothing => kept(Tick(0), now),
                 Sent::Term | Sent::Int => kept(truth.sent_at, now),
@@ -439,8 +443,10 @@ impl World {
 fn forget_the_time_of(entry: &mut GenerationEntry, now: Tick, oldest: Tick) {
     entry.due = kept(entry.due, now);
     entry.place_by = kept(entry.place_by, now);
-    if let GenerationState::Refilling { ends } = &mut entry.state {
-        *ends = kept(*ends, now);
+    if let GenerationState::Refilling { ends: at } | GenerationState::Starting { slow: at } =
+        &mut entry.state
+    {
+        *at = kept(*at, now);
     }
     entry.since = match entry.state {
         GenerationState::Probation
@@ -448,7 +454,7 @@ fn forget_the_time_of(entry: &mut GenerationEntry, now: Tick, oldest: Tick) {
         | GenerationState::Current => young_or_old(entry.since.max(oldest), now),
         // Only a report shows it.
         GenerationState::Spawning
-        | GenerationState::Starting
+        | GenerationState::Starting { .. }
         | GenerationState::MinUptime
         | GenerationState::Leaving(_) => NOW,
     };
@@ -895,6 +901,7 @@ impl Check<'_> {
                 );
                 self.on_ready(world, generation);
             }
+            Report::Slow(generation, _, limit) => self.on_slow(world, generation, limit),
             Report::Waiting(due) => world.want(due),
             Report::Crowded(generation) => {
                 let wanted = world.start_due.is_none_or(|due| due <= self.now);
@@ -917,6 +924,24 @@ impl Check<'_> {
             | Report::Abandoned(_)
             | Report::GaveUp(_)
             | Report::Lingering(_) => {}
+        }
+    }
+
+    /// A start that is not ready is told of once, with the time that it has in all.
+    fn on_slow(&self, world: &mut World, generation: Generation, limit: Millis) {
+        let rules = world.plan.rules;
+        let now = self.now;
+        let is_slow = world.truth(generation).is_some_and(|truth| {
+            world.is_attempt(truth)
+                && truth.ready_at.is_none()
+                && !truth.slow_told
+                && now >= truth.since.after(rules.slow_start)
+                && now < truth.since.after(rules.ready_timeout)
+                && limit == rules.ready_timeout
+        });
+        self.expect(is_slow, "invariant (a slow start is told of once, while it is one)");
+        if let Some(truth) = world.truth_mut(generation) {
+            truth.slow_told = true;
         }
     }
 
@@ -1021,12 +1046,32 @@ impl Check<'_> {
             });
             self.expect(!is_new, "invariant (a new generation that loses its workers is ended)");
         }
+        self.assert_slow_starts(world);
         let limit = world.plan.rules.ready_timeout;
         for truth in world.truths.iter().filter(|truth| truth.serves()) {
             let is_new = world.current != Some(truth.generation);
             let Some(since) = truth.short_since.filter(|_| is_new) else { continue };
             let in_time = world.plan.deadline().is_some_and(|due| due <= since.after(limit));
             self.expect(in_time, "invariant (a slot may take as long as a start)");
+        }
+    }
+
+    /// One that has not lived yet for what would make it ready is told of in time.
+    fn assert_slow_starts(&self, world: &World) {
+        let rules = world.plan.rules;
+        let waits = |truth: &&Truth| {
+            world.is_attempt(truth)
+                && matches!(truth.alive, Alive::Monitor(_))
+                && !truth.runs
+                && truth.ready_at.is_none()
+                && !truth.slow_told
+        };
+        if rules.slow_start < rules.ready_timeout {
+            for truth in world.truths.iter().filter(waits) {
+                let at = truth.since.after(rules.slow_start);
+                let in_time = world.plan.deadline().is_some_and(|due| due <= at);
+                self.expect(in_time, "invariant (a slow start is told of in time)");
+            }
         }
     }
 
@@ -1155,9 +1200,10 @@ impl Check<'_> {
 
 /// Whether a generation is in the same state, and so must keep its deadline.
 fn is_same_step(old: &GenerationEntry, new: &GenerationEntry) -> bool {
-    old.state == new.state
+    let starts = |entry: &GenerationEntry| matches!(entry.state, GenerationState::Starting { .. });
+    (old.state == new.state || starts(old) && starts(new))
         && match old.state {
-            GenerationState::Starting
+            GenerationState::Starting { .. }
             | GenerationState::MinUptime
             | GenerationState::Probation
             | GenerationState::Refilling { .. }
@@ -1236,6 +1282,7 @@ fn supervisor_keeps_all_invariants_in_every_reachable_state() {
         timeout: TIMEOUT,
         readiness: Readiness::Notify,
         ready_timeout: SECOND,
+        slow_start: SECOND,
         probation: SECOND,
         drain_delay: Millis(0),
         backoff: BACKOFF,
