@@ -6,6 +6,7 @@
 use crate::config::option_table::{Options, PathOption};
 use crate::config::{env_file, print_config};
 use crate::error::{Error, Result};
+use crate::exec_result;
 use crate::log;
 use crate::main_process::control::DEFAULT;
 use crate::main_process::executable;
@@ -16,6 +17,7 @@ use crate::protocol::address::{Address, Bind};
 use crate::protocol::control_protocol::{Request, socket_beside};
 use crate::protocol::status_records::Record;
 use crate::shared::listening_socket::{cannot_listen, inet};
+use crate::sys::exec::StartStep;
 use crate::sys::file::{self, FileKind};
 use crate::sys::message::{self, SendWait};
 use crate::sys::poll::{self, Source};
@@ -38,7 +40,9 @@ pub(super) fn check(mut options: Options, start: &CStr) -> (String, bool) {
     let (shown, mut wrong) = print_config::show(&options);
     executable::look_from(start, &mut options);
     let account = options.account.as_ref();
-    wrong.extend(account.and_then(|account| refuse_unsignalled(account).err()));
+    let refused = account.and_then(|account| refuse_unsignalled(account).err());
+    let account = account.filter(|_| refused.is_none());
+    wrong.extend(refused);
     wrong.extend(check_env_file(&options).err());
     wrong.extend(tell_apart(&options.bind).err());
     let mut held = None;
@@ -50,9 +54,7 @@ pub(super) fn check(mut options: Options, start: &CStr) -> (String, bool) {
             }
         }
     }
-    if wrong.is_empty()
-        && let Some(Err(errno)) = account.map(process::become_user)
-    {
+    if let Some(Err(errno)) = account.map(process::become_user) {
         wrong.push(Error::system(format_args!("cannot switch to the user of --user"), errno));
     }
     wrong.extend(check_command(&options, start).err());
@@ -63,10 +65,13 @@ pub(super) fn check(mut options: Options, start: &CStr) -> (String, bool) {
 /// Whether COMMAND is a file that can be executed, seen from its directory.
 fn check_command(options: &Options, start: &CStr) -> Result<()> {
     let directory = executable::from(start, options.path(PathOption::Chdir));
-    let name = Quoted(directory.to_bytes());
-    file::enters(&executable::from(&directory, Some(c".")))
-        .map_err(|errno| Error::system(format_args!("cannot enter {name}"), errno))?;
     let command = options.command.first().map_or(c"", |command| command);
+    let wrong = |step, errno| {
+        let reason = exec_result::explain(step, errno, command, &directory, c"");
+        Error::plain(format_args!("{reason}"))
+    };
+    file::enters(&executable::from(&directory, Some(c".")))
+        .map_err(|errno| wrong(StartStep::Directory, errno))?;
     let mut reason = Errno(libc::ENOENT);
     for file in candidates(command) {
         match file::may_execute(&executable::from(&directory, Some(&file))) {
@@ -75,8 +80,7 @@ fn check_command(options: &Options, start: &CStr) -> Result<()> {
             Err(errno) => reason = errno,
         }
     }
-    let command = Quoted(command.to_bytes());
-    Err(Error::system(format_args!("cannot execute {command}"), reason))
+    Err(wrong(StartStep::Execute, reason))
 }
 
 /// Which files execvp(3) would try for `command`.

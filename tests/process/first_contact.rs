@@ -45,6 +45,8 @@ fn error_before_any_start_says_what_to_do() {
         (&["-p", "no/p.pid", "./app"], 1, "has to be writable and have room; --pid names another"),
         (&["./nothing"], 127, "the path is seen from --chdir, and a script's interpreter"),
         (&["nothing"], 127, "for a file of the working directory write ./ in front"),
+        (&["--check", "nothing"], 2, "for a file of the working directory write ./ in front"),
+        (&["--check", "-C", "no", "./app"], 2, "(ENOENT); it is the directory of --chdir"),
         (&["./plain"], 126, "it has to be an executable file: chmod +x"),
     ] {
         let (is, said) = output_of(&files::panzer(), dir.path(), words);
@@ -235,7 +237,10 @@ fn check_looks_at_command_as_the_user_of_the_option() {
     };
     let (status, said) = check(&[]);
     assert_eq!(status, Some(0), "{said}");
-    let (status, said) = check(&["--user=4242:4343"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let bind = format!("--bind={}", taken.local_addr().expect("it is bound"));
+    // Whatever else is wrong.
+    let (status, said) = check(&["--user=4242:4343", &bind]);
     assert!(
         status == Some(2) && said.contains("cannot execute './own': permission denied"),
         "{said}"
