@@ -432,7 +432,8 @@ impl Supervisor {
         let Some(entry) = self.entry(generation) else { return };
         if entry.is_starting() {
             // A pool ends those that are late at the same time.
-            let is_late = entry.state == GenerationState::Starting && entry.due <= now;
+            let is_late =
+                matches!(entry.state, GenerationState::Starting { .. }) && entry.due <= now;
             let limit = entry.rules.ready_timeout;
             let failure = if is_late { Failure::Late(limit) } else { Failure::Losing };
             entry.ask(now.after(entry.rules.timeout), commands);

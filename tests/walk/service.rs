@@ -719,3 +719,30 @@ fn workers_that_a_pool_ends_at_the_ready_timeout_count_as_late() {
         assert_eq!(failed, Some(&Command::FailStart { generation, reason: failure }));
     }
 }
+
+/// rule: ready.timeout
+#[test]
+fn start_that_is_not_ready_is_told_of_once() {
+    let rules = SupervisorRules { ready_timeout: Millis(9_000), ..RULES };
+    let generation = Generation(1);
+    let mut plan = Supervisor::new(rules, NOW);
+    let mut told = |at: u64, event| {
+        let mut commands = Vec::new();
+        plan.step(NOW.after(Millis(at)), event, &mut commands);
+        commands.retain(|command| matches!(command, Command::Tell(Report::Slow(..))));
+        (commands, plan.deadline().map(|due| due.since(NOW)))
+    };
+    let slow = Command::Tell(Report::Slow(generation, Millis(1_500), rules.ready_timeout));
+    told(0, Event::Timer);
+    for (at, event, expected, due) in [
+        (0, Event::Spawned { generation, monitor: pid(1) }, &[][..], 1_000),
+        (900, Event::Timer, &[], 1_000),
+        (900, Event::Stalled { by: Millis(500) }, &[], 1_500),
+        (1_400, Event::Timer, &[], 1_500),
+        (1_500, Event::Timer, &[slow], 9_500),
+        (1_500, Event::Timer, &[], 9_500),
+        (9_400, Event::Timer, &[], 9_500),
+    ] {
+        assert_eq!(told(at, event), (expected.to_vec(), Some(Millis(due))), "{at} {event:?}");
+    }
+}
