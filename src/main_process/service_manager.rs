@@ -7,7 +7,7 @@ use crate::decimal;
 use crate::log::log;
 use crate::main_process::announcements::{Announcement, Announcements};
 use crate::main_process::listener_store::StoreRequest;
-use crate::main_process::situation::{Failures, Situation, Wait};
+use crate::main_process::situation::{Failures, Situation, StopProgress, Wait};
 use crate::persist::{Codec, Persist as _, persisted};
 use crate::printable::{self, Quoted};
 use crate::protocol::sd_notify;
@@ -53,6 +53,8 @@ pub(super) struct ServiceManager {
     /// makes up for it.
     setback: String,
     setback_until: Generation,
+    /// Whether main stops before any generation was current.
+    never_current: bool,
     /// What it extends its timeouts for, and when it is asked to again.
     wait: Option<(Wait, Tick)>,
     /// Half the time within which it wants to hear that main is well, if it does, and when.
@@ -101,6 +103,7 @@ impl ServiceManager {
             situation: None,
             setback: String::new(),
             setback_until: Generation(0),
+            never_current: false,
             wait: None,
             watchdog: None,
             watchdog_at: Tick(0),
@@ -134,7 +137,7 @@ impl ServiceManager {
             {
                 socket, said, owed, due, shown, status, status_at, setback,
                 setback_until, wait, watchdog, watchdog_at, stores, store_at, is_lost_told,
-            } without { situation }
+            } without { situation, never_current }
         }
     }
 
@@ -253,6 +256,7 @@ impl ServiceManager {
 
     /// A stop was asked for, or has begun.
     pub fn on_stop(&mut self) {
+        self.never_current |= self.said.is_first_start();
         self.announce(Announcements::on_stop);
     }
 
@@ -263,9 +267,11 @@ impl ServiceManager {
         let mut out = Vec::new();
         event(&mut self.said, &mut out);
         for announcement in out {
-            // Who has waited for that looks at the status next.
-            if announcement == Announcement::Ready {
-                self.status_at = Tick(0);
+            match announcement {
+                // Who has waited for that looks at the status next; after a stop there may be
+                // no other.
+                Announcement::Ready | Announcement::Stopping => self.status_at = Tick(0),
+                Announcement::Reloading(_) => {}
             }
             self.tell(announcement.words().as_bytes());
         }
@@ -310,7 +316,9 @@ impl ServiceManager {
         }
         if self.situation.replace(situation) != Some(situation) {
             let loss = loss();
-            let failures = Failures { setback: &self.setback, loss: &loss };
+            let is_over = situation.stop != StopProgress::No && !self.never_current;
+            let setback = if is_over { "" } else { &self.setback };
+            let failures = Failures { setback, loss: &loss };
             let text = printable::shown(situation.text(failures, now).as_bytes());
             let text = text.chars().take(LONGEST).collect();
             self.status = (text != self.shown).then_some(text);

@@ -111,6 +111,13 @@ impl Serving {
     }
 }
 
+fn with_reason(mut text: String, reason: &str) -> String {
+    if !reason.is_empty() {
+        text::add(&mut text, format_args!("; {reason}"));
+    }
+    text
+}
+
 impl Situation {
     /// The text of `STATUS=`.
     pub fn text(&self, failures: Failures<'_>, now: Tick) -> String {
@@ -119,7 +126,9 @@ impl Situation {
                 "stopping: serving for another {} (--drain-delay)",
                 until.since(now)
             )),
-            (StopProgress::Begun, _) if self.draining == 0 => String::from("stopping"),
+            (StopProgress::Begun, _) if self.draining == 0 => {
+                with_reason("stopping".into(), failures.setback)
+            }
             (StopProgress::Begun, _) => {
                 let count = Plural(self.draining as u64, "generation");
                 text::compose(format_args!("stopping: {count} draining"))
@@ -182,10 +191,7 @@ impl Situation {
                 setback
             }
         };
-        if !reason.is_empty() {
-            text::add(&mut out, format_args!("; {reason}"));
-        }
-        out
+        with_reason(out, reason)
     }
 
     /// What main waits for within deadlines of its own, with what was announced. Not the
@@ -311,17 +317,19 @@ mod tests {
     /// rule: notify.status
     #[test]
     fn status_text_of_a_stop_says_for_what_it_waits() {
-        let failures = Failures { setback: FAILED, loss: "" };
-        for (stop, draining, expected) in [
+        for (stop, draining, setback, expected) in [
             (
                 StopProgress::Delayed(Tick(105_000)),
                 0,
+                "",
                 "stopping: serving for another 5 s (--drain-delay)",
             ),
-            (StopProgress::Begun, 1, "stopping: 1 generation draining"),
-            (StopProgress::Begun, 2, "stopping: 2 generations draining"),
-            (StopProgress::Begun, 0, "stopping"),
+            (StopProgress::Begun, 1, "", "stopping: 1 generation draining"),
+            (StopProgress::Begun, 2, "", "stopping: 2 generations draining"),
+            (StopProgress::Begun, 0, "", "stopping"),
+            (StopProgress::Begun, 0, "it failed", "stopping; it failed"),
         ] {
+            let failures = Failures { setback, loss: "" };
             assert_eq!(Situation { stop, draining, ..REST }.text(failures, NOW), expected);
         }
     }

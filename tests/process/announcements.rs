@@ -284,6 +284,19 @@ fn status_of_an_outage_says_when_the_next_start_is() {
 
 /// rule: notify.status
 #[test]
+fn last_status_of_a_first_start_that_failed_is_the_reason() {
+    let mut above = ServiceManager::bind();
+    let setup = Setup::new(Path::new("./missing"), &[]);
+    let mut panzer = setup.variable("NOTIFY_SOCKET", above.name()).start();
+    assert_eq!(panzer.end(), End::Status(127));
+    let last = above.heard().iter().rfind(|message| message.starts_with("STATUS="));
+    let last = last.expect("a status was sent");
+    let reason = "STATUS=stopping; generation 1 failed: cannot execute './missing': ";
+    assert!(last.starts_with(reason), "{last}");
+}
+
+/// rule: notify.status
+#[test]
 fn status_is_sent_after_ready_and_else_four_times_a_second_at_most() {
     let begun = Instant::now();
     let mut below = Below::start(&["run=idle"], &[]);
