@@ -201,6 +201,8 @@ pub struct Listeners {
     forgotten: Vec<String>,
     /// Whether the final stop has begun: nothing is stored any more.
     pub is_closed: bool,
+    /// Whether a stop was asked for and new connections are kept out already.
+    pub is_refusing: bool,
 }
 
 persisted! { struct StoredListener { fd, name, identity, origin, path, unwanted, lost, given_back, above } }
@@ -228,9 +230,9 @@ fn path_of(fd: Borrowed<'_>, origin: &Origin, is_ours: bool) -> Option<SocketPat
 
 impl Listeners {
     /// Writes or reads the sockets; whether it is closed has another place in the saved
-    /// state.
+    /// state, and a main that is restarted keeps new connections out anew.
     pub fn persist(&mut self, codec: &mut Codec) {
-        persisted! { in self, codec; { entries, forgotten } without { is_closed } }
+        persisted! { in self, codec; { entries, forgotten } without { is_closed, is_refusing } }
     }
 
     /// Keeps `fd` under a name that is already escaped, unless it is there already.
@@ -545,6 +547,19 @@ impl Listeners {
             }
         }
         closed
+    }
+
+    /// No new connection is begun with our own sockets. Says whether the handshake of one is
+    /// under way, or may be.
+    pub fn refuse_newcomers(&self, fallback: Fallback) -> bool {
+        let own = |entry: &&StoredListener| entry.path.is_none() && !entry.is_adopted();
+        let mut is_under_way = false;
+        for fd in self.entries.iter().filter(own).map(|entry| entry.fd.borrow()) {
+            let is_refused = kernel::kind(fd) == SocketKind::Listening
+                && listening_socket::refuse_newcomers(fd, None, fallback).is_ok();
+            is_under_way |= is_refused && kernel::has_half_open(fd).unwrap_or(true);
+        }
+        is_under_way
     }
 
     /// The final stop: no new connection comes into the queues of our own

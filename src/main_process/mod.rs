@@ -98,6 +98,8 @@ use alloc::vec::Vec;
 
 /// How long to leave alone what has failed.
 const BREATHER: Millis = Millis(100);
+/// How long the last part of a handshake may take: a way to the client and back.
+const HANDSHAKE: Millis = Millis(300);
 /// The most dead that are reaped in one turn: there is other work.
 const MOST_DEAD: usize = 256;
 /// The least time between two answers to SIGTTIN.
@@ -336,6 +338,9 @@ impl MainProcess {
 
     /// Tells the supervisor, and does what it orders until it orders nothing more.
     fn step(&mut self, event: Event) {
+        if self.begins_stop(&event) {
+            self.refuse_newcomers();
+        }
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let mut commands = Vec::new();
@@ -436,6 +441,45 @@ impl MainProcess {
         self.check_probe();
     }
 
+    /// Whether a graceful stop would begin with that.
+    fn begins_stop(&self, event: &Event) -> bool {
+        let is_over = || self.supervisor.serves_until().is_some_and(|until| until <= self.now);
+        (matches!(event, Event::Stop) && self.supervisor.would_stop_at_once())
+            || (matches!(event, Event::Timer) && !self.listeners.is_refusing && is_over())
+    }
+
+    /// No new connection is begun from here on, and the stop begins when the handshakes are
+    /// over that are under way: their clients take the connections for made, and those are in
+    /// no queue yet.
+    fn refuse_newcomers(&mut self) {
+        self.listeners.is_refusing = true;
+        self.say_final();
+        if self.listeners.refuse_newcomers(self.fallback()) {
+            let mut commands = Vec::new();
+            self.supervisor.linger(self.now, HANDSHAKE, &mut commands);
+            for command in commands {
+                self.act(command);
+            }
+        }
+    }
+
+    /// Every generation knows that it serves the last of the queues: those of adopted sockets
+    /// outlive main.
+    fn say_final(&self) {
+        if !self.listeners.any_adopted() {
+            self.generations.set_flag(Flags::Final);
+        }
+    }
+
+    /// The least TTL is for library generations alone: only their workers undo it for what
+    /// they accept.
+    fn fallback(&self) -> Fallback {
+        match self.options.exec() || self.generations.any_foreign(&self.supervisor) {
+            true => Fallback::Nothing,
+            false => Fallback::LeastTtl,
+        }
+    }
+
     /// The final stop, before any process is told: no new connection comes into a queue
     /// of ours, and every generation knows that it serves the last of it.
     fn close_listeners(&mut self) {
@@ -445,16 +489,8 @@ impl MainProcess {
         // First, so that what follows is about the last of them.
         self.listeners.is_closed = true;
         self.store_above();
-        if !self.listeners.any_adopted() {
-            self.generations.set_flag(Flags::Final);
-        }
-        // The least TTL is for library generations alone: only their workers undo it for
-        // what they accept.
-        let fallback = match self.options.exec() || self.generations.any_foreign(&self.supervisor) {
-            true => Fallback::Nothing,
-            false => Fallback::LeastTtl,
-        };
-        let (given_up, refused) = self.listeners.close_all(fallback);
+        self.say_final();
+        let (given_up, refused) = self.listeners.close_all(self.fallback());
         listening_socket::warn_of_newcomers(refused);
         self.closing.close_each(given_up);
         // None of them is open here any more when the generations are told.

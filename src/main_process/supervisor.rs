@@ -81,7 +81,8 @@
 //! ```
 //!
 //! `Graceful` sends SIGTERM to all with one deadline, `Immediate` SIGINT, and SIGKILL a
-//! second later. From `Delayed` on nothing is started.
+//! second later. From `Delayed` on nothing is started. Main has a stop be delayed for
+//! handshakes that are under way, too.
 
 use crate::backoff::BackoffState;
 use crate::exec_result::ExecResult;
@@ -662,18 +663,32 @@ impl Supervisor {
         serves.or(self.generations.last()).map_or(self.rules, |entry| entry.rules)
     }
 
+    /// Whether a stop that is asked for now begins at once.
+    pub fn would_stop_at_once(&self) -> bool {
+        let is_current = |entry: &GenerationEntry| entry.state == GenerationState::Current;
+        self.stop == Shutdown::No
+            && self.kept().drain_delay == Millis(0)
+            && self.generations.iter().any(is_current)
+    }
+
     /// Asks for the final stop. A second one moves no deadline.
     pub(super) fn stop(&mut self, now: Tick, commands: &mut Vec<Command>) {
         if self.stop != Shutdown::No {
             return;
         }
-        self.wanted = Tick::NEVER;
         let delay = self.kept().drain_delay;
         if delay == Millis(0) || self.current().is_none() {
             return self.begin_stop(now, 0, commands);
         }
-        self.stop = Shutdown::Delayed { until: now.after(delay) };
         commands.push(Command::Tell(Report::Lingering(delay)));
+        self.linger(now, delay, commands);
+    }
+
+    /// A stop was asked for, and begins after `delay`. Main calls this too, for handshakes
+    /// that are under way.
+    pub fn linger(&mut self, now: Tick, delay: Millis, commands: &mut Vec<Command>) {
+        self.wanted = Tick::NEVER;
+        self.stop = Shutdown::Delayed { until: now.after(delay) };
         for entry in &mut self.generations {
             if entry.is_starting() {
                 entry.ask(now.after(entry.rules.timeout), commands);

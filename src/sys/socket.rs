@@ -1,10 +1,12 @@
 //! Sockets: socket(2), bind(2), listen(2), accept(2), ip(7), unix(7).
 
+mod half_open;
 pub mod interface;
 mod newcomers;
 mod unix_path;
 pub mod unix_server;
 
+pub use half_open::has_half_open;
 pub use newcomers::{admit_newcomers, refuse_newcomers, refuse_newcomers_by_ttl, take_any_ttl};
 pub use unix_path::is_long;
 

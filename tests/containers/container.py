@@ -1,5 +1,7 @@
 """What the tests of containers share: a container, its network, and clients that lose nothing."""
 
+import collections
+import fcntl
 import itertools
 import json
 import os
@@ -7,9 +9,11 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -23,6 +27,8 @@ STATIC = ROOT / "target/x86_64-unknown-linux-musl"
 TIMEOUT = 60
 PORT = 8080
 PID_FILE = "/run/panzer.pid"
+# linux/if_tun.h
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 sys.dont_write_bytecode = True
 
 
@@ -38,6 +44,10 @@ clients = load_module("clients", ROOT / "tests/async/run")
 
 class Failed(Exception):
     """What a test has found wrong."""
+
+
+class Skipped(Exception):
+    """What this machine lacks for a test."""
 
 
 def check(what, found, wanted):
@@ -109,6 +119,39 @@ class Network:
         do("ip", "-n", self.name, "address", "add", f"{self.address}/30", "dev", "eth0")
         do("ip", "-n", self.name, "link", "set", "eth0", "up")
         do("ip", "-n", self.name, "link", "set", "lo", "up")
+
+
+class FarNetwork(Network):
+    """One to which a packet takes a while, over devices of our own: the kernel here has no such
+    discipline of a queue."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        number = int(self.name.split("-")[1])
+        near, far = [self.device(f"{end}{number}") for end in ("near", "far")]
+        self.address = f"10.214.{number}.2"
+        do("ip", "link", "set", f"far{number}", "netns", self.name)
+        for words, end, host in [(["ip"], f"near{number}", 1), (["ip", "-n", self.name], f"far{number}", 2)]:
+            do(*words, "address", "add", f"10.214.{number}.{host}/30", "dev", end)
+            do(*words, "link", "set", end, "up")
+        for ends in [(near, far), (far, near)]:
+            threading.Thread(target=self.carry, args=[*ends, seconds], daemon=True).start()
+
+    @staticmethod
+    def device(name):
+        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TUN | IFF_NO_PI))
+        return descriptor
+
+    @staticmethod
+    def carry(source, destination, seconds):
+        packets = collections.deque()
+        while True:
+            left = max(0, packets[0][0] - time.monotonic()) if packets else None
+            if select.select([source], [], [], left)[0]:
+                packets.append((time.monotonic() + seconds, os.read(source, 1 << 16)))
+            while packets and packets[0][0] <= time.monotonic():
+                os.write(destination, packets.popleft()[1])
 
 
 class Room:
