@@ -397,6 +397,21 @@ pub(crate) mod tests {
         comes_back(&String::new());
     }
 
+    #[test]
+    fn written_descriptors_are_listed() {
+        let mut codec = Codec::empty_value();
+        codec.keep(3);
+        codec.keep(7);
+        assert_eq!(codec.kept(), [3, 7]);
+    }
+
+    #[test]
+    fn digest_is_fnv_1a() {
+        let digest = |bytes: &[u8]| Codec::of(bytes.to_owned(), Direction::Read).digest();
+        assert_eq!(digest(b"a"), 0xAF63_DC4C_8601_EC8C);
+        assert_eq!(digest(b"foobar"), 0x8594_4171_F739_67E8);
+    }
+
     /// rule: restart.corrupt-state
     #[test]
     fn truncated_or_longer_data_is_refused() {

@@ -433,3 +433,22 @@ impl Default for Backoff {
         Self::USUAL
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Losses, Pid, Slot};
+    use crate::persist::tests::{read, written};
+    use alloc::string::ToString as _;
+
+    #[test]
+    fn losses_are_counted_by_slot() {
+        assert_eq!(Losses::of([0, 1, 3, 0].into_iter()), Losses { slots: 2, worst: 3 });
+    }
+
+    #[test]
+    fn pid_comes_back_and_slot_is_shown_as_its_number() {
+        let mut pid = Pid::new(7);
+        assert_eq!(read(&written(&mut pid)), Some(pid));
+        assert_eq!(Slot::new(12).map(|slot| slot.to_string()).as_deref(), Some("12"));
+    }
+}

@@ -123,6 +123,7 @@ mod tests {
             ("hang_timeout: 5", "1:1: unknown key 'hang_timeout', did you mean hang-timeout?"),
             ("Count: 5", "1:1: unknown key 'Count', did you mean count?"),
             ("count: 1\ncount: 1", "2:1: duplicate key 'count'"),
+            ("quiet: true\nquiet: true", "2:1: duplicate key 'quiet'"),
             ("colour: red", "1:1: unknown key 'colour'; panzer --help lists them"),
             ("quiet: 1", "1:8: quiet: invalid value '1', expected true or false"),
             ("quiet: true\nverbose: true", "2:10: verbose: quiet and verbose cannot both be true"),

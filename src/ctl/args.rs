@@ -257,6 +257,7 @@ mod tests {
             assert_eq!(asking.pid_file.as_deref(), Some(c"x"), "{words}");
         }
         assert_eq!(asking("status --json").form, Format::Json);
+        assert_eq!(asking("status --metrics").form, Format::Metrics);
         assert!(asking("--watch status").watch);
     }
 
@@ -296,6 +297,7 @@ mod tests {
             ("-x status", "unknown option '-x'; panzerctl --help lists them"),
             ("--what status", "unknown option '--what'; panzerctl --help lists them"),
             ("-- status", "unknown option '--'; panzerctl --help lists them"),
+            ("- status", "unknown option '-'; panzerctl --help lists them"),
             ("status --json=1", "'--json=1' takes no value"),
             ("reload --watch", "--json, --metrics and --watch are for status only"),
             ("reload --timeout", "--timeout needs a value"),

@@ -226,6 +226,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_announcement_is_one_datagram() {
+        for (announcement, words) in [
+            (READY, "READY=1"),
+            (reloading(7), "RELOADING=1\nMONOTONIC_USEC=7"),
+            (STOPPING, "STOPPING=1"),
+        ] {
+            assert_eq!(announcement.words(), words);
+        }
+    }
+
+    #[test]
+    fn first_start_and_reload_are_known_until_they_are_over() {
+        let mut said = Announcements::new();
+        for (happens, expected) in [
+            (Failed(1), (true, false)),
+            (Current(2), (false, false)),
+            (Asked(7, 1), (false, true)),
+            (Read(1, 0), (false, false)),
+            (Stop, (false, false)),
+        ] {
+            after(&mut said, happens);
+            assert_eq!((said.is_first_start(), said.is_reloading()), expected, "{happens:?}");
+        }
+    }
+
     /// rule: notify.reloading
     #[test]
     fn ready_is_announced_at_first_current_and_after_each_reload() {
