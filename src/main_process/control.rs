@@ -103,7 +103,9 @@ impl Control {
                  remove it or choose another --pid"
             )),
             Err(errno) => Error::system(format_args!("cannot create pid file {name}"), errno)
-                .advise("its directory has to be there, writable, and have room; --pid names another"),
+                .advise(
+                    "its directory has to be there, writable, and have room; --pid names another",
+                ),
         };
         if pid_file.is_some() {
             return Err(error);

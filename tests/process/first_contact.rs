@@ -42,7 +42,11 @@ fn error_before_any_start_says_what_to_do() {
         (&["-c", "no.yml"], 2, "'no.yml': no such file or directory (ENOENT); --config names it"),
         (&["-b", &busy, "./app"], 1, "another panzer, listens there: 'ss -ltnp' shows which"),
         (&["-b", "unix:plain", "./app"], 1, "or it is no socket: remove it, or choose another"),
-        (&["-p", "no/p.pid", "./app"], 1, "has to be there, writable, and have room; --pid names another"),
+        (
+            &["-p", "no/p.pid", "./app"],
+            1,
+            "has to be there, writable, and have room; --pid names another",
+        ),
         (&["./nothing"], 127, "the path is seen from --chdir, and a script's interpreter"),
         (&["nothing"], 127, "for a file of the working directory write ./ in front"),
         (&["--check", "nothing"], 2, "for a file of the working directory write ./ in front"),
