@@ -59,7 +59,7 @@ pub(super) fn refuse_unsignalled(account: &Account) -> Result<()> {
              --user needs root"
         )));
     }
-    if account.user != process::user() && process::may_change_user() == Ok(false) {
+    if process::may_become(account.user) == Ok(false) {
         let user = account.user;
         return Err(Error::plain(format_args!(
             "cannot run as user {user}: main lacks CAP_SETUID or CAP_SETGID; --user needs root"

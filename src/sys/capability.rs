@@ -7,7 +7,7 @@ use core::ffi::c_int;
 const VERSION: u32 = 0x2008_0522;
 /// To signal processes of any user.
 const KILL: u32 = 5;
-/// To become another group, and another user.
+/// To have other groups, and to become another user.
 const SETGID: u32 = 6;
 const SETUID: u32 = 7;
 
@@ -44,14 +44,22 @@ pub fn may_signal_all() -> SysResult<bool> {
     Ok(sets()?[0].effective & 1 << KILL != 0)
 }
 
-/// Whether this process may become any user and group.
+/// Whether this process may become any group.
 ///
 /// # Errors
 ///
 /// Those of [`may_signal_all`].
-pub fn may_become_any() -> SysResult<bool> {
-    let needed = 1 << SETGID | 1 << SETUID;
-    Ok(sets()?[0].effective & needed == needed)
+pub fn may_become_groups() -> SysResult<bool> {
+    Ok(sets()?[0].effective & 1 << SETGID != 0)
+}
+
+/// Whether this process may become any user.
+///
+/// # Errors
+///
+/// Those of [`may_signal_all`].
+pub fn may_become_users() -> SysResult<bool> {
+    Ok(sets()?[0].effective & 1 << SETUID != 0)
 }
 
 /// Leaves no capability to what this process executes: an inheritable one would

@@ -50,14 +50,15 @@ pub fn may_signal(user: u32) -> SysResult<bool> {
     Ok(real == user || self::user() == user || capability::may_signal_all()?)
 }
 
-/// Whether what this process starts may become another user: with `CAP_SETUID` and
-/// `CAP_SETGID`.
+/// Whether what this process starts may become `user`: with `CAP_SETGID`, which setgroups(2)
+/// wants of the same user too, and `CAP_SETUID`.
 ///
 /// # Errors
 ///
 /// `EPERM` or `ENOSYS` where a sandbox forbids the question.
-pub fn may_change_user() -> SysResult<bool> {
-    capability::may_become_any()
+pub fn may_become(user: u32) -> SysResult<bool> {
+    Ok(capability::may_become_groups()?
+        && (self::user() == user || capability::may_become_users()?))
 }
 
 /// The user whose rights this process has.
