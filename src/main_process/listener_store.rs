@@ -64,6 +64,8 @@ struct StoredListener {
     identity: Identity,
     origin: Origin,
     path: Option<SocketPath>,
+    /// Where one listens that was adopted: the probe of a restart has no descriptor to ask.
+    adopted_at: Option<Address>,
     /// Whether `--bind` has asked for it, and does not any more; or its path does
     /// not lead to it any more, and another one has taken its place.
     unwanted: bool,
@@ -179,8 +181,7 @@ impl StoredListener {
             }
             Origin::Adopted => {
                 (bind.is_unnamed() || self.name == bind.carried())
-                    && self.listens()
-                    && listening_socket::listens_at(self.fd.borrow(), &bind.address)
+                    && self.adopted_at.as_ref() == Some(&bind.address)
             }
             Origin::Stored(_) => false,
         }
@@ -205,7 +206,11 @@ pub struct Listeners {
     pub is_refusing: bool,
 }
 
-persisted! { struct StoredListener { fd, name, identity, origin, path, unwanted, lost, given_back, above } }
+persisted! {
+    struct StoredListener {
+        fd, name, identity, origin, path, adopted_at, unwanted, lost, given_back, above,
+    }
+}
 persisted! { enum Origin { 0 = Adopted, 1 = Bound(bind), 2 = Stored(generation) } }
 
 /// What became of a socket that was to be kept.
@@ -225,6 +230,16 @@ fn path_of(fd: Borrowed<'_>, origin: &Origin, is_ours: bool) -> Option<SocketPat
         Origin::Bound(_) | Origin::Adopted | Origin::Stored(_) => {
             is_ours.then(|| SocketPath::of(fd)).flatten()
         }
+    }
+}
+
+/// Where a socket from `origin` listens, if that was adopted.
+fn adopted_at(fd: Borrowed<'_>, origin: &Origin) -> Option<Address> {
+    match origin {
+        Origin::Adopted if kernel::kind(fd) == SocketKind::Listening => {
+            listening_socket::address_of(fd)
+        }
+        Origin::Bound(_) | Origin::Adopted | Origin::Stored(_) => None,
     }
 }
 
@@ -263,6 +278,7 @@ impl Listeners {
             kernel::admit_newcomers(fd.borrow());
         }
         let path = path_of(fd.borrow(), &origin, is_ours);
+        let adopted_at = adopted_at(fd.borrow(), &origin);
         let (unwanted, lost, given_back, above) = (false, false, None, None);
         self.entries.push(StoredListener {
             fd,
@@ -270,6 +286,7 @@ impl Listeners {
             identity,
             origin,
             path,
+            adopted_at,
             unwanted,
             lost,
             given_back,

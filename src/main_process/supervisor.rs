@@ -886,7 +886,9 @@ impl GenerationEntry {
         {
             *slow = Tick::NEVER;
             if self.due > now {
-                let (took, limit) = (now.since(self.since), self.rules.ready_timeout);
+                // Of the same time: what it could not run in does not count.
+                let limit = self.rules.ready_timeout;
+                let took = Millis(limit.0.saturating_sub(self.due.since(now).0));
                 commands.push(Command::Tell(Report::Slow(self.generation, took, limit)));
             }
         }

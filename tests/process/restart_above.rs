@@ -67,6 +67,27 @@ fn sockets_of_a_service_manager_stay_adopted_after_a_restart() {
     drop(queued);
 }
 
+/// What tries the new program first has no descriptor of it to ask.
+/// rule: restart.kept
+#[test]
+fn adopted_socket_that_is_a_bind_is_that_after_a_restart() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    let address = listener.local_addr().expect("it is bound");
+    let dir = TempDir::new();
+    let app = dir.app(&example("witness"), &[&format!("listen={address}"), "run=hold"]);
+    let script = r#"LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=events:web exec "$0" "$@""#;
+    let bind = format!("--bind=web={address}");
+    let setup = Setup::new(&app, &[]).options(&["-n1", &bind]);
+    let setup = setup.stdin(Stdio::from(OwnedFd::from(listener))).redirect("4<&0 0</dev/null");
+    let mut main = RestartableMain::begin(dir, setup.through("sh".as_ref(), &["-c", script]));
+    main.panzer.expect_current(1);
+    let before = main.snapshot();
+    main.restart();
+    assert_eq!(main.snapshot(), before);
+    main.panzer.reload(2);
+    main.panzer.stop();
+}
+
 /// rule: restart.kept
 #[test]
 fn service_manager_gets_no_stopping_message_in_a_restart() {

@@ -14,7 +14,7 @@ const HOLD: [&str; 2] = ["listen=127.0.0.1:0", "run=hold"];
 
 /// The line of the source that sets the version of the state, and the next version.
 const STATE: [&str; 3] =
-    ["src/main_process/saved_state.rs", "const VERSION: u64 = 10;", "const VERSION: u64 = 11;"];
+    ["src/main_process/saved_state.rs", "const VERSION: u64 = 11;", "const VERSION: u64 = 12;"];
 
 /// A copy of this tree's source, to be built with changes.
 struct Tree {

@@ -732,7 +732,7 @@ fn start_that_is_not_ready_is_told_of_once() {
         commands.retain(|command| matches!(command, Command::Tell(Report::Slow(..))));
         (commands, plan.deadline().map(|due| due.since(NOW)))
     };
-    let slow = Command::Tell(Report::Slow(generation, Millis(1_500), rules.ready_timeout));
+    let slow = Command::Tell(Report::Slow(generation, Millis(1_000), rules.ready_timeout));
     told(0, Event::Timer);
     for (at, event, expected, due) in [
         (0, Event::Spawned { generation, monitor: pid(1) }, &[][..], 1_000),
