@@ -463,7 +463,7 @@ mod tests {
 
     /// Scalars that every parser reads unchanged.
     const PLAIN: &str = "\
-        0|42|-3|0.1|.5|true|false|127.0.0.1:8080|:80|unix:/run/a|1.2.3|.|..|./app|\
+        0|42|-3|0.1|.5|true|false|127.0.0.1:8080|:80|unix:/run/a|1.2.3|01.2.3|_1|.|..|./app|\
         -v|--port|a,b|x y|a#b|60s|notify|web=localhost:0|truely|0xyz|12-monkeys|é🦀";
 
     /// rule: config.yaml
