@@ -76,12 +76,25 @@ def own_namespaces():
     if os.geteuid() != 0:
         print("skipped: containers of one's own need root")
         sys.exit(0)
-    if os.environ.pop("PANZER_CONTAINERS", None) is None:
-        words = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child",
-                 "--mount-proc", sys.executable, *sys.argv]
-        os.execvpe(words[0], words, os.environ | {"PANZER_CONTAINERS": "1"})
+    if "PANZER_CONTAINERS" not in os.environ:
+        sys.exit(enter_namespaces())
     reap_the_rest()
     do("ip", "link", "set", "lo", "up")
+
+
+def enter_namespaces():
+    """Runs this program in them, with a directory, and returns its status. A signal that ends this
+    process ends that one, which as process 1 would not take it, and nothing is left of it."""
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--ipc", "--uts",
+             "--fork", "--kill-child", "--mount-proc", sys.executable, *sys.argv]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryDirectory(prefix="panzer-containers-", ignore_cleanup_errors=True) as path:
+        child = subprocess.Popen(words, env=os.environ | {"PANZER_CONTAINERS": path})
+        try:
+            return child.wait()
+        finally:
+            child.kill()
+            child.wait()
 
 
 def reap_the_rest():
@@ -161,7 +174,7 @@ class Room:
         # Here and nowhere else are the names of networks.
         os.makedirs("/run/netns", exist_ok=True)
         do("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
-        self.path = Path(tempfile.mkdtemp(prefix="panzer-containers-"))
+        self.path = Path(os.environ["PANZER_CONTAINERS"])
         self.path.chmod(0o755)
         self.numbers = itertools.count(1)
 
