@@ -441,6 +441,12 @@ impl MainProcess {
         self.check_probe();
     }
 
+    /// Says that a stop was asked for, or has begun.
+    fn announce_stop(&mut self) {
+        self.fail_waiting_clients();
+        self.reporter.above.on_stop();
+    }
+
     /// Whether a graceful stop would begin with that.
     fn begins_stop(&self, event: &Event) -> bool {
         let is_over = || self.supervisor.serves_until().is_some_and(|until| until <= self.now);
@@ -460,6 +466,7 @@ impl MainProcess {
             for command in commands {
                 self.act(command);
             }
+            self.announce_stop();
         }
     }
 
@@ -484,8 +491,7 @@ impl MainProcess {
     /// of ours, and every generation knows that it serves the last of it.
     fn close_listeners(&mut self) {
         self.reporter.tell_stopping();
-        self.fail_waiting_clients();
-        self.reporter.above.on_stop();
+        self.announce_stop();
         // First, so that what follows is about the last of them.
         self.listeners.is_closed = true;
         self.store_above();

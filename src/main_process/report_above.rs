@@ -60,8 +60,8 @@ impl MainProcess {
         let current = current.filter(|(_, stage)| *stage == Stage::Current);
         Situation {
             stop: match (supervisor.serves_until(), supervisor.is_stopping()) {
-                (Some(until), _) => StopProgress::Delayed(until),
-                (None, true) => StopProgress::Begun,
+                (Some(until), _) if !self.listeners.is_refusing => StopProgress::Delayed(until),
+                (Some(_), _) | (None, true) => StopProgress::Begun,
                 (None, false) => StopProgress::No,
             },
             current: current.map(|(generation, _)| Serving {

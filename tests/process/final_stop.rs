@@ -1,19 +1,21 @@
 //! Which connections are still accepted in a final stop.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask};
 use crate::harness::files::example;
+use crate::harness::notify::ServiceManager;
 use crate::harness::panzer::{End, Panzer};
 use crate::harness::setup::Setup;
-use crate::harness::{skip, spawn_lock};
+use crate::harness::{assert_elapsed_at_least, skip, spawn_lock};
 
 /// Without CAP_NET_ADMIN a process may not attach a socket filter. setpriv(1)
 const ORDINARY: [&str; 1] = ["--bounding-set=-net_admin"];
@@ -98,6 +100,47 @@ fn without_net_admin_final_stop_drops_new_connections_and_serves_accepted_ones()
         accept_in_a_final_stop(address, &["run=hold"]);
         accept_in_a_final_stop(address, &["nonblocking", "run=any"]);
     }
+}
+
+/// Drops the answer to its SYN: its handshake stays under way. IP_MINTTL of ip(7)
+const HALF_OPEN: &str = "import socket, sys; s = socket.socket(); s.setblocking(False); \
+                         s.setsockopt(0, 21, 255); s.connect_ex(('127.0.0.1', int(sys.argv[1]))); \
+                         sys.stdin.read()";
+
+/// Whether the handshake of a client of that port is under way. proc(5)
+fn has_half_open(port: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").expect("there is one");
+    let row = format!(" 0100007F:{port:04X} ");
+    table.lines().any(|line| line.contains(&row) && line.split_whitespace().nth(3) == Some("03"))
+}
+
+/// rule: stop.handshakes
+#[test]
+fn stop_is_announced_at_once_and_begins_later_while_a_handshake_is_under_way() {
+    let mut above = ServiceManager::bind();
+    let setup = Setup::new(&example("witness"), &["listen=127.0.0.1:0", "run=hold"]);
+    let mut panzer = setup.options(&["-n1"]).variable("NOTIFY_SOCKET", above.name()).start();
+    let port = panzer.expect_address().port();
+    panzer.expect_current(1);
+    let mut client = {
+        let _lock = spawn_lock();
+        let mut command = Command::new("python3");
+        command.args(["-c", HALF_OPEN, &port.to_string()]).stdin(Stdio::piped());
+        command.spawn().expect("python3 is there")
+    };
+    panzer.eventually("a handshake is under way", || has_half_open(port));
+    let begun = Instant::now();
+    panzer.signal(Signal::Term);
+    above.expect("STOPPING=1", |message| message == "STOPPING=1");
+    panzer.expect_event("stopping", |event| event.name == "stopping");
+    assert_elapsed_at_least(begun, Duration::from_millis(300));
+    client.kill().and_then(|()| client.wait()).expect("it is our child");
+    assert_eq!(panzer.end(), End::Status(0));
+    let heard = above.heard();
+    let place_of = |start: &str| heard.iter().position(|message| message.starts_with(start));
+    let (announced, status) = (place_of("STOPPING=1"), place_of("STATUS=stopping"));
+    assert!(status.is_none_or(|status| announced < Some(status)), "{heard:?}");
+    assert_eq!(place_of("STATUS=stopping: serving for another "), None, "{heard:?}");
 }
 
 /// A program that ignores SIGTERM, and stays until it is interrupted.
