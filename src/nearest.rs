@@ -1,15 +1,37 @@
 //! Which of some names a word was meant to be, for the error that it is none of them.
 //!
-//! Pure, and without memory of its own: `panzerctl` has it too.
+//! Pure: `panzerctl` has it too.
+
+use crate::printable::Quoted;
+use crate::text;
+use alloc::string::String;
 
 /// Longer words are near to nothing.
 const LONGEST: usize = 24;
 /// Of fewer letters a beginning says nothing.
 const BEGINNING: usize = 3;
 
-/// The first of the nearest `names`, if one is near: one letter of three is another, missing
-/// or too much, or else `word` begins with it or is how it begins.
-pub fn nearest(word: &[u8], names: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
+/// The error that `word`, in which `name` stands behind dashes or alone, is none of `names`,
+/// which the help of `program` lists.
+pub fn unknown(
+    what: &str,
+    (word, name): (&[u8], &[u8]),
+    names: &mut dyn Iterator<Item = &'static str>,
+    program: &str,
+) -> String {
+    let dashes = if name.len() < word.len() { "--" } else { "" };
+    let word = Quoted(word);
+    match nearest(name, names) {
+        Some(name) => {
+            text::compose(format_args!("unknown {what} {word}, did you mean {dashes}{name}?"))
+        }
+        None => text::compose(format_args!("unknown {what} {word}; {program} --help lists them")),
+    }
+}
+
+/// The first of the nearest `names`, if one is near: at most a third of the letters are others,
+/// missing or too many, or else one of both is how the other begins.
+fn nearest(word: &[u8], names: &mut dyn Iterator<Item = &'static str>) -> Option<&'static str> {
     let most = (word.len() / 3).max(1);
     let near = |name: &'static str| match distance(word, name.as_bytes()) {
         far if far <= most => Some((far, name)),

@@ -8,7 +8,7 @@
 //! them, so each is kept as what was set, and the default stands in the table.
 
 use crate::error::{Error, Result};
-use crate::nearest::nearest;
+use crate::nearest;
 use crate::persist::persisted;
 use crate::printable::Quoted;
 use crate::protocol::address::Bind;
@@ -219,17 +219,12 @@ pub fn place_of(long: &[u8]) -> Option<usize> {
     KNOWN.iter().position(|known| known.long.as_bytes() == long)
 }
 
-/// What an error adds that names an option or a key which is none: those that `may_be`
-/// meant are searched for the nearest.
+/// The error that there is no such option or key, with the nearest of those that `may_be`
+/// meant.
 pub fn unknown(what: &str, word: &[u8], name: &[u8], may_be: fn(ValueKind) -> bool) -> Error {
     let mut names = KNOWN.iter().filter(|known| may_be(known.takes)).map(|known| known.long);
-    let (dashes, word) = (if word.starts_with(b"-") { "--" } else { "" }, Quoted(word));
-    match nearest(name, &mut names) {
-        Some(name) => {
-            Error::plain(format_args!("unknown {what} {word}, did you mean {dashes}{name}?"))
-        }
-        None => Error::plain(format_args!("unknown {what} {word}; panzer --help lists them")),
-    }
+    let reason = nearest::unknown(what, (word, name), &mut names, "panzer");
+    Error::plain(format_args!("{reason}"))
 }
 
 /// The value of every option.

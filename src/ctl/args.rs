@@ -4,7 +4,7 @@
 //! belongs to one command is refused with another. `--help` and `--version`
 //! win over whatever else is asked or wrong.
 
-use crate::nearest::nearest;
+use crate::nearest;
 use crate::printable::Quoted;
 use crate::protocol::control_protocol::{Request, Scale};
 use crate::seconds;
@@ -208,26 +208,20 @@ impl<'a> ArgReader<'a> {
     }
 }
 
-/// An objection to a `word` that is none of these names, with the one that it may be.
+/// The error that there is no such option or command.
 fn unknown(what: &str, word: &[u8], name: &[u8], names: &'static [&'static str]) -> String {
-    let nearest = match name {
-        // Its name where services are managed.
-        b"stop" => Some("shutdown"),
-        _ => nearest(name, &mut names.iter().copied()),
-    };
-    let (word, dashes) = (Quoted(word), if word.starts_with(b"-") { "--" } else { "" });
-    match nearest {
-        Some(name) => format!("unknown {what} {word}, did you mean {dashes}{name}?"),
-        None => format!("unknown {what} {word}; panzerctl --help lists them"),
-    }
+    // Systemd's name for it.
+    let name = if name == b"stop" { b"shutdown" } else { name };
+    nearest::unknown(what, (word, name), &mut names.iter().copied(), "panzerctl")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, Format, HELP, VERSION, Wanted, parse};
+    use super::{Args, COMMANDS, Format, HELP, OPTIONS, VERSION, Wanted, parse};
     use crate::protocol::control_protocol::{Request, Scale};
     use crate::types::Millis;
     use alloc::ffi::CString;
+    use alloc::format;
     use alloc::string::String;
     use alloc::vec::Vec;
 
@@ -277,6 +271,16 @@ mod tests {
             assert_eq!(asking(word).request, request);
             let line = HELP.lines().any(|line| line.trim_start().starts_with(&word[..4]));
             assert!(line, "{word} is not in the help");
+        }
+    }
+
+    #[test]
+    fn names_that_are_suggested_are_known() {
+        let options = OPTIONS.map(|name| format!("--{name}"));
+        for name in COMMANDS.into_iter().chain(options.iter().map(String::as_str)) {
+            if let Err(reason) = read(name) {
+                assert!(!reason.starts_with("unknown "), "{reason}");
+            }
         }
     }
 
