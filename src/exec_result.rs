@@ -69,16 +69,18 @@ pub fn explain(
     };
     let advice = match (stage, errno.0) {
         (StartStep::User, libc::EPERM) => "; --user needs root",
-        (StartStep::Directory, _) => "; it is the directory of --chdir",
+        (StartStep::Directory, _) => {
+            "; it is the directory of --chdir, or else the one where panzer was started"
+        }
         (StartStep::Execute, libc::ENOENT) if command.to_bytes().contains(&b'/') => {
-            "; the path is seen from --chdir, and a script's interpreter has to be there too"
+            "; the path is relative to --chdir, and the interpreter of a script has to exist, too"
         }
         (StartStep::Execute, libc::ENOENT) => {
             "; it is in no directory of PATH: for a file of the working directory write ./ in front"
         }
         (StartStep::Execute, libc::EACCES) => "; it has to be an executable file: chmod +x",
         (StartStep::Execute, libc::ENOEXEC) => {
-            "; a script begins with the line #!INTERPRETER, and a program is for this processor"
+            "; a script needs #!INTERPRETER as its first line, a binary has to be for this processor"
         }
         _ => "",
     };

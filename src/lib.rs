@@ -85,7 +85,7 @@
 //! }
 //! ```
 //!
-//! In tokio, which may cancel the waiting at any time:
+//! In tokio; the waiting may be cancelled at any time, and no connection is lost by that:
 //!
 //! ```text
 //! let worker = move |context: &mut Context| {
@@ -122,9 +122,8 @@
 //!    client or a proxy pauses; that has to be shorter than `--timeout`;
 //! 3. then closes those that are idle still, and returns when none is open.
 //!
-//! axum's `with_graceful_shutdown`, and hyper's by itself, close idle connections at once, and
-//! so lose requests at each reload. `examples/axum`, with 84 lines, calls it after step 2;
-//! `axum::serve::Listener` can be implemented with an [`Acceptor`] too. `examples/mio` is a
+//! The graceful shutdown of axum, and that of hyper, close idle connections at once, and so lose
+//! requests at each reload. `examples/axum` calls that of hyper after step 2. `examples/mio` is a
 //! whole program for mio. `make test-async` reloads and stops both under load.
 //!
 //! SIGTERM is the library's: a runtime's own handler for it (`tokio::signal`) would take the

@@ -191,7 +191,7 @@ pub(super) fn advice(exit: Exit, options: &Options) -> String {
         Exit::Status(0) => String::from(": COMMAND has to stay in the foreground"),
         Exit::Status(USAGE | EX_USAGE) => match options.misplaced() {
             Some(word) => text::compose(format_args!(
-                ": {} stands behind COMMAND and is its own, panzer's options stand before it",
+                ": COMMAND got {}, which comes after it; options of panzer come before COMMAND",
                 Quoted(word)
             )),
             None => String::new(),

@@ -76,7 +76,7 @@ fn read_file(start: &CStr, options: &mut Options, notes: &mut Vec<String>) -> Re
     let named = options.path(PathOption::Config).map(CStr::to_owned);
     let path = named.as_deref().unwrap_or(USUAL).to_owned();
     let text = text_of(start, &path, named.is_none().then_some(notes))
-        .map_err(|error| error.advise("--config names it, or it was read before"))?;
+        .map_err(|error| error.advise("--config names it, or main has read it before"))?;
     *options = Options::default();
     let Some(text) = text else { return Ok(()) };
     let name = printable::lossy(path.to_bytes());

@@ -175,7 +175,7 @@ impl Reporter {
         log(
             Level::Warn,
             format_args!(
-                "generation {generation}: not ready after {took}: {waits}; fails at {limit}"
+                "generation {generation}: not ready after {took}: {waits}; fails after {limit}"
             ),
         );
         let (outcome, how) = (ReloadOutcome::Running, "is not ready yet: ");

@@ -6,8 +6,8 @@
 //! is escaped as `\xHH`, and so is the backslash itself.
 //!
 //! A name has three forms: what the operator wrote, what is escaped, and what a service
-//! manager keeps. systemd takes backslashes out of a notification, so that one is escaped as
-//! `%HH`. Only [`escape`], [`unescape`], [`to_kept`] and [`from_kept`] turn one into another;
+//! manager keeps. systemd takes backslashes out of a notification, so the escape of that third
+//! form is `%HH`. Only [`escape`], [`unescape`], [`to_kept`] and [`from_kept`] turn one into another;
 //! [`join`] and [`split`] know the escaped form alone.
 
 use crate::{printable, text};

@@ -47,7 +47,7 @@ fn error_before_any_start_says_what_to_do() {
             1,
             "has to be there, writable, and have room; --pid names another",
         ),
-        (&["./nothing"], 127, "the path is seen from --chdir, and a script's interpreter"),
+        (&["./nothing"], 127, "the path is relative to --chdir, and the interpreter of a script"),
         (&["nothing"], 127, "for a file of the working directory write ./ in front"),
         (&["--check", "nothing"], 2, "for a file of the working directory write ./ in front"),
         (&["--check", "-C", "no", "./app"], 2, "(ENOENT); it is the directory of --chdir"),
@@ -126,7 +126,7 @@ fn option_behind_command_that_refuses_it_is_named() {
         for (words, word) in [(&["-n", "4"][..], "'-n'"), (&["x", "--timeout=4"], "'--timeout=4'")]
         {
             let line = first_failure(&picky, words, options);
-            let advice = format!("status 2: {word} stands behind COMMAND and is its own");
+            let advice = format!("status 2: COMMAND got {word}, which comes after it");
             assert!(line.contains(&advice), "{line}");
         }
     }
@@ -158,25 +158,28 @@ fn start_that_is_not_ready_after_10s_says_once_what_it_waits_for() {
     let dir = TempDir::new();
     let silent = dir.script("silent", "exec sleep 1000");
     // All three wait at the same time.
-    let mut foreign = Setup::new(&silent, &[]).options(&["--ready-timeout=11"]).start();
+    let mut foreign = Setup::new(&silent, &[]).options(&["--ready-timeout=13"]).start();
     let pool = ["-x", "-n3", "--ready=notify"];
     let mut pool = Setup::new(&silent, &[]).options(&pool).start();
     let gate = format!("gate={}", dir.gate("gate").display());
     let mut library =
         Setup::new(&example("witness"), &[&gate, "run=idle"]).options(&["-n2"]).start();
     for (panzer, waits) in [
-        (&mut foreign, "its monitor has not said READY=1 (see --ready); fails at "),
-        (&mut pool, "0 of 3 workers ready, worker 1 has not said READY=1 (see --ready); fails at "),
+        (&mut foreign, "its monitor has not said READY=1 (see --ready); fails after "),
+        (
+            &mut pool,
+            "0 of 3 workers ready, worker 1 has not said READY=1 (see --ready); fails after ",
+        ),
         (
             &mut library,
-            "1 of 2 workers ready, worker 1 has not called accept or ready; fails at 60 s",
+            "1 of 2 workers ready, worker 1 has not called accept or ready; fails after 60 s",
         ),
     ] {
         let line = panzer.expect_line("generation 1: not ready after 10 s: ");
         assert!(line.contains(waits), "{line}");
     }
     foreign
-        .expect_line("generation 1: failed: not ready within 11 s (--ready-timeout): its monitor");
+        .expect_line("generation 1: failed: not ready within 13 s (--ready-timeout): its monitor");
     for mut panzer in [foreign, pool, library] {
         panzer.signal(Signal::Quit);
         panzer.end();

@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 const BY_FAMILY: u16 = 20;
 /// `SYN_RECV` of the states of TCP, as a bit.
 const SYN_RECV: u32 = 1 << 3;
-/// struct nlmsghdr, and with struct inet_diag_req_v2 behind it.
+/// The sizes of struct nlmsghdr, and of that with struct inet_diag_req_v2 behind it.
 const HEADER: usize = 16;
 const QUESTION: usize = HEADER + 56;
 
