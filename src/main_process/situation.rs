@@ -131,7 +131,8 @@ impl Situation {
             }
             (StopProgress::Begun, _) => {
                 let count = Plural(self.draining as u64, "generation");
-                text::compose(format_args!("stopping: {count} draining"))
+                let draining = text::compose(format_args!("stopping: {count} draining"));
+                with_reason(draining, failures.setback)
             }
             (StopProgress::No, Some(serving)) => self.serving_text(serving, failures.setback),
             (StopProgress::No, None) => self.outage_text(failures, now),
@@ -328,6 +329,7 @@ mod tests {
             (StopProgress::Begun, 2, "", "stopping: 2 generations draining"),
             (StopProgress::Begun, 0, "", "stopping"),
             (StopProgress::Begun, 0, "it failed", "stopping; it failed"),
+            (StopProgress::Begun, 1, "it failed", "stopping: 1 generation draining; it failed"),
         ] {
             let failures = Failures { setback, loss: "" };
             assert_eq!(Situation { stop, draining, ..REST }.text(failures, NOW), expected);
