@@ -157,3 +157,36 @@ impl Json<'_> {
         self.out.push_str(if worker.is_replacement { "true" } else { "false" });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::protocol::status_report::tests::example;
+
+    #[test]
+    fn object_has_every_key() {
+        assert_eq!(
+            render(&example()),
+            concat!(
+                r#"{"main":{"version":"0.1.0","pid":12,"state":"running","up_ms":5012,"count":2,"#,
+                r#""binary":"differs","lines_dropped":0,"pss_bytes":4096},"outage":null,"#,
+                r#""reload":{"generation":3,"outcome":"failed","ago_ms":203,"#,
+                r#""why":"it is \"bad\""},"listeners":["#,
+                r#"{"name":"web","address":"127.0.0.1:80","origin":"bound","queue":1,"#,
+                r#""backlog":4096,"path":null},"#,
+                r#"{"name":"web","address":"127.0.0.1:80","origin":"stored","queue":2,"#,
+                r#""backlog":4096,"path":null}],"#,
+                r#""generations":[{"number":2,"state":"current","leader":13,"monitor":13,"#,
+                r#""up_ms":1203,"says":null,"pss_bytes":null,"workers":["#,
+                r#"{"slot":1,"pid":14,"state":"busy","up_ms":1103,"state_ms":3,"restarts":0,"#,
+                r#""handled":9,"pss_bytes":null,"last_exit":null,"last_reason":null,"#,
+                r#""replacement":false},"#,
+                r#"{"slot":2,"pid":null,"state":"empty","up_ms":null,"state_ms":3,"#,
+                r#""restarts":1,"handled":9,"pss_bytes":null,"#,
+                r#""last_exit":"exited with status 7","last_reason":"unknown","#,
+                r#""replacement":false}]}]}"#,
+                "\n"
+            )
+        );
+    }
+}

@@ -275,3 +275,53 @@ impl fmt::Display for Label<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::protocol::status_report::tests::example;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn text_has_every_family_and_each_sample_once() {
+        let text = render(&example());
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            samples,
+            [
+                r#"panzer_main_info{version="0.1.0"} 1"#,
+                "panzer_main_uptime_seconds 5.012",
+                r#"panzer_main_state{panzer_main_state="starting"} 0"#,
+                r#"panzer_main_state{panzer_main_state="running"} 1"#,
+                r#"panzer_main_state{panzer_main_state="stopping"} 0"#,
+                "panzer_main_binary_differs 1",
+                "panzer_serving 1",
+                "panzer_log_lines_dropped 0",
+                "panzer_workers_wanted 2",
+                r#"panzer_last_reload{panzer_last_reload="running"} 0"#,
+                r#"panzer_last_reload{panzer_last_reload="current"} 0"#,
+                r#"panzer_last_reload{panzer_last_reload="failed"} 1"#,
+                r#"panzer_last_reload{panzer_last_reload="rolled_back"} 0"#,
+                "panzer_last_reload_age_seconds 0.203",
+                r#"panzer_listener_queue{name="web",address="127.0.0.1:80"} 1"#,
+                r#"panzer_listener_backlog{name="web",address="127.0.0.1:80"} 4096"#,
+                r#"panzer_generation_uptime_seconds{generation="2",state="current"} 1.203"#,
+                r#"panzer_workers{generation="2",state="starting"} 0"#,
+                r#"panzer_workers{generation="2",state="idle"} 0"#,
+                r#"panzer_workers{generation="2",state="busy"} 1"#,
+                r#"panzer_workers{generation="2",state="draining"} 0"#,
+                r#"panzer_worker_restarts_total{generation="2",slot="1"} 0"#,
+                r#"panzer_worker_restarts_total{generation="2",slot="2"} 1"#,
+                r#"panzer_worker_handled_total{generation="2",slot="1"} 9"#,
+                r#"panzer_pss_bytes{role="main"} 4096"#,
+                r#"panzer_worker_uptime_seconds{generation="2",slot="1"} 1.103"#,
+            ]
+        );
+        let begin = "# HELP panzer_main_uptime_seconds Time since main was started.\n\
+                     # TYPE panzer_main_uptime_seconds gauge\n\
+                     # UNIT panzer_main_uptime_seconds seconds\n\
+                     panzer_main_uptime_seconds 5.012\n";
+        assert!(text.contains(begin), "{text}");
+        assert!(text.ends_with("\n# EOF\n"), "{text}");
+    }
+}

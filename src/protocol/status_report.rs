@@ -140,3 +140,40 @@ impl StatusReport {
         self.main.as_ref().map_or(Millis(0), |main| main.now.since(since))
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{Binary, StatusReport, WorkerReport};
+    use crate::types::{Activity, Exit, ExitReason, Pid, Slot, Tick};
+
+    /// A main with a generation of two slots, of which one is empty.
+    pub fn example() -> StatusReport {
+        let mut report = StatusReport::default();
+        for line in [
+            r"main version=0.1.0 pid=12 now=81203 up=5012 state=running count=2 dropped=0",
+            r"reload generation=3 outcome=failed at=81000 why=it\x20is\x20\x22bad\x22",
+            "listener name=web address=127.0.0.1:80 origin=bound queue=1 backlog=4096",
+            "listener name=web address=127.0.0.1:80 origin=stored queue=2 backlog=4096",
+            "generation number=2 state=current leader=13 monitor=13 since=80000",
+        ] {
+            report.take(line.as_bytes());
+        }
+        let worker = |slot, pid: Option<i32>, activity| WorkerReport {
+            slot: Slot::new(slot).expect("it is one"),
+            is_replacement: false,
+            pid: pid.and_then(Pid::new),
+            restarts: u32::from(slot) - 1,
+            since: Tick(80_100),
+            activity: Some(activity),
+            active_since: Tick(81_200),
+            exit: pid.is_none().then_some(Exit::Status(7)),
+            reason: ExitReason::Unknown,
+            handled: Some(9),
+        };
+        let workers = [worker(1, Some(14), Activity::Busy), worker(2, None, Activity::Empty)];
+        report.generations[0].workers = Some(Ok(workers.into()));
+        report.binary = Some(Binary::Differs);
+        report.memory = [(Pid::new(12).expect("it is one"), 4_096)].into();
+        report
+    }
+}
