@@ -101,7 +101,7 @@ fn restart_works_between_versions_and_is_refused_between_state_layouts() {
         main.expect_restarted();
         assert_eq!(main.version(), is_version);
         main.install(&newer);
-        main.expect_refusal("another version of the state", " has version 10");
+        main.expect_refusal("another version of the state", " has version 11");
         assert_eq!(main.version(), is_version);
     }
     main.install(&own);
