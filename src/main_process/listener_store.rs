@@ -181,7 +181,10 @@ impl StoredListener {
             }
             Origin::Adopted => {
                 (bind.is_unnamed() || self.name == bind.carried())
-                    && self.adopted_at.as_ref() == Some(&bind.address)
+                    && self
+                        .adopted_at
+                        .as_ref()
+                        .is_some_and(|at| listening_socket::is_same(at, &bind.address))
             }
             Origin::Stored(_) => false,
         }

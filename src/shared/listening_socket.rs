@@ -113,6 +113,11 @@ pub fn listens_at(socket: Borrowed<'_>, address: &Address) -> bool {
     }
 }
 
+/// Whether two addresses are one, whatever they call its interface.
+pub fn is_same(one: &Address, other: &Address) -> bool {
+    one == other || inet(one).is_some_and(|one| inet(other) == Some(one))
+}
+
 /// Whether the path that the kernel knows of `socket`, from the root, leads to it.
 pub fn standing(socket: Borrowed<'_>) -> Standing {
     match address_of(socket) {
@@ -292,10 +297,20 @@ pub fn warn_of_newcomers(refused: sys::SysResult<()>) {
 
 #[cfg(test)]
 mod tests {
-    use super::SocketPath;
+    use super::{SocketPath, is_same};
+    use crate::protocol::address;
     use crate::sys::file;
     use alloc::ffi::CString;
     use alloc::vec;
+
+    #[test]
+    fn addresses_are_the_same_whether_the_interface_is_named_or_numbered() {
+        let at = |text: &str| address::parse(text.as_bytes()).expect(text);
+        assert!(is_same(&at("[fe80::1%lo]:80"), &at("[fe80::1%1]:80")));
+        assert!(!is_same(&at("[fe80::1%lo]:80"), &at("[fe80::1%2]:80")));
+        assert!(is_same(&at("unix:/a"), &at("unix:/a")));
+        assert!(!is_same(&at("unix:/a"), &at("unix:/b")));
+    }
 
     #[test]
     fn path_counts_as_lost_only_if_it_surely_leads_elsewhere() {
