@@ -113,7 +113,7 @@ fn restart_works_between_versions_and_is_refused_between_state_layouts() {
     main.panzer.expect_current(1);
     for program in [&own, &other] {
         main.install(program);
-        main.expect_refusal("an older version of the state", " has version 11");
+        main.expect_refusal("an older version of the state", " has version 12");
     }
     main.install(&newer);
     main.restart();
