@@ -78,6 +78,12 @@ fn adopt_readiness(options: &Options) -> Result<Option<Fd>> {
     Ok(Some(fd))
 }
 
+/// Programs that are ready when they have lived long enough take that time by themselves.
+fn slow_start(options: &Options) -> Millis {
+    let lives = options.ready_after().unwrap_or(Millis(0));
+    SLOW_START.max(Millis(lives.0.saturating_mul(2)))
+}
+
 /// What the supervisor keeps to.
 pub(super) fn rules(options: &Options) -> SupervisorRules {
     SupervisorRules {
@@ -88,7 +94,7 @@ pub(super) fn rules(options: &Options) -> SupervisorRules {
             Some(span) => Readiness::After(span),
         },
         ready_timeout: options.span(Number::ReadyTimeout),
-        slow_start: SLOW_START,
+        slow_start: slow_start(options),
         probation: options.span(Number::Probation),
         drain_delay: options.span(Number::DrainDelay),
         backoff: Backoff {
@@ -104,4 +110,23 @@ pub(super) fn rules(options: &Options) -> SupervisorRules {
 /// Whether this session has a terminal: /dev/tty opens.
 pub(super) fn has_terminal() -> bool {
     file::open(c"/dev/tty", file::Mode::Read).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slow_start;
+    use crate::config::config_file;
+    use crate::config::option_table::Options;
+    use crate::types::Millis;
+
+    #[test]
+    fn start_is_slow_after_10_s_or_twice_the_time_to_live() {
+        for (file, expected) in
+            [("ready: notify", 10_000), ("exec: true", 10_000), ("exec: true\nready: 30", 60_000)]
+        {
+            let mut options = Options::default();
+            config_file::apply(file.as_bytes(), &mut options).expect(file);
+            assert_eq!(slow_start(&options), Millis(expected), "{file}");
+        }
+    }
 }
