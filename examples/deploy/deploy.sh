@@ -38,6 +38,8 @@ point() {
 }
 
 point good "$good"
+[ -d "$APP/good/." ] || refuse "$good is not there any more, so there is nothing to go back to: \
+point $APP/good at a release that serves"
 point current "$new"
 # What ends this script does not end the reload: its result is waited for all the same.
 trap '' HUP INT TERM
