@@ -124,7 +124,7 @@ fn deployment_without_a_running_main_changes_nothing() {
 #[test]
 fn deployment_that_could_go_back_to_nothing_changes_nothing() {
     let site = Site::new();
-    let mut panzer = site.start();
+    let panzer = site.start();
     assert_eq!(site.deploy("2"), (Some(0), "releases/2".into()));
     fs::remove_dir_all(site.dir.join("releases/2")).expect("it is ours");
     assert_eq!(site.deploy("1"), (Some(2), "releases/2".into()));
