@@ -392,9 +392,22 @@ mod tests {
     #[test]
     fn printed_address_reads_back_the_same() {
         for text in ["127.0.0.1:80", "[::1]:80", "[fe80::1%3]:80", "[fe80::1%lo]:80", "unix:/x"] {
-            let mut address = parse(text.as_bytes()).expect(text);
-            let bytes = written(&mut address);
+            let address = parse(text.as_bytes()).expect(text);
+            let bytes = written(&mut address.clone());
             assert_eq!(read::<Address>(&bytes), Some(address));
+        }
+    }
+
+    #[test]
+    fn kernel_chooses_port_0() {
+        for (text, expected) in [
+            ("localhost:0", true),
+            ("[fe80::1%lo]:0", true),
+            (":80", false),
+            ("[fe80::1%lo]:80", false),
+            ("unix:/x", false),
+        ] {
+            assert_eq!(Bind::parse(text.as_bytes()).expect(text).chooses(), expected, "{text}");
         }
     }
 

@@ -206,6 +206,12 @@ mod tests {
     use alloc::string::ToString as _;
 
     #[test]
+    fn answer_goes_on_after_progress_alone() {
+        let last = AnswerWord::ALL.iter().copied().filter(|word| word.is_last());
+        assert!(last.eq([AnswerWord::Done, AnswerWord::Failed, AnswerWord::Refused]));
+    }
+
+    #[test]
     fn written_requests_read_back() {
         let scales = [Scale::To(1), Scale::More(7), Scale::Less(16_383)].map(Request::Scale);
         for request in Request::PLAIN.into_iter().chain(scales) {
