@@ -114,7 +114,7 @@ impl Blocked {
     fn poll(&self, sources: &mut [Source<'_>], timeout: Option<Millis>) -> SysResult<libc::c_int> {
         let timeout = timeout.map(|Millis(span)| libc::timespec {
             // Longer than the kernel can express: it is asked again.
-            tv_sec: libc::time_t::try_from(span / 1_000).unwrap_or(libc::time_t::MAX),
+            tv_sec: i64::try_from(span / 1_000).unwrap_or(i64::MAX),
             tv_nsec: (span % 1_000 * 1_000_000) as _,
         });
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
