@@ -401,6 +401,10 @@ mod tests {
         let all = r#" count=4 bind[:80][a=b # c] command[./app][--port][80"\ ] quiet=true"#;
         assert_eq!(read(file.as_bytes()), Ok(all.into()));
         assert_eq!(read(b"a: 'it''s'"), Ok(" a=it's".into()));
+        assert_eq!(read(b"a: \"it''s\""), Ok(" a=it''s".into()));
+        assert_eq!(read(br"a: '\n'"), Ok(r" a=\n".into()));
+        assert_eq!(read(b"a: 'b' # c"), Ok(" a=b".into()));
+        assert_eq!(read(b"a: 'b'  # c"), Ok(" a=b".into()));
         assert_eq!(read(b""), Ok(String::new()));
     }
 
@@ -439,6 +443,7 @@ mod tests {
         ("a: 'b", "1:6: closing quote missing"),
         ("a: \"b\\\"", "1:8: closing quote missing"),
         ("a: \"b\" c", "1:8: unexpected text"),
+        ("a: 'b'#c", "1:7: unexpected text"),
         ("a: \"\\u00e9\"", "1:5: unknown escape"),
         ("a: \"\\x80\"", "1:5: unknown escape"),
         ("a:\n- bad", "2:3: it is bad"),
