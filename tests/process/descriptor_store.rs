@@ -12,7 +12,7 @@ use panzer::sys::Signal;
 use super::restartable::RestartableMain;
 use crate::harness::client::{Held, ask_unix};
 use crate::harness::control_client::{ask, value};
-use crate::harness::files::{TempDir, example};
+use crate::harness::files::{TempDir, example, open_gate};
 use crate::harness::notify::ServiceManager;
 use crate::harness::panzer::{End, Panzer};
 use crate::harness::setup::Setup;
@@ -25,7 +25,8 @@ fn below(above: &ServiceManager, words: &[&str], options: &[&str]) -> Setup {
 
 /// The same, handed down what is kept under this name. Descriptor 3 takes the events.
 fn again(above: &ServiceManager, name: &str, words: &[&str], options: &[&str]) -> Setup {
-    let script = r#"LISTEN_PID=$$ LISTEN_FDS=2 exec "$0" "$@""#;
+    let script =
+        r#"[ -z "$GATE" ] || read -r _ <"$GATE"; LISTEN_PID=$$ LISTEN_FDS=2 exec "$0" "$@""#;
     let setup = below(above, words, options).stdin(Stdio::from(above.hand_down(name)));
     let setup = setup.variable("LISTEN_FDNAMES", &format!("events:{name}"));
     setup.redirect("4<&0 0</dev/null").through("sh".as_ref(), &["-c", script])
@@ -284,10 +285,13 @@ fn reclaimed_socket_in_the_way_of_a_bind_is_closed() {
     assert_eq!(above.kept(), ["panzer/web"]);
     kill(panzer);
     let bind = format!("--bind=all=0.0.0.0:{port}");
+    let (dir, words) = (TempDir::new(), ["listen=all=127.0.0.1:1", "run=idle"]);
+    let gate = dir.gate("gate");
+    let setup = again(&above, "panzer/web", &words, &[&bind]);
+    let mut panzer = setup.variable("GATE", &gate.display().to_string()).start();
     // The test itself, as the service manager, must not keep it.
-    let setup = again(&above, "panzer/web", &["listen=all=127.0.0.1:1", "run=idle"], &[&bind]);
     above.forget("panzer/web");
-    let mut panzer = setup.start();
+    open_gate(&gate);
     let address: SocketAddr = panzer.expect_address();
     assert_eq!((address.ip().is_unspecified(), address.port()), (true, port));
     panzer.expect_current(1);

@@ -19,7 +19,11 @@ struct Server {
 }
 
 fn start(options: &[&str]) -> Server {
-    let words = ["listen=127.0.0.1:0", "nonblocking", "run=tasks"];
+    start_with("run=tasks", options)
+}
+
+fn start_with(run: &str, options: &[&str]) -> Server {
+    let words = ["listen=127.0.0.1:0", "nonblocking", run];
     let mut panzer =
         Setup::new(&example("witness"), &words).options(&["-n1"]).options(options).start();
     let address = panzer.expect_address();
@@ -53,7 +57,7 @@ fn served_by(clients: &mut [Held]) -> Vec<u32> {
 /// rules: worker.drain, worker.acceptor
 #[test]
 fn acceptor_serves_its_queue_in_the_final_stop() {
-    let mut server = start(&[]);
+    let mut server = start_with("run=watched-tasks", &[]);
     let mut clients = server.queue();
     server.panzer.signal(Signal::Term);
     server.go_on();
