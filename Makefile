@@ -8,8 +8,8 @@
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
 # test-systemd-vm, soak, controls and mutants.
 #
-# PREFIX and DESTDIR are make install's; T and N are make again's; BENCH is make
-# bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
+# PREFIX and DESTDIR are make install's; T and N are make again's; BENCH and BENCH_JSON are
+# make bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
 # test-rolling's, SUPERVISORS make test-supervisors', and ASYNC make test-async's: how many
 # reloads and final stops.
@@ -19,7 +19,8 @@ PREFIX = /usr/local
 DESTDIR =
 T =
 N = 100
-BENCH = reload worker
+BENCH =
+BENCH_JSON =
 EXPERIMENT =
 FILES = 10000
 C =
@@ -73,10 +74,16 @@ soak: panzer panzerctl
 	PANZER_BIN="$$PWD/panzer" PANZERCTL_BIN="$$PWD/panzerctl" \
 	$(CARGO) bench --bench soak --target-dir $(TARGET) -- $(EXPERIMENT)
 
-# Latencies of reloads, and what a worker costs: make bench BENCH=worker
-bench: panzer
-	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
-	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --no-fail-fast $(BENCH:%=--bench %) --target-dir $(TARGET)
+# What the static program costs, beside the least that C does for the same: make bench
+# BENCH=respawn BENCH_JSON=FILE. Needs a C compiler for that, and an idle machine.
+bench: static
+	PANZER_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzer" \
+	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" BENCH_JSON=$(abspath $(BENCH_JSON)) \
+	$(CARGO) bench --quiet --bench figures --target $(MUSL) --target-dir $(TARGET) -- $(BENCH)
+
+# Reloads under load, of all kinds of sockets: not one request may fail.
+bench-reload: panzer
+	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench reload --target-dir $(TARGET)
 
 # Faults planted in the plans, one at a time: the walk must find each.
 faults: always
@@ -202,6 +209,6 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak bench faults faults-restart yaml controls mutants lint lines static \
+.PHONY: all examples run basic stubborn test again soak bench bench-reload faults faults-restart yaml controls mutants lint lines static \
 	test-static test-servers test-async test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
 	test-docker static-examples test-supervisors install clean always

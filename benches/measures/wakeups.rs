@@ -5,18 +5,21 @@ use std::io::{self, Error};
 use std::time::{Duration, Instant};
 
 use super::Table;
-use crate::load::{Dialect, Question, Target};
+use super::table::Target;
+use crate::load::{self, Dialect, Question};
 use crate::server::{self, Server, process};
 
 const WORKERS: usize = 64;
+/// How many rounds there are, and connections in each.
+const ROUNDS: usize = 5;
+const TIMES: u32 = 200;
 /// The limit of wake-ups per connection; one of them serves it.
 const LIMIT: f64 = 1.05;
 /// The interval between connections, so that all workers wait again.
 const PAUSE: Duration = Duration::from_micros(500);
 
 pub fn idle(table: &mut Table) -> io::Result<()> {
-    let times = table.choose(10_000, 1_000);
-    let target = Target::Tcp(server::free_address()?);
+    let target = load::Target::Tcp(server::free_address()?);
     let (basic, address) = (server::example("basic")?, target.address());
     let options = &["--count", "64", "--probation", "0", "--quiet"];
     let mut server = Server::start(options, &[basic.as_ref(), OsStr::new(&address)])?;
@@ -27,17 +30,20 @@ pub fn idle(table: &mut Table) -> io::Result<()> {
         return Err(Error::other(format!("{} workers", workers.len())));
     }
 
-    let before = wakeups(&workers);
-    for _ in 0..times {
-        let question = Question::ask(&target, Dialect::Line)?;
-        question.answer().map_err(|failure| Error::other(format!("{failure:?}")))?;
-        server.listen_until(Instant::now() + PAUSE);
+    let mut figures = Vec::new();
+    for _ in 0..ROUNDS {
+        let before = wakeups(&workers);
+        for _ in 0..TIMES {
+            let question = Question::ask(&target, Dialect::Line)?;
+            question.answer().map_err(|failure| Error::other(format!("{failure:?}")))?;
+            server.listen_until(Instant::now() + PAUSE);
+        }
+        // Both are small enough for an exact double.
+        figures.push((wakeups(&workers) - before) as f64 / f64::from(TIMES));
     }
-    let seen = wakeups(&workers) - before;
     server.stop()?;
-    let what = format!("wake-ups a connection, {WORKERS} idle, {times}");
-    // Both are small enough for an exact double.
-    table.at_most(&what, seen as f64 / f64::from(times), LIMIT);
+    let what = format!("wake-ups a connection, {WORKERS} idle");
+    table.figure(&what, "switches", &figures, Target::AtMost(LIMIT));
     Ok(())
 }
 

@@ -1,0 +1,141 @@
+//! Pools that are measured beside each other: of the library, of programs, and of C.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::{self, Error};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use panzer::Pid;
+use panzer::sys::{Signal, signal};
+
+use super::baseline;
+use super::fixture;
+use super::reports::{Reports, clock};
+use crate::server::Server;
+
+/// Time for all processes to become idle again after a replacement.
+const REST: Duration = Duration::from_millis(2);
+
+/// What every panzer here is started with: the log is on, as in the field.
+const OPTIONS: &[&str] = &["--delay", "0", "--probation", "0"];
+
+/// A pool whose workers report, and wait to be ended.
+pub struct Pool {
+    reports: Reports,
+    workers: VecDeque<Pid>,
+    parent: Parent,
+    /// From its parent's first step to the last worker's first instruction.
+    pub filled: Duration,
+}
+
+/// What keeps it full.
+enum Parent {
+    Panzer(Box<Server>),
+    C(Child),
+}
+
+impl Pool {
+    /// Workers of the library under panzer.
+    pub fn library(count: usize) -> io::Result<Self> {
+        let (reports, own, number) =
+            (Reports::open()?, std::env::current_exe()?, count.to_string());
+        let options = [OPTIONS, &["--count", &number]].concat();
+        let path = reports.path();
+        let words: [&OsStr; 4] =
+            [own.as_os_str(), fixture::WORD.as_ref(), "pool".as_ref(), path.as_ref()];
+        let server = Server::start(&options, &words)?;
+        let mut pool = Self::fill(reports, count, Parent::Panzer(Box::new(server)))?;
+        if let Parent::Panzer(server) = &mut pool.parent {
+            server.wait_for("a current generation", |event| event.name == "current")?;
+        }
+        Ok(pool)
+    }
+
+    /// The same by a program of `benches/baseline`.
+    pub fn c(name: &str, count: usize) -> io::Result<Self> {
+        let (program, reports) = (baseline::program(name)?, Reports::open()?);
+        let above = reports.path().with_file_name("above");
+        let socket = UnixDatagram::bind(&above)?;
+        let mut command = Command::new(program);
+        command.arg(count.to_string()).arg(reports.path()).arg(above);
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        if let Some(mut log) = child.stderr.take() {
+            std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        }
+        // Ends with the bench: what main reads of a monitor is read here.
+        std::thread::spawn(move || while socket.recv(&mut [0; 512]).is_ok() {});
+        Self::fill(reports, count, Parent::C(child))
+    }
+
+    fn fill(reports: Reports, count: usize, parent: Parent) -> io::Result<Self> {
+        let begun = reports.next()?.born;
+        let mut pool = Self { reports, workers: VecDeque::new(), parent, filled: Duration::ZERO };
+        pool.filled = pool.receive(count, begun)?;
+        Ok(pool)
+    }
+
+    /// Waits for so many new workers; returns how long after `since` the last of them ran.
+    fn receive(&mut self, count: usize, since: u64) -> io::Result<Duration> {
+        let mut last = since;
+        for _ in 0..count {
+            let (born, pid) = self.reports.next_worker()?;
+            self.workers.push_back(pid);
+            last = last.max(born);
+        }
+        Ok(Duration::from_nanos(last - since))
+    }
+
+    /// Kills the oldest worker; returns how long it took until its replacement ran.
+    pub fn replace_oldest(&mut self) -> io::Result<Duration> {
+        let oldest = self.workers.pop_front().ok_or_else(|| Error::other("an empty pool"))?;
+        let killed = clock();
+        kill(oldest, Signal::Kill)?;
+        let took = self.receive(1, killed)?;
+        self.rest()?;
+        Ok(took)
+    }
+
+    /// Kills every worker; returns how long it took until the last replacement ran.
+    pub fn replace_all(&mut self) -> io::Result<Duration> {
+        let old = std::mem::take(&mut self.workers);
+        let killed = clock();
+        old.iter().try_for_each(|pid| kill(*pid, Signal::Kill))?;
+        self.receive(old.len(), killed)
+    }
+
+    /// Lets the last replacement come to its end everywhere, as far as it can be seen.
+    fn rest(&mut self) -> io::Result<()> {
+        if let Parent::Panzer(server) = &mut self.parent {
+            server.wait_for("a replacement", |event| event.name == "respawn")?;
+        }
+        let _ = self.reports.next_until(Instant::now() + REST);
+        Ok(())
+    }
+
+    /// Stops it; returns how long it took until no process was left.
+    pub fn drain(self) -> io::Result<Duration> {
+        let asked = clock();
+        match self.parent {
+            Parent::Panzer(mut server) => {
+                server.signal("TERM")?;
+                let ended = self.reports.end()?;
+                server.wait_for_end()?;
+                Ok(Duration::from_nanos(ended - asked))
+            }
+            Parent::C(mut child) => {
+                let pid = i32::try_from(child.id()).ok().and_then(Pid::new);
+                kill(pid.ok_or_else(|| Error::other("no pid"))?, Signal::Term)?;
+                let ended = self.reports.end()?;
+                child.wait()?;
+                Ok(Duration::from_nanos(ended - asked))
+            }
+        }
+    }
+}
+
+/// Sends a signal to a process that is not reaped yet: nobody but the bench ends one.
+fn kill(pid: Pid, with: Signal) -> io::Result<()> {
+    signal::send(pid, with).map_err(|errno| Error::other(format!("kill {}: {errno}", pid.raw())))
+}
