@@ -107,6 +107,10 @@ test-servers: panzer panzerctl
 test-async: panzer panzerctl
 	tests/async/run $(ASYNC)
 
+# The example without std, linked statically, and what embedding Panzer adds to it.
+test-small: panzer panzerctl
+	tests/small/run
+
 # Under a real systemd: the one that is installed, in namespaces of its own. Needs root.
 # U=NAME tries some, KILLS=20 kills main so often under load.
 test-systemd: panzer panzerctl examples
@@ -164,7 +168,7 @@ mutants: always
 
 lint: always
 	$(CARGO) fmt --check
-	rustfmt --check --edition 2024 examples/*/src/main.rs
+	rustfmt --check --edition 2024 examples/*/src/*.rs
 	$(CARGO) clippy --quiet --all-targets --target-dir $(TARGET) -- -D warnings
 	$(CARGO) clippy --quiet --lib --bins --target-dir $(TARGET) -- -D warnings
 	$(CARGO) clippy --quiet --no-default-features --bins --target-dir $(TARGET) -- -D warnings
@@ -210,5 +214,5 @@ clean:
 always:
 
 .PHONY: all examples run basic stubborn test again soak bench bench-reload faults faults-restart yaml controls mutants lint lines static \
-	test-static test-servers test-async test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
+	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
 	test-docker static-examples test-supervisors install clean always

@@ -132,6 +132,16 @@
 //! [`Acceptor`] does: `Listener` says what. The loop of such a server ends when a task that
 //! waits for the [`StopHandle`]'s descriptor tells it.
 //!
+//! # Without the standard library
+//!
+//! With `default-features = false` the crate needs `alloc` and the C library alone. A program
+//! without std brings what std would: C's `main`, a global allocator, a panic handler, and two
+//! names that the prebuilt `alloc` refers to (40 lines, `rt.rs` of `examples/small`). The
+//! library sets none of these. [`Connection::read`] and [`Connection::write_all`] are for such a
+//! program, [`wait`] has a deadline for them, and [`log`](log()) says what goes wrong.
+//! `make test-small` builds that example for musl, and says what Panzer adds to the same server
+//! without it.
+//!
 //! # The source, in reading order
 //!
 //! A folder is a process, or a boundary between processes. A file imports only what

@@ -1,7 +1,8 @@
 //! What accept4(2) gives to a worker, and what it may say instead.
 
 use crate::sys::Errno;
-use crate::sys::fd::{Blocking, Borrowed, Fd};
+use crate::sys::fd::{self, Blocking, Borrowed, Fd};
+use crate::sys::message::{self, SendWait};
 use crate::sys::socket::{self, Name, SocketKind};
 use core::net::SocketAddr;
 
@@ -33,6 +34,36 @@ impl Connection {
     #[must_use]
     pub fn into_fd(self) -> Fd {
         self.0
+    }
+
+    /// Reads what has come, at most as much as `buffer` holds; 0 at the end. Blocks while
+    /// nothing has come, and no signal ends that: [`wait`](crate::wait) for it with a
+    /// deadline first. read(2)
+    ///
+    /// For programs without std, as is `write_all`.
+    ///
+    /// # Errors
+    ///
+    /// `ECONNRESET` when the peer has reset the connection, `EAGAIN` on a connection of an
+    /// [`Acceptor`](crate::Acceptor) when nothing has come.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        fd::read(self.as_fd(), buffer)
+    }
+
+    /// Writes all of `bytes`. Blocks while the peer takes nothing. No SIGPIPE comes of a
+    /// peer that is gone. send(2)
+    ///
+    /// # Errors
+    ///
+    /// `EPIPE` and `ECONNRESET` when the peer is gone, `EAGAIN` on a connection of an
+    /// [`Acceptor`](crate::Acceptor) when there is no room; a part may be written then.
+    pub fn write_all(&self, bytes: &[u8]) -> Result<(), Errno> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let sent = message::send(self.as_fd(), rest, None, SendWait::Wait)?;
+            rest = &rest[sent..];
+        }
+        Ok(())
     }
 }
 
