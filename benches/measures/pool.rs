@@ -13,7 +13,7 @@ use panzer::sys::{Signal, signal};
 use super::baseline;
 use super::fixture;
 use super::reports::{Reports, clock};
-use crate::server::Server;
+use crate::server::{Server, process};
 
 /// Time for all processes to become idle again after a replacement.
 const REST: Duration = Duration::from_millis(2);
@@ -36,44 +36,115 @@ enum Parent {
     C(Child),
 }
 
+/// Since when a pool is filled.
+#[derive(Clone, Copy)]
+enum Begin {
+    /// Its parent reports that it begins.
+    Reported,
+    /// It cannot say so: since the bench has begun to start it.
+    Spawned,
+}
+
+impl Begin {
+    fn moment(self, spawned: u64) -> Option<u64> {
+        match self {
+            Self::Reported => None,
+            Self::Spawned => Some(spawned),
+        }
+    }
+}
+
 impl Pool {
     /// Workers of the library under panzer.
     pub fn library(count: usize) -> io::Result<Self> {
-        let (reports, own, number) =
-            (Reports::open()?, std::env::current_exe()?, count.to_string());
-        let options = [OPTIONS, &["--count", &number]].concat();
+        let own = std::env::current_exe()?;
+        let words = [own.as_os_str(), fixture::WORD.as_ref(), "pool".as_ref()];
+        Self::panzer(count, &[], &words, Begin::Reported)
+    }
+
+    /// Programs that panzer executes.
+    pub fn programs(count: usize) -> io::Result<Self> {
+        let program = baseline::program("program")?;
+        Self::panzer(count, &["-x", "--ready", "0"], &[program.as_ref()], Begin::Spawned)
+    }
+
+    /// A program of `benches/baseline` that forks.
+    pub fn c(name: &str, count: usize) -> io::Result<Self> {
+        let reports = Reports::open()?;
+        let above = reports.path().with_file_name("above");
+        let socket = UnixDatagram::bind(&above)?;
+        // Ends with the bench: what main reads of a monitor is read here.
+        std::thread::spawn(move || while socket.recv(&mut [0; 512]).is_ok() {});
+        Self::bare(reports, name, count, above.as_ref(), Begin::Reported)
+    }
+
+    /// The one that executes programs.
+    pub fn c_programs(count: usize) -> io::Result<Self> {
+        let program = baseline::program("program")?;
+        Self::bare(Reports::open()?, "vfork_exec", count, program.as_ref(), Begin::Spawned)
+    }
+
+    fn panzer(
+        count: usize,
+        options: &[&str],
+        command: &[&OsStr],
+        begin: Begin,
+    ) -> io::Result<Self> {
+        let (reports, number) = (Reports::open()?, count.to_string());
+        let options = [OPTIONS, &["--count", &number], options].concat();
         let path = reports.path();
-        let words: [&OsStr; 4] =
-            [own.as_os_str(), fixture::WORD.as_ref(), "pool".as_ref(), path.as_ref()];
-        let server = Server::start(&options, &words)?;
-        let mut pool = Self::fill(reports, count, Parent::Panzer(Box::new(server)))?;
+        let spawned = clock();
+        let server = Server::start(&options, &[command, &[path.as_os_str()]].concat())?;
+        let parent = Parent::Panzer(Box::new(server));
+        let mut pool = Self::fill(reports, count, parent, begin.moment(spawned))?;
         if let Parent::Panzer(server) = &mut pool.parent {
             server.wait_for("a current generation", |event| event.name == "current")?;
         }
         Ok(pool)
     }
 
-    /// The same by a program of `benches/baseline`.
-    pub fn c(name: &str, count: usize) -> io::Result<Self> {
-        let (program, reports) = (baseline::program(name)?, Reports::open()?);
-        let above = reports.path().with_file_name("above");
-        let socket = UnixDatagram::bind(&above)?;
-        let mut command = Command::new(program);
-        command.arg(count.to_string()).arg(reports.path()).arg(above);
+    fn bare(
+        reports: Reports,
+        name: &str,
+        count: usize,
+        argument: &OsStr,
+        begin: Begin,
+    ) -> io::Result<Self> {
+        let mut command = Command::new(baseline::program(name)?);
+        command.arg(count.to_string()).arg(reports.path()).arg(argument);
+        let spawned = clock();
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         if let Some(mut log) = child.stderr.take() {
             std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         }
-        // Ends with the bench: what main reads of a monitor is read here.
-        std::thread::spawn(move || while socket.recv(&mut [0; 512]).is_ok() {});
-        Self::fill(reports, count, Parent::C(child))
+        Self::fill(reports, count, Parent::C(child), begin.moment(spawned))
     }
 
-    fn fill(reports: Reports, count: usize, parent: Parent) -> io::Result<Self> {
-        let begun = reports.next()?.born;
-        let mut pool = Self { reports, workers: VecDeque::new(), parent, filled: Duration::ZERO };
+    fn fill(
+        reports: Reports,
+        count: usize,
+        parent: Parent,
+        spawned: Option<u64>,
+    ) -> io::Result<Self> {
+        let begun = match spawned {
+            Some(moment) => moment,
+            None => reports.next()?.born,
+        };
+        let workers = VecDeque::new();
+        let mut pool = Self { reports, workers, parent, filled: Duration::ZERO };
         pool.filled = pool.receive(count, begun)?;
         Ok(pool)
+    }
+
+    /// The processor time of what keeps it full: of main and monitor, or of the one of C.
+    pub fn processor_time(&self) -> Duration {
+        let time = |pid| process::run_time(pid).unwrap_or_default();
+        match &self.parent {
+            Parent::Panzer(server) => {
+                time(server.pid()) + server.monitor(1).map(time).unwrap_or_default()
+            }
+            Parent::C(child) => time(child.id()),
+        }
     }
 
     /// Waits for so many new workers; returns how long after `since` the last of them ran.

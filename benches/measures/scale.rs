@@ -12,12 +12,14 @@ struct Times {
     fill: Vec<f64>,
     back: Vec<f64>,
     drain: Vec<f64>,
+    processor: Vec<f64>,
 }
 
 impl Times {
     fn add(&mut self, mut pool: Pool) -> io::Result<()> {
         self.fill.push(pool.filled.as_secs_f64() * 1e3);
         self.back.push(pool.replace_all()?.as_secs_f64() * 1e3);
+        self.processor.push(pool.processor_time().as_secs_f64() * 1e3);
         self.drain.push(pool.drain()?.as_secs_f64() * 1e3);
         Ok(())
     }
@@ -40,7 +42,26 @@ pub fn library(table: &mut Table, count: usize, rounds: usize) -> io::Result<()>
         };
         line("fill", &ours.fill, &theirs.fill, target);
         line("all killed and back", &ours.back, &theirs.back, target);
+        line("processor of both", &ours.processor, &theirs.processor, Target::None);
         line("drain", &ours.drain, &theirs.drain, Target::None);
     }
+    Ok(())
+}
+
+/// Programs of `-x`, beside bare vfork and exec; their start is that of all processes.
+pub fn programs(table: &mut Table, count: usize, rounds: usize) -> io::Result<()> {
+    let (mut ours, mut bare) = (Times::default(), Times::default());
+    for _ in 0..rounds {
+        ours.add(Pool::programs(count)?)?;
+        bare.add(Pool::c_programs(count)?)?;
+    }
+    let target = Target::RatioAtMost(1.1);
+    let mut line = |what: &str, ours: &[f64], bare: &[f64]| {
+        let what = format!("{what}, -x, {count} workers");
+        table.compare(&what, "ms", ours, ("vfork, exec", bare), target);
+    };
+    line("fill", &ours.fill, &bare.fill);
+    line("all killed and back", &ours.back, &bare.back);
+    line("processor of both", &ours.processor, &bare.processor);
     Ok(())
 }

@@ -96,6 +96,12 @@ pub fn processor_time(pid: u32) -> Duration {
     times.map(|ticks| CLOCK_TICK * ticks).sum()
 }
 
+/// The time that a process itself has run, of its first thread alone.
+pub fn run_time(pid: u32) -> Option<Duration> {
+    let text = fs::read_to_string(path(pid, "schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+}
+
 /// The voluntary context switches of a process: how often it has waited.
 pub fn voluntary_switches(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(path(pid, "status")).ok()?;
