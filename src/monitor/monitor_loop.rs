@@ -100,6 +100,8 @@ pub(super) struct MonitorLoop<K> {
     pub(super) sweep: Option<Tick>,
     /// How many rests of groups were looked at.
     pub(super) looked: usize,
+    /// How many workers were ever made.
+    forks: usize,
     pub(super) reports: PoolReports,
     /// Whether the stop, once it is over, had to kill a worker.
     finished: Option<bool>,
@@ -162,6 +164,7 @@ impl<K: PoolKind> MonitorLoop<K> {
             swept: now,
             sweep: None,
             looked: 0,
+            forks: 0,
             reports: PoolReports::new(generation, has_main),
             finished: None,
         })
@@ -221,6 +224,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         let deadline = self.pool.deadline().into_iter().chain(self.wakes_at()).min();
         let (main_gone, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline));
         self.woke = now;
+        let forks = self.forks;
         if let Some(by) = lost {
             self.step(now, Event::Stalled { by });
         }
@@ -230,6 +234,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         self.reap(now, died);
         // After the dead: a stop that was sent before a death is seen with it.
         let pending = signal::take();
+        let died = died || pending.has(Signal::Chld);
         if pending.has(Signal::Chld) {
             self.want_sweep(now);
         }
@@ -240,9 +245,20 @@ impl<K: PoolKind> MonitorLoop<K> {
         if self.pool.deadline().is_some_and(|deadline| deadline <= now) {
             self.step(now, Event::Timer);
         }
+        if died {
+            self.reap_unnamed(now);
+        }
         self.watch_for_hangs();
-        self.reports.tell(now, &mut self.rows);
+        // What was just forked has the processor first; it is not the last turn then.
+        if self.forks == forks || self.reports.due().is_some_and(|due| due <= now) {
+            self.tell();
+        }
         self.tell_again();
+    }
+
+    /// Tells the log and main what has happened: whatever else is told comes later.
+    fn tell(&mut self) {
+        self.reports.tell(&mut self.rows);
     }
 
     /// Blocks until something happens; says whether main is gone.
@@ -284,6 +300,7 @@ impl<K: PoolKind> MonitorLoop<K> {
     /// From now on there is no main above us.
     fn lose_main(&mut self, now: Tick) {
         if self.above.take().is_some() {
+            self.tell();
             self.reports.lose_main();
             log::log(Level::Warn, format_args!("lost main process, shutting down"));
             self.begin_final_stop();
@@ -294,6 +311,7 @@ impl<K: PoolKind> MonitorLoop<K> {
     /// Does what the signals say.
     fn act_on_signals(&mut self, now: Tick, pending: &PendingSignals) {
         if pending.has(Signal::Ttin) {
+            self.tell();
             self.log_status(now);
         }
         if pending.has(Signal::Winch) {
@@ -328,6 +346,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         // Another process than main may have asked us, and then another generation has
         // to take our place.
         if !self.pool.is_stopping() {
+            self.tell();
             self.reports.mention(format_args!("STOPPING=1"));
         }
         self.step(now, Event::Stop);
@@ -367,6 +386,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         // The pool orders no more processes than there are rows.
         let Some(row) = self.rows.reserve(slot) else { return Event::ForkFailed { slot } };
         let event = K::make(self, slot, row);
+        self.forks = self.forks.wrapping_add(1);
         if let Event::Forked { slot, pid } = event {
             self.on_forked(now, slot, row, pid);
         } else {
@@ -385,6 +405,7 @@ impl<K: PoolKind> MonitorLoop<K> {
             }
             Command::SignalGroup { pid, signal } => K::signal_group(self, pid, signal),
             Command::AnnounceReady => {
+                self.tell();
                 let level = if self.above.is_some() { Level::Debug } else { Level::Info };
                 let count = Plural(self.rules.count.into(), "worker");
                 log::log(level, format_args!("pool: {count} ready"));
@@ -415,7 +436,7 @@ impl<K: PoolKind> MonitorLoop<K> {
             log::log(Level::Debug, format_args!("worker {slot} (pid {pid}): started"));
         }
         if was_filled && !is_replacement {
-            self.reports.add_respawned(slot, pid);
+            self.reports.add_respawned(now, slot, pid);
         }
     }
 
@@ -435,7 +456,7 @@ impl<K: PoolKind> MonitorLoop<K> {
                 K::note(self, now, pid, Activity::Empty)
             }
             Report::TookOver { slot, pid } => {
-                return self.reports.add_respawned(slot, pid);
+                return self.reports.add_respawned(now, slot, pid);
             }
             Report::Hung { .. }
             | Report::Late { .. }
@@ -443,7 +464,7 @@ impl<K: PoolKind> MonitorLoop<K> {
             | Report::AllReady
             | Report::Scaled { .. } => None,
         };
-        self.reports.add(report, known);
+        self.reports.add(now, report, known);
     }
 
     fn log_status(&self, now: Tick) {

@@ -12,8 +12,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
-/// What has happened in a turn and is to be told at its end: the next worker of a
-/// slot waits for no log and no datagram.
+/// How long it may wait to be told: so long a worker that was just forked has the
+/// processor to itself.
+const WAIT: Millis = Millis(1);
+
+/// Something that is to be told when no worker waits for it: not for the log, not for a
+/// datagram.
 enum PendingReport {
     /// What the pool tells, and what it does not know of a death.
     Report(Report, Option<String>),
@@ -21,9 +25,10 @@ enum PendingReport {
     Respawned { slot: Slot, pid: Pid },
 }
 
-/// What is to be told at the end of this turn.
+/// What has happened and is still to be told, in its order.
 pub(super) struct PoolReports {
-    pending: Vec<PendingReport>,
+    /// With the time at which it happened.
+    pending: Vec<(Tick, PendingReport)>,
     kills: OomKills,
     /// The number of our generation; 0 when the program runs alone.
     generation: u32,
@@ -40,13 +45,18 @@ impl PoolReports {
     }
 
     /// What the pool tells, and what it does not know of a death.
-    pub fn add(&mut self, report: Report, known: Option<String>) {
-        self.pending.push(PendingReport::Report(report, known));
+    pub fn add(&mut self, now: Tick, report: Report, known: Option<String>) {
+        self.pending.push((now, PendingReport::Report(report, known)));
     }
 
     /// A slot is filled, and not for the first time.
-    pub fn add_respawned(&mut self, slot: Slot, pid: Pid) {
-        self.pending.push(PendingReport::Respawned { slot, pid });
+    pub fn add_respawned(&mut self, now: Tick, slot: Slot, pid: Pid) {
+        self.pending.push((now, PendingReport::Respawned { slot, pid }));
+    }
+
+    /// When the oldest is told at the latest; `None` if there is none.
+    pub fn due(&self) -> Option<Tick> {
+        self.pending.first().map(|(since, _)| since.after(WAIT))
     }
 
     /// Main is gone: nothing is told any more but the log.
@@ -68,11 +78,11 @@ impl PoolReports {
         }
     }
 
-    /// Tells the log and main of the turn that has begun at `now`.
-    pub fn tell(&mut self, now: Tick, rows: &mut Rows) {
+    /// Tells the log and main all of it.
+    pub fn tell(&mut self, rows: &mut Rows) {
         let all = mem::take(&mut self.pending);
         let starved = self.starved(&all);
-        for pending in all {
+        for (now, pending) in all {
             match pending {
                 PendingReport::Report(report, known) => {
                     self.report(now, rows, report, known.as_deref(), starved);
@@ -87,8 +97,8 @@ impl PoolReports {
     /// Whether the kernel has killed for want of memory all of these that are not known
     /// to have been killed otherwise. Looked at whenever there is anything to tell, so
     /// that what it has killed before does not count.
-    fn starved(&mut self, pending: &[PendingReport]) -> bool {
-        let is_killed = |pending: &&PendingReport| match pending {
+    fn starved(&mut self, pending: &[(Tick, PendingReport)]) -> bool {
+        let is_killed = |(_, pending): &&(Tick, PendingReport)| match pending {
             PendingReport::Report(Report::Died { exit, reason, .. }, _) => {
                 *reason == ExitReason::Unknown && exit.is_sigkill()
             }

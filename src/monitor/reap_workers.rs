@@ -8,8 +8,8 @@ use crate::sys::signal;
 use crate::types::{Exit, Millis, Pid, Tick};
 use alloc::vec::Vec;
 
-/// The least time between two looks at all workers, where these are many: one
-/// look costs 0.6 µs a worker.
+/// The most time between two looks at all workers that are wanted. One look costs 0.6 µs
+/// a worker, so between two of them there is a millisecond for every 64 workers.
 const SWEEP: Millis = Millis(50);
 /// How often, and how many at once, what is left of groups is looked at, though
 /// nothing in it has ended. One look costs up to 485 µs at 10,000 children.
@@ -17,12 +17,14 @@ const REST_PACE: Millis = Millis(1_000);
 const REST_AT_ONCE: usize = 16;
 /// The most dead that a pool of programs reaps in one turn: there is other work.
 const MOST: usize = 256;
-/// So many workers are looked at whenever one has died.
+/// Among so many children the kernel finds a dead one in less than a microsecond.
 const FEW: u16 = 64;
+/// From a death to the look at all workers: the next worker of its slot is forked before.
+const AFTER_FORK: Millis = Millis(1);
 
 impl<K: PoolKind> MonitorLoop<K> {
-    /// Reaps our own dead: those that a signal has named at once, and those that
-    /// it may have stood for at once too, or within 50 ms where workers are many.
+    /// Reaps our own dead that a signal has named. Soon all workers are looked at too: it
+    /// may have stood for others, and other code in this process may have waited for one.
     pub(super) fn reap(&mut self, now: Tick, died: bool) {
         let mut touched = Vec::new();
         for pid in signal::noted_deaths() {
@@ -41,7 +43,7 @@ impl<K: PoolKind> MonitorLoop<K> {
 
     /// When there is something to do that the pool knows nothing of.
     pub(super) fn wakes_at(&self) -> Option<Tick> {
-        let all = [self.sweep, self.tells_again_at(), self.kind.deadline()];
+        let all = [self.sweep, self.reports.due(), self.tells_again_at(), self.kind.deadline()];
         all.into_iter().flatten().min()
     }
 
@@ -62,6 +64,23 @@ impl<K: PoolKind> MonitorLoop<K> {
         }
     }
 
+    /// Reaps at once, where workers are few, those for whose death a signal has stood
+    /// that named another one.
+    pub(super) fn reap_unnamed(&mut self, now: Tick) {
+        if K::ADOPTS || self.rules.count > FEW {
+            return;
+        }
+        for _ in 0..self.rules.count {
+            match process::dead_child() {
+                Ok(Reaped::Dead(pid, _)) if self.rows.process(pid).is_some() => {
+                    self.reap_one(now, pid);
+                }
+                // A child of the application's own stands before what else is dead.
+                Ok(Reaped::Dead(..) | Reaped::NoneDead | Reaped::NoChild) | Err(_) => return,
+            }
+        }
+    }
+
     /// Reaps a child that may be dead, a worker or an orphan. Says in which group an
     /// orphan was, which may be empty now.
     fn reap_child(&mut self, now: Tick, pid: Pid) -> Option<Pid> {
@@ -69,7 +88,8 @@ impl<K: PoolKind> MonitorLoop<K> {
         if !is_worker && !K::ADOPTS {
             return None;
         }
-        let group = process::group_of(pid).filter(|group| *group != pid);
+        let group = if K::ADOPTS { process::group_of(pid) } else { None };
+        let group = group.filter(|group| *group != pid);
         if is_worker {
             self.reap_one(now, pid);
         } else {
@@ -110,8 +130,9 @@ impl<K: PoolKind> MonitorLoop<K> {
 
     /// All workers are to be looked at soon.
     pub(super) fn want_sweep(&mut self, now: Tick) {
-        let rest = if self.rules.count > FEW { SWEEP } else { Millis(0) };
-        let due = now.max(self.swept.after(rest));
+        let rest = SWEEP.min(Millis(u64::from(self.rules.count / FEW)));
+        let soon = if K::ADOPTS { now } else { now.after(AFTER_FORK) };
+        let due = soon.max(self.swept.after(rest));
         self.sweep = Some(self.sweep.map_or(due, |sweep| sweep.min(due)));
     }
 
