@@ -47,7 +47,8 @@
 //! * a [`StopHandle`], which any task may ask whether this worker is to stop, for answers
 //!   that say `Connection: close`;
 //! * a [`Counter`], with which tasks say what they have in hand, for the status and
-//!   [`Monitor::hang_timeout`].
+//!   [`Monitor::hang_timeout`], and which connections they hold, so that all workers come to
+//!   hold about as many.
 //!
 //! ```no_run
 //! use std::{io::Write as _, net::TcpStream, task::Poll, thread};
@@ -230,7 +231,8 @@ pub use sys::poll::Source;
 pub use sys::threads::ThreadsAllowed;
 pub use types::{Level, Millis, Pid, Tick};
 pub use worker::{
-    Acceptor, BusyGuard, Connection, Context, Counter, Outcome, Peer, StopHandle, Worker,
+    Acceptor, BusyGuard, Connection, ConnectionGuard, Context, Counter, MayAccept, Outcome, Peer,
+    StopHandle, Worker,
 };
 
 /// What the two programs of this crate are made of, beside their `rt.rs`. It promises

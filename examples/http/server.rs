@@ -1,13 +1,14 @@
 //! The loop of one worker: it waits, serves what is ready or late, and accepts.
 //!
 //! It waits in one place, for everything at once. Workers share the listener, and each takes
-//! one connection from it in a round: a busy worker has fewer rounds and takes less.
+//! one connection from it in a round; one that holds more connections than the others leaves
+//! the next one to them.
 //!
 //! When told to stop it closes the listener, at once if another generation uses it, and
 //! otherwise after all queued connections are accepted. It returns when the last connection
 //! is closed.
 
-use panzer::{Context, Level, Listener, Millis, Outcome, Source, Tick};
+use panzer::{Context, Level, Listener, MayAccept, Millis, Outcome, Source, Tick};
 
 use crate::connection::{Connection, Moment};
 
@@ -28,7 +29,7 @@ pub struct Server {
     /// comes between them would be lost: the first would still accept, and the second would
     /// no longer wait for the stop descriptor.
     is_stopping: bool,
-    /// The listener is left alone until then, because accept has failed.
+    /// The listener is left alone until then: accept has failed, or others are to take more.
     pause: Option<Tick>,
     /// Whether the failure of accept was logged.
     is_short: bool,
@@ -66,7 +67,7 @@ impl Server {
             let mut moment = Moment { ctx, now: panzer::now(), delay };
             self.go_on(&ready, &mut moment);
             self.admit(ready.listener, &mut moment);
-            self.forget_closed();
+            self.forget_closed(moment.ctx);
             if self.connections.iter().any(Connection::is_in_hand) {
                 moment.ctx.busy();
             }
@@ -127,7 +128,12 @@ impl Server {
     fn admit(&mut self, is_ready: bool, moment: &mut Moment<'_>) {
         if !self.is_stopping {
             if is_ready {
-                self.accept(moment);
+                match moment.ctx.may_accept() {
+                    MayAccept::Yes => {
+                        self.accept(moment);
+                    }
+                    MayAccept::LeaveFor(pause) => self.pause = Some(moment.now.after(pause)),
+                }
             }
             return;
         }
@@ -152,6 +158,7 @@ impl Server {
                 if let Some(mut connection) = Connection::new(connection, moment.now) {
                     connection.proceed(moment);
                     self.connections.push(connection);
+                    moment.ctx.connections(self.held());
                 }
             }
             // Out of descriptors, or of memory. Present connections must not
@@ -168,12 +175,17 @@ impl Server {
     }
 
     /// Drops the closed connections, which may make room for others.
-    fn forget_closed(&mut self) {
+    fn forget_closed(&mut self, ctx: &mut Context) {
         let before = self.connections.len();
         self.connections.retain(|connection| !connection.is_closed());
         if self.connections.len() < before {
             self.pause = None;
+            ctx.connections(self.held());
         }
+    }
+
+    fn held(&self) -> u32 {
+        self.connections.len() as u32
     }
 }
 

@@ -14,11 +14,12 @@
 //! | 3    | what main wants (bits of [`Flags`])      | state, and since when below it |
 //! | 4    | 1: the monitor's handlers are in place; 2: a worker had to be killed; above bit 32, the rows that were ever used | connections or requests handled |
 //! | 5    | [`Losses`] since ready                  | the slot; 0: the row is free   |
-//! | 6    | the workers that main wants, or 0       | -                              |
-//! | 7    | 1: a worker that gets busy reports it   | -                              |
+//! | 6    | the workers that main wants, or 0       | connections held, and taken so far above bit 32 |
+//! | 7    | 1: a worker that gets busy reports it   | when it looked at the queue; bit 63: passed over |
 //!
-//! The header's words 3 and 6 are main's; the row's words 3 and 4 are the worker's;
-//! all others are the monitor's, but for a 0 in its last that a worker writes.
+//! The header's words 3 and 6 are main's; the row's words 3, 4, 6 and 7 are the worker's;
+//! all others are the monitor's. Two bits are others' too: a worker takes the header's last
+//! one back, and sets the last one of a sibling's row.
 //!
 //! A row belongs to one process from its fork to its end, so nothing moves. A slot
 //! has several rows while its worker is replaced, or leaves beside the next one. The
@@ -50,6 +51,10 @@ const HANDLERS: u64 = 1;
 const KILLED: u64 = 2;
 /// Where the state stands in the row's word 3.
 const STATE_SHIFT: u32 = 56;
+/// The bit of the row's word 7.
+const PASSED_OVER: u64 = 1 << 63;
+/// How many rows a worker compares itself with: what that costs does not grow with the pool.
+const SIBLINGS: u16 = 64;
 
 /// A row of the board, from 1 on: as long as its process lives, that one's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,15 @@ impl RowRef {
     pub const fn number(self) -> u16 {
         self.0
     }
+}
+
+/// What a worker says of its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Those that it holds now.
+    pub held: u32,
+    /// Those that it has begun to hold, ever; it wraps around.
+    pub taken: u32,
 }
 
 /// What main wants of a generation: bits of the header's word 3.
@@ -349,6 +363,9 @@ impl ScoreboardMap {
     /// A worker has just been forked.
     pub fn begin_worker(self, row: RowRef, now: Tick) {
         self.handled(row, 0);
+        for index in [6, 7] {
+            self.row(row, index).store(0, Ordering::SeqCst);
+        }
         self.enter(row, State::Starting, now);
     }
 
@@ -370,6 +387,58 @@ impl ScoreboardMap {
 
     fn handled(self, row: RowRef, count: u64) {
         self.row(row, 4).store(count, Ordering::SeqCst);
+    }
+
+    /// What a worker says of its connections.
+    pub fn connections(self, row: RowRef) -> Connections {
+        let word = self.row(row, 6).load(Ordering::SeqCst);
+        Connections { held: low(word), taken: high(word) }
+    }
+
+    /// A worker holds one connection more.
+    pub fn add_connection(self, row: RowRef) {
+        self.row(row, 6).fetch_add(pack(1, 1), Ordering::SeqCst);
+    }
+
+    /// A worker holds one connection less; there was one.
+    pub fn remove_connection(self, row: RowRef) {
+        self.row(row, 6).fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A worker holds so many connections.
+    pub fn hold_connections(self, row: RowRef, held: u32) {
+        let before = self.connections(row);
+        let taken = before.taken.wrapping_add(held.saturating_sub(before.held));
+        self.row(row, 6).store(pack(held, taken), Ordering::SeqCst);
+    }
+
+    /// The rows that stand behind that of a worker, at most 64; the first one follows the last.
+    pub fn siblings(self, row: RowRef) -> impl Iterator<Item = RowRef> {
+        let used = high(self.header(4).load(Ordering::SeqCst)).min(ROWS.into()) as u16;
+        let rows = (row.number() + 1..=used).chain(1..row.number());
+        rows.take(SIBLINGS.into()).map(RowRef)
+    }
+
+    /// A worker looks whether a connection waits: nothing passes it over now.
+    pub fn look_at_queue(self, row: RowRef, now: Tick) {
+        self.row(row, 7).store(now.0 & !PASSED_OVER, Ordering::SeqCst);
+    }
+
+    /// Has a sibling count for nothing until it looks at the queue again, unless it has
+    /// looked since then.
+    pub fn pass_over(self, row: RowRef, since: Tick) {
+        let word = self.row(row, 7);
+        let looked = word.load(Ordering::SeqCst);
+        if looked < since.0 {
+            let passed = looked | PASSED_OVER;
+            // Otherwise it has looked just now.
+            let _ = word.compare_exchange(looked, passed, Ordering::SeqCst, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether that was done.
+    pub fn is_passed_over(self, row: RowRef) -> bool {
+        self.row(row, 7).load(Ordering::SeqCst) & PASSED_OVER != 0
     }
 
     /// What a worker does, and since when.

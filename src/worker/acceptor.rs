@@ -7,10 +7,12 @@ use crate::error::Result;
 use crate::shared::listener::address_of;
 use crate::sys::epoll::{Epoll, Timer, Watched};
 use crate::sys::fd::{Blocking, Borrowed, Fd};
+use crate::sys::poll::{self, Source};
 use crate::sys::{SysResult, signal};
-use crate::types::Millis;
+use crate::types::{Millis, Tick};
 use crate::worker::connection::{self, AcceptError, Connection, Peer};
 use crate::worker::counter::Counter;
+use crate::worker::share::MayAccept;
 use crate::worker::stop_handle::{StopHandle, StopOrder};
 use crate::worker::{BREATHER, cannot_accept};
 use alloc::sync::Arc;
@@ -84,6 +86,10 @@ impl Acceptor {
             if self.is_over.load(ORDER) || order == StopOrder::LeaveQueue {
                 return Ok(self.let_go());
             }
+            if let MayAccept::LeaveFor(pause) = self.may_accept() {
+                self.leave_alone(pause);
+                return Ok(Poll::Pending);
+            }
             match connection::take(self.listener.borrow(), Blocking::No) {
                 Ok((fd, name)) => {
                     self.go_on();
@@ -98,7 +104,7 @@ impl Acceptor {
                     return Ok(Poll::Pending);
                 }
                 Err(AcceptError::OutOfResources(_)) => {
-                    self.leave_alone();
+                    self.leave_alone(BREATHER);
                     return Ok(Poll::Pending);
                 }
                 // Another thread has let go of it.
@@ -132,14 +138,24 @@ impl Acceptor {
         self.readable.descriptor()
     }
 
+    /// Whether this worker is to take the next connection. Without one that waits there is
+    /// nothing that it could leave to others.
+    fn may_accept(&self) -> MayAccept {
+        self.counter.may_accept(|| {
+            let mut queue = [Source::readable(self.listener.borrow())];
+            // A queue that cannot be asked is taken from.
+            poll::wait(&mut queue, Some(Tick(0))).is_ok_and(|waits| waits)
+        })
+    }
+
     /// Has no event of the queue, nor of a stop that is known already, wake the loop for a
     /// while.
-    fn leave_alone(&self) {
+    fn leave_alone(&self, pause: Millis) {
         self.readable.watch(self.listener.borrow(), Watched::No);
         if self.stop.is_stopping() {
             self.readable.watch(self.stop.descriptor(), Watched::No);
         }
-        self.pause.set(BREATHER);
+        self.pause.set(pause);
         self.is_short.store(true, ORDER);
     }
 
@@ -183,8 +199,8 @@ impl std::os::fd::AsRawFd for Acceptor {
 
 #[cfg(test)]
 mod tests {
-    use super::{Acceptor, Poll};
-    use crate::shared::scoreboard::ScoreboardMap;
+    use super::{Acceptor, BREATHER, Poll};
+    use crate::shared::scoreboard::{ScoreboardMap, State};
     use crate::shared::scoreboard_rows::Rows;
     use crate::sys::clock;
     use crate::sys::fd::{self, Blocking, Fd};
@@ -203,15 +219,27 @@ mod tests {
     /// An acceptor, the address of its listener, and the end of the pipe that tells it to
     /// stop.
     fn acceptor() -> (Acceptor, SocketAddr, Fd) {
+        acceptor_on(ScoreboardMap::alone().expect("there is memory"), &[0])
+    }
+
+    /// That of the first of workers that hold so many connections.
+    fn acceptor_on(scoreboard: ScoreboardMap, held: &[u32]) -> (Acceptor, SocketAddr, Fd) {
         let listener = socket::listen_inet(&SocketAddr::from(([127, 0, 0, 1], 0)));
         let listener = Arc::new(listener.expect("there are ports"));
         fd::set_blocking(listener.borrow(), Blocking::No).expect("it is ours");
         let Ok(Name::Inet(address)) = socket::local_name(listener.borrow()) else {
             panic!("it has an address");
         };
-        let scoreboard = ScoreboardMap::alone().expect("there is memory");
-        let slot = Slot::new(1).expect("it is one");
-        let row = Rows::new(scoreboard).reserve(slot).expect("it is free");
+        let mut rows = Rows::new(scoreboard);
+        let mut row_with = |(slot, &held): (Slot, &u32)| {
+            let row = rows.reserve(slot).expect("it is free");
+            scoreboard.enter(row, State::Idle, Tick(0));
+            scoreboard.hold_connections(row, held);
+            (slot, row)
+        };
+        let mut all = Slot::first(2).zip(held).map(&mut row_with);
+        let (slot, row) = all.next().expect("there is one");
+        all.for_each(drop);
         let pipe = || fd::pipe(Blocking::No).expect("there are descriptors");
         let ((stop, told), (_, ready)) = (pipe(), pipe());
         let acceptor = Acceptor::new(
@@ -248,7 +276,7 @@ mod tests {
         assert!(!is_readable(&acceptor, clock::now()));
         let _one = TcpStream::connect(address).expect("it listens");
         assert!(is_readable(&acceptor, clock::now()));
-        acceptor.leave_alone();
+        acceptor.leave_alone(BREATHER);
         assert!(!is_readable(&acceptor, clock::now()));
         assert!(is_readable(&acceptor, clock::now().after(TIMEOUT)), "the pause does not end");
         assert!(accepts(&acceptor));
@@ -263,10 +291,36 @@ mod tests {
         let (acceptor, address, told) = acceptor();
         fd::write(told.borrow(), b"!").expect("there is room");
         let _one = TcpStream::connect(address).expect("it listens");
-        acceptor.leave_alone();
+        acceptor.leave_alone(BREATHER);
         acceptor.readable.watch(acceptor.stop.descriptor(), super::Watched::No);
         assert!(accepts(&acceptor));
         assert!(is_readable(&acceptor, clock::now()), "the stop is not watched any more");
+    }
+
+    #[test]
+    fn connection_is_left_to_a_worker_that_holds_fewer_and_taken_if_that_does_not_come() {
+        let scoreboard = ScoreboardMap::alone().expect("there is memory");
+        let (acceptor, address, _told) = acceptor_on(scoreboard, &[5, 0]);
+        let _one = TcpStream::connect(address).expect("it listens");
+        assert!(is_readable(&acceptor, clock::now()));
+        let begun = clock::now();
+        assert!(!accepts(&acceptor), "it is not left alone");
+        while !accepts(&acceptor) {
+            assert!(is_readable(&acceptor, clock::now().after(TIMEOUT)), "nothing wakes the loop");
+        }
+        assert!(clock::now().since(begun) >= Millis(10), "it was not left to the other");
+        // The other one is passed over from now on.
+        let _two = TcpStream::connect(address).expect("it listens");
+        assert!(is_readable(&acceptor, clock::now().after(TIMEOUT)));
+        assert!(accepts(&acceptor));
+    }
+
+    #[test]
+    fn worker_that_is_ahead_waits_without_a_timer_while_the_queue_is_empty() {
+        let scoreboard = ScoreboardMap::alone().expect("there is memory");
+        let (acceptor, _, _told) = acceptor_on(scoreboard, &[5, 0]);
+        assert!(!accepts(&acceptor));
+        assert!(!acceptor.is_short.load(super::ORDER), "a timer runs");
     }
 
     #[test]

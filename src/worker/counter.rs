@@ -8,6 +8,7 @@ use crate::shared::scoreboard::{RowRef, ScoreboardMap, State};
 use crate::sys::fd::{self, Fd};
 use crate::sys::{clock, process, signal};
 use crate::types::{Signal, Slot, Tick};
+use crate::worker::share::{MayAccept, Share};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -41,6 +42,7 @@ struct Tally {
     /// Until then the board shows a worker that starts, whatever it has in hand.
     is_ready: AtomicBool,
     in_hand: AtomicU32,
+    share: Share,
     /// The write end of the monitor's ready pipe.
     ready: Fd,
 }
@@ -50,10 +52,16 @@ struct Tally {
 #[must_use = "the thing is done as soon as this is dropped"]
 pub struct BusyGuard(Counter);
 
+/// One connection that a worker holds, from [`Counter::connection`] until this is dropped.
+#[derive(Debug)]
+#[must_use = "the connection is over as soon as this is dropped"]
+pub struct ConnectionGuard(Counter);
+
 impl Counter {
     pub(super) fn new(slot: Slot, (scoreboard, row): (ScoreboardMap, RowRef), ready: Fd) -> Self {
         let (is_ready, in_hand) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self(Arc::new(Tally { slot, scoreboard, row, is_ready, in_hand, ready }))
+        let share = Share::new();
+        Self(Arc::new(Tally { slot, scoreboard, row, is_ready, in_hand, share, ready }))
     }
 
     /// Says that something has begun, a request say; dropping the guard says that it is
@@ -66,6 +74,29 @@ impl Counter {
     pub fn busy(&self) -> BusyGuard {
         self.begin();
         BusyGuard(self.clone())
+    }
+
+    /// Says that the worker holds one connection more, until the guard is dropped: keep it
+    /// beside the connection. So all workers that wait for one socket come to hold about as
+    /// many; see [`Acceptor`](crate::Acceptor), which leaves a connection to a worker that
+    /// holds fewer.
+    pub fn connection(&self) -> ConnectionGuard {
+        self.0.scoreboard.add_connection(self.0.row);
+        ConnectionGuard(self.clone())
+    }
+
+    pub(super) fn hold_connections(&self, held: u32) {
+        self.0.scoreboard.hold_connections(self.0.row, held);
+    }
+
+    /// Whether this worker is to take a connection, if one `waits`. One that was told to stop
+    /// takes what it has to.
+    pub(super) fn may_accept(&self, waits: impl FnOnce() -> bool) -> MayAccept {
+        let Tally { scoreboard, row, share, .. } = &*self.0;
+        match signal::is_stopping() {
+            true => MayAccept::Yes,
+            false => share.ask(*scoreboard, *row, clock::now(), waits),
+        }
     }
 
     pub(super) fn begin(&self) {
@@ -92,6 +123,13 @@ impl Counter {
 impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let tally = &self.0.0;
+        tally.scoreboard.remove_connection(tally.row);
     }
 }
 

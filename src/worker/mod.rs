@@ -7,12 +7,14 @@
 mod acceptor;
 mod connection;
 mod counter;
+mod share;
 mod stop_handle;
 
 pub use crate::worker::acceptor::Acceptor;
 pub use crate::worker::connection::{Connection, Peer};
 pub(super) use crate::worker::counter::BUSY;
-pub use crate::worker::counter::{BusyGuard, Counter};
+pub use crate::worker::counter::{BusyGuard, ConnectionGuard, Counter};
+pub use crate::worker::share::MayAccept;
 pub use crate::worker::stop_handle::StopHandle;
 
 use crate::error::{Error, Result};
@@ -198,6 +200,29 @@ impl Context {
         if core::mem::replace(&mut self.busy, false) {
             self.counter.end();
         }
+    }
+
+    /// Says how many connections this worker holds: an event loop does so whenever the number
+    /// has changed. [`Counter::connection`] does the same for tasks; use one of the two.
+    pub fn connections(&mut self, held: u32) {
+        self.counter.hold_connections(held);
+    }
+
+    /// Whether to take a connection that waits, so that all workers that wait for one socket
+    /// hold about as many. Ask when the listener is readable, before each
+    /// [`Context::try_accept`].
+    ///
+    /// The kernel wakes every event loop that waits for the socket, and the first one could
+    /// take all that there is. So one that is two connections ahead of another worker of its
+    /// generation leaves the queue to that: do not wait for the listener for so long, serve
+    /// what there is, and ask again. If no other takes the connection for 10 ms, this one
+    /// may: one that hangs delays a single connection, for it is passed over from then on.
+    ///
+    /// Needs [`Context::connections`]; without that the answer is always yes, as it is once
+    /// this worker was told to stop. Costs no system call but for the clock; compares with 64
+    /// other workers at most.
+    pub fn may_accept(&mut self) -> MayAccept {
+        self.counter.may_accept(|| true)
     }
 
     /// Says busy and idle for other threads, and tasks, several at a time.

@@ -14,10 +14,10 @@ use crate::harness::{TIMEOUT, procfs};
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
 
 /// A client with a keep-alive connection.
-struct Client(BufReader<TcpStream>);
+pub struct Client(BufReader<TcpStream>);
 
 /// An answer.
-struct Answer {
+pub struct Answer {
     /// The head, every line of it.
     head: String,
     /// `gen=G slot=S pid=P`.
@@ -25,17 +25,17 @@ struct Answer {
 }
 
 impl Client {
-    fn connect(address: SocketAddr) -> Self {
+    pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(TIMEOUT)).expect("it is a socket");
         Self(BufReader::new(stream))
     }
 
-    fn send(&mut self, text: &str) {
+    pub fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).expect("the server reads it");
     }
 
-    fn answer(&mut self) -> Answer {
+    pub fn answer(&mut self) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             let length = self.0.read_line(&mut head).expect("an answer is sent, and no reset");
@@ -49,13 +49,13 @@ impl Client {
         Answer { head, body: String::from_utf8_lossy(&body).into_owned() }
     }
 
-    fn ask(&mut self) -> Answer {
+    pub fn ask(&mut self) -> Answer {
         self.send(REQUEST);
         self.answer()
     }
 
     /// The server closes the connection; a reset is an error.
-    fn expect_end(mut self) {
+    pub fn expect_end(mut self) {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).expect("an end, and no reset");
         assert_eq!(rest, "");

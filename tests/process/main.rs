@@ -47,6 +47,7 @@
 //! * `embedded`: main embedded in an application.
 //! * `serving`: a server whose program a test can replace by a broken version.
 //! * `keep_alive`: how the HTTP example drains.
+//! * `even_shares`: event-driven workers on one socket: which of them takes a connection.
 //! * `system_calls`: which system calls are made, by which process.
 //! * `system_call_order`: the order of the system calls that the processes make.
 //! * `resource_failures`: system calls that are needed to start a process fail.
@@ -83,6 +84,7 @@ mod deaths;
 mod deploy;
 mod descriptor_store;
 mod embedded;
+mod even_shares;
 mod examples;
 mod exec;
 mod final_stop;

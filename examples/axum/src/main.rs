@@ -43,7 +43,7 @@ async fn serve(context: &mut Context, listener: &Listener) -> Outcome {
     // What waits for a descriptor, of any kind; nothing is read from it.
     let queue = UnixStream::from_std(acceptor.as_fd().try_clone_to_owned()?.into())?;
     let service = TowerToHyperService::new(app(context));
-    let connections = GracefulShutdown::new();
+    let (connections, counter) = (GracefulShutdown::new(), context.counter());
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     context.ready();
     // Ends when this worker was told to stop and has let go of the queue.
@@ -53,9 +53,10 @@ async fn serve(context: &mut Context, listener: &Listener) -> Outcome {
         let stream = TokioIo::new(TcpStream::from_std(connection.into())?);
         let served = http1::Builder::new().serve_connection(stream, service.clone());
         let (served, open) = (connections.watch(served), open.clone());
+        let held = counter.connection(); // so that every worker comes to hold about as many
         tokio::spawn(async move {
             let _ = served.await; // a client that hangs up early is no failure of ours
-            drop(open);
+            drop((held, open));
         });
     }
     drop(open);

@@ -17,7 +17,7 @@ use std::os::fd::AsRawFd;
 use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
-use panzer::{Acceptor, BusyGuard, Context, Listener, Monitor, Outcome};
+use panzer::{Acceptor, BusyGuard, ConnectionGuard, Context, Listener, Monitor, Outcome};
 
 const ACCEPTOR: Token = Token(0);
 
@@ -33,6 +33,8 @@ struct Client {
     stream: TcpStream,
     input: Vec<u8>,
     busy: Option<BusyGuard>,
+    /// So that every worker comes to hold about as many.
+    _held: ConnectionGuard,
 }
 
 fn serve(context: &mut Context, listener: &Listener) -> Outcome {
@@ -83,7 +85,8 @@ fn accept(
         let token = Token(stream.as_raw_fd().unsigned_abs() as usize);
         registry.register(&mut stream, token, Interest::READABLE)?;
         let busy = Some(context.counter().busy());
-        clients.insert(token, Client { stream, input: Vec::new(), busy });
+        let held = context.counter().connection();
+        clients.insert(token, Client { stream, input: Vec::new(), busy, _held: held });
     }
 }
 

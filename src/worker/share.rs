@@ -1,0 +1,251 @@
+//! Even shares: which of the workers that wait for one socket takes the next connection.
+//!
+//! The kernel wakes them all, and the first one could take whatever waits, again and again. So
+//! one that holds more connections than a sibling leaves the queue to that for a moment. It
+//! does so only as long as the sibling can be expected to come:
+//!
+//! ```text
+//! ahead of no sibling ─────────────────────────────────► take one
+//! ahead of one ──► leave the queue alone for PAUSE, and ask again
+//!                      │ a sibling has taken one ──────► begin to wait anew
+//!                      │ none has, for BOUND ──────────► take one; who has not looked at the
+//!                      ▼                                 queue meanwhile is passed over
+//! ```
+//!
+//! Until it looks again, a sibling that was passed over counts for none of them: one that
+//! hangs, or is stopped, delays one connection by [`BOUND`], and no more.
+//!
+//! All of it stands on the board, in each worker's own row: no system call, nothing to be
+//! woken for, and nothing that is wrong once a worker has died.
+
+use crate::shared::scoreboard::{RowRef, ScoreboardMap, State};
+use crate::types::{Millis, Tick};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+const ORDER: Ordering = Ordering::SeqCst;
+
+/// How many connections a worker may be ahead of a sibling and still take one. With one,
+/// all of them end within one of the mean, and short connections are never left alone.
+const AHEAD: u32 = 1;
+/// How long a connection is left to the others before the next look.
+const PAUSE: Millis = Millis(1);
+/// How long a connection that no worker takes is left to the others: longer than a worker
+/// that runs needs to look at the queue.
+const BOUND: Millis = Millis(10);
+/// No wait has begun.
+const NEVER: u64 = u64::MAX;
+
+/// Whether a worker is to take the next connection, so that all workers of its generation
+/// hold about as many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayAccept {
+    /// Take one.
+    Yes,
+    /// Another worker holds fewer. Leave the listener alone for so long, then ask again.
+    LeaveFor(Millis),
+}
+
+/// Since when a worker has left the queue to its siblings.
+#[derive(Debug)]
+pub(super) struct Share {
+    since: AtomicU64,
+    /// How many connections these had taken then.
+    taken: AtomicU32,
+}
+
+impl Share {
+    pub(super) const fn new() -> Self {
+        Self { since: AtomicU64::new(NEVER), taken: AtomicU32::new(0) }
+    }
+
+    /// Whether the worker of `row` is to take a connection, if one `waits`.
+    pub(super) fn ask(
+        &self,
+        board: ScoreboardMap,
+        row: RowRef,
+        now: Tick,
+        waits: impl FnOnce() -> bool,
+    ) -> MayAccept {
+        board.look_at_queue(row, now);
+        let mine = board.connections(row).held;
+        let behind = || board.siblings(row).filter(|&sibling| is_behind(board, sibling, mine));
+        if mine <= AHEAD || behind().next().is_none() {
+            self.since.store(NEVER, ORDER);
+            return MayAccept::Yes;
+        }
+        if !waits() {
+            return MayAccept::Yes;
+        }
+        let taken = board
+            .siblings(row)
+            .fold(0, |sum: u32, row| sum.wrapping_add(board.connections(row).taken));
+        let has_moved = self.taken.swap(taken, ORDER) != taken;
+        let since = self.since.load(ORDER);
+        if has_moved || since == NEVER {
+            self.since.store(now.0, ORDER);
+            return MayAccept::LeaveFor(PAUSE);
+        }
+        if now < Tick(since).after(BOUND) {
+            return MayAccept::LeaveFor(PAUSE);
+        }
+        self.since.store(NEVER, ORDER);
+        behind().for_each(|sibling| board.pass_over(sibling, Tick(since)));
+        MayAccept::Yes
+    }
+}
+
+/// Whether the worker of this row serves, holds too few beside one that holds `mine`, and
+/// looks at the queue.
+fn is_behind(board: ScoreboardMap, row: RowRef, mine: u32) -> bool {
+    let serves = match board.state(row).0 {
+        State::Idle | State::Busy => true,
+        State::Empty | State::Starting | State::Draining => false,
+    };
+    serves && board.connections(row).held + AHEAD < mine && !board.is_passed_over(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MayAccept, PAUSE, RowRef, ScoreboardMap, Share, State, Tick};
+    use crate::shared::scoreboard_rows::Rows;
+    use crate::types::{Pid, Slot};
+    use alloc::vec::Vec;
+
+    const LEAVE: MayAccept = MayAccept::LeaveFor(PAUSE);
+
+    /// Workers that serve, each with so many connections.
+    struct Workers {
+        board: ScoreboardMap,
+        all: Vec<(RowRef, Share)>,
+    }
+
+    impl Workers {
+        fn holding(connections: &[u32]) -> Self {
+            let board = ScoreboardMap::alone().expect("there is memory");
+            let mut rows = Rows::new(board);
+            let count = u16::try_from(connections.len()).expect("tests have few workers");
+            let of_slot = |(slot, &held): (Slot, &u32)| {
+                let row = rows.reserve(slot).expect("it is free");
+                board.begin_worker(row, Tick(0));
+                let pid = Pid::new(slot.number().into()).expect("it is positive");
+                rows.forked(slot, row, pid, Tick(0));
+                board.enter(row, State::Idle, Tick(0));
+                board.hold_connections(row, held);
+                (row, Share::new())
+            };
+            let all = Slot::first(count).zip(connections).map(of_slot).collect();
+            Self { board, all }
+        }
+
+        /// What the worker at this place, from 0, is told at that time.
+        fn ask(&self, place: usize, now: u64) -> MayAccept {
+            let (row, share) = &self.all[place];
+            share.ask(self.board, *row, Tick(now), || true)
+        }
+
+        fn take(&self, place: usize) {
+            self.board.add_connection(self.all[place].0);
+        }
+
+        fn held(&self) -> Vec<u32> {
+            self.all.iter().map(|(row, _)| self.board.connections(*row).held).collect()
+        }
+    }
+
+    #[test]
+    fn worker_may_be_one_ahead_and_leaves_the_queue_at_two() {
+        let workers = Workers::holding(&[3, 2, 3, 4]);
+        assert_eq!(workers.ask(0, 1), MayAccept::Yes);
+        assert_eq!(workers.ask(3, 1), LEAVE);
+        workers.take(1);
+        assert_eq!(workers.ask(3, 1), MayAccept::Yes);
+    }
+
+    #[test]
+    fn worker_that_nobody_counts_for_takes_everything() {
+        let workers = Workers::holding(&[0, 0]);
+        assert_eq!(workers.ask(0, 1), MayAccept::Yes);
+        assert_eq!(Workers::holding(&[50_000]).ask(0, 1), MayAccept::Yes);
+    }
+
+    #[test]
+    fn workers_end_within_one_of_the_mean_in_whatever_order_they_wake() {
+        let mut random = 20_261_201_u32;
+        for connections in [16, 64, 65, 400] {
+            let workers = Workers::holding(&[0; 4]);
+            let mut waiting = connections;
+            while waiting > 0 {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // The first one wakes far more often than the last.
+                let place = [0, 0, 0, 0, 1, 1, 2, 3][(random >> 29) as usize];
+                if workers.ask(place, 1) == MayAccept::Yes {
+                    workers.take(place);
+                    waiting -= 1;
+                }
+            }
+            let mean = connections as f64 / 4.0;
+            let held = workers.held();
+            assert!(held.iter().all(|&held| (f64::from(held) - mean).abs() <= 1.25), "{held:?}");
+        }
+    }
+
+    #[test]
+    fn sibling_that_does_not_look_is_passed_over_after_ten_ms_until_it_looks() {
+        let workers = Workers::holding(&[5, 0, 5]);
+        assert_eq!([workers.ask(0, 100), workers.ask(0, 109)], [LEAVE, LEAVE]);
+        assert_eq!(workers.ask(0, 110), MayAccept::Yes);
+        // None of the others waits for it any more.
+        assert_eq!([workers.ask(0, 110), workers.ask(2, 110)], [MayAccept::Yes; 2]);
+        assert_eq!(workers.ask(1, 120), MayAccept::Yes);
+        assert_eq!([workers.ask(0, 120), workers.ask(2, 120)], [LEAVE; 2]);
+    }
+
+    #[test]
+    fn sibling_that_looks_and_takes_nothing_delays_each_connection_by_ten_ms_at_most() {
+        let workers = Workers::holding(&[5, 0]);
+        for begun in [100, 200] {
+            assert_eq!(workers.ask(0, begun), LEAVE);
+            assert_eq!(workers.ask(1, begun + 1), MayAccept::Yes);
+            assert_eq!(workers.ask(0, begun + 9), LEAVE);
+            assert_eq!(workers.ask(0, begun + 10), MayAccept::Yes);
+        }
+    }
+
+    #[test]
+    fn connection_that_a_sibling_takes_is_the_end_of_the_wait_for_it() {
+        let workers = Workers::holding(&[5, 0]);
+        assert_eq!(workers.ask(0, 100), LEAVE);
+        workers.take(1);
+        // Another one came much later.
+        assert_eq!(workers.ask(0, 5_000), LEAVE);
+        assert_eq!(workers.ask(0, 5_009), LEAVE);
+    }
+
+    #[test]
+    fn queue_that_is_empty_is_left_to_no_sibling() {
+        let workers = Workers::holding(&[5, 0]);
+        let (row, share) = &workers.all[0];
+        assert_eq!(share.ask(workers.board, *row, Tick(1), || false), MayAccept::Yes);
+        // A wait has not begun either.
+        assert_eq!(workers.ask(0, 5_000), LEAVE);
+    }
+
+    #[test]
+    fn workers_that_start_drain_or_are_gone_are_not_waited_for() {
+        for state in [State::Empty, State::Starting, State::Draining] {
+            let workers = Workers::holding(&[5, 0]);
+            workers.board.enter(workers.all[1].0, state, Tick(0));
+            assert_eq!(workers.ask(0, 1), MayAccept::Yes, "{state:?}");
+        }
+        let workers = Workers::holding(&[5, 0]);
+        workers.board.enter(workers.all[1].0, State::Busy, Tick(0));
+        assert_eq!(workers.ask(0, 1), LEAVE);
+    }
+
+    #[test]
+    fn row_of_a_new_worker_holds_nothing() {
+        let workers = Workers::holding(&[5, 5]);
+        workers.board.begin_worker(workers.all[1].0, Tick(9));
+        assert_eq!(workers.held(), [5, 0]);
+    }
+}
