@@ -18,7 +18,7 @@ use crate::shared::closer::Closing;
 use crate::shared::listening_socket::SocketPath;
 use crate::shared::rate_limit::RateLimit;
 use crate::split::cut;
-use crate::sys::fd::Fd;
+use crate::sys::fd::{self, Fd};
 use crate::sys::message::{self, Credentials, SendWait};
 use crate::sys::poll::Source;
 use crate::sys::socket::unix_server as kernel;
@@ -345,23 +345,29 @@ impl Client {
         if self.has_asked {
             return None;
         }
-        let untold = Credentials::Untold;
-        let piece = message::peek(self.fd.borrow(), untold).and_then(|head| {
-            // It could hang us. It is closed with what it stands in.
-            let head = Some(head).filter(|head| !head.has_descriptors);
-            message::take(self.fd.borrow(), head.ok_or(Errno(libc::EBADMSG))?, untold)
+        // A line mostly comes whole, and then nothing of it is kept.
+        let mut room = [0; LONGEST_REQUEST];
+        let before = self.request.len().min(room.len());
+        room[..before].copy_from_slice(&self.request[..before]);
+        let piece = message::peek(self.fd.borrow(), Credentials::Untold).and_then(|head| {
+            if head.has_descriptors {
+                // It could hang us. It is closed with what it stands in.
+                return Err(Errno(libc::EBADMSG));
+            }
+            let end = room.len().min(before + head.length);
+            fd::read(self.fd.borrow(), &mut room[before..end])
         });
-        match piece {
+        let come = match piece {
             Err(errno) if would_block(errno) => return None,
-            Ok(piece) if !piece.bytes.is_empty() => self.request.extend_from_slice(&piece.bytes),
-            Ok(_) | Err(_) => {
+            Ok(more @ 1..) => &room[..before + more],
+            Ok(0) | Err(_) => {
                 self.is_gone = true;
                 return None;
             }
-        }
-        let whole = self.request.get(..LONGEST_REQUEST);
-        let line = cut(whole.unwrap_or(&self.request), b'\n').map(|(line, _)| line);
-        if line.is_none() && whole.is_none() {
+        };
+        let line = cut(come, b'\n').map(|(line, _)| line);
+        if line.is_none() && come.len() < LONGEST_REQUEST {
+            self.request = come.to_vec();
             return None;
         }
         self.has_asked = true;

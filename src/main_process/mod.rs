@@ -95,6 +95,7 @@ use crate::types::{Generation, Level, Millis, Pid, Signal, Stage, Tick};
 use crate::{log, stall};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 
 /// How long to leave alone what has failed.
 const BREATHER: Millis = Millis(100);
@@ -131,6 +132,8 @@ struct MainProcess {
     interrupts: u32,
     /// The status with which main leaves, when it does.
     finished: Option<u8>,
+    /// Empty: what the next wait is for.
+    sources: Vec<Source<'static>>,
 }
 
 /// The signals of a turn: those that are held back still, and those that have come.
@@ -157,7 +160,11 @@ impl MainProcess {
     /// Waits once and takes in all that has happened.
     fn turn(&mut self, blocked: &Blocked) {
         let deadline = self.deadline();
-        let (_, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline, blocked));
+        let mut sources = poll::reuse(mem::take(&mut self.sources));
+        self.add_sources(&mut sources);
+        let wait = || self.wait(&mut sources, deadline, blocked);
+        let (_, now, lost) = stall::over(clock::now, deadline, wait);
+        self.sources = poll::reuse(sources);
         self.now = now;
         self.reporter.begin_turn(now);
         let is_due = self.restart.begin_turn() && !self.reads.is_starting();
@@ -270,14 +277,16 @@ impl MainProcess {
         deadlines.into_iter().flatten().min()
     }
 
-    fn wait(&self, deadline: Option<Tick>, blocked: &Blocked) {
-        let mut sources = Vec::with_capacity(1 + 2 * self.generations.count());
+    fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
         sources.push(Source::readable(self.wake.source()));
-        self.generations.add_sources(&mut sources);
+        self.generations.add_sources(sources);
         sources.extend(self.restart.source());
         sources.extend(self.reads.sources());
-        self.control.add_sources(&mut sources);
-        if let Err(errno) = poll::wait_for_signals(&mut sources, deadline, blocked) {
+        self.control.add_sources(sources);
+    }
+
+    fn wait(&self, sources: &mut [Source<'_>], deadline: Option<Tick>, blocked: &Blocked) {
+        if let Err(errno) = poll::wait_for_signals(sources, deadline, blocked) {
             self.pause_after_error("wait for events", errno, blocked);
         }
     }

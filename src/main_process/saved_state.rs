@@ -70,6 +70,7 @@ impl MainProcess {
             control,
             restart,
             finished: _,
+            sources: _,
         } = self;
         persisted! {
             each codec;

@@ -176,6 +176,7 @@ impl MainProcess {
             closing: Closing::new(),
             reads: Loads::new(),
             finished: None,
+            sources: Vec::new(),
             control: Control::default(),
             restart: Reexec::default(),
         }))

@@ -4,6 +4,7 @@ use super::signal::{self, Blocked};
 use super::{Errno, SysResult, check, clock};
 use crate::sys::fd::Borrowed;
 use crate::types::{Millis, Tick};
+use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::ptr;
 
@@ -55,6 +56,14 @@ impl<'fd> Source<'fd> {
     pub const fn is_writable(&self) -> bool {
         self.entry.revents & (libc::POLLOUT | libc::POLLERR | libc::POLLHUP) != 0
     }
+}
+
+/// The memory of a list, empty, for what the next wait is for: a loop that keeps it takes
+/// none in a turn. What is collected from a vector is put into its own place.
+#[must_use]
+pub fn reuse<'fd>(mut list: Vec<Source<'_>>) -> Vec<Source<'fd>> {
+    list.clear();
+    list.into_iter().map(|Source { entry, .. }| Source { entry, owner: PhantomData }).collect()
 }
 
 /// Blocks until a source is ready or `deadline` passes; `None` waits for ever.

@@ -52,6 +52,7 @@
 //! * `system_call_order`: the order of the system calls that the processes make.
 //! * `resource_failures`: system calls that are needed to start a process fail.
 //! * `process_1`: main as process 1.
+//! * `heap`: what main and a monitor take of the heap.
 //! * `leaks`: no descriptors, threads, zombies or generations accumulate.
 //! * `signal_races`: signals between two chosen system calls.
 //! * `restart`: main is restarted in place: what survives.
@@ -92,6 +93,7 @@ mod first_contact;
 mod fork_exec;
 mod handover;
 mod hang;
+mod heap;
 mod keep_alive;
 mod leaks;
 mod lifetime;
