@@ -359,13 +359,21 @@ impl Listeners {
     /// Has them handed down in the order of a first start: what was adopted, then `binds`,
     /// then what was stored.
     pub fn put_in_order(&mut self, binds: &[Bind]) {
-        self.entries.sort_by_key(|entry| match &entry.origin {
+        let rank = |entry: &StoredListener| match &entry.origin {
             Origin::Adopted => 0,
             Origin::Bound(own) => {
                 1 + binds.iter().position(|bind| bind == own).unwrap_or(binds.len())
             }
             Origin::Stored(_) => usize::MAX,
-        });
+        };
+        // Those of one rank stay in order. They are few, and core's stable sort is 6 KB.
+        for sorted in 1..self.entries.len() {
+            let mut place = sorted;
+            while place > 0 && rank(&self.entries[place - 1]) > rank(&self.entries[place]) {
+                self.entries.swap(place - 1, place);
+                place -= 1;
+            }
+        }
     }
 
     /// What the service manager above, which keeps `most` of them, is to do next; what it

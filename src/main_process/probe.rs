@@ -77,7 +77,7 @@ impl Probe {
         let (pid, exec_status) = Program::new(&words, &environment, c".")
             .hand_back(&program.binary, their_way.borrow())
             .spawn(
-                &null,
+                null.borrow(),
                 &[written.borrow(), their_end.borrow()],
                 program.inherited,
                 None,

@@ -157,7 +157,7 @@ impl RunningGeneration {
             }
             None => self.groups_on_board().collect(),
         };
-        groups.sort_unstable_by_key(|group| group.raw());
+        groups.sort_unstable();
         groups.dedup();
         groups
     }

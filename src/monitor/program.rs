@@ -8,11 +8,17 @@
 //!
 //! What comes over a notify socket is bounded, and counts for the worker alone
 //! that the socket was made for: it is closed when that one is reaped.
+//!
+//! All notify sockets, and the pipes that say whether a program was executed, stand in
+//! one epoll set, which names the workers that there is something to hear of: a turn
+//! costs what has happened, however many workers there are. A worker whose inbox has a
+//! child at work, or that there was no room for in the set, stands
+//! [apart](Programs::apart).
 
 use crate::environment::add;
 use crate::error::{Result, cannot};
 use crate::exec_result::{self, ExecResult};
-use crate::monitor::monitor_loop::{MonitorLoop, PoolKind};
+use crate::monitor::monitor_loop::{MonitorLoop, PoolKind, cannot_set_up};
 use crate::monitor::pool::{Authority, Event, Group, PoolRules, StopSender};
 use crate::monitor::program_socket::{ProgramSocket, ProgramSockets};
 use crate::printable::Quoted;
@@ -22,7 +28,8 @@ use crate::shared::inherited::PoolSettings;
 use crate::shared::listener::given;
 use crate::shared::listening_socket::Fallback;
 use crate::shared::scoreboard::RowRef;
-use crate::sys::exec::{DevNull, ExecOutcome, ExecStatus, Program};
+use crate::sys::epoll::{self, Epoll};
+use crate::sys::exec::{ExecOutcome, ExecStatus, Program};
 use crate::sys::fd::Fd;
 use crate::sys::message::Message;
 use crate::sys::poll::Source;
@@ -32,6 +39,7 @@ use crate::sys::{self, env, process};
 use crate::types::{Activity, Level, Pid, Signal, Slot, StopSignal, Tick};
 use crate::{log, text};
 use alloc::borrow::ToOwned as _;
+use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -60,8 +68,13 @@ pub(super) struct Programs {
     /// The first signal of a stop.
     stop_signal: StopSignal,
     notify: ProgramSockets,
-    /// Those that were not reaped.
-    running: Vec<ProgramWorker>,
+    /// Those that were not reaped, by their pids.
+    #[expect(clippy::vec_box, reason = "a death at 10,000 workers would move a megabyte")]
+    running: Vec<Box<ProgramWorker>>,
+    /// What there is to hear of them, by their pids.
+    heard: Epoll,
+    /// Those that are waited for and asked one by one.
+    apart: Vec<Pid>,
     /// What to leave with because there is nothing to run.
     unusable: Option<u8>,
 }
@@ -95,23 +108,27 @@ pub(crate) fn program(words: &[&CStr], inherited: OriginalDispositions) -> Optio
     }
     let command: Vec<_> = words.iter().skip(1).map(|&word| word.to_owned()).collect();
     let (settings, authority) = super::above();
-    let programs = Programs {
-        // A file server that is away delays no serving process yet.
-        release: Release::open(&command, &environment, env::var(c"PWD")),
-        said_moved: false,
-        said_hang: false,
-        command,
-        shared: environment.len(),
-        environment,
-        sockets: sockets.into_iter().map(|(fd, _)| fd).collect(),
-        inherited,
-        stop_signal: settings.stop_signal.unwrap_or(StopSignal::Term),
-        notify,
-        running: Vec::new(),
-        unusable: None,
-    };
-    let rules = super::rules(settings, PoolSettings::default());
-    Some(run(programs, rules, authority).unwrap_or_else(|error| {
+    let ended = Epoll::new().map_err(cannot_set_up).and_then(|heard| {
+        let programs = Programs {
+            // A file server that is away delays no serving process yet.
+            release: Release::open(&command, &environment, env::var(c"PWD")),
+            said_moved: false,
+            said_hang: false,
+            command,
+            shared: environment.len(),
+            environment,
+            sockets: sockets.into_iter().map(|(fd, _)| fd).collect(),
+            inherited,
+            stop_signal: settings.stop_signal.unwrap_or(StopSignal::Term),
+            notify,
+            running: Vec::new(),
+            heard,
+            apart: Vec::new(),
+            unusable: None,
+        };
+        run(programs, super::rules(settings, PoolSettings::default()), authority)
+    });
+    Some(ended.unwrap_or_else(|error| {
         log::log(Level::Error, format_args!("monitor: {error}"));
         1
     }))
@@ -162,7 +179,8 @@ impl PoolKind for Programs {
     }
 
     fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
-        for worker in &self.running {
+        sources.push(Source::readable(self.heard.descriptor()));
+        for worker in self.apart() {
             sources.extend(worker.notify.inbox.source());
             sources.extend(
                 worker.exec_status.iter().map(|exec_status| Source::readable(exec_status.source())),
@@ -171,20 +189,36 @@ impl PoolKind for Programs {
     }
 
     fn deadline(&self) -> Option<Tick> {
-        let inboxes = self.running.iter().filter_map(|worker| worker.notify.inbox.deadline());
+        let inboxes = self.apart().filter_map(|worker| worker.notify.inbox.deadline());
         inboxes.chain(self.notify.closing.deadline()).min()
     }
 
     fn note_orphan(&mut self, pid: Pid) {
         self.notify.closing.note_death(pid);
-        self.running.iter_mut().for_each(|worker| worker.notify.inbox.note_death(pid));
+        for &apart in &self.apart {
+            if let Ok(place) = place_of(&self.running, apart) {
+                self.running[place].notify.inbox.note_death(pid);
+            }
+        }
     }
 
     fn take_notifications(pool: &mut MonitorLoop<Self>, now: Tick) {
-        // What is received removes no entry, and a new one is added at the end.
-        for place in 0..pool.kind.running.len() {
-            pool.poll_exec_status(now, place);
-            pool.take_from(now, place);
+        for pid in pool.kind.apart.clone() {
+            pool.hear(now, pid);
+        }
+        // Before the dead are reaped all is heard that was said by now: a worker that says
+        // something all the time has no second turn before each of the others had one.
+        let mut numbers = [0; epoll::AT_ONCE];
+        for _ in 0..=2 * pool.kind.running.len() / epoll::AT_ONCE {
+            let count = pool.kind.heard.ready(&mut numbers);
+            for &number in numbers.iter().take(count) {
+                if let Some(pid) = Pid::new(number as i32) {
+                    pool.hear(now, pid);
+                }
+            }
+            if count < epoll::AT_ONCE {
+                break;
+            }
         }
         pool.kind.notify.closing.turn(now);
     }
@@ -195,12 +229,8 @@ impl PoolKind for Programs {
         pid: Pid,
         activity: Activity,
     ) -> Option<String> {
-        let running = &mut pool.kind.running;
-        let place = running.iter().position(|worker| worker.pid == pid)?;
         if activity == Activity::Empty {
-            let worker = running.swap_remove(place);
-            pool.kind.notify.remove(worker.notify);
-            return worker.reason;
+            return pool.kind.forget(pid);
         }
         if let Some(owner) = pool.rows.process(pid) {
             pool.scoreboard.enter(owner.row, activity, now);
@@ -217,11 +247,84 @@ impl PoolKind for Programs {
     }
 }
 
+/// Where the worker `pid` stands, or would.
+fn place_of(running: &[Box<ProgramWorker>], pid: Pid) -> core::result::Result<usize, usize> {
+    running.binary_search_by_key(&pid, |worker| worker.pid)
+}
+
 impl Programs {
     /// What to send in place of `signal`.
     fn in_place_of(&self, signal: Signal) -> Signal {
         if signal == Signal::Term { self.stop_signal.signal() } else { signal }
     }
+
+    fn worker(&mut self, pid: Pid) -> Option<&mut ProgramWorker> {
+        let place = place_of(&self.running, pid).ok()?;
+        self.running.get_mut(place).map(|worker| &mut **worker)
+    }
+
+    /// Those that stand apart: as a rule there are none.
+    fn apart(&self) -> impl Iterator<Item = &ProgramWorker> {
+        let place = |pid: &Pid| place_of(&self.running, *pid).ok();
+        self.apart.iter().filter_map(place).map(|place| &*self.running[place])
+    }
+
+    /// A worker was started, of which there is something to hear from now on.
+    fn remember(&mut self, worker: ProgramWorker) {
+        let (pid, exec_status) = (worker.pid, worker.exec_status.as_ref());
+        let number = number_of(pid);
+        let is_heard = self.heard.add_as(worker.notify.inbox.socket(), number).is_ok()
+            && exec_status.is_none_or(|status| self.heard.add_as(status.source(), number).is_ok());
+        if !is_heard {
+            self.apart.push(pid);
+        }
+        let place = place_of(&self.running, pid).unwrap_or_else(|place| place);
+        self.running.insert(place, Box::new(worker));
+    }
+
+    /// A worker was reaped; says why it was none, if that is known.
+    fn forget(&mut self, pid: Pid) -> Option<String> {
+        let worker = self.running.remove(place_of(&self.running, pid).ok()?);
+        self.apart.retain(|apart| *apart != pid);
+        // A child that was forked meanwhile has a copy of each for a moment.
+        self.heard.remove(worker.notify.inbox.socket());
+        if let Some(exec_status) = &worker.exec_status {
+            self.heard.remove(exec_status.source());
+        }
+        self.notify.remove(worker.notify);
+        worker.reason
+    }
+
+    /// It is known whether the program of a worker runs.
+    fn close_exec_status(&mut self, pid: Pid) {
+        let known = self.worker(pid).and_then(|worker| worker.exec_status.take());
+        if let Some(exec_status) = known {
+            self.heard.remove(exec_status.source());
+        }
+    }
+
+    /// Has a worker stand apart as long as it has to.
+    fn arrange(&mut self, pid: Pid) {
+        let Ok(place) = place_of(&self.running, pid) else { return };
+        let worker = &self.running[place];
+        let inbox = &worker.notify.inbox;
+        let is_apart = self.apart.contains(&pid);
+        if !inbox.is_at_rest() && !is_apart {
+            self.heard.remove(inbox.socket());
+            self.apart.push(pid);
+        } else if inbox.is_at_rest() && is_apart && worker.exec_status.is_none() {
+            // It is in already, or there is no room for it: then it stays.
+            self.heard.remove(inbox.socket());
+            if self.heard.add_as(inbox.socket(), number_of(pid)).is_ok() {
+                self.apart.retain(|apart| *apart != pid);
+            }
+        }
+    }
+}
+
+/// What stands for the worker `pid` among those that are heard.
+fn number_of(pid: Pid) -> u64 {
+    u64::from(pid.raw().cast_unsigned())
 }
 
 impl MonitorLoop<Programs> {
@@ -231,13 +334,8 @@ impl MonitorLoop<Programs> {
         match self.spawn(slot, &name) {
             Ok((pid, exec_status)) => {
                 let exec_status = Some(exec_status);
-                self.kind.running.push(ProgramWorker {
-                    slot,
-                    pid,
-                    notify,
-                    exec_status,
-                    reason: None,
-                });
+                let worker = ProgramWorker { slot, pid, notify, exec_status, reason: None };
+                self.kind.remember(worker);
                 Ok(pid)
             }
             Err(error) => {
@@ -248,7 +346,6 @@ impl MonitorLoop<Programs> {
     }
 
     fn spawn(&mut self, slot: Slot, notify: &CStr) -> Result<(Pid, ExecStatus)> {
-        let null = DevNull::open().map_err(cannot("open /dev/null"))?;
         let programs = &mut self.kind;
         let environment = &mut programs.environment;
         environment.truncate(programs.shared);
@@ -262,27 +359,37 @@ impl MonitorLoop<Programs> {
         if let Some(release) = &programs.release {
             program = program.of(release);
         }
-        program.spawn(&null, &sockets, programs.inherited, None, &blocked).map_err(cannot("fork"))
+        program
+            .spawn(self.dev_null, &sockets, programs.inherited, None, &blocked)
+            .map_err(cannot("fork"))
+    }
+
+    /// Takes in all that there is to hear of a worker.
+    fn hear(&mut self, now: Tick, pid: Pid) {
+        self.poll_exec_status(now, pid);
+        self.take_from(now, pid);
+        self.kind.arrange(pid);
     }
 
     /// Reads whether the program of a worker runs, if that is known by now.
-    fn poll_exec_status(&mut self, now: Tick, place: usize) {
-        let programs = &mut self.kind;
-        let Some(worker) = programs.running.get_mut(place) else { return };
-        let (slot, pid) = (worker.slot, worker.pid);
-        let (stage, errno) = match worker.exec_status.as_ref().map(ExecStatus::outcome) {
+    fn poll_exec_status(&mut self, now: Tick, pid: Pid) {
+        let Some(worker) = self.kind.worker(pid) else { return };
+        let slot = worker.slot;
+        let outcome = worker.exec_status.as_ref().map(ExecStatus::outcome);
+        let (stage, errno) = match outcome {
             None | Some(ExecOutcome::Open) => return,
             Some(ExecOutcome::Moved) => {
                 self.say_moved();
-                return self.poll_exec_status(now, place);
+                return self.poll_exec_status(now, pid);
             }
             Some(ExecOutcome::Running) => {
-                worker.exec_status = None;
+                self.kind.close_exec_status(pid);
                 return self.step(now, Event::Runs { slot, pid });
             }
             Some(ExecOutcome::Failed(stage, errno)) => (stage, errno),
         };
-        worker.exec_status = None;
+        self.kind.close_exec_status(pid);
+        let programs = &mut self.kind;
         let command = programs.command.first().map_or(c"", |command| command);
         let reason = exec_result::explain(stage, errno, command, c".", c"");
         let status = match ExecResult::of(stage, errno) {
@@ -297,7 +404,7 @@ impl MonitorLoop<Programs> {
             given(|given| given.inherited.say(words.as_bytes()));
             self.step(now, Event::StopNow { by: StopSender::Stranger });
         }
-        if let Some(worker) = self.kind.running.get_mut(place) {
+        if let Some(worker) = self.kind.worker(pid) {
             worker.reason = Some(reason);
         }
     }
@@ -332,10 +439,10 @@ impl MonitorLoop<Programs> {
     }
 
     /// Takes in what a worker says.
-    fn take_from(&mut self, now: Tick, place: usize) {
+    fn take_from(&mut self, now: Tick, pid: Pid) {
         for _ in 0..MOST {
-            let Some(worker) = self.kind.running.get_mut(place) else { return };
-            let (slot, pid) = (worker.slot, worker.pid);
+            let Some(worker) = self.kind.worker(pid) else { return };
+            let slot = worker.slot;
             // A descriptor is closed in the child that has received it.
             let Message { bytes, sender, cut, .. } = match worker.notify.inbox.next(now, |_| false)
             {

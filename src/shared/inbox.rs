@@ -104,6 +104,22 @@ impl Inbox {
         Self { socket, receiving: None, left: Vec::new(), pause: None, settled_at: None }
     }
 
+    /// The socket itself, to be waited for in place of [`Inbox::source`] while the inbox
+    /// [is at rest](Inbox::is_at_rest).
+    pub const fn socket(&self) -> Borrowed<'_> {
+        self.socket.borrow()
+    }
+
+    /// Whether no child is at work or left, and nothing is put off: then it has no
+    /// deadline, no death is of interest, and there is nothing to ask
+    /// [`Inbox::next`] for but what the socket has.
+    pub const fn is_at_rest(&self) -> bool {
+        self.receiving.is_none()
+            && self.left.is_empty()
+            && self.pause.is_none()
+            && self.settled_at.is_none()
+    }
+
     /// What to wait for, if anything can be read before [`Inbox::deadline`] or
     /// the end of a child.
     pub fn source(&self) -> Option<Source<'_>> {

@@ -1,12 +1,16 @@
 //! One descriptor that stands for several: epoll(7), timerfd_create(2).
 //!
-//! Nothing waits here: an event loop of the application's, whichever it is, waits until
-//! the one descriptor is readable, as it is while one of those in it is.
+//! Nothing waits here: a loop waits until the one descriptor is readable, as it is while
+//! one of those in it is. In a worker that loop is the application's, whichever it is; a
+//! monitor's then asks [which](Epoll::ready) are.
 
 use super::{SysResult, check};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd};
 use crate::types::Millis;
 use core::ptr;
+
+/// How many [`Epoll::ready`] names at once.
+pub const AT_ONCE: usize = 64;
 
 /// Descriptors to be waited for as one.
 #[derive(Debug)]
@@ -41,27 +45,57 @@ impl Epoll {
     ///
     /// `ENOMEM`; `ENOSPC` when the user has too many; `EPERM` when it cannot be waited for.
     pub fn add(&self, fd: Borrowed<'_>) -> SysResult<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, Watched::Yes)
+        self.add_as(fd, 0)
+    }
+
+    /// Adds one that [`Epoll::ready`] names by `number`, which several may have.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Epoll::add`].
+    pub fn add_as(&self, fd: Borrowed<'_>, number: u64) -> SysResult<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, Watched::Yes, number)
+    }
+
+    /// Writes the numbers of those that are ready, at most as many as there is room for,
+    /// and says how many, without waiting: epoll_wait(2). One that stays ready is named
+    /// again only after all others that are.
+    pub fn ready(&self, numbers: &mut [u64; AT_ONCE]) -> usize {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; AT_ONCE];
+        let (number, most) = (self.0.number(), AT_ONCE as libc::c_int);
+        // SAFETY: `events` is writable for as many events as `most` says.
+        let count = unsafe { libc::epoll_wait(number, events.as_mut_ptr(), most, 0) };
+        for (number, event) in numbers.iter_mut().zip(events) {
+            *number = event.u64;
+        }
+        // It does not wait, so no signal interrupts it.
+        count.max(0) as usize
     }
 
     /// Whether one of them is to count. If it is ready, the event loop learns of it anew.
     pub fn watch(&self, fd: Borrowed<'_>, watched: Watched) {
         // ENOENT: it was taken out.
-        let _ = self.control(libc::EPOLL_CTL_MOD, fd, watched);
+        let _ = self.control(libc::EPOLL_CTL_MOD, fd, watched, 0);
     }
 
     /// Takes one out.
     pub fn remove(&self, fd: Borrowed<'_>) {
         // ENOENT or EPERM: it was out.
-        let _ = self.control(libc::EPOLL_CTL_DEL, fd, Watched::No);
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, Watched::No, 0);
     }
 
-    fn control(&self, what: libc::c_int, fd: Borrowed<'_>, watched: Watched) -> SysResult<()> {
+    fn control(
+        &self,
+        what: libc::c_int,
+        fd: Borrowed<'_>,
+        watched: Watched,
+        number: u64,
+    ) -> SysResult<()> {
         let events = match watched {
             Watched::Yes => libc::EPOLLIN as u32,
             Watched::No => 0,
         };
-        let mut event = libc::epoll_event { events, u64: 0 };
+        let mut event = libc::epoll_event { events, u64: number };
         let event = &raw mut event;
         // SAFETY: both descriptors are open while borrowed; `event` is readable for one event.
         check(unsafe { libc::epoll_ctl(self.0.number(), what, fd.number(), event) })?;
@@ -107,5 +141,37 @@ impl Timer {
     /// Readable once the time is over.
     pub const fn descriptor(&self) -> Borrowed<'_> {
         self.0.borrow()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AT_ONCE, Epoll};
+    use crate::sys::fd::{self, Blocking};
+    use alloc::vec::Vec;
+
+    #[test]
+    fn ready_descriptor_is_named_again_only_after_all_others() {
+        let epoll = Epoll::new().expect("there is a descriptor");
+        let pipes: Vec<_> =
+            (0..AT_ONCE + 2).map(|_| fd::pipe(Blocking::No).expect("a pipe")).collect();
+        for (number, (read, _)) in (7..).zip(&pipes) {
+            epoll.add_as(read.borrow(), number).expect("there is room");
+        }
+        let mut numbers = [0; AT_ONCE];
+        assert_eq!(epoll.ready(&mut numbers), 0);
+        for (_, write) in &pipes {
+            fd::write(write.borrow(), b"!").expect("there is room");
+        }
+        assert_eq!(epoll.ready(&mut numbers), AT_ONCE);
+        let mut seen: Vec<_> = numbers.to_vec();
+        assert_eq!(epoll.ready(&mut numbers), AT_ONCE);
+        seen.extend(&numbers[..2]);
+        let expected: Vec<_> = (7..).take(AT_ONCE + 2).collect();
+        assert_eq!(seen, expected);
+        for (read, _) in &pipes {
+            epoll.remove(read.borrow());
+        }
+        assert_eq!(epoll.ready(&mut numbers), 0);
     }
 }

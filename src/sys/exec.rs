@@ -166,7 +166,7 @@ impl<'a> Program<'a> {
     /// `EAGAIN` or `ENOMEM` of fork(2), `EMFILE` or `ENFILE` of the pipe.
     pub fn spawn(
         &mut self,
-        null: &DevNull,
+        null: Borrowed<'_>,
         descriptors: &[Borrowed<'_>],
         inherited: OriginalDispositions,
         account: Option<&Account>,
@@ -179,7 +179,7 @@ impl<'a> Program<'a> {
             let mut place = ChildDescriptors {
                 report: write.borrow(),
                 file: self.open,
-                nowhere: null.0.borrow(),
+                nowhere: null,
                 descriptors,
             };
             let (stage, errno) =
@@ -365,6 +365,11 @@ impl DevNull {
     /// `ENOENT` where there is none, `EACCES`, `EMFILE`, `ENFILE`.
     pub fn open() -> SysResult<Self> {
         super::file::open(c"/dev/null", super::file::Mode::ReadWrite).map(Self)
+    }
+
+    /// Lends it out.
+    pub const fn borrow(&self) -> Borrowed<'_> {
+        self.0.borrow()
     }
 }
 

@@ -124,6 +124,27 @@ fn program_that_sends_ready_is_ready_at_once() {
     panzer.stop();
 }
 
+/// rule: exec.turn
+#[test]
+fn notify_socket_is_read_only_when_it_was_named() {
+    let dir = TempDir::new();
+    let options = ["-x", "-n4", "--ready=0.1", "--delay=0"];
+    let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&options);
+    let (setup, trace) = setup.traced(dir.path(), "calls", &["-yy", "-e", "trace=recvmsg"]);
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    send(panzer.workers(monitor)[0], Signal::Kill);
+    panzer.expect("respawn", 1);
+    panzer.stop();
+    let calls = trace.calls();
+    for number in 1..=5 {
+        let path = format!("/worker.{number}\"");
+        let reads = calls.iter().filter(|call| call.pid == monitor && call.words.contains(&path));
+        // With what its exec pipe says, and before it is closed.
+        assert_eq!(reads.count(), 2, "{path}: {calls:#?}");
+    }
+}
+
 /// rule: exec.ready
 #[test]
 fn ready_notify_waits_for_every_program() {

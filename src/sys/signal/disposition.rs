@@ -6,10 +6,19 @@ use crate::sys::{check, insist};
 use crate::types::Signal;
 use core::mem::MaybeUninit;
 use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The highest signal number; musl keeps three for itself below 35, which
 /// answers `EINVAL` and is left alone.
 const LAST: libc::c_int = 64;
+
+/// The signals that have had their default effect since [`OriginalDispositions::capture`]:
+/// a bit for each, and none before that.
+static AT_DEFAULT: AtomicU64 = AtomicU64::new(0);
+
+const fn bit(number: libc::c_int) -> u64 {
+    1 << (number - 1)
+}
 
 /// The type of a handler that is told the sender of the signal.
 pub(super) type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
@@ -43,6 +52,7 @@ fn query(number: libc::c_int) -> Option<libc::sigaction> {
 }
 
 fn assign(number: libc::c_int, action: &libc::sigaction) {
+    AT_DEFAULT.fetch_and(!bit(number), Ordering::SeqCst);
     // Fails only for numbers that cannot be caught.
     // SAFETY: `action` is readable, and its handler, if any, is one of ours or
     // one that stood there before.
@@ -90,17 +100,22 @@ pub(in crate::sys) fn reset_number(number: libc::c_int) {
 impl OriginalDispositions {
     /// Notes what is ignored now: the first thing a program does.
     pub fn capture() -> Self {
-        let ignored = (1..=LAST)
-            .filter(|&number| {
-                query(number).is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
-            })
-            .fold(0, |set, number| set | 1 << (number - 1));
+        let (mut ignored, mut at_default) = (0, 0);
+        for number in 1..=LAST {
+            match query(number).map(|action| action.sa_sigaction) {
+                Some(libc::SIG_IGN) => ignored |= bit(number),
+                Some(libc::SIG_DFL) => at_default |= bit(number),
+                // A handler of the application's, or no signal.
+                Some(_) | None => {}
+            }
+        }
+        AT_DEFAULT.store(at_default, Ordering::SeqCst);
         Self { ignored }
     }
 
     /// Whether `signal` was ignored.
     pub const fn ignored(self, signal: Signal) -> bool {
-        self.ignored & 1 << (signal.number() - 1) != 0
+        self.ignored & bit(signal.number()) != 0
     }
 
     /// Puts every signal back to what it was, and SIGCHLD to its default: a
@@ -108,11 +123,17 @@ impl OriginalDispositions {
     ///
     /// Async-signal-safe, for the child between fork and exec.
     pub fn restore(self) {
+        // Most are where they belong, and it is a system call for each.
+        let at_default = AT_DEFAULT.load(Ordering::SeqCst);
         for number in
             (1..=LAST).filter(|&number| number != libc::SIGKILL && number != libc::SIGSTOP)
         {
-            let ignored = self.ignored & 1 << (number - 1) != 0 && number != libc::SIGCHLD;
-            simple(number, if ignored { libc::SIG_IGN } else { libc::SIG_DFL });
+            let ignored = self.ignored & bit(number) != 0 && number != libc::SIGCHLD;
+            if ignored {
+                simple(number, libc::SIG_IGN);
+            } else if at_default & bit(number) == 0 {
+                simple(number, libc::SIG_DFL);
+            }
         }
     }
 }
