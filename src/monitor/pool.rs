@@ -7,8 +7,9 @@
 //! Pure: no system call, no clock, no log. The monitor's loop performs each
 //! [`Command`] in order and reports what came of it. It sends [`Event::Timer`] when the
 //! deadline has passed, and after everything else that woke it: only the timer forks,
-//! so a worker that dies by the stop that is about to be read is not replaced. Every
-//! event costs time linear in the number of processes.
+//! so a worker that dies by the stop that is about to be read is not replaced. An event of
+//! one worker costs the same whatever the number of slots, and the deadline a look at each
+//! [`BlockDeadlines`]. Both are linear in what was told to leave.
 //!
 //! # A slot: [`SlotState`], and [`WorkerStage`] of the worker in it
 //!
@@ -86,6 +87,8 @@ const EARLY_RECYCLING: Millis = Millis(1_000);
 /// The most forks between two looks at the world: with thousands of slots to
 /// fill, a stop must not wait for the last of them.
 const FORKS_AT_ONCE: usize = 32;
+/// So many slots have their deadlines in one place.
+const BLOCK: usize = if cfg!(test) { 2 } else { 64 };
 
 /// What all slots are about. The times are kept whatever the clock that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +130,8 @@ pub struct Pool {
     rules: PoolRules,
     /// Every slot that there ever was; those beyond the number of now are retired.
     slots: Vec<SlotRow>,
+    /// What of these is due when: one for every [`BLOCK`] of them.
+    deadlines: Vec<BlockDeadlines>,
     /// How many of the wanted slots have a ready worker.
     ready: u16,
     /// What is to take over from the worker in its slot.
@@ -160,6 +165,7 @@ impl Pool {
         let mut pool = Self {
             rules,
             slots: Vec::new(),
+            deadlines: Vec::new(),
             ready: 0,
             replacement: None,
             recycled: None,
@@ -190,7 +196,9 @@ impl Pool {
             Event::Runs { slot, pid } => self.on_runs(now, slot, pid),
             Event::Ready { slot, pid } => self.on_ready(now, slot, pid, commands),
             Event::Busy { slot, pid, since } => self.on_busy(now, slot, pid, since, commands),
-            Event::Exited { pid, exit, group } => self.on_exit(now, pid, exit, group, commands),
+            Event::Exited { slot, pid, exit, group } => {
+                self.on_exit(now, slot, pid, exit, group, commands);
+            }
             Event::GroupEmpty { pid } => self.on_group_empty(pid),
             Event::Scale { count } => self.scale(now, count, commands),
             Event::Stop => self.drain(now, commands),
@@ -209,10 +217,15 @@ impl Pool {
     /// When [`Event::Timer`] is due; `None`: only another event can wake us.
     pub fn deadline(&self) -> Option<Tick> {
         let of_all = [self.escalates_at(), self.recycles_at(), self.looks_at()];
-        let starts = self.all_slots().filter_map(|row| self.starts_at(row));
-        let lives = self.all_slots().filter_map(SlotRow::becomes_ready_or_late_at);
+        let has_room = self.has_room();
+        let of_block =
+            |due: &BlockDeadlines| if has_room { due.starts.min(due.changes) } else { due.changes };
+        let blocks = self.deadlines.iter().map(of_block).min().filter(|&at| at != Tick::NEVER);
+        let replacement = self.replacement.iter();
+        let replacement = replacement
+            .flat_map(|row| self.starts_at(row).into_iter().chain(row.becomes_ready_or_late_at()));
         let leaves = self.leaving.iter().filter_map(Leaving::escalates_at);
-        of_all.into_iter().flatten().chain(starts).chain(lives).chain(leaves).min()
+        of_all.into_iter().flatten().chain(blocks).chain(replacement).chain(leaves).min()
     }
 
     /// When a stop goes one step further by our clock.
@@ -231,12 +244,7 @@ impl Pool {
         }
     }
 
-    /// All slots, and the replacement.
-    fn all_slots(&self) -> impl Iterator<Item = &SlotRow> {
-        self.slots.iter().chain(&self.replacement)
-    }
-
-    /// The same, to change.
+    /// All slots, and the replacement, to change.
     fn all_slots_mut(&mut self) -> impl Iterator<Item = &mut SlotRow> {
         self.slots.iter_mut().chain(&mut self.replacement)
     }
@@ -261,33 +269,63 @@ impl Pool {
         self.announced
     }
 
-    /// Puts something else into a slot, and returns what was there.
-    fn put(&mut self, slot: Slot, state: SlotState) -> SlotState {
+    /// Puts something else into a slot.
+    fn put(&mut self, slot: Slot, state: SlotState) {
         let is_counted = slot.number() <= self.rules.count;
         let row = &mut self.slots[slot.index()];
         let was_ready = row.is_ready();
-        let before = mem::replace(&mut row.state, state);
+        row.state = state;
         if is_counted {
             self.ready -= u16::from(was_ready);
             self.ready += u16::from(row.is_ready());
         }
-        before
+        self.note_deadlines(slot);
+    }
+
+    /// A slot has changed, so its deadlines may have.
+    fn note_deadlines(&mut self, slot: Slot) {
+        let block = slot.index() / BLOCK;
+        if let (Some(due), Some(rows)) =
+            (self.deadlines.get_mut(block), self.slots.chunks(BLOCK).nth(block))
+        {
+            *due = BlockDeadlines::of(rows);
+        }
+    }
+
+    /// Many slots have changed.
+    fn note_all_deadlines(&mut self) {
+        self.deadlines.clear();
+        self.deadlines.extend(self.slots.chunks(BLOCK).map(BlockDeadlines::of));
+    }
+
+    /// The slots of all blocks in which something of that kind is due, and the
+    /// replacement.
+    fn due_slots(
+        &self,
+        now: Tick,
+        kind: impl Fn(&BlockDeadlines) -> Tick,
+    ) -> impl Iterator<Item = &SlotRow> {
+        let blocks = self.slots.chunks(BLOCK).zip(&self.deadlines);
+        let due = blocks.filter(move |(_, due)| kind(due) <= now);
+        due.flat_map(|(rows, _)| rows).chain(&self.replacement)
     }
 
     /// The worker `pid` was reaped: reports it and has its slot filled again.
     fn on_exit(
         &mut self,
         now: Tick,
+        slot: Slot,
         pid: Pid,
         exit: Exit,
         group: Group,
         commands: &mut Vec<Command>,
     ) {
-        if let Some(place) = self.leaving.iter().position(|one| one.is_process(pid)) {
+        let has_leavers = self.slots.get(slot.index()).is_some_and(|row| row.leaving > 0);
+        let mut leaving = self.leaving.iter().filter(|_| has_leavers);
+        if let Some(place) = leaving.position(|one| one.is_process(pid)) {
             return self.on_exit_of_leaving(now, place, exit, group, commands);
         }
-        let Some(row) = self.all_slots().find(|row| row.employs(pid)).copied() else { return };
-        let (slot, Some(worker)) = (row.slot, row.worker()) else { return };
+        let Some(worker) = self.row_of(slot, pid).and_then(|row| row.worker()) else { return };
         self.count_loss(slot, worker.stage, exit);
         let is_replacement = self.replacement.is_some_and(|row| row.employs(pid));
         let mut follower = None;
@@ -353,6 +391,7 @@ impl Pool {
             self.dismiss(slot, LastSignal::Term, ExitReason::Requested, interrupt_at, commands);
         }
         self.recount();
+        self.note_all_deadlines();
         self.scaling = true;
     }
 
@@ -365,6 +404,7 @@ impl Pool {
             Course::Serving | Course::Killed | Course::Finished => {}
         }
         self.all_slots_mut().for_each(|row| row.postpone(by));
+        self.note_all_deadlines();
         self.leaving.iter_mut().for_each(|one| one.postpone(by));
         self.watch.postpone(now, by);
     }
@@ -418,15 +458,15 @@ impl Pool {
             missing
                 .map(|slot| SlotRow::new(slot, seed.wrapping_add(u32::from(slot.number())), now)),
         );
+        self.note_all_deadlines();
     }
 
     /// When a worker is to be started here: when the back-off is over, or a second
     /// later as long as something leaves the slot. `None` unless the slot is empty,
     /// and while there is no room for one more process.
     pub(super) fn starts_at(&self, row: &SlotRow) -> Option<Tick> {
-        let due = row.due().filter(|_| self.has_room())?;
-        let is_held = self.slots[row.slot.index()].leaving > 0;
-        Some(if is_held { due.after(HELD_AT_MOST) } else { due })
+        let leaving = self.slots[row.slot.index()].leaving;
+        SlotRow { leaving, ..*row }.starts_at().filter(|_| self.has_room())
     }
 
     /// Whether one more process can be started: each slot, and each process beside
@@ -495,10 +535,11 @@ impl Pool {
 
     /// Forks for the slots that are due, a limited number at a time.
     pub(super) fn start_due_workers(&mut self, now: Tick, commands: &mut Vec<Command>) {
-        let is_due = |row: &&SlotRow| self.starts_at(row).is_some_and(|at| at <= now);
-        let due = self.slots.iter().filter(is_due).take(FORKS_AT_ONCE);
-        let due: Vec<_> = due.map(|row| row.slot).collect();
-        for slot in due {
+        let is_due = |row: &SlotRow| self.starts_at(row).is_some_and(|at| at <= now);
+        let blocks = self.slots.chunks(BLOCK).zip(&self.deadlines);
+        let due = blocks.filter(|(_, due)| due.starts <= now).flat_map(|(rows, _)| rows);
+        let due = due.filter(|row| is_due(row)).map(|row| row.slot);
+        for slot in due.take(FORKS_AT_ONCE).collect::<Vec<_>>() {
             self.put(slot, SlotState::Forking);
             commands.push(Command::Fork { slot });
         }
@@ -534,6 +575,7 @@ impl Pool {
         let span = self.rules.ready_after;
         if let (Some(row), Some(span)) = (self.row_of(slot, pid), span) {
             row.begin_to_live(now.after(span));
+            self.note_deadlines(slot);
         }
     }
 
@@ -551,7 +593,8 @@ impl Pool {
     /// What has lived long enough is ready.
     pub(super) fn welcome_living(&mut self, now: Tick, commands: &mut Vec<Command>) {
         let has_lived = |row: &&SlotRow| row.lives_until().is_some_and(|until| until <= now);
-        let living: Vec<_> = self.all_slots().filter(has_lived).copied().collect();
+        let due = self.due_slots(now, |due| due.changes);
+        let living: Vec<_> = due.filter(has_lived).copied().collect();
         for row in living {
             if let Some(worker) = row.worker() {
                 self.make_ready(now, row.slot, worker.pid, ReadyWord::Lived, commands);
@@ -776,14 +819,14 @@ impl Pool {
         if is_busy || self.course != Course::Serving {
             return None;
         }
-        self.wanted().iter().map(SlotRow::recycled_at).min().filter(|&at| at != Tick::NEVER)
+        self.deadlines.iter().map(|due| due.recycles).min().filter(|&at| at != Tick::NEVER)
     }
 
     /// Has the worker that is due for longest replaced.
     pub(super) fn recycle(&mut self, now: Tick) {
         if let Some(at) = self.recycles_at().filter(|&at| at <= now) {
-            let row = self.wanted().iter().find(|row| row.recycled_at() == at).copied();
-            self.replacement = row.map(|row| {
+            let row = self.due_slots(now, |due| due.recycles).find(|row| row.recycled_at() == at);
+            self.replacement = row.copied().map(|row| {
                 let mut backoff = row.backoff;
                 backoff.reset();
                 SlotRow { state: SlotState::Empty { due: now }, backoff, ..row }
@@ -992,13 +1035,15 @@ impl Pool {
     pub(super) fn begin_to_leave(&mut self, leaver: Leaving, commands: &mut Vec<Command>) {
         commands.push(leaver.signal());
         self.slots[leaver.slot.index()].leaving += 1;
+        self.note_deadlines(leaver.slot);
         self.leaving.push(leaver);
     }
 
     /// It is gone.
     fn remove_leaving(&mut self, place: usize) {
-        let gone = self.leaving.remove(place);
+        let gone = self.leaving.swap_remove(place);
         self.slots[gone.slot.index()].leaving -= 1;
+        self.note_deadlines(gone.slot);
     }
 
     /// Sends whatever leaves alone the next signal, if it is time.
@@ -1050,7 +1095,8 @@ impl Pool {
     /// Has a worker leave that has had its time to become ready: its slot fails.
     pub(super) fn end_late(&mut self, now: Tick, commands: &mut Vec<Command>) {
         let is_late = |row: &&SlotRow| row.late_at().is_some_and(|at| at <= now);
-        let late: Vec<_> = self.all_slots().filter(is_late).copied().collect();
+        let due = self.due_slots(now, |due| due.changes);
+        let late: Vec<_> = due.filter(is_late).copied().collect();
         for row in late {
             let Some(worker) = row.worker() else { continue };
             let (slot, pid) = (row.slot, worker.pid);
@@ -1143,9 +1189,8 @@ impl Pool {
     /// Ends the stop when nothing is left and nothing is on the way.
     pub(super) fn finish_if_empty(&mut self, commands: &mut Vec<Command>) {
         let over = self.is_stopping() && self.course != Course::Finished;
-        let is_empty =
-            self.leaving.is_empty() && self.slots.iter().all(|row| row.state == SlotState::Retired);
-        if over && is_empty {
+        let is_retired = |row: &SlotRow| row.state == SlotState::Retired;
+        if over && self.leaving.is_empty() && self.slots.iter().all(is_retired) {
             self.course = Course::Finished;
             commands.push(Command::Finish { killed: self.killed });
         }
@@ -1171,6 +1216,30 @@ pub(super) struct SlotRow {
     pub(super) has_recycled: bool,
     /// How many were told to leave it and are still there.
     pub(super) leaving: u32,
+}
+
+/// What is due in a block of slots: among few of these the earliest is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct BlockDeadlines {
+    /// When the next worker is to be started, if there is room.
+    starts: Tick,
+    /// When the next one has lived long enough to be ready, or is late.
+    changes: Tick,
+    /// When the next one is to be recycled.
+    recycles: Tick,
+}
+
+impl BlockDeadlines {
+    fn of(rows: &[SlotRow]) -> Self {
+        let first = |at: &dyn Fn(&SlotRow) -> Option<Tick>| {
+            rows.iter().filter_map(at).min().unwrap_or(Tick::NEVER)
+        };
+        Self {
+            starts: first(&SlotRow::starts_at),
+            changes: first(&SlotRow::becomes_ready_or_late_at),
+            recycles: first(&|row| Some(row.recycled_at())),
+        }
+    }
 }
 
 /// What is in a slot.
@@ -1254,6 +1323,14 @@ impl SlotRow {
         match self.state {
             SlotState::Empty { due } => Some(due),
             SlotState::Forking | SlotState::Taken(_) | SlotState::Retired => None,
+        }
+    }
+
+    /// When a worker is to be started here, if there is room for it.
+    const fn starts_at(&self) -> Option<Tick> {
+        match self.due() {
+            Some(due) if self.leaving > 0 => Some(due.after(HELD_AT_MOST)),
+            due => due,
         }
     }
 
@@ -1405,8 +1482,18 @@ mod tests {
     /// The pool's commands for one event at this moment.
     fn at(pool: &mut Pool, now: u64, event: Event) -> Vec<Command> {
         let mut commands = Vec::new();
-        pool.step(Tick(now), event, &mut commands);
+        pool.step(Tick(now), of_its_slot(pool, event), &mut commands);
         commands
+    }
+
+    /// An exit as that of the slot which the process fills, or was told to leave.
+    fn of_its_slot(pool: &Pool, event: Event) -> Event {
+        let Event::Exited { pid, exit, group, .. } = event else { return event };
+        let leaving = pool.leaving.iter().filter(|one| one.is_process(pid)).map(|one| one.slot);
+        let staying = pool.slots.iter().chain(&pool.replacement);
+        let staying = staying.filter(|row| row.employs(pid)).map(|row| row.slot);
+        let slot = leaving.chain(staying).next().unwrap_or(slot(1));
+        Event::Exited { slot, pid, exit, group }
     }
 
     /// The pool's commands at its deadline, which must be `now`.
@@ -1430,7 +1517,7 @@ mod tests {
 
     /// A worker that exits, and was the last of its group.
     const fn left(worker: i32, exit: Exit) -> Event {
-        Event::Exited { pid: pid(worker), exit, group: Group::Empty }
+        Event::Exited { slot: slot(1), pid: pid(worker), exit, group: Group::Empty }
     }
 
     /// A worker that fails.
@@ -1440,7 +1527,12 @@ mod tests {
 
     /// A worker that fails and leaves other processes of its group.
     const fn left_members(worker: i32) -> Event {
-        Event::Exited { pid: pid(worker), exit: Exit::Status(1), group: Group::Members }
+        Event::Exited {
+            slot: slot(1),
+            pid: pid(worker),
+            exit: Exit::Status(1),
+            group: Group::Members,
+        }
     }
 
     const fn signal_group(worker: i32, signal: Signal) -> Command {
@@ -1530,7 +1622,8 @@ mod tests {
             at(&mut pool, now, Event::Forked { slot: slot(1), pid: pid(worker) });
             at(&mut pool, now, Event::Runs { slot: slot(1), pid: pid(worker) });
             let (pid, exit) = (pid(worker), Exit::Status(0));
-            let left = at(&mut pool, now, Event::Exited { pid, exit, group: Group::Empty });
+            let left =
+                at(&mut pool, now, Event::Exited { slot: slot(1), pid, exit, group: Group::Empty });
             let due = next_of(&left).expect("the slot is due again");
             assert!(due.since(Tick(now)) <= Millis(1_250), "{left:?}");
         }
@@ -2085,7 +2178,12 @@ mod tests {
     fn rest_of_the_group_of_a_stopped_worker_gets_no_signal_twice() {
         let mut pool = serving(&[11], Authority::Own, Millis(60_000));
         at(&mut pool, 1_000, Event::Stop);
-        let left = Event::Exited { pid: pid(11), exit: Exit::Status(0), group: Group::Members };
+        let left = Event::Exited {
+            slot: slot(1),
+            pid: pid(11),
+            exit: Exit::Status(0),
+            group: Group::Members,
+        };
         assert_eq!(at(&mut pool, 1_500, left).len(), 1);
         assert_eq!(at_deadline(&mut pool, 61_000), [signal_group(11, Signal::Int)]);
         let end = at(&mut pool, 61_500, Event::GroupEmpty { pid: pid(11) });

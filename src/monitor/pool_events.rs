@@ -95,8 +95,10 @@ pub enum Event {
         /// Since when it has been busy with this one thing, as it says.
         since: Tick,
     },
-    /// A child was reaped. Ignored unless it is a worker.
+    /// A child was reaped. Ignored unless it is a worker of that slot, or was one.
     Exited {
+        /// The slot that it fills, or was told to leave.
+        slot: Slot,
         /// Which one.
         pid: Pid,
         /// How it ended.

@@ -104,6 +104,9 @@ impl<K: PoolKind> MonitorLoop<K> {
     /// something has ended, and in a sweep of some others, out of which the last
     /// one may have gone without ending.
     fn look_at_rests(&mut self, now: Tick, mut touched: Vec<Pid>, is_sweep: bool) {
+        if !K::ADOPTS {
+            return;
+        }
         let is_rest = |pid: &Pid| {
             let owners = self.rows.owners();
             let place = owners.binary_search_by_key(pid, |owner| owner.pid);
@@ -136,7 +139,9 @@ impl<K: PoolKind> MonitorLoop<K> {
         self.sweep = Some(self.sweep.map_or(due, |sweep| sweep.min(due)));
     }
 
+    /// Reaps the worker `pid` if it is dead.
     fn reap_one(&mut self, now: Tick, pid: Pid) {
+        let Some(slot) = self.rows.process(pid).map(|owner| owner.slot) else { return };
         let exit = match process::reap(pid) {
             Ok(Reaped::Dead(_, exit)) => exit,
             // Something else in this process has waited for it: it is gone all
@@ -145,6 +150,6 @@ impl<K: PoolKind> MonitorLoop<K> {
             Ok(Reaped::NoneDead) | Err(_) => return,
         };
         let group = K::group(self, pid);
-        self.step(now, Event::Exited { pid, exit, group });
+        self.step(now, Event::Exited { slot, pid, exit, group });
     }
 }

@@ -30,6 +30,8 @@ struct SlotRecord {
     vacant: Option<RowRef>,
     /// Whether it had a worker before.
     was_filled: bool,
+    /// How many processes, and rests of groups, have a row of it.
+    owners: u16,
 }
 
 /// The rows of a board, as its monitor gives them out.
@@ -61,8 +63,12 @@ impl Rows {
     }
 
     fn owner(&self, pid: Pid) -> Option<&RowOwner> {
-        let place = self.owners.binary_search_by_key(&pid, |owner| owner.pid).ok()?;
-        self.owners.get(place)
+        self.owners.get(self.place(pid).ok()?)
+    }
+
+    /// Where `pid` stands, or would stand.
+    fn place(&self, pid: Pid) -> Result<usize, usize> {
+        self.owners.binary_search_by_key(&pid, |owner| owner.pid)
     }
 
     fn record(&mut self, slot: Slot) -> &mut SlotRecord {
@@ -105,59 +111,62 @@ impl Rows {
             self.scoreboard.row(row, index).store(word, Ordering::SeqCst);
         }
         let owner = RowOwner { pid, slot, row, is_rest: false };
-        let place = self.owners.partition_point(|other| other.pid < pid);
+        let place = self.place(pid).unwrap_or_else(|place| place);
         self.owners.insert(place, owner);
+        self.record(slot).owners += 1;
         core::mem::replace(&mut self.record(slot).was_filled, true)
     }
 
     /// Nothing was forked for this row of `slot`.
     pub fn give_back(&mut self, slot: Slot, row: RowRef) {
-        if self.has_process(slot) {
+        if self.record(slot).owners > 0 {
             self.free.push(row);
         } else {
             self.record(slot).vacant = Some(row);
         }
     }
 
-    fn has_process(&self, slot: Slot) -> bool {
-        self.owners.iter().any(|owner| owner.slot == slot)
-    }
-
     /// The process `pid` was reaped. One that was asked to leave is no restart. If
     /// something is left of its group, that keeps the row.
     pub fn died(&mut self, pid: Pid, exit: Exit, reason: ExitReason, is_rest: bool, now: Tick) {
-        let Ok(place) = self.owners.binary_search_by_key(&pid, |owner| owner.pid) else {
-            return;
-        };
-        let RowOwner { slot, row, .. } = self.owners[place];
+        let Ok(place) = self.place(pid) else { return };
+        let owner = self.owners[place];
+        let RowOwner { slot, row, .. } = owner;
         if reason != ExitReason::Requested {
             let record = self.record(slot);
             record.restarts = record.restarts.saturating_add(1);
-            self.explain(slot, exit, reason);
+            record.exit = encode(exit, reason);
+            match record.owners {
+                1 => self.show_losses(&owner),
+                _ => self.explain(slot, exit, reason),
+            }
         }
         if is_rest {
             self.owners[place].is_rest = true;
             self.scoreboard.enter(row, State::Draining, now);
         } else {
-            self.owners.remove(place);
-            self.leave(slot, row, now);
+            self.leave(place, now);
         }
     }
 
     /// Nothing is left of the group that `pid` led.
     pub fn emptied(&mut self, pid: Pid, now: Tick) {
-        if let Some(&RowOwner { slot, row, .. }) = self.owner(pid).filter(|owner| owner.is_rest) {
-            self.owners.retain(|owner| owner.pid != pid);
-            self.leave(slot, row, now);
+        if let Ok(place) = self.place(pid)
+            && self.owners[place].is_rest
+        {
+            self.leave(place, now);
         }
     }
 
     /// A row has no process any more. It is free, unless it is the last of its slot.
-    fn leave(&mut self, slot: Slot, row: RowRef, now: Tick) {
-        let restarts = self.record(slot).restarts;
+    fn leave(&mut self, place: usize, now: Tick) {
+        let RowOwner { slot, row, .. } = self.owners.remove(place);
+        let record = self.record(slot);
+        record.owners -= 1;
+        let SlotRecord { restarts, owners, .. } = *record;
         self.scoreboard.row(row, 0).store(pack(0, restarts), Ordering::SeqCst);
         self.scoreboard.enter(row, State::Empty, now);
-        if self.has_process(slot) {
+        if owners > 0 {
             self.scoreboard.row(row, 5).store(0, Ordering::SeqCst);
         }
         self.give_back(slot, row);
@@ -166,16 +175,22 @@ impl Rows {
     /// How and why the last worker of a slot ended that nothing had asked to: every
     /// row of the slot shows it.
     pub fn explain(&mut self, slot: Slot, exit: Exit, reason: ExitReason) {
-        let record = self.record(slot);
-        record.exit = encode(exit, reason);
-        let SlotRecord { restarts, exit, vacant, .. } = *record;
-        let of_slot = self.owners.iter().filter(|owner| owner.slot == slot);
-        for (row, raw) in of_slot.map(|owner| (owner.row, owner.pid.raw().cast_unsigned())) {
-            self.scoreboard.row(row, 0).store(pack(raw, restarts), Ordering::SeqCst);
-            self.scoreboard.row(row, 2).store(exit, Ordering::SeqCst);
+        self.record(slot).exit = encode(exit, reason);
+        for owner in self.owners.iter().filter(|owner| owner.slot == slot) {
+            self.show_losses(owner);
         }
+        let SlotRecord { exit, vacant, .. } = *self.record(slot);
         if let Some(row) = vacant {
             self.scoreboard.row(row, 2).store(exit, Ordering::SeqCst);
+        }
+    }
+
+    /// What its slot has lost, in the row of a process.
+    fn show_losses(&self, owner: &RowOwner) {
+        let SlotRecord { restarts, exit, .. } = self.slots[owner.slot.index()];
+        let words = [(0, pack(owner.pid.raw().cast_unsigned(), restarts)), (2, exit)];
+        for (index, word) in words {
+            self.scoreboard.row(owner.row, index).store(word, Ordering::SeqCst);
         }
     }
 }

@@ -479,8 +479,9 @@ impl World {
             events.extend([Event::Ready { slot, pid }, Event::Runs { slot, pid }]);
             let groups = [Group::Empty, Group::Members];
             for group in groups.into_iter().take(1 + usize::from(self.has_groups)) {
-                events.push(Event::Exited { pid, exit: killed, group });
-                events.push(Event::Exited { pid, exit: Exit::Status(0), group });
+                for exit in [killed, Exit::Status(0)] {
+                    events.push(Event::Exited { slot, pid, exit, group });
+                }
             }
         }
         events
@@ -493,6 +494,7 @@ impl World {
             Event::Timer,
             // Events of unknown processes.
             Event::Exited {
+                slot: Slot::new(1).expect("it is a slot"),
                 pid: Pid::new(999).expect("it is positive"),
                 exit: Exit::Status(0),
                 group: Group::Members,
@@ -643,6 +645,7 @@ impl World {
             row.has_recycled &= self.order.is_none();
             forget_the_time_of(row, now);
         }
+        self.pool.note_all_deadlines();
         self.pool.course = match self.pool.course {
             super::Course::Draining { interrupt_at } => {
                 super::Course::Draining { interrupt_at: kept(interrupt_at, now) }
@@ -724,6 +727,7 @@ impl Check<'_> {
         self.assert_counts(world);
         self.assert_escalation(world);
         self.assert_deadline(world);
+        self.assert_blocks(world);
         self.assert_refills(world);
         self.assert_readiness(world);
         self.assert_reports(world);
@@ -772,7 +776,7 @@ impl Check<'_> {
                 world.processes.retain(|it| it.pid != pid || !it.rest);
             }
             Event::Busy { .. } => {}
-            Event::Exited { pid, exit, group } => self.reap(world, pid, exit, group),
+            Event::Exited { pid, exit, group, .. } => self.reap(world, pid, exit, group),
             Event::Scale { count } => world.scale(now, usize::from(count)),
             Event::Stop => world.ordered(Sent::Term, now),
             Event::StopNow { by } => self.order_now(world, by),
@@ -1185,6 +1189,14 @@ impl Check<'_> {
         self.expect(kept, "invariant (a fork moves no other deadline)");
     }
 
+    /// The earliest deadline is found among those of the blocks.
+    fn assert_blocks(&self, world: &World) {
+        let mut pool = world.pool.clone();
+        pool.note_all_deadlines();
+        let same = pool.deadlines == world.pool.deadlines;
+        self.expect(same, "invariant (the deadlines of a block are those of its slots)");
+    }
+
     /// Which events may move the next deadline, and where to.
     fn assert_deadline(&self, world: &World) {
         let (before, after) = (self.before.pool.deadline(), world.pool.deadline());
@@ -1309,8 +1321,9 @@ impl Check<'_> {
             | Event::ForkFailed { slot }
             | Event::Runs { slot, .. }
             | Event::Ready { slot, .. }
-            | Event::Busy { slot, .. } => Some(slot),
-            Event::Exited { pid, .. } | Event::GroupEmpty { pid } => {
+            | Event::Busy { slot, .. }
+            | Event::Exited { slot, .. } => Some(slot),
+            Event::GroupEmpty { pid } => {
                 self.before.all().find(|it| it.pid == pid).map(|it| it.slot)
             }
             Event::Stop
@@ -1408,7 +1421,7 @@ impl Check<'_> {
         };
         let is_right = match (self.event, reported.as_slice()) {
             (
-                Event::Exited { pid, exit, group },
+                Event::Exited { pid, exit, group, .. },
                 [
                     Report::Died {
                         slot, pid: of, exit: how, reason: said, next, group: left, ..
