@@ -51,7 +51,11 @@ impl Target {
     }
 
     /// Connects. To a Unix socket this blocks while the queue is full.
-    fn connect(&self, timeout: Duration) -> io::Result<TcpStream> {
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection within `timeout`.
+    pub fn connect(&self, timeout: Duration) -> io::Result<TcpStream> {
         let stream = match self {
             Self::Tcp(address) => TcpStream::connect_timeout(address, timeout)?,
             // std's stream calls are those of any stream socket.
@@ -173,14 +177,21 @@ struct Count {
 impl Load {
     /// Starts the clients.
     pub fn start(plan: &Plan) -> Self {
+        Self::start_on(plan, (0..plan.clients).map(|_| None).collect())
+    }
+
+    /// The same, each client first on a connection that it is given: one that was opened
+    /// before the load began.
+    pub fn start_on(plan: &Plan, connections: Vec<Option<TcpStream>>) -> Self {
         let progress = Arc::new(Progress::default());
         let (sender, records) = mpsc::channel();
-        for _ in 0..plan.clients {
-            let progress = Arc::clone(&progress);
-            let (plan, sender) = (plan.clone(), sender.clone());
-            std::thread::spawn(move || Client { plan, progress, records: Vec::new() }.run(&sender));
+        let clients = connections.len();
+        for first in connections {
+            let (progress, plan, sender) = (Arc::clone(&progress), plan.clone(), sender.clone());
+            let client = Client { plan, progress, records: Vec::new(), first };
+            std::thread::spawn(move || client.run(&sender));
         }
-        Self { progress, records, clients: plan.clients }
+        Self { progress, records, clients }
     }
 
     /// How many requests have been answered or have failed.
@@ -242,6 +253,8 @@ struct Client {
     plan: Plan,
     progress: Arc<Progress>,
     records: Vec<Record>,
+    /// A connection that is open already.
+    first: Option<TcpStream>,
 }
 
 impl Client {
@@ -263,7 +276,9 @@ impl Client {
     /// Uses one connection up.
     fn converse(&mut self) -> Result<(), Failure> {
         let start = Instant::now();
-        let mut stream = match self.plan.target.connect(self.plan.timeout) {
+        let opened = self.first.take().map(Ok);
+        let connect = || self.plan.target.connect(self.plan.timeout);
+        let mut stream = match opened.unwrap_or_else(connect) {
             Ok(stream) => stream,
             Err(error) => {
                 let failure = Failure::of_connecting(&error);

@@ -1,15 +1,26 @@
 //! The measurements.
 
+mod accept;
 mod baseline;
+mod boot;
+mod control;
 pub mod fixture;
+mod hung;
+mod keep_alive;
+mod poll_loop;
 mod pool;
+mod reload;
 mod reports;
 mod respawn;
+mod rest;
 mod scale;
+mod site;
 mod table;
 mod wakeups;
 
 use std::io;
+
+use table::Target;
 
 pub use table::Table;
 
@@ -35,4 +46,24 @@ pub const ALL: &[Measure] = &[
     Measure { name: "scale-10000", perform: |table| scale::library(table, 10_000, 3) },
     Measure { name: "scale-exec-1000", perform: |table| scale::programs(table, 1_000, 5) },
     Measure { name: "wake-ups", perform: wakeups::idle },
+    Measure { name: "accept", perform: accept::one_connection },
+    Measure { name: "keep-alive-http-16", perform: |table| keep_alive::http(table, 16) },
+    Measure { name: "keep-alive-http-64", perform: |table| keep_alive::http(table, 64) },
+    Measure { name: "keep-alive-loop-16", perform: |table| keep_alive::poll_loop(table, 16) },
+    Measure { name: "keep-alive-loop-64", perform: |table| keep_alive::poll_loop(table, 64) },
+    Measure { name: "hung", perform: hung::stopped },
+    Measure { name: "reload-one", perform: reload::one_connection },
+    Measure { name: "reload-http", perform: reload::http },
+    Measure { name: "reload-kept", perform: reload::http_kept },
+    Measure { name: "restart", perform: reload::restart },
+    Measure { name: "boot-4", perform: |table| boot::reload(table, 4, Target::AtMost(1.0)) },
+    Measure { name: "boot-64", perform: |table| boot::reload(table, 64, Target::None) },
+    Measure {
+        name: "boot-1000",
+        perform: |table| boot::reload(table, 1_000, Target::AtMost(20.0)),
+    },
+    Measure { name: "control", perform: control::cost },
+    Measure { name: "ready", perform: control::ready },
+    Measure { name: "footprint", perform: rest::footprint },
+    Measure { name: "idle", perform: rest::idle },
 ];

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, Error};
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ pub struct Pool {
     reports: Reports,
     workers: VecDeque<Pid>,
     parent: Parent,
+    pid_file: PathBuf,
     /// From its parent's first step to the last worker's first instruction.
     pub filled: Duration,
 }
@@ -34,6 +36,60 @@ pub struct Pool {
 enum Parent {
     Panzer(Box<Server>),
     C(Child),
+}
+
+/// A pool whose workers start.
+pub struct Filling {
+    reports: Reports,
+    server: Box<Server>,
+    count: usize,
+    pid_file: PathBuf,
+    spawned: Option<u64>,
+}
+
+impl Filling {
+    fn start(count: usize, options: &[&str], command: &[&OsStr], begin: Begin) -> io::Result<Self> {
+        let (reports, number) = (Reports::open()?, count.to_string());
+        let (fifo, pid_file) = (reports.path(), pid_file(&reports));
+        let pid = pid_file.to_string_lossy();
+        let options = [OPTIONS, &["--count", &number, "--pid", &pid], options].concat();
+        let spawned = begin.moment(clock());
+        let server = Server::start(&options, &[command, &[fifo.as_os_str()]].concat())?;
+        let mut filling = Self { reports, server: Box::new(server), count, pid_file, spawned };
+        filling.server.wait_for("a start", |event| event.name == "started")?;
+        Ok(filling)
+    }
+
+    /// Where panzerctl finds it.
+    pub fn pid_file(&self) -> &Path {
+        &self.pid_file
+    }
+
+    /// Whether its generation is not current yet.
+    pub fn is_going_on(&mut self) -> bool {
+        self.server.listen_until(Instant::now());
+        !self.server.events().iter().any(|event| event.name == "current")
+    }
+
+    /// Waits until every worker has reported and panzer knows.
+    pub fn finish(mut self) -> io::Result<Pool> {
+        while self.is_going_on() {
+            self.server.next_event("a current generation")?;
+        }
+        Pool::fill(self.reports, self.count, Parent::Panzer(self.server), self.spawned)
+    }
+}
+
+fn pid_file(reports: &Reports) -> PathBuf {
+    reports.path().with_file_name("panzer.pid")
+}
+
+/// Reloads, and waits until the old generation is gone; returns when the new one was current.
+fn reload(server: &mut Server) -> io::Result<Duration> {
+    let asked = Instant::now();
+    super::reload::reload(server)?;
+    let last = server.events().iter().rfind(|event| event.name == "current");
+    Ok(last.map_or(Duration::ZERO, |event| event.at - asked))
 }
 
 /// Since when a pool is filled.
@@ -84,23 +140,28 @@ impl Pool {
         Self::bare(Reports::open()?, "vfork_exec", count, program.as_ref(), Begin::Spawned)
     }
 
+    /// The library's workers without panzer: the application's own boot.
+    pub fn alone(count: usize) -> io::Result<Self> {
+        let reports = Reports::open()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([fixture::WORD, "pool"]).arg(reports.path()).arg(count.to_string());
+        Self::spawn(reports, command, count, Begin::Spawned)
+    }
+
+    /// Begins to fill a pool of the library's.
+    pub fn begin(count: usize) -> io::Result<Filling> {
+        let own = std::env::current_exe()?;
+        let words = [own.as_os_str(), fixture::WORD.as_ref(), "pool".as_ref()];
+        Filling::start(count, &[], &words, Begin::Reported)
+    }
+
     fn panzer(
         count: usize,
         options: &[&str],
         command: &[&OsStr],
         begin: Begin,
     ) -> io::Result<Self> {
-        let (reports, number) = (Reports::open()?, count.to_string());
-        let options = [OPTIONS, &["--count", &number], options].concat();
-        let path = reports.path();
-        let spawned = clock();
-        let server = Server::start(&options, &[command, &[path.as_os_str()]].concat())?;
-        let parent = Parent::Panzer(Box::new(server));
-        let mut pool = Self::fill(reports, count, parent, begin.moment(spawned))?;
-        if let Parent::Panzer(server) = &mut pool.parent {
-            server.wait_for("a current generation", |event| event.name == "current")?;
-        }
-        Ok(pool)
+        Filling::start(count, options, command, begin)?.finish()
     }
 
     fn bare(
@@ -112,6 +173,15 @@ impl Pool {
     ) -> io::Result<Self> {
         let mut command = Command::new(baseline::program(name)?);
         command.arg(count.to_string()).arg(reports.path()).arg(argument);
+        Self::spawn(reports, command, count, begin)
+    }
+
+    fn spawn(
+        reports: Reports,
+        mut command: Command,
+        count: usize,
+        begin: Begin,
+    ) -> io::Result<Self> {
         let spawned = clock();
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         if let Some(mut log) = child.stderr.take() {
@@ -130,10 +200,38 @@ impl Pool {
             Some(moment) => moment,
             None => reports.next()?.born,
         };
-        let workers = VecDeque::new();
-        let mut pool = Self { reports, workers, parent, filled: Duration::ZERO };
+        let (workers, pid_file) = (VecDeque::new(), pid_file(&reports));
+        let mut pool = Self { reports, workers, parent, pid_file, filled: Duration::ZERO };
         pool.filled = pool.receive(count, begun)?;
         Ok(pool)
+    }
+
+    /// Where panzerctl finds it.
+    pub fn pid_file(&self) -> &Path {
+        &self.pid_file
+    }
+
+    /// Main and monitor, or the one of C.
+    pub fn processes(&self) -> Vec<u32> {
+        match &self.parent {
+            Parent::Panzer(server) => {
+                [Some(server.pid()), server.monitor(1)].into_iter().flatten().collect()
+            }
+            Parent::C(child) => vec![child.id()],
+        }
+    }
+
+    /// Reloads; returns how long it took until the new generation was current, and waits for
+    /// the end of the old one.
+    pub fn reload(&mut self) -> io::Result<Duration> {
+        let old = std::mem::take(&mut self.workers);
+        let Parent::Panzer(server) = &mut self.parent else {
+            return Err(Error::other("no panzer"));
+        };
+        let took = reload(server)?;
+        self.receive(old.len(), 0)?;
+        let _ = self.reports.next_until(Instant::now() + REST);
+        Ok(took)
     }
 
     /// The processor time of what keeps it full: of main and monitor, or of the one of C.

@@ -13,8 +13,12 @@ pub enum Target {
     None,
     /// Of the figure itself.
     AtMost(f64),
+    /// The figure at most the first, or the ratio at most the second.
+    EitherAtMost(f64, f64),
     /// Of the ratio to the baseline.
     RatioAtMost(f64),
+    /// Of the ratio to the baseline.
+    RatioAtLeast(f64),
 }
 
 /// The middle, the least and the most of some figures.
@@ -42,8 +46,14 @@ impl Spread {
 
     fn json(&self) -> String {
         let Self { median, least, most } = *self;
+        let [median, least, most] = [median, least, most].map(number);
         format!("{{\"median\":{median},\"min\":{least},\"max\":{most}}}")
     }
+}
+
+/// JSON has no word for what is no number.
+fn number(figure: f64) -> String {
+    if figure.is_finite() { figure.to_string() } else { "null".into() }
 }
 
 /// Three digits are enough to read.
@@ -51,7 +61,8 @@ fn short(figure: f64) -> String {
     match figure.abs() {
         0.0..10.0 => format!("{figure:.2}"),
         10.0..100.0 => format!("{figure:.1}"),
-        _ => format!("{figure:.0}"),
+        _ if figure.is_finite() => format!("{figure:.0}"),
+        _ => "-".into(),
     }
 }
 
@@ -109,8 +120,8 @@ impl Table {
             format!("{{\"what\":\"{what}\",\"unit\":\"{unit}\",\"panzer\":{}", spread.json());
         let mut ratio = None;
         if let Some((name, theirs)) = baseline {
-            let pairs = ours.iter().zip(theirs);
-            let ratios = Spread::of(&pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>());
+            let ratios: Vec<_> = ours.iter().zip(theirs).map(|(our, their)| our / their).collect();
+            let ratios = Spread::of(&ratios);
             let theirs = Spread::of(theirs);
             line += &pad(&format!("{name} {}", theirs.shown()), 38);
             line += &pad(&ratios.shown(), 20);
@@ -157,7 +168,12 @@ impl Target {
         match self {
             Self::None => None,
             Self::AtMost(limit) => Some((format!("≤ {limit}"), figure <= limit)),
+            Self::EitherAtMost(limit, times) => {
+                let is_kept = figure <= limit || ratio? <= times;
+                Some((format!("≤ {limit} or ≤ {times} ×"), is_kept))
+            }
             Self::RatioAtMost(limit) => Some((format!("≤ {limit} ×"), ratio? <= limit)),
+            Self::RatioAtLeast(limit) => Some((format!("≥ {limit} ×"), ratio? >= limit)),
         }
     }
 }

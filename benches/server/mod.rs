@@ -136,6 +136,15 @@ impl Server {
         self.events.wait_for(is_it).map_err(|no_line| self.complaint(what, no_line))
     }
 
+    /// Blocks until the next event.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::wait_for`].
+    pub fn next_event(&mut self, what: &str) -> io::Result<Event> {
+        self.wait_for(what, |_| true)
+    }
+
     /// Blocks until a process of the tree logs a line that `is_it`.
     ///
     /// # Errors
@@ -306,7 +315,13 @@ pub fn example(name: &str) -> io::Result<PathBuf> {
             Some(other) => other,
         };
         let arguments = ["build", "--quiet", "--profile", profile, "--example", name];
-        Command::new(cargo).args(arguments).status()?;
+        let mut command = Command::new(cargo);
+        // target/TRIPLE/PROFILE where the bench itself is built for another system.
+        let above = folder.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+        if let Some(triple) = above.filter(|name| name.contains("-linux-")) {
+            command.args(["--target", triple]);
+        }
+        command.args(arguments).status()?;
     }
     let path = folder.join("examples").join(name);
     let other = folder.with_file_name("debug").join("examples").join(name);

@@ -122,6 +122,12 @@ pub fn weigh(pid: u32) -> Option<Weight> {
     Some(Weight { descriptors, threads, resident, anonymous })
 }
 
+/// The memory of a process in KiB: resident, proportional, private.
+pub fn kibibytes(pid: u32) -> Option<[u64; 3]> {
+    let private = memory(pid, "Private_Clean:")? + memory(pid, "Private_Dirty:")?;
+    Some([memory(pid, "Rss:")?, memory(pid, "Pss:")?, private])
+}
+
 /// One sum over all mappings of a process, in KiB.
 fn memory(pid: u32, what: &str) -> Option<u64> {
     let rollup = fs::read_to_string(path(pid, "smaps_rollup")).ok()?;

@@ -1,0 +1,69 @@
+//! The simplest event loop on the shared socket: one poll, and a handler that blocks.
+//!
+//! What `benches/baseline/events.c` is with `block`. One request is one segment here.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::fd::AsFd as _;
+
+use panzer::sys::{clock, poll, process};
+use panzer::{Borrowed, Context, Listener, Millis, Monitor, Outcome, Source};
+
+/// Serves under panzer on this address.
+pub fn run(address: &str) -> io::Result<()> {
+    let delay = std::env::var("HTTP_DELAY_MS").ok().and_then(|delay| delay.parse().ok());
+    let delay = Millis(delay.unwrap_or(0));
+    let listen = || panzer::listen(address)?.nonblocking();
+    let listener = listen().map_err(io::Error::other)?;
+    Monitor::new(move |ctx: &mut Context| serve(&listener, ctx, delay))
+        .run()
+        .map_err(io::Error::other)
+}
+
+fn serve(listener: &Listener, ctx: &mut Context, delay: Millis) -> Outcome {
+    let mut clients: Vec<TcpStream> = Vec::new();
+    ctx.ready();
+    while !ctx.is_stopping() {
+        let ready = wait(listener, ctx, &clients);
+        let mut ready = ready.iter();
+        clients.retain_mut(|client| {
+            ready.next() != Some(&true) || answer(client, ctx, delay).is_ok_and(|kept| kept)
+        });
+        if ready.next() == Some(&true)
+            && let Some((connection, _peer)) = ctx.try_accept(listener)?
+        {
+            let client = TcpStream::from(connection);
+            client.set_nodelay(true)?;
+            clients.push(client);
+        }
+    }
+    Ok(())
+}
+
+/// Which clients are ready, and at last the listener.
+fn wait(listener: &Listener, ctx: &Context, clients: &[TcpStream]) -> Vec<bool> {
+    let client = |client| Source::readable(Borrowed::from(TcpStream::as_fd(client)));
+    let mut sources: Vec<_> = clients.iter().map(client).collect();
+    sources.push(Source::readable(listener.as_fd()));
+    sources.push(Source::readable(ctx.stop_fd()));
+    // A signal interrupts it; the flag says which.
+    let _ = poll::wait(&mut sources, None);
+    sources.iter().map(Source::is_ready).collect()
+}
+
+/// Answers one request; whether the connection is kept.
+fn answer(client: &mut TcpStream, ctx: &mut Context, delay: Millis) -> io::Result<bool> {
+    let mut request = [0; 4096];
+    let length = client.read(&mut request)?;
+    if length == 0 {
+        return Ok(false);
+    }
+    let is_last = String::from_utf8_lossy(&request[..length]).contains("Connection: close");
+    let _ = poll::wait(&mut [], Some(clock::now().after(delay)));
+    let (generation, slot, pid) = (ctx.generation(), ctx.slot(), process::id());
+    let body = format!("gen={generation} slot={slot} pid={}\n", pid.raw());
+    let close = if is_last { "Connection: close\r\n" } else { "" };
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{close}\r\n", body.len());
+    client.write_all((head + &body).as_bytes())?;
+    Ok(!is_last)
+}
