@@ -25,6 +25,7 @@ pub mod lock;
 pub mod memory;
 pub mod message;
 pub mod new_file;
+pub mod once;
 pub mod output;
 pub mod path;
 pub mod pidfd;

@@ -6,10 +6,10 @@
 
 use crate::shared::scoreboard::{RowRef, ScoreboardMap, State};
 use crate::sys::fd::{self, Fd};
+use crate::sys::once::Once;
 use crate::sys::{clock, process, signal};
 use crate::types::{Signal, Slot, Tick};
 use crate::worker::share::{MayAccept, Share};
-use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const ORDER: Ordering = Ordering::SeqCst;
@@ -32,7 +32,10 @@ pub(crate) const BUSY: u16 = 0x8000;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Counter(Arc<Tally>);
+pub struct Counter(&'static Tally);
+
+/// In the image, of which a worker has pages of its own anyway.
+static TALLY: Once<Tally> = Once::new();
 
 #[derive(Debug)]
 struct Tally {
@@ -61,7 +64,7 @@ impl Counter {
     pub(super) fn new(slot: Slot, (scoreboard, row): (ScoreboardMap, RowRef), ready: Fd) -> Self {
         let (is_ready, in_hand) = (AtomicBool::new(false), AtomicU32::new(0));
         let share = Share::new();
-        Self(Arc::new(Tally { slot, scoreboard, row, is_ready, in_hand, share, ready }))
+        Self(TALLY.keep(Tally { slot, scoreboard, row, is_ready, in_hand, share, ready }))
     }
 
     /// Says that something has begun, a request say; dropping the guard says that it is
@@ -92,7 +95,7 @@ impl Counter {
     /// Whether this worker is to take a connection, if one `waits`. One that was told to stop
     /// takes what it has to.
     pub(super) fn may_accept(&self, waits: impl FnOnce() -> bool) -> MayAccept {
-        let Tally { scoreboard, row, share, .. } = &*self.0;
+        let Tally { scoreboard, row, share, .. } = self.0;
         match signal::is_stopping() {
             true => MayAccept::Yes,
             false => share.ask(*scoreboard, *row, clock::now(), waits),

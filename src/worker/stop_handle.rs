@@ -2,9 +2,12 @@
 
 use crate::shared::scoreboard::{Flags, ScoreboardMap};
 use crate::sys::fd::{Borrowed, Fd};
+use crate::sys::once::Once;
 use crate::sys::signal;
 use crate::types::{Millis, Tick};
-use alloc::sync::Arc;
+
+/// In the image, of which a worker has pages of its own anyway.
+static STOP: Once<Fd> = Once::new();
 
 /// Tells any thread or task of a worker that this was told to stop.
 ///
@@ -13,7 +16,7 @@ use alloc::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct StopHandle {
     /// Readable once the handler of SIGTERM has run.
-    fd: Arc<Fd>,
+    fd: &'static Fd,
     scoreboard: ScoreboardMap,
     timeout: Millis,
 }
@@ -32,7 +35,7 @@ pub(super) enum StopOrder {
 
 impl StopHandle {
     pub(super) fn new(fd: Fd, scoreboard: ScoreboardMap, timeout: Millis) -> Self {
-        Self { fd: Arc::new(fd), scoreboard, timeout }
+        Self { fd: STOP.keep(fd), scoreboard, timeout }
     }
 
     /// Whether this worker was told to stop. Costs no system call.

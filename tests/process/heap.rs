@@ -1,8 +1,9 @@
-//! What main and a library monitor take of the heap.
+//! What main and a library monitor take of the heap, and what a worker makes its own.
 //!
 //! `panzer` has a heap of its own, so these are main and monitor in the example `supervise`, on
 //! the C library's: the same code, and a library that is preloaded can count.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use crate::harness::event::Event;
 use crate::harness::files::{TempDir, example};
 use crate::harness::panzer::{Panzer, send};
 use crate::harness::setup::Setup;
-use crate::harness::spawn_lock;
+use crate::harness::{procfs, spawn_lock};
 
 /// How often the same is done.
 const TIMES: i64 = 20;
@@ -102,6 +103,38 @@ impl Counted {
     }
 }
 
+/// A pool of four workers that are ready, with two plain forks of its monitor beside them.
+fn start_with_forks(setup: Setup) -> (Panzer, Vec<u32>, Vec<u32>) {
+    let mut panzer = setup.start();
+    let monitor = panzer.expect_current(1);
+    let (workers, plain) = procfs::children(monitor)
+        .into_iter()
+        .partition(|child| procfs::name(*child) == "panzer:worker");
+    (panzer, workers, plain)
+}
+
+/// KiB of each mapping that the process alone has and has written, or that its parent has
+/// written since the fork; by where the mapping begins. A stack is the program's own, and in
+/// the heap stands what the monitor has written since.
+fn private_pages(pid: u32) -> BTreeMap<String, u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("it is alive");
+    let (mut pages, mut mapping) = (BTreeMap::new(), String::new());
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["Private_Dirty:", size, "kB"] if !mapping.is_empty() => {
+                pages.insert(mapping.clone(), size.parse().expect("a number"));
+            }
+            [place, _, _, _, _, ref name @ ..] if place.contains('-') => {
+                let is_told = !matches!(name, ["[stack]" | "[heap]"]);
+                mapping = if is_told { place.to_string() } else { String::new() };
+            }
+            [..] => {}
+        }
+    }
+    pages
+}
+
 fn compile(dir: &TempDir) -> PathBuf {
     let library = dir.join("count_memory.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/count_memory.c");
@@ -152,4 +185,36 @@ fn monitor_keeps_no_memory_of_deaths() {
     let before = counted.heap(monitor);
     (0..TIMES).for_each(|_| counted.lose_worker());
     counted.heap(monitor).assert_same(before, TIMES);
+}
+
+/// rule: worker.pages
+#[test]
+fn fresh_worker_takes_no_memory() {
+    let dir = TempDir::new();
+    let library = compile(&dir).display().to_string();
+    let setup = Setup::new(&example("embedded"), &["+fork"]).variable("LD_PRELOAD", &library);
+    let setup = setup.variable("COUNT_MEMORY", &dir.path().display().to_string());
+    let (panzer, workers, _) = start_with_forks(setup);
+    let counts = |pid: &u32| dir.join(&pid.to_string()).exists();
+    assert_eq!(workers.len(), 4);
+    assert!(procfs::children(panzer.pid()).iter().all(counts), "the monitor does");
+    assert!(!workers.iter().any(counts), "{workers:?}");
+}
+
+/// rule: worker.pages
+#[test]
+fn fresh_worker_has_two_pages_of_its_own_beyond_a_plain_fork() {
+    let setup = Setup::new(&example("embedded"), &["+fork"]);
+    let (_panzer, workers, plain) = start_with_forks(setup);
+    let plain: Vec<_> = plain.into_iter().map(private_pages).collect();
+    assert_eq!((workers.len(), plain.len()), (4, 2));
+    let beyond = |worker: u32| -> u64 {
+        let beyond = |(place, kib): (&String, &u64)| {
+            let least = plain.iter().map(|pages| pages.get(place).copied().unwrap_or(0)).min();
+            kib.saturating_sub(least.unwrap_or(0))
+        };
+        private_pages(worker).iter().map(beyond).sum()
+    };
+    let least = workers.into_iter().map(beyond).min();
+    assert!(least.is_some_and(|kib| (4..12).contains(&kib)), "{least:?} KiB");
 }
