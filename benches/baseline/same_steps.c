@@ -1,31 +1,38 @@
-/* A pool in C that takes the steps that a library monitor of Panzer's promises, and no other:
- * the fastest order, no allocation after the start, no check that cannot fail.
+/* A pool in C that takes the steps that a library monitor of Panzer's promises, in its order:
+ * first the fork, then one more poll of at most a millisecond, then the reports.
  *
- * Side by side under `strace -f`, from the death of a worker to its replacement's first
- * instruction, and to the parent's next poll (2026-12; calls of the C libraries around fork
- * left out, which block signals and ask for ids):
+ * Side by side under `strace -f`, from the death of a worker to the parent's next rest. Calls
+ * that a C library makes around its fork (masks, ids) are left out, and so are getpid(2) and
+ * what costs this program nothing because it never forgets: Panzer asks for the kind of its
+ * standard error before each line, and opens the cgroup's two files anew, since the group may
+ * have changed.
  *
- *   parent    SIGCHLD's handler notes the pid and writes a byte       same
- *             read of that byte                                       same
- *             waitid(P_PID) of the noted pid                          same
- *             row of the dead is free, a row for the next is taken    same (memory)
- *             rt_sigprocmask, fork, rt_sigprocmask                    same
- *   child     pipe2: its own wake-up pipe, at the parent's numbers    same, by two closes
- *             rt_sigaction of TERM, INT; CHLD, TTIN, WINCH back       same
- *             row: pid, times, state                                  same (memory)
- *             setpgid(0, 0)                                           same
- *             prctl(PR_SET_PDEATHSIG), getppid                        same
- *             a ready pipe's end of its own: F_DUPFD_CLOEXEC          same
- *             dup3 of /dev/null over ready pipe, lifeline, socket     same, four of them
- *             prctl(PR_SET_NAME)                                      same
- *             a stop pipe's end of its own: F_DUPFD_CLOEXEC           same
- *             rt_sigprocmask                                          same
- *             -- first instruction of the application --
- *             write of the ready record                               same
- *   parent    was it out of memory: the cgroup's counter              same, one pread
- *             log line: one write to standard error                   same
- *             two datagrams upward: lost, respawned                   same
- *             poll; read of the ready record; row is ready            same */
+ *             Panzer                                               here
+ *   parent    SIGCHLD's handler notes the pid and writes a byte    same
+ *             read of that byte, and of the ready pipe: EAGAIN     same, in another order
+ *             waitid(P_PID) of the noted pid                       same
+ *             row of the dead is free, one for the next is taken   same (memory)
+ *             rt_sigprocmask, fork, rt_sigprocmask                 same
+ *             waitid(P_ALL, WNOWAIT): is another dead?             waitpid(-1)
+ *             poll, at most 1 ms                                   same
+ *   child     pipe2, dup3, dup3, close, close: a wake-up pipe      close, close, pipe2
+ *             rt_sigaction of TERM, INT; CHLD, TTIN, WINCH back    same
+ *             row: pid, times, state                               same (memory)
+ *             setpgid(0, 0)                                        same
+ *             prctl(PR_SET_PDEATHSIG), getppid                     same
+ *             F_DUPFD_CLOEXEC: a ready pipe's end of its own       same
+ *             dup3 of /dev/null over both ends of the ready pipe,
+ *             over the lifeline and the socket                     same
+ *             prctl(PR_SET_NAME)                                   same
+ *             F_DUPFD_CLOEXEC: a stop descriptor of its own        same
+ *             rt_sigprocmask                                       same
+ *             -- the application's first instruction --
+ *             rt_sigprocmask, write of the ready record, back      write
+ *   parent    read of the ready record; row is ready               same
+ *             the cgroup's count of kills for memory               pread
+ *             rt_sigprocmask, write of the log line, back          write
+ *             datagrams upward: lost, respawn, full                same, three
+ *             poll                                                 same */
 #include "report.h"
 
 #include <errno.h>
@@ -52,7 +59,17 @@ struct ready {
     int32_t pid;
 } __attribute__((packed));
 
+/* A death whose worker is replaced, and which is not reported yet. */
+struct death {
+    const struct row *row;
+    pid_t pid, next;
+    int status;
+    uint64_t started;
+};
+
 static struct row *rows;
+static struct death *deaths;
+static int death_count;
 static int count, fifo, above, null_fd, memory_fd = -1;
 static int wake[2], ready[2], lifeline[2];
 static int32_t noted[64];
@@ -188,6 +205,22 @@ static struct row *row_of(pid_t pid)
     return NULL;
 }
 
+/* Reports the oldest so many deaths. */
+static void report_deaths(int known)
+{
+    for (int i = 0; i < known; i++) {
+        const struct death *death = &deaths[i];
+        log_death(death->row, death->pid, death->status, death->started);
+        tell("lost", death->row->slot, death->pid);
+        if (death->next > 0)
+            tell("respawn", death->row->slot, death->next);
+    }
+    if (known > 0 && death_count == known)
+        tell("full", 0, 0);
+    death_count -= known;
+    memmove(deaths, deaths + known, (size_t)death_count * sizeof *deaths);
+}
+
 static void replace(pid_t pid, int status)
 {
     struct row *row = row_of(pid);
@@ -196,10 +229,9 @@ static void replace(pid_t pid, int status)
     uint64_t started = row->started;
     row->state = FREE;
     pid_t next = stopping ? 0 : fork_worker(row, row->slot);
-    log_death(row, pid, status, started);
-    tell("lost", row->slot, pid);
-    if (next > 0)
-        tell("respawn", row->slot, next);
+    deaths[death_count++] = (struct death){row, pid, next, status, started};
+    if (death_count == 2 * count)
+        report_deaths(death_count);
 }
 
 /* Those that SIGCHLD named; all, when it may have come once for several. */
@@ -255,7 +287,8 @@ static void set_up(const char *socket_path)
     null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     rows = mmap(NULL, (size_t)count * sizeof *rows, PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (rows == MAP_FAILED || pipe2(wake, O_NONBLOCK | O_CLOEXEC) < 0 ||
+    deaths = calloc(2 * (size_t)count, sizeof *deaths);
+    if (rows == MAP_FAILED || !deaths || pipe2(wake, O_NONBLOCK | O_CLOEXEC) < 0 ||
         pipe2(ready, O_CLOEXEC) < 0 || pipe2(lifeline, O_CLOEXEC) < 0 ||
         connect(above, (struct sockaddr *)&name, sizeof name) < 0)
         exit(1);
@@ -280,11 +313,13 @@ int main(int argc, char **argv)
         struct pollfd sources[3] = {{wake[0], POLLIN, 0}, {lifeline[0], POLLIN, 0},
                                     {ready[0], POLLIN, 0}};
         char bytes[64];
-        if (poll(sources, 3, -1) < 0 && errno != EINTR)
+        int known = death_count;
+        if (poll(sources, 3, known ? 1 : -1) < 0 && errno != EINTR)
             return 1;
         if (read(wake[0], bytes, sizeof bytes) > 0)
             reap();
         take_ready();
+        report_deaths(known < death_count ? known : death_count);
     }
     for (int i = 0; i < count; i++)
         kill(rows[i].pid, SIGTERM);

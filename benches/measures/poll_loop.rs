@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd as _;
 
 use panzer::sys::{clock, poll, process};
-use panzer::{Borrowed, Context, Listener, Millis, Monitor, Outcome, Source};
+use panzer::{Borrowed, Context, Listener, MayAccept, Millis, Monitor, Outcome, Source, Tick};
 
 /// Serves under panzer on this address.
 pub fn run(address: &str) -> io::Result<()> {
@@ -21,33 +21,50 @@ pub fn run(address: &str) -> io::Result<()> {
 }
 
 fn serve(listener: &Listener, ctx: &mut Context, delay: Millis) -> Outcome {
-    let mut clients: Vec<TcpStream> = Vec::new();
+    let (mut clients, mut pause): (Vec<TcpStream>, _) = (Vec::new(), None);
     ctx.ready();
     while !ctx.is_stopping() {
-        let ready = wait(listener, ctx, &clients);
+        let ready = wait(pause.is_none().then_some(listener), pause, ctx, &clients);
         let mut ready = ready.iter();
         clients.retain_mut(|client| {
             ready.next() != Some(&true) || answer(client, ctx, delay).is_ok_and(|kept| kept)
         });
-        if ready.next() == Some(&true)
-            && let Some((connection, _peer)) = ctx.try_accept(listener)?
-        {
-            let client = TcpStream::from(connection);
-            client.set_nodelay(true)?;
-            clients.push(client);
+        ctx.connections(clients.len() as u32);
+        pause = pause.filter(|until| *until > panzer::now());
+        if ready.next() == Some(&true) {
+            match ctx.may_accept() {
+                MayAccept::Yes => clients.extend(accept(listener, ctx)?),
+                MayAccept::LeaveFor(span) => pause = Some(panzer::now().after(span)),
+            }
+            ctx.connections(clients.len() as u32);
         }
     }
     Ok(())
 }
 
-/// Which clients are ready, and at last the listener.
-fn wait(listener: &Listener, ctx: &Context, clients: &[TcpStream]) -> Vec<bool> {
+fn accept(listener: &Listener, ctx: &mut Context) -> panzer::Result<Option<TcpStream>> {
+    let client = ctx.try_accept(listener)?.map(|(connection, _peer)| TcpStream::from(connection));
+    if let Some(client) = &client {
+        // It is as good without.
+        let _ = client.set_nodelay(true);
+    }
+    Ok(client)
+}
+
+/// Which clients are ready, and at last the listener, if it is waited for.
+fn wait(
+    listener: Option<&Listener>,
+    until: Option<Tick>,
+    ctx: &Context,
+    clients: &[TcpStream],
+) -> Vec<bool> {
     let client = |client| Source::readable(Borrowed::from(TcpStream::as_fd(client)));
     let mut sources: Vec<_> = clients.iter().map(client).collect();
-    sources.push(Source::readable(listener.as_fd()));
     sources.push(Source::readable(ctx.stop_fd()));
+    sources.extend(listener.map(|listener| Source::readable(listener.as_fd())));
     // A signal interrupts it; the flag says which.
-    let _ = poll::wait(&mut sources, None);
+    let _ = poll::wait(&mut sources, until);
+    sources.remove(clients.len());
     sources.iter().map(Source::is_ready).collect()
 }
 
