@@ -221,15 +221,15 @@ mod tests {
         let (counter, _read) = counter();
         counter.0.is_ready.store(false, super::ORDER);
         drop(counter.busy());
-        assert_eq!(shown(&counter.0).0, State::Starting);
+        assert_eq!(shown(counter.0).0, State::Starting);
         counter.say_ready();
-        assert_eq!(shown(&counter.0).0, State::Idle);
+        assert_eq!(shown(counter.0).0, State::Idle);
     }
 
     #[test]
     fn worker_is_busy_while_any_of_its_tasks_is() {
         let (counter, _read) = counter();
-        let state = || shown(&counter.0).0;
+        let state = || shown(counter.0).0;
         let first = counter.busy();
         let second = counter.clone().busy();
         drop(first);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn end_of_a_task_starts_the_clock_anew_and_a_beginning_does_not() {
         let (counter, _read) = counter();
-        let tally = &counter.0;
+        let tally = counter.0;
         tally.begin(|| Tick(10));
         tally.begin(|| Tick(20));
         assert_eq!(shown(tally), (State::Busy, 10));
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn task_that_begins_while_another_writes_idle_is_seen() {
         let (counter, _read) = counter();
-        let tally = &counter.0;
+        let tally = counter.0;
         tally.begin(|| Tick(1));
         let is_first = Cell::new(true);
         // Between the look at the number and the write.
@@ -275,7 +275,7 @@ mod tests {
                 scope.spawn(|| (0..10_000).for_each(|_| drop(counter.busy())));
             }
         });
-        let tally = &counter.0;
+        let tally = counter.0;
         assert_eq!(tally.scoreboard.row(tally.row, 4).load(super::ORDER), 40_000);
         assert_eq!(shown(tally).0, State::Idle);
     }
