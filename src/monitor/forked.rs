@@ -110,7 +110,7 @@ impl MonitorLoop<ForkedWorkers<'_>> {
         monitor: Pid,
         blocked: Blocked,
     ) -> sys::SysResult<Context> {
-        self.wake.renew()?;
+        let stop = self.wake.renew()?;
         let last_resort = Millis(self.rules.timeout.0.saturating_add(GRACE.0));
         signal::install_worker_handlers(monitor, self.dev_null, last_resort);
         self.scoreboard.begin_worker(row, clock::now());
@@ -119,11 +119,11 @@ impl MonitorLoop<ForkedWorkers<'_>> {
             process::lead_group();
         }
         let alive = process::follow_parent(monitor, Signal::Term)?;
-        let ready = fd::duplicate(self.kind.ready_write.borrow())?;
-        self.replace_with_dev_null()?;
+        let ready = self.kind.ready_write.take();
+        drop(self.kind.ready_read.take());
+        self.let_go_of_above()?;
         process::set_name(c"panzer:worker");
         log::become_role(Role::Worker);
-        let stop = self.wake.second()?;
         drop(blocked);
         if alive == Alive::No {
             process::exit_now(0);
@@ -132,13 +132,9 @@ impl MonitorLoop<ForkedWorkers<'_>> {
         Ok(Context::new(slot, generation, timeout, (self.scoreboard, row), stop, ready))
     }
 
-    /// Lets go of what is the monitor's: it stays open there alone.
-    fn replace_with_dev_null(&self) -> sys::SysResult<()> {
-        fd::replace(self.kind.ready_read.borrow(), self.dev_null)?;
-        fd::replace(self.kind.ready_write.borrow(), self.dev_null)?;
-        if let Some(above) = &self.above {
-            fd::replace(above.lifeline.borrow(), self.dev_null)?;
-        }
+    /// Lets go of what ties the monitor to main: it stays open there alone.
+    fn let_go_of_above(&mut self) -> sys::SysResult<()> {
+        drop(self.above.take());
         match given(|given| given.inherited.notify) {
             Some(notify) => fd::replace(notify.borrow(), self.dev_null),
             None => Ok(()),

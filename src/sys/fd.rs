@@ -38,6 +38,11 @@ impl Fd {
         self.0
     }
 
+    /// Gives the descriptor away, and owns nothing from then on.
+    pub(crate) const fn take(&mut self) -> Self {
+        core::mem::replace(self, Self(-1))
+    }
+
     /// Gives up ownership without closing.
     #[cfg(feature = "std")]
     fn release(self) -> libc::c_int {

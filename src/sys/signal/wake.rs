@@ -33,28 +33,20 @@ impl Wake {
         Ok(Self { read, write })
     }
 
-    /// In a forked child: a pipe of its own under the same numbers, so that
-    /// neither process can wake the other.
+    /// In a forked child: lets go of its parent's pipe and opens its own, so that neither
+    /// process can wake the other. Gives away where that is read.
     ///
     /// # Errors
     ///
     /// Those of [`fd::pipe`].
-    pub fn renew(&self) -> SysResult<()> {
+    pub fn renew(&mut self) -> SysResult<Fd> {
         // A thread that was in a handler at the fork is not here.
         WAKING.store(0, Ordering::SeqCst);
+        drop((self.read.take(), self.write.take()));
         let (read, write) = fd::pipe(Blocking::No)?;
-        fd::replace(self.read.borrow(), read.borrow())?;
-        fd::replace(self.write.borrow(), write.borrow())
-    }
-
-    /// The same pipe under second numbers, for a part of the process that
-    /// keeps it on its own.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`fd::duplicate`].
-    pub fn second(&self) -> SysResult<Fd> {
-        fd::duplicate(self.read.borrow())
+        WRITE.store(write.number(), Ordering::SeqCst);
+        self.write = write;
+        Ok(read)
     }
 
     /// Readable once a handler has run.
