@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Error};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
 
 use super::baseline;
 use crate::load::{Dialect, Load, Plan, Report, TIMEOUT, Target};
@@ -76,6 +78,18 @@ impl Site {
         match &self.parent {
             Parent::Panzer(_) => Err(Error::other("no C")),
             Parent::C(child) => Ok(child.id()),
+        }
+    }
+
+    /// Does nothing until `moment`; of panzer, reads the events.
+    pub fn pause(&mut self, moment: Instant) {
+        match &mut self.parent {
+            Parent::Panzer(server) => server.listen_until(moment),
+            Parent::C(_) => {
+                // Nothing is ever sent.
+                let (_sender, never) = mpsc::channel::<()>();
+                let _ = never.recv_timeout(moment.saturating_duration_since(Instant::now()));
+            }
         }
     }
 

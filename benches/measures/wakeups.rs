@@ -1,53 +1,77 @@
-//! How many of 64 idle workers wake up for each connection.
+//! How many workers wake up for each connection, and how often.
 
-use std::ffi::OsStr;
 use std::io::{self, Error};
 use std::time::{Duration, Instant};
 
 use super::Table;
+use super::site::{Site, WORKERS};
 use super::table::Target;
-use crate::load::{self, Dialect, Question};
-use crate::server::{self, Server, process};
+use crate::load::{Dialect, Question};
+use crate::server::{self, process};
 
-const WORKERS: usize = 64;
+/// How many idle workers wait in `accept`; one of them serves a connection.
+const IDLE: usize = 64;
+const LIMIT: f64 = 1.05;
 /// How many rounds there are, and connections in each.
 const ROUNDS: usize = 5;
 const TIMES: u32 = 200;
-/// The limit of wake-ups per connection; one of them serves it.
-const LIMIT: f64 = 1.05;
 /// The interval between connections, so that all workers wait again.
 const PAUSE: Duration = Duration::from_micros(500);
 
-pub fn idle(table: &mut Table) -> io::Result<()> {
-    let target = load::Target::Tcp(server::free_address()?);
-    let (basic, address) = (server::example("basic")?, target.address());
-    let options = &["--count", "64", "--probation", "0", "--quiet"];
-    let mut server = Server::start(options, &[basic.as_ref(), OsStr::new(&address)])?;
-    server.wait_for("a current generation", |event| event.name == "current")?;
-    let monitor = server.monitor(1).ok_or_else(|| Error::other("no event names the monitor"))?;
-    let workers = process::children(monitor);
-    if workers.len() != WORKERS {
-        return Err(Error::other(format!("{} workers", workers.len())));
-    }
+/// Workers that wait in a blocking accept, beside as many in C.
+pub fn one_connection(table: &mut Table) -> io::Result<()> {
+    let basic = server::example("basic")?;
+    let count = IDLE.to_string();
+    let ours = Site::with(&[basic.as_ref()], Dialect::Line, 0, &["--count", &count])?;
+    let theirs = Site::c("accept", &[&count], Dialect::Line)?;
+    let what = format!("wake-ups a connection, {IDLE} in accept");
+    compare(table, &what, IDLE, ("accept", ours, theirs), Target::AtMost(LIMIT))
+}
 
-    let mut figures = Vec::new();
+/// Event loops on one socket, beside loops that have a listener each.
+pub fn event_driven(table: &mut Table) -> io::Result<()> {
+    let http = server::example("http")?;
+    let ours = Site::panzer(&[http.as_ref()], Dialect::Http, 0)?;
+    let theirs = Site::c("events", &["4", "reuseport", "timer", "0"], Dialect::Http)?;
+    let what = format!("wake-ups a connection, {WORKERS} http");
+    compare(table, &what, WORKERS, ("reuseport", ours, theirs), Target::None)
+}
+
+fn compare(
+    table: &mut Table,
+    what: &str,
+    workers: usize,
+    (name, mut ours, mut theirs): (&str, Site, Site),
+    target: Target,
+) -> io::Result<()> {
+    let nameless = || Error::other("no event names the monitor");
+    let monitor = ours.server()?.monitor(1).ok_or_else(nameless)?;
+    let parent = theirs.pid()?;
+    let (mut our, mut their) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let before = wakeups(&workers);
-        for _ in 0..TIMES {
-            let question = Question::ask(&target, Dialect::Line)?;
-            question.answer().map_err(|failure| Error::other(format!("{failure:?}")))?;
-            server.listen_until(Instant::now() + PAUSE);
-        }
-        // Both are small enough for an exact double.
-        figures.push((wakeups(&workers) - before) as f64 / f64::from(TIMES));
+        our.push(count(&mut ours, monitor, workers)?);
+        their.push(count(&mut theirs, parent, workers)?);
     }
-    server.stop()?;
-    let what = format!("wake-ups a connection, {WORKERS} idle");
-    table.figure(&what, "switches", &figures, Target::AtMost(LIMIT));
+    ours.stop()?;
+    theirs.stop()?;
+    table.compare(what, "switches", &our, (name, &their), target);
     Ok(())
 }
 
-/// The sum of the voluntary context switches of these processes.
-fn wakeups(workers: &[u32]) -> u64 {
-    workers.iter().filter_map(|pid| process::voluntary_switches(*pid)).sum()
+/// The voluntary context switches of all workers for a connection.
+fn count(site: &mut Site, parent: u32, expected: usize) -> io::Result<f64> {
+    let workers = process::children(parent);
+    if workers.len() != expected {
+        return Err(Error::other(format!("{} workers", workers.len())));
+    }
+    let switches =
+        || workers.iter().filter_map(|pid| process::voluntary_switches(*pid)).sum::<u64>();
+    let before = switches();
+    for _ in 0..TIMES {
+        let question = Question::ask(&site.target, site.dialect)?;
+        question.answer().map_err(|failure| Error::other(format!("{failure:?}")))?;
+        site.pause(Instant::now() + PAUSE);
+    }
+    // Both are small enough for an exact double.
+    Ok((switches() - before) as f64 / f64::from(TIMES))
 }

@@ -316,12 +316,13 @@ pub fn example(name: &str) -> io::Result<PathBuf> {
         };
         let arguments = ["build", "--quiet", "--profile", profile, "--example", name];
         let mut command = Command::new(cargo);
+        command.args(arguments);
         // target/TRIPLE/PROFILE where the bench itself is built for another system.
         let above = folder.parent().and_then(Path::file_name).and_then(OsStr::to_str);
         if let Some(triple) = above.filter(|name| name.contains("-linux-")) {
             command.args(["--target", triple]);
         }
-        command.args(arguments).status()?;
+        command.status()?;
     }
     let path = folder.join("examples").join(name);
     let other = folder.with_file_name("debug").join("examples").join(name);
