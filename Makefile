@@ -8,7 +8,7 @@
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
 # test-systemd-vm, soak, controls and mutants.
 #
-# PREFIX and DESTDIR are make install's; T and N are make again's; BENCH and BENCH_JSON are
+# PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults'; BENCH and BENCH_JSON are
 # make bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
 # test-rolling's, SUPERVISORS make test-supervisors', and ASYNC make test-async's: how many
@@ -22,6 +22,7 @@ N = 100
 BENCH =
 BENCH_JSON =
 EXPERIMENT =
+F =
 FILES = 10000
 C =
 S =
@@ -85,9 +86,10 @@ bench: static
 bench-reload: panzer
 	PANZER_BIN="$$PWD/panzer" $(CARGO) bench --bench reload --target-dir $(TARGET)
 
-# Faults planted in the plans, one at a time: the walk must find each.
+# Faults planted in the plans, one at a time: the walk must find each. F="--some 15" plants
+# some, F=NAME that one.
 faults: always
-	tests/faults/run
+	tests/faults/run $(F)
 
 # Every call of a main that was executed in place fails once: a table. Needs strace.
 faults-restart: panzer panzerctl
