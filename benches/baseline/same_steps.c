@@ -15,16 +15,14 @@
  *             rt_sigprocmask, fork, rt_sigprocmask                 same
  *             waitid(P_ALL, WNOWAIT): is another dead?             waitpid(-1)
  *             poll, at most 1 ms                                   same
- *   child     pipe2, dup3, dup3, close, close: a wake-up pipe      close, close, pipe2
+ *   child     close, close, pipe2: a wake-up pipe of its own       same
  *             rt_sigaction of TERM, INT; CHLD, TTIN, WINCH back    same
  *             row: pid, times, state                               same (memory)
  *             setpgid(0, 0)                                        same
  *             prctl(PR_SET_PDEATHSIG), getppid                     same
- *             F_DUPFD_CLOEXEC: a ready pipe's end of its own       same
- *             dup3 of /dev/null over both ends of the ready pipe,
- *             over the lifeline and the socket                     same
+ *             close of the ready pipe's read end and the lifeline;
+ *             dup3 of /dev/null over the socket                    same
  *             prctl(PR_SET_NAME)                                   same
- *             F_DUPFD_CLOEXEC: a stop descriptor of its own        same
  *             rt_sigprocmask                                       same
  *             -- the application's first instruction --
  *             rt_sigprocmask, write of the ready record, back      write
@@ -101,7 +99,7 @@ static void set_default(int number)
     sigaction(number, &action, NULL);
 }
 
-static void become_worker(struct row *row, pid_t parent, int *ready_fd, int *stop_fd)
+static void become_worker(struct row *row, pid_t parent)
 {
     close(wake[0]);
     close(wake[1]);
@@ -118,24 +116,21 @@ static void become_worker(struct row *row, pid_t parent, int *ready_fd, int *sto
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(0);
-    *ready_fd = fcntl(ready[1], F_DUPFD_CLOEXEC, 3);
-    dup3(null_fd, ready[0], O_CLOEXEC);
-    dup3(null_fd, ready[1], O_CLOEXEC);
-    dup3(null_fd, lifeline[0], O_CLOEXEC);
+    close(ready[0]);
+    close(lifeline[0]);
     dup3(null_fd, above, O_CLOEXEC);
     prctl(PR_SET_NAME, "same:worker");
-    *stop_fd = fcntl(wake[0], F_DUPFD_CLOEXEC, 3);
 }
 
 /* What an application's worker does here: it reports, and waits until it is told to stop. */
-static _Noreturn void serve(struct row *row, int ready_fd, int stop_fd)
+static _Noreturn void serve(struct row *row)
 {
     uint64_t born = now();
     struct ready record = {row->slot, row->pid};
-    if (write(ready_fd, &record, sizeof record) < 0)
+    if (write(ready[1], &record, sizeof record) < 0)
         _exit(1);
     report(fifo, born, row->pid);
-    struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+    struct pollfd stop = {.fd = wake[0], .events = POLLIN};
     while (!stopping)
         poll(&stop, 1, -1);
     _exit(0);
@@ -151,10 +146,9 @@ static pid_t fork_worker(struct row *row, uint16_t slot)
     sigprocmask(SIG_BLOCK, &all, &before);
     pid_t pid = fork();
     if (pid == 0) {
-        int ready_fd, stop_fd;
-        become_worker(row, parent, &ready_fd, &stop_fd);
+        become_worker(row, parent);
         sigprocmask(SIG_SETMASK, &before, NULL);
-        serve(row, ready_fd, stop_fd);
+        serve(row);
     }
     row->pid = pid;
     sigprocmask(SIG_SETMASK, &before, NULL);
