@@ -40,10 +40,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub(super) const VERSION: u64 = 0x504E_5A52_0000_0002;
 /// Words in the header and in a row.
 pub(super) const ROW: usize = 8;
+const ROW_BYTES: usize = ROW * size_of::<u64>();
+/// The rows that are read at once.
+const BLOCK: usize = 64;
 /// The rows of every board: as many processes can there be at once.
 pub const ROWS: u16 = 32_768;
 /// The size of every board: sparse, so only what is used takes up memory.
-const SIZE: usize = (1 + ROWS as usize) * ROW * size_of::<u64>();
+const SIZE: usize = (1 + ROWS as usize) * ROW_BYTES;
 /// What stands in the row's word 4 where nothing is counted.
 const UNKNOWN: u64 = u64::MAX;
 /// The bits of the header's word 4.
@@ -162,7 +165,7 @@ impl Scoreboard {
     ///
     /// Those of [`memory::snapshot`].
     pub fn snapshot(&self, rows: u16) -> sys::SysResult<Fd> {
-        let size = (1 + usize::from(rows.min(ROWS))) * ROW * size_of::<u64>();
+        let size = (1 + usize::from(rows.min(ROWS))) * ROW_BYTES;
         memory::snapshot(c"panzer-board", self.file.borrow(), size)
     }
 
@@ -195,11 +198,7 @@ impl Scoreboard {
         header: &ScoreboardHeader,
         is_it: &dyn Fn(&WorkerReport) -> bool,
     ) -> bool {
-        let read = |row| take_down(&words(self.file.borrow(), row)?);
-        let workers = (1..=header.rows.min(ROWS)).filter_map(read);
-        let mut workers =
-            workers.filter(|worker| worker.pid.is_some() || worker.slot.number() <= header.count);
-        workers.any(|worker| is_it(&worker))
+        any_row(self.file.borrow(), header.count, header.rows, &mut |worker| is_it(&worker))
     }
 }
 
@@ -207,9 +206,11 @@ impl Scoreboard {
 /// and each of the first `count` slots that had one and has none. Those that are in
 /// one slot with an older one are shown as replacements.
 pub(super) fn read_rows(file: Borrowed<'_>, count: u16, rows: u16) -> Vec<WorkerReport> {
-    let all = (1..=rows.min(ROWS)).filter_map(|row| take_down(&words(file, row)?));
-    let mut workers: Vec<_> =
-        all.filter(|worker| worker.pid.is_some() || worker.slot.number() <= count).collect();
+    let mut workers = Vec::new();
+    any_row(file, count, rows, &mut |worker| {
+        workers.push(worker);
+        false
+    });
     workers.sort_unstable_by_key(|worker| {
         (worker.slot, worker.pid.is_none(), worker.since, worker.pid.map(Pid::raw))
     });
@@ -224,16 +225,45 @@ pub(super) fn read_rows(file: Borrowed<'_>, count: u16, rows: u16) -> Vec<Worker
     workers
 }
 
+/// Whether `is_it` says yes to one of the first `rows` rows, in their order, and looks no
+/// further than that. Those that are free are left out, and the vacant ones of slots behind
+/// the first `count`.
+fn any_row(
+    file: Borrowed<'_>,
+    count: u16,
+    rows: u16,
+    is_it: &mut dyn FnMut(WorkerReport) -> bool,
+) -> bool {
+    let rows = usize::from(rows.min(ROWS));
+    let mut bytes = [0; BLOCK * ROW_BYTES];
+    for first in (1..=rows).step_by(BLOCK) {
+        let block = &mut bytes[..BLOCK.min(rows + 1 - first) * ROW_BYTES];
+        let read = fd::read_at(file, block, first * ROW_BYTES).unwrap_or(0);
+        for row in block[..read].as_chunks().0 {
+            if let Some(worker) = take_down(&words_of(row))
+                && (worker.pid.is_some() || worker.slot.number() <= count)
+                && is_it(worker)
+            {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 /// A row of a board, or its header, which is the first one; in one read.
 pub(super) fn words(file: Borrowed<'_>, row: u16) -> Option<[u64; ROW]> {
-    let mut bytes = [0; ROW * size_of::<u64>()];
-    let place = usize::from(row) * bytes.len();
-    let read = fd::read_at(file, &mut bytes, place);
+    let mut bytes = [0; ROW_BYTES];
+    let read = fd::read_at(file, &mut bytes, usize::from(row) * ROW_BYTES);
+    (read == Ok(ROW_BYTES)).then(|| words_of(&bytes))
+}
+
+fn words_of(bytes: &[u8; ROW_BYTES]) -> [u64; ROW] {
     let mut words = [0; ROW];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
         *word = u64::from_ne_bytes(*bytes);
     }
-    (read == Ok(bytes.len())).then_some(words)
+    words
 }
 
 /// What stands in a row, unless it is free.

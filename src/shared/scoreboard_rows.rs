@@ -320,6 +320,28 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_all_blocks_are_read_and_none_behind_those_used() {
+        let (board, mut rows) = board(200);
+        for number in 1..=130 {
+            fork(&mut rows, number, 1_000 + i32::from(number), 1);
+        }
+        let expected: Vec<_> =
+            (1..=130).map(|slot| (slot, 1_000 + i32::from(slot), false)).collect();
+        assert_eq!(shown(&board), expected);
+        let mut header = board.header().expect("a header");
+        for used in [0, 1, 64, 65, 128, 129] {
+            header.rows = used;
+            assert_eq!(board.workers(&header).len(), usize::from(used));
+        }
+        let is_last = |worker: &WorkerReport| worker.slot == slot(130);
+        assert!(!board.any_worker(&header, &is_last));
+        header.rows = ROWS;
+        assert!(board.any_worker(&header, &is_last));
+        let copy = board.snapshot(129).expect("there is memory");
+        assert_eq!(read_rows(copy.borrow(), 200, ROWS).len(), 129);
+    }
+
+    #[test]
     fn every_row_is_reserved_once() {
         let mut rows = Rows::new(ScoreboardMap::alone().expect("there is memory"));
         for number in 1..=ROWS {
