@@ -366,39 +366,41 @@ impl<K: PoolKind> MonitorLoop<K> {
     }
 
     pub(super) fn step(&mut self, now: Tick, event: Event) {
-        let (mut events, mut next) = (alloc::vec![event], 0);
+        let (mut events, mut next) = (alloc::vec![(event, None)], 0);
         let mut commands = Vec::new();
-        while let Some(&event) = events.get(next) {
+        while let Some(&(event, row)) = events.get(next) {
             next += 1;
+            if let (Event::Forked { slot, pid }, Some(row)) = (event, row) {
+                self.on_forked(now, slot, row, pid);
+            }
             self.pool.step(now, event, &mut commands);
             self.count();
             for command in mem::take(&mut commands) {
-                if command == Command::Look {
-                    events.extend(self.look());
+                match command {
+                    Command::Fork { slot } => events.push(self.fork(slot)),
+                    Command::Look => events.extend(self.look().into_iter().map(|it| (it, None))),
+                    command => self.act(now, command),
                 }
-                events.extend(self.act(now, command));
             }
         }
     }
 
-    /// Makes a worker for a slot, with a row of its own.
-    fn fork(&mut self, now: Tick, slot: Slot) -> Event {
+    /// Makes a worker for a slot, with a row of its own. That is noted when all workers of
+    /// this step are made: after each fork, every page that is written is copied first.
+    fn fork(&mut self, slot: Slot) -> (Event, Option<RowRef>) {
         // The pool orders no more processes than there are rows.
-        let Some(row) = self.rows.reserve(slot) else { return Event::ForkFailed { slot } };
+        let Some(row) = self.rows.reserve(slot) else { return (Event::ForkFailed { slot }, None) };
         let event = K::make(self, slot, row);
         self.forks = self.forks.wrapping_add(1);
-        if let Event::Forked { slot, pid } = event {
-            self.on_forked(now, slot, row, pid);
-        } else {
+        if !matches!(event, Event::Forked { .. }) {
             self.rows.give_back(slot, row);
         }
-        event
+        (event, Some(row))
     }
 
-    /// Does one thing; says what came of it if the pool has to know.
-    fn act(&mut self, now: Tick, command: Command) -> Option<Event> {
+    /// Does one thing of which nothing comes that the pool has to know.
+    fn act(&mut self, now: Tick, command: Command) {
         match command {
-            Command::Fork { slot } => return Some(self.fork(now, slot)),
             Command::Signal { pid, signal } => {
                 K::signal(self, pid, signal);
                 K::note(self, now, pid, Activity::Draining);
@@ -417,10 +419,9 @@ impl<K: PoolKind> MonitorLoop<K> {
                 }
                 self.finished = Some(killed);
             }
-            Command::Look => {}
+            Command::Fork { .. } | Command::Look => {}
             Command::Tell(report) => self.note(now, report),
         }
-        None
     }
 
     /// A slot has a worker, perhaps beside another one: the board says so.

@@ -73,7 +73,8 @@ impl Rows {
 
     fn record(&mut self, slot: Slot) -> &mut SlotRecord {
         if self.slots.len() <= slot.index() {
-            self.slots.resize(slot.index() + 1, SlotRecord::default());
+            // Several at once: see `fork` in the monitor's loop.
+            self.slots.resize((slot.index() | 63) + 1, SlotRecord::default());
         }
         &mut self.slots[slot.index()]
     }
@@ -81,8 +82,9 @@ impl Rows {
     /// A row for the next worker of a slot, which writes there from its fork on;
     /// [`Rows::forked`] or [`Rows::give_back`] is to follow. `None`: none is free.
     pub fn reserve(&mut self, slot: Slot) -> Option<RowRef> {
-        if let Some(vacant) = self.record(slot).vacant.take() {
-            return Some(vacant);
+        let record = self.record(slot);
+        if record.vacant.is_some() {
+            return record.vacant.take();
         }
         let row = self.free.pop().or_else(|| {
             self.used = self.used.checked_add(1).filter(|&used| used <= ROWS)?;
