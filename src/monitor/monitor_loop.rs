@@ -376,11 +376,7 @@ impl<K: PoolKind> MonitorLoop<K> {
             self.pool.step(now, event, &mut commands);
             self.count();
             for command in mem::take(&mut commands) {
-                match command {
-                    Command::Fork { slot } => events.push(self.fork(slot)),
-                    Command::Look => events.extend(self.look().into_iter().map(|it| (it, None))),
-                    command => self.act(now, command),
-                }
+                self.act(now, command, &mut events);
             }
         }
     }
@@ -398,9 +394,11 @@ impl<K: PoolKind> MonitorLoop<K> {
         (event, Some(row))
     }
 
-    /// Does one thing of which nothing comes that the pool has to know.
-    fn act(&mut self, now: Tick, command: Command) {
+    /// Does one thing, and adds what came of it if the pool has to know; of a fork with
+    /// the row of the worker.
+    fn act(&mut self, now: Tick, command: Command, events: &mut Vec<(Event, Option<RowRef>)>) {
         match command {
+            Command::Fork { slot } => events.push(self.fork(slot)),
             Command::Signal { pid, signal } => {
                 K::signal(self, pid, signal);
                 K::note(self, now, pid, Activity::Draining);
@@ -419,7 +417,7 @@ impl<K: PoolKind> MonitorLoop<K> {
                 }
                 self.finished = Some(killed);
             }
-            Command::Fork { .. } | Command::Look => {}
+            Command::Look => events.extend(self.look().into_iter().map(|event| (event, None))),
             Command::Tell(report) => self.note(now, report),
         }
     }
