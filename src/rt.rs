@@ -32,7 +32,7 @@ static MEMORY: Allocator = Allocator::new();
 
 /// 2 MiB for the time when the kernel has no memory: several times what main has with
 /// 128 listeners and an environment that is usual.
-static RESERVE: Reserve<32> = Reserve::new();
+static RESERVE: Reserve<128> = Reserve::new();
 
 #[cfg(not(feature = "std"))]
 mod without_std {

@@ -78,8 +78,10 @@ pub(super) fn run(own: &'static [&'static CStr], words: &'static [&'static CStr]
     }
 }
 
+// The frame of a start, 8 KB, does not lie below the loop as long as main lives.
 /// Goes on with what another image of this main has handed down; the child of a probe
 /// answers, and ends here.
+#[inline(never)]
 fn resume(
     state: &InheritedState,
     inherited: OriginalDispositions,
@@ -107,6 +109,7 @@ enum Started {
 }
 
 /// Reads the options and sets main up. With an error, `status` is what to leave with.
+#[inline(never)]
 fn start(
     inherited: OriginalDispositions,
     own: &'static [&'static CStr],

@@ -1,6 +1,6 @@
-//! The heap of the programs without std: mappings of 64 KiB, split in halves.
+//! The heap of the programs without std: mappings of 16 KiB, split in halves.
 //!
-//! A block has 16 bytes to 64 KiB, in powers of two. One that is not there is half of
+//! A block has 16 bytes to 16 KiB, in powers of two. One that is not there is half of
 //! one twice as large, and one that is given back waits for the next of its size: a
 //! process that does the same things again needs no more memory than before. What was
 //! not touched yet takes up none. Whatever is larger is a mapping of its own and goes
@@ -27,7 +27,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// The least size of a block, which has room for a [`Free`].
 const LEAST: usize = 16;
 /// The greatest size of a block.
-const MOST: usize = 1 << 16;
+const MOST: usize = 1 << 14;
 /// To what mmap(2) aligns at least, and so the greatest alignment.
 const PAGE: usize = 4_096;
 /// How many sizes there are.
@@ -49,25 +49,24 @@ pub struct Heap {
 #[expect(dead_code, reason = "whose it is has a pointer to it")]
 struct Block(UnsafeCell<[u8; MOST]>);
 
-/// So many blocks of 64 KiB, for one heap. As a static they belong to the image of the
+/// So many blocks of 16 KiB, for one heap. As a static they belong to the image of the
 /// program: the kernel maps them when it executes it, without a call. Untouched they
 /// take up no memory.
 #[derive(Debug)]
-pub struct Reserve<const BLOCKS: usize> {
-    is_taken: AtomicBool,
-    blocks: [Block; BLOCKS],
-}
+pub struct Reserve<const BLOCKS: usize>([Block; BLOCKS]);
+
+/// Whether a heap has one. It does not stand beside the blocks: that page would be touched.
+static RESERVED: AtomicBool = AtomicBool::new(false);
 
 // SAFETY: the bytes are reached by the owners of blocks alone, which the one heap
 // that has taken the reserve gives out.
 unsafe impl<const BLOCKS: usize> Sync for Reserve<BLOCKS> {}
 
 impl<const BLOCKS: usize> Reserve<BLOCKS> {
-    /// A reserve that no heap has taken yet.
+    /// A reserve for the first heap of a process that wants one.
     #[must_use]
     pub const fn new() -> Self {
-        let blocks = [const { Block(UnsafeCell::new([0; MOST])) }; BLOCKS];
-        Self { is_taken: AtomicBool::new(false), blocks }
+        Self([const { Block(UnsafeCell::new([0; MOST])) }; BLOCKS])
     }
 }
 
@@ -111,11 +110,11 @@ impl Heap {
         Self { free: [None; CLASSES], reserve: &[], taken: 0 }
     }
 
-    /// Has these blocks for the time when the kernel has none, unless another heap
-    /// has them.
+    /// Has these blocks for the time when the kernel has none, unless a heap of this
+    /// process has any.
     pub fn reserve<const BLOCKS: usize>(&mut self, reserve: &'static Reserve<BLOCKS>) {
-        if !reserve.is_taken.swap(true, Ordering::SeqCst) {
-            (self.reserve, self.taken) = (&reserve.blocks, 0);
+        if !RESERVED.swap(true, Ordering::SeqCst) {
+            (self.reserve, self.taken) = (&reserve.0, 0);
         }
     }
 
