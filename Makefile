@@ -76,11 +76,12 @@ soak: panzer panzerctl
 	$(CARGO) bench --bench soak --target-dir $(TARGET) -- $(EXPERIMENT)
 
 # What the static program costs, beside the least that C does for the same: make bench
-# BENCH=respawn BENCH_JSON=FILE. Needs a C compiler for that, and an idle machine.
+# BENCH=respawn BENCH_JSON=FILE. Needs a C compiler for that, and an idle machine. In a
+# folder of its own: cargo builds the programs for a bench, too, and with std.
 bench: static
 	PANZER_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzer" \
 	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" BENCH_JSON=$(abspath $(BENCH_JSON)) \
-	$(CARGO) bench --quiet --bench figures --target $(MUSL) --target-dir $(TARGET) -- $(BENCH)
+	$(CARGO) bench --quiet --bench figures --target $(MUSL) --target-dir $(TARGET)/bench -- $(BENCH)
 
 # Reloads under load, of all kinds of sockets: not one request may fail.
 bench-reload: panzer

@@ -310,19 +310,7 @@ pub fn example(name: &str) -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.ancestors().nth(2).unwrap_or(Path::new("."));
     if let Some(cargo) = std::env::var_os("CARGO") {
-        let profile = match folder.file_name().and_then(OsStr::to_str) {
-            Some("debug") | None => "dev",
-            Some(other) => other,
-        };
-        let arguments = ["build", "--quiet", "--profile", profile, "--example", name];
-        let mut command = Command::new(cargo);
-        command.args(arguments);
-        // target/TRIPLE/PROFILE where the bench itself is built for another system.
-        let above = folder.parent().and_then(Path::file_name).and_then(OsStr::to_str);
-        if let Some(triple) = above.filter(|name| name.contains("-linux-")) {
-            command.args(["--target", triple]);
-        }
-        command.status()?;
+        build_example(&cargo, folder, name)?;
     }
     let path = folder.join("examples").join(name);
     let other = folder.with_file_name("debug").join("examples").join(name);
@@ -330,4 +318,19 @@ pub fn example(name: &str) -> io::Result<PathBuf> {
         .into_iter()
         .find(|path| path.is_file())
         .ok_or_else(|| Error::other(format!("no example {name}: cargo build --example {name}")))
+}
+
+/// Builds an example into the folder of this program's profile.
+fn build_example(cargo: &OsStr, folder: &Path, name: &str) -> io::Result<()> {
+    let named = |folder: &Path| folder.file_name().and_then(OsStr::to_str).map(String::from);
+    let profile = named(folder).filter(|name| name != "debug").unwrap_or_else(|| "dev".into());
+    let above = folder.parent().unwrap_or(folder);
+    // target/TRIPLE/PROFILE where the bench itself is built for another system.
+    let triple = named(above).filter(|name| name.contains("-linux-"));
+    let target = if triple.is_some() { above.parent().unwrap_or(above) } else { above };
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--profile", &profile, "--example", name]);
+    command.arg("--target-dir").arg(target);
+    command.args(triple.iter().flat_map(|triple| ["--target", triple]));
+    command.status().map(drop)
 }
