@@ -105,6 +105,8 @@ pub(super) struct MonitorLoop<K> {
     pub(super) reports: PoolReports,
     /// Whether the stop, once it is over, had to kill a worker.
     finished: Option<bool>,
+    /// Empty: what the next wait is for.
+    sources: Vec<Source<'static>>,
 }
 
 /// Main, as long as it lives.
@@ -167,6 +169,7 @@ impl<K: PoolKind> MonitorLoop<K> {
             forks: 0,
             reports: PoolReports::new(generation, has_main),
             finished: None,
+            sources: Vec::new(),
         })
     }
 
@@ -222,7 +225,11 @@ impl<K: PoolKind> MonitorLoop<K> {
     /// Waits once and takes in all that has happened.
     fn turn(&mut self) {
         let deadline = self.pool.deadline().into_iter().chain(self.wakes_at()).min();
-        let (main_gone, now, lost) = stall::over(clock::now, deadline, || self.wait(deadline));
+        let mut sources = poll::reuse(mem::take(&mut self.sources));
+        self.add_sources(&mut sources);
+        let wait = || self.wait(&mut sources, deadline);
+        let (main_gone, now, lost) = stall::over(clock::now, deadline, wait);
+        self.sources = poll::reuse(sources);
         self.woke = now;
         let forks = self.forks;
         if let Some(by) = lost {
@@ -261,13 +268,16 @@ impl<K: PoolKind> MonitorLoop<K> {
         self.reports.tell(&mut self.rows);
     }
 
-    /// Blocks until something happens; says whether main is gone.
-    fn wait(&self, deadline: Option<Tick>) -> bool {
-        let mut sources = Vec::with_capacity(3);
+    /// What to wait for; the second is main's end where main is above.
+    fn add_sources<'a>(&'a self, sources: &mut Vec<Source<'a>>) {
         sources.push(Source::readable(self.wake.source()));
         sources.extend(self.above.iter().map(|above| Source::readable(above.lifeline.borrow())));
-        self.kind.add_sources(&mut sources);
-        if let Err(errno) = poll::wait(&mut sources, deadline) {
+        self.kind.add_sources(sources);
+    }
+
+    /// Blocks until something happens; says whether main is gone.
+    fn wait(&self, sources: &mut [Source<'_>], deadline: Option<Tick>) -> bool {
+        if let Err(errno) = poll::wait(sources, deadline) {
             // Out of memory, which may pass; the workers serve on meanwhile.
             log::log(Level::Error, format_args!("poll failed: {errno}; retrying in 100 ms"));
             let _ = poll::wait(&mut [], Some(clock::now().after(BREATHER)));

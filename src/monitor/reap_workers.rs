@@ -58,10 +58,18 @@ impl<K: PoolKind> MonitorLoop<K> {
             self.sweep = Some(now);
             return;
         }
-        let all = self.rows.owners().iter().filter(|owner| !owner.is_rest);
-        for pid in all.map(|owner| owner.pid).collect::<Vec<_>>() {
+        let mut last = None;
+        while let Some(pid) = self.worker_after(last) {
             self.reap_one(now, pid);
+            last = Some(pid);
         }
+    }
+
+    /// The worker with the next higher pid: they stand in that order.
+    fn worker_after(&self, last: Option<Pid>) -> Option<Pid> {
+        let owners = self.rows.owners();
+        let place = owners.partition_point(|owner| Some(owner.pid) <= last);
+        owners[place..].iter().find(|owner| !owner.is_rest).map(|owner| owner.pid)
     }
 
     /// Reaps at once, where workers are few, those for whose death a signal has stood

@@ -178,6 +178,23 @@ fn main_keeps_no_memory_of_deaths_requests_and_reloads() {
 
 /// rule: monitor.heap
 #[test]
+fn monitor_takes_no_memory_for_empty_turns() {
+    let mut counted = Counted::start();
+    let monitor = counted.monitor;
+    let mut turn = || {
+        send(monitor, Signal::Chld);
+        send(monitor, Signal::Ttin);
+        counted.panzer.expect_line("status: worker 1");
+        counted.heap(monitor)
+    };
+    let before = turn();
+    let after = (0..TIMES).map(|_| turn()).last().expect("there are some");
+    // A status has one list.
+    assert_eq!(after.calls, before.calls + TIMES, "{before:?} {after:?}");
+}
+
+/// rule: monitor.heap
+#[test]
 fn monitor_keeps_no_memory_of_deaths() {
     let mut counted = Counted::start();
     let monitor = counted.monitor;
