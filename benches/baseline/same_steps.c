@@ -65,8 +65,10 @@ struct death {
     uint64_t started;
 };
 
+/* All in shared memory, which a fork does not write-protect: no fault follows it. */
 static struct row *rows;
 static struct death *deaths;
+static int32_t *pids; /* of each row, close together for the search */
 static int death_count;
 static int count, fifo, above, null_fd, memory_fd = -1;
 static int wake[2], ready[2], lifeline[2];
@@ -150,7 +152,7 @@ static pid_t fork_worker(struct row *row, uint16_t slot)
         sigprocmask(SIG_SETMASK, &before, NULL);
         serve(row);
     }
-    row->pid = pid;
+    pids[row - rows] = row->pid = pid;
     sigprocmask(SIG_SETMASK, &before, NULL);
     return pid;
 }
@@ -194,7 +196,7 @@ static void tell(const char *what, unsigned slot, pid_t pid)
 static struct row *row_of(pid_t pid)
 {
     for (int i = 0; i < count; i++)
-        if (rows[i].pid == pid)
+        if (pids[i] == pid)
             return &rows[i];
     return NULL;
 }
@@ -273,16 +275,26 @@ static void open_memory(void)
         fclose(groups);
 }
 
+/* So many bytes for each worker. */
+static void *shared(size_t size)
+{
+    void *memory = mmap(NULL, (size_t)count * size, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        exit(1);
+    return memory;
+}
+
 static void set_up(const char *socket_path)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     snprintf(name.sun_path, sizeof name.sun_path, "%s", socket_path);
     above = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    rows = mmap(NULL, (size_t)count * sizeof *rows, PROT_READ | PROT_WRITE,
-                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    deaths = calloc(2 * (size_t)count, sizeof *deaths);
-    if (rows == MAP_FAILED || !deaths || pipe2(wake, O_NONBLOCK | O_CLOEXEC) < 0 ||
+    rows = shared(sizeof *rows);
+    deaths = shared(2 * sizeof *deaths);
+    pids = shared(sizeof *pids);
+    if (pipe2(wake, O_NONBLOCK | O_CLOEXEC) < 0 ||
         pipe2(ready, O_CLOEXEC) < 0 || pipe2(lifeline, O_CLOEXEC) < 0 ||
         connect(above, (struct sockaddr *)&name, sizeof name) < 0)
         exit(1);
