@@ -20,6 +20,27 @@ fn expect_respawn(panzer: &mut Panzer) -> Event {
     panzer.expect_event("another", |event| event.name == "respawn")
 }
 
+/// A worker that says nothing wakes no process.
+///
+/// rule: pool.report-last
+#[test]
+fn respawn_is_reported_although_the_worker_says_nothing() {
+    let dir = TempDir::new();
+    let gate = dir.gate("gate");
+    let words = [&*format!("gate={}", gate.display()), "run=idle"];
+    let mut panzer = witness(&words, &["-n1", "--delay=0.2", "--probation=0"]);
+    open_gate(&gate);
+    let monitor = panzer.expect_current(1);
+    let mut worker = panzer.workers(monitor)[0];
+    // The first is made at once, the second when its time has come.
+    for _ in 0..2 {
+        send(worker, Signal::Kill);
+        worker = expect_respawn(&mut panzer).pid;
+    }
+    open_gate(&gate);
+    panzer.stop();
+}
+
 /// rule: pool.respawn
 #[test]
 fn respawn_delay_does_not_grow_for_workers_that_recycle_themselves() {

@@ -121,7 +121,7 @@ fn other_signals_before_main_has_handlers_are_ignored() {
 /// injected signal.
 fn before_a_monitors_handlers() -> Moment {
     let dir = TempDir::new();
-    let (setup, trace) = idle().traced(dir.path(), "count", &["-etrace=rt_sigaction"]);
+    let (setup, trace) = idle().traced(dir.path(), "count", &["-etrace=rt_sigaction,execve"]);
     let mut panzer = setup.start();
     let monitor = panzer.expect_current(1);
     panzer.stop();
@@ -132,9 +132,8 @@ fn before_a_monitors_handlers() -> Moment {
 fn looks_before(trace: &Trace, monitor: u32) -> usize {
     let calls = trace.calls();
     let looks: Vec<_> = calls.iter().filter(|call| call.pid == monitor).collect();
-    // Main's child restores all signals up to the last.
-    let exec = looks.iter().rposition(|call| call.words.starts_with("SIGRT_32"));
-    let own = &looks[exec.expect("main's child restores all signals") + 1..];
+    let exec = looks.iter().rposition(|call| call.name == "execve");
+    let own = &looks[exec.expect("main's child executes it") + 1..];
     own.iter()
         .position(|call| call.words.starts_with("SIGTERM, NULL"))
         .expect("it looks at SIGTERM")
