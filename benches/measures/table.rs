@@ -6,6 +6,9 @@ use std::io::{self, Write as _};
 
 use super::Measure;
 
+/// The widths of the columns before the last.
+const WIDTHS: [usize; 4] = [50, 22, 32, 18];
+
 /// What a median must keep.
 #[derive(Clone, Copy)]
 pub enum Target {
@@ -77,7 +80,9 @@ impl Table {
     pub fn new() -> Self {
         let heading = ("what", "panzer", "baseline", "ratio");
         let (what, ours, theirs, ratio) = heading;
-        say(&format!("{what:44}{ours:26}{theirs:38}{ratio:20}target"));
+        let columns = [what, ours, theirs, ratio].into_iter().zip(WIDTHS);
+        let line: String = columns.map(|(heading, width)| pad(heading, width)).collect();
+        say(&(line + "target"));
         Self { objects: Vec::new(), is_whole: true }
     }
 
@@ -85,7 +90,7 @@ impl Table {
     pub fn perform(&mut self, measure: &Measure) {
         if let Err(error) = (measure.perform)(self) {
             self.is_whole = false;
-            say(&format!("{:44}{error}", measure.name));
+            say(&format!("{:50} {error}", measure.name));
         }
     }
 
@@ -115,7 +120,8 @@ impl Table {
         target: Target,
     ) {
         let spread = Spread::of(ours);
-        let mut line = pad(&format!("{what}, {unit}"), 44) + &pad(&spread.shown(), 26);
+        let mut line =
+            pad(&format!("{what}, {unit}"), WIDTHS[0]) + &pad(&spread.shown(), WIDTHS[1]);
         let mut object =
             format!("{{\"what\":\"{what}\",\"unit\":\"{unit}\",\"panzer\":{}", spread.json());
         let mut ratio = None;
@@ -123,8 +129,8 @@ impl Table {
             let ratios: Vec<_> = ours.iter().zip(theirs).map(|(our, their)| our / their).collect();
             let ratios = Spread::of(&ratios);
             let theirs = Spread::of(theirs);
-            line += &pad(&format!("{name} {}", theirs.shown()), 38);
-            line += &pad(&ratios.shown(), 20);
+            line += &pad(&format!("{name} {}", theirs.shown()), WIDTHS[2]);
+            line += &pad(&ratios.shown(), WIDTHS[3]);
             let _ = write!(
                 object,
                 ",\"baseline\":\"{name}\",\"theirs\":{},\"ratio\":{}",
@@ -133,7 +139,7 @@ impl Table {
             );
             ratio = Some(ratios.median);
         } else {
-            line += &pad("", 58);
+            line += &pad("", WIDTHS[2] + WIDTHS[3] + 1);
         }
         if let Some((limit, is_kept)) = target.judge(spread.median, ratio) {
             let verdict = if is_kept { "kept" } else { "MISSED" };
