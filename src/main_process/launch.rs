@@ -168,7 +168,7 @@ impl MainProcess {
         let account = self.options.account.as_ref();
         let blocked = signal::block_all();
         let (leader, exec_status) = program
-            .spawn(null.borrow(), &descriptors, self.program.inherited, account, &blocked)
+            .spawn(null.borrow(), &descriptors, self.program.inherited, account, None, &blocked)
             .map_err(cannot("fork"))?;
         // Before any signal can come: whose SIGVTALRM counts.
         signal::expect_ready(Some(leader));

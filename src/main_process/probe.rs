@@ -81,6 +81,7 @@ impl Probe {
                 &[written.borrow(), their_end.borrow()],
                 program.inherited,
                 None,
+                None,
                 &blocked,
             )
             .map_err(cannot("fork"))?;

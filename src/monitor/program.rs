@@ -29,7 +29,7 @@ use crate::shared::listener::given;
 use crate::shared::listening_socket::Fallback;
 use crate::shared::scoreboard::RowRef;
 use crate::sys::epoll::{self, Epoll};
-use crate::sys::exec::{ExecOutcome, ExecStatus, Program};
+use crate::sys::exec::{ExecOutcome, ExecStatus, Launcher, Program};
 use crate::sys::fd::Fd;
 use crate::sys::message::Message;
 use crate::sys::poll::Source;
@@ -47,6 +47,8 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem;
 
+/// From so many programs on the next one is forked without their descriptors.
+const MANY: usize = 256;
 /// The most datagrams of one worker that are read in one turn.
 const MOST: usize = 64;
 
@@ -75,6 +77,7 @@ pub(super) struct Programs {
     heard: Epoll,
     /// Those that are waited for and asked one by one.
     apart: Vec<Pid>,
+    launcher: Option<Launcher>,
     /// What to leave with because there is nothing to run.
     unusable: Option<u8>,
 }
@@ -124,6 +127,7 @@ pub(crate) fn program(words: &[&CStr], inherited: OriginalDispositions) -> Optio
             running: Vec::new(),
             heard,
             apart: Vec::new(),
+            launcher: None,
             unusable: None,
         };
         run(programs, super::rules(settings, PoolSettings::default()), authority)
@@ -139,6 +143,8 @@ fn run(programs: Programs, rules: PoolRules, authority: Authority) -> Result<u8>
     signal::ignore(Signal::Vtalrm);
     let mut pool = MonitorLoop::new(programs, rules, authority)?;
     process::adopt_orphans().map_err(cannot("become the reaper of orphaned programs"))?;
+    // Before the first worker: it is to have a low number.
+    pool.kind.launcher = Launcher::new(pool.dev_null).ok();
     let ended = pool.run();
     for worker in mem::take(&mut pool.kind.running) {
         pool.kind.notify.remove(worker.notify);
@@ -353,6 +359,7 @@ impl MonitorLoop<Programs> {
         add(environment, "PANZER_GENERATION", &self.generation);
         add(environment, "PANZER_SLOT", &slot);
         let sockets: Vec<_> = programs.sockets.iter().map(|fd| fd.borrow()).collect();
+        let has_many = programs.running.len() >= MANY;
         let blocked = signal::block_all();
         let mut program = Program::new(&programs.command, environment, c".").in_our_session();
         program = program.dies_by(programs.stop_signal.signal());
@@ -360,7 +367,14 @@ impl MonitorLoop<Programs> {
             program = program.of(release);
         }
         program
-            .spawn(self.dev_null, &sockets, programs.inherited, None, &blocked)
+            .spawn(
+                self.dev_null,
+                &sockets,
+                programs.inherited,
+                None,
+                programs.launcher.as_mut().filter(|_| has_many),
+                &blocked,
+            )
             .map_err(cannot("fork"))
     }
 

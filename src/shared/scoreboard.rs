@@ -64,6 +64,11 @@ const SIBLINGS: u16 = 64;
 pub struct RowRef(pub(super) u16);
 
 impl RowRef {
+    /// The row at this place.
+    pub const fn at(number: u16) -> Self {
+        Self(number)
+    }
+
     /// Its place on the board, from 1.
     pub const fn number(self) -> u16 {
         self.0
@@ -469,6 +474,11 @@ impl ScoreboardMap {
     /// Whether that was done.
     pub fn is_passed_over(self, row: RowRef) -> bool {
         self.row(row, 7).load(Ordering::SeqCst) & PASSED_OVER != 0
+    }
+
+    /// The number of the process that has a row, or had the group that has it; 0: none.
+    pub fn pid(self, row: RowRef) -> u32 {
+        low(self.row(row, 0).load(Ordering::SeqCst))
     }
 
     /// What a worker does, and since when.

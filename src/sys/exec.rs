@@ -47,6 +47,25 @@ const LISTEN_FDS: &[u8] = b"LISTEN_FDS=";
 /// Enough for any pid and the closing NUL.
 const DIGITS: usize = 12;
 
+/// What a process needs to start programs when it has very many descriptors: a number
+/// below all of those, taken early, and a stack.
+#[derive(Debug)]
+pub struct Launcher {
+    low: Fd,
+    stack: process::ForkStack,
+}
+
+impl Launcher {
+    /// Takes the lowest number that is free, at 3 or above, with what `null` means.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`.
+    pub fn new(null: Borrowed<'_>) -> SysResult<Self> {
+        Ok(Self { low: fd::duplicate(null)?, stack: process::ForkStack::default() })
+    }
+}
+
 /// What a program leads, whose number is its own.
 #[derive(Clone, Copy)]
 enum Apart {
@@ -158,6 +177,9 @@ impl<'a> Program<'a> {
     /// [in our session](Self::in_our_session), with `descriptors` as 3, 4 and so on and no
     /// others but 0 to 2, of which 0 is `null`, as `account`, if there is one.
     ///
+    /// With a `launcher` the child is forked [with few](process::fork_with_few), which
+    /// costs less where this process has very many descriptors.
+    ///
     /// Returns the child and the pipe to read its fate from. Does not wait for
     /// the exec: the directory may be on a file server that is away.
     ///
@@ -170,22 +192,36 @@ impl<'a> Program<'a> {
         descriptors: &[Borrowed<'_>],
         inherited: OriginalDispositions,
         account: Option<&Account>,
+        launcher: Option<&mut Launcher>,
         _blocked: &Blocked,
     ) -> SysResult<(Pid, ExecStatus)> {
         let (read, write) = fd::pipe(Blocking::No)?;
         let mut places = Vec::with_capacity(descriptors.len());
         let parent = process::id();
-        let pid = process::fork_to_exec(|| {
-            let mut place = ChildDescriptors {
-                report: write.borrow(),
-                file: self.open,
-                nowhere: null,
-                descriptors,
-            };
+        let open = self.open;
+        // Compiled once for both ways.
+        let child: &mut dyn FnMut(Borrowed<'_>) -> u8 = &mut |report| {
+            let mut place = ChildDescriptors { report, file: open, nowhere: null, descriptors };
             let (stage, errno) =
                 self.become_program(&mut place, &mut places, inherited, account, parent);
             place.tell(stage, errno)
-        })?;
+        };
+        if let Some(Launcher { low, stack }) = launcher
+            && fd::replace(low.borrow(), write.borrow()).is_ok()
+        {
+            let report = low.borrow();
+            let mut highest = report.number().max(null.number());
+            for fd in descriptors.iter().chain(&open) {
+                highest = highest.max(fd.number());
+            }
+            let forked = process::fork_with_few(highest + 1, stack, || child(report));
+            // The number is open, so it can.
+            let _ = fd::replace(low.borrow(), null);
+            if let Ok(pid) = forked {
+                return Ok((pid, ExecStatus { pipe: read }));
+            }
+        }
+        let pid = process::fork_to_exec(|| child(write.borrow()))?;
         Ok((pid, ExecStatus { pipe: read }))
     }
 

@@ -2,8 +2,10 @@
 
 use super::{Errno, SysResult, capability, check, insist, last_errno, retry_eintr};
 use crate::types::{Account, Exit, Pid, Signal};
+use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
+use core::ptr;
 
 /// This process.
 #[must_use]
@@ -172,13 +174,97 @@ pub fn fork(child: impl FnOnce() -> u8) -> SysResult<Pid> {
 ///
 /// Those of [`fork`].
 pub fn fork_to_exec(child: impl FnOnce() -> u8) -> SysResult<Pid> {
-    const SIGNAL: libc::c_long = libc::SIGCHLD as libc::c_long;
-    let [first, second] = if cfg!(target_arch = "s390x") { [0, SIGNAL] } else { [SIGNAL, 0] };
+    go_on(check(clone_copy(libc::SIGCHLD.into()))?, child)
+}
+
+/// What [`fork_with_few`] needs beside its child, made once.
+#[derive(Debug)]
+pub struct ForkStack(Vec<u8>);
+
+impl Default for ForkStack {
+    fn default() -> Self {
+        const SIZE: usize = 64 << 10;
+        Self(alloc::vec![0; SIZE])
+    }
+}
+
+/// What the process between this one and its child works on.
+struct Between<F> {
+    first: libc::c_int,
+    child: Option<F>,
+    forked: SysResult<libc::c_int>,
+}
+
+/// The same as [`fork_to_exec`] where this process has very many descriptors: the child
+/// has those below `first` alone. It costs nothing for each of the others, which fork(2)
+/// would copy and the child close.
+///
+/// A process between the two shares memory and descriptors with this one, which waits for
+/// it: clone(2) with `CLONE_VFORK`. It makes a table of its own, close_range(2) with
+/// `CLOSE_RANGE_UNSHARE`, forks the child as ours, with `CLONE_PARENT`, and ends. It
+/// touches no file. Its death is one SIGCHLD more.
+///
+/// # Errors
+///
+/// Those of [`fork`]; `ENOSYS` and `EPERM` where a sandbox forbids close_range(2).
+pub fn fork_with_few(
+    first: libc::c_int,
+    stack: &mut ForkStack,
+    child: impl FnOnce() -> u8,
+) -> SysResult<Pid> {
+    let mut between = Between { first, child: Some(child), forked: Err(Errno(libc::EAGAIN)) };
+    let pid = clone_between(&mut between, stack)?;
+    // It has ended but for its last steps; every signal is held back.
+    // SAFETY: a null pointer says that its status is not wanted.
+    unsafe { libc::waitpid(pid.raw(), ptr::null_mut(), 0) };
+    let forked = between.forked?;
+    Ok(Pid::new(forked).expect("fork(2) gives the parent a positive number"))
+}
+
+fn clone_between<F: FnOnce() -> u8>(
+    between: &mut Between<F>,
+    stack: &mut ForkStack,
+) -> SysResult<Pid> {
+    extern "C" fn run<F: FnOnce() -> u8>(between: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it points to the value of the caller, which waits and has lent it to us.
+        let between = unsafe { &mut *between.cast::<Between<F>>() };
+        between.forked = fork_small(between.first, &mut between.child);
+        0
+    }
+    // It grows down from its end, which is to be at a multiple of 16.
+    let top = stack.0.as_mut_ptr_range().end.map_addr(|address| address & !15);
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    // SAFETY: the stack is ours alone, and as `between` it is lent until the process has
+    // ended: that is what CLONE_VFORK waits for.
+    let pid = unsafe { libc::clone(run::<F>, top.cast(), flags, ptr::from_mut(between).cast()) };
+    Ok(Pid::new(check(pid)?).expect("fork(2) gives the parent a positive number"))
+}
+
+/// The work of the process between; in the child it does not return.
+fn fork_small<F: FnOnce() -> u8>(
+    first: libc::c_int,
+    child: &mut Option<F>,
+) -> SysResult<libc::c_int> {
+    let (last, unshare) = (libc::c_int::MAX, libc::CLOSE_RANGE_UNSHARE);
+    // SAFETY: close_range takes three numbers. The table is this process's own from here
+    // on, and what it leaves out is used neither in it nor in the child.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, unshare) } as libc::c_int)?;
+    let flags = libc::c_long::from(libc::CLONE_PARENT);
+    let forked = check(clone_copy(flags))?;
+    if let (0, Some(child)) = (forked, child.take()) {
+        go_on(forked, child)?;
+    }
+    Ok(forked)
+}
+
+/// clone(2) of this process with its memory copied, as fork(2) does.
+fn clone_copy(flags: libc::c_long) -> libc::c_int {
+    let [first, second] = if cfg!(target_arch = "s390x") { [0, flags] } else { [flags, 0] };
     let none = 0_usize;
-    // SAFETY: with no flag but the signal of its death, the child is a copy of
-    // this process, stack included, as after fork(2); no pointer is passed.
+    // SAFETY: the child is a copy of this process, stack included, as after fork(2); no
+    // pointer is passed.
     let forked = unsafe { libc::syscall(libc::SYS_clone, first, second, none, none, none) };
-    go_on(check(forked as libc::c_int)?, child)
+    forked as libc::c_int
 }
 
 /// What is common to both forks: `forked` is what the system call has said.
@@ -367,4 +453,44 @@ pub enum Alive {
 pub fn set_name(name: &CStr) {
     // The name is copied before the call returns. It cannot fail.
     let _ = insist(|| control(libc::PR_SET_NAME, name.as_ptr().addr() as libc::c_ulong));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{clock, fd, poll, signal};
+    use crate::types::Millis;
+
+    #[test]
+    fn child_with_few_descriptors_is_ours_and_has_none_above() {
+        let (read, write) = fd::pipe(fd::Blocking::No).expect("a pipe");
+        let first = read.number().max(write.number()) + 1;
+        let above = first + 400;
+        // SAFETY: the pipe is open; F_DUPFD_CLOEXEC touches no memory.
+        let other = unsafe { libc::fcntl(write.number(), libc::F_DUPFD_CLOEXEC, above) };
+        assert!(other >= above);
+        let is_open = |number: libc::c_int| {
+            // SAFETY: F_GETFD touches no memory; a closed number is EBADF.
+            unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+        };
+        let (own, mut stack) = (id(), ForkStack::default());
+        let blocked = signal::block_all();
+        let forked = fork_with_few(first, &mut stack, || {
+            let is_well = parent() == Some(own) && is_open(write.number()) && !is_open(other);
+            u8::from(!is_well)
+        });
+        drop(blocked);
+        let pid = forked.expect("there is room for a process");
+        let due = clock::now().after(Millis(20_000));
+        let exit = loop {
+            match reap(pid) {
+                Ok(Reaped::Dead(_, exit)) => break exit,
+                _ => assert!(due > clock::now(), "{pid} does not end"),
+            }
+            let _ = poll::wait(&mut [], Some(clock::now().after(Millis(1))));
+        };
+        assert_eq!((exit, is_open(other)), (Exit::Status(0), true));
+        // SAFETY: the number is the test's own.
+        unsafe { libc::close(other) };
+    }
 }
