@@ -41,10 +41,10 @@ fn killed_worker_is_replaced_and_logged_once() {
 #[test]
 fn many_workers_killed_at_once_are_replaced_and_logged_once_each() {
     let setup = Setup::new(&example("witness"), &["run=idle"]);
-    let mut panzer = setup.options(&["-n50", "--delay=0"]).start();
+    let mut panzer = setup.options(&["-n70", "--delay=0"]).start();
     let monitor = panzer.expect_current(1);
     let workers = panzer.workers(monitor);
-    assert_eq!(workers.len(), 50);
+    assert_eq!(workers.len(), 70);
     for worker in &workers {
         send(*worker, Signal::Kill);
     }
@@ -56,8 +56,8 @@ fn many_workers_killed_at_once_are_replaced_and_logged_once_each() {
         panzer.expect_line("run in worker ");
     }
     let now = panzer.workers(monitor);
-    assert!(now.len() == 50 && now.iter().all(|pid| !workers.contains(pid)), "{now:?}");
-    assert_eq!(panzer.count_lines("killed by SIGKILL"), 50);
+    assert!(now.len() == 70 && now.iter().all(|pid| !workers.contains(pid)), "{now:?}");
+    assert_eq!(panzer.count_lines("killed by SIGKILL"), 70);
     panzer.stop();
 }
 

@@ -164,25 +164,30 @@ fn ignored_signals_neither_end_nor_stop_main() {
     panzer.stop();
 }
 
+/// Up to 64 the kernel is asked for any that is dead, beyond that for each.
+///
 /// rule: pool.reap
 #[test]
-fn fifty_workers_that_die_while_their_monitor_is_stopped_are_all_replaced() {
-    let setup = Setup::new(&example("witness"), &["run=idle"]);
-    let mut panzer = setup.options(&["-n50", "--delay=0"]).start();
-    let monitor = panzer.expect_current(1);
-    let workers = panzer.workers(monitor);
-    assert_eq!(workers.len(), 50);
-    stop_process(monitor);
-    workers.iter().for_each(|worker| send(*worker, Signal::Kill));
-    panzer.eventually("all are dead", || !workers.iter().any(|worker| procfs::is_alive(*worker)));
-    continue_process(monitor);
-    panzer.eventually("all are replaced and reaped", || {
-        let now = procfs::children(monitor);
-        now.len() == 50 && now.iter().all(|pid| procfs::is_alive(*pid) && !workers.contains(pid))
-    });
-    let mut panzer = panzer.stop();
-    assert_eq!(panzer.count_lines("killed by SIGKILL"), 50, "each is one line");
-    assert_eq!(panzer.count("started"), 1, "the monitor is the same");
+fn many_workers_that_die_while_their_monitor_is_stopped_are_all_replaced() {
+    for count in [50, 70] {
+        let setup = Setup::new(&example("witness"), &["run=idle"]);
+        let mut panzer = setup.options(&[&format!("-n{count}"), "--delay=0"]).start();
+        let monitor = panzer.expect_current(1);
+        let workers = panzer.workers(monitor);
+        assert_eq!(workers.len(), count);
+        stop_process(monitor);
+        workers.iter().for_each(|worker| send(*worker, Signal::Kill));
+        let is_alive = |pid: &u32| procfs::is_alive(*pid);
+        panzer.eventually("all are dead", || !workers.iter().any(is_alive));
+        continue_process(monitor);
+        panzer.eventually("all are replaced and reaped", || {
+            let now = procfs::children(monitor);
+            now.len() == count && now.iter().all(|pid| is_alive(pid) && !workers.contains(pid))
+        });
+        let mut panzer = panzer.stop();
+        assert_eq!(panzer.count_lines("killed by SIGKILL"), count, "each is one line");
+        assert_eq!(panzer.count("started"), 1, "the monitor is the same");
+    }
 }
 
 /// rule: main.reap
