@@ -52,8 +52,10 @@ fn weigh(
     let gone = || Error::other("a process is gone");
     let (ours, theirs) =
         (process::kibibytes(pid).ok_or_else(gone)?, process::kibibytes(bare).ok_or_else(gone)?);
-    let limits = [resident, f64::INFINITY, private];
-    for (index, what) in ["resident", "proportional", "private"].into_iter().enumerate() {
+    let limits = [resident, f64::INFINITY, private, f64::INFINITY];
+    for (index, what) in
+        ["resident", "proportional", "private", "private, dirty"].into_iter().enumerate()
+    {
         let target =
             if limits[index].is_finite() { Target::AtMost(limits[index]) } else { Target::None };
         let (our, their) = ([ours[index] as f64], [theirs[index] as f64]);
@@ -79,7 +81,7 @@ pub fn idle(table: &mut Table) -> io::Result<()> {
     table.figure(&what, "calls", &[first], Target::AtMost(0.0));
     let what = format!("the same after {RELOADS} reloads");
     table.figure(&what, "calls", &[second], Target::AtMost(0.0));
-    if let (Some([_, _, before]), Some([_, _, after])) = (before, after) {
+    if let (Some([_, _, before, _]), Some([_, _, after, _])) = (before, after) {
         let grown = after as f64 - before as f64;
         table.figure("main's private memory, grown by", "KiB", &[grown], Target::AtMost(0.0));
     }

@@ -122,10 +122,11 @@ pub fn weigh(pid: u32) -> Option<Weight> {
     Some(Weight { descriptors, threads, resident, anonymous })
 }
 
-/// The memory of a process in KiB: resident, proportional, private.
-pub fn kibibytes(pid: u32) -> Option<[u64; 3]> {
-    let private = memory(pid, "Private_Clean:")? + memory(pid, "Private_Dirty:")?;
-    Some([memory(pid, "Rss:")?, memory(pid, "Pss:")?, private])
+/// The memory of a process in KiB: resident, proportional, private, and how much of that is its
+/// own: the rest is what no other process has mapped of its program at the moment.
+pub fn kibibytes(pid: u32) -> Option<[u64; 4]> {
+    let (clean, dirty) = (memory(pid, "Private_Clean:")?, memory(pid, "Private_Dirty:")?);
+    Some([memory(pid, "Rss:")?, memory(pid, "Pss:")?, clean + dirty, dirty])
 }
 
 /// One sum over all mappings of a process, in KiB.
