@@ -47,8 +47,9 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem;
 
-/// From so many programs on the next one is forked without their descriptors.
-const MANY: usize = 256;
+/// From so many programs on the next one is forked without their descriptors. Where the
+/// processors are busy that start waits for one three times and not once.
+const MANY: usize = 2_048;
 /// The most datagrams of one worker that are read in one turn.
 const MOST: usize = 64;
 
