@@ -435,9 +435,11 @@ impl ScoreboardMap {
         self.row(row, 6).fetch_add(pack(1, 1), Ordering::SeqCst);
     }
 
-    /// A worker holds one connection less; there was one.
+    /// A worker holds one connection less. Where it has said another number meanwhile there may
+    /// be none, and one less would be more than any other worker has.
     pub fn remove_connection(self, row: RowRef) {
-        self.row(row, 6).fetch_sub(1, Ordering::SeqCst);
+        let one_less = |word| (low(word) > 0).then(|| word - 1);
+        let _ = self.row(row, 6).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
     }
 
     /// A worker holds so many connections.

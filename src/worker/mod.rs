@@ -217,6 +217,7 @@ impl Context {
     /// generation leaves the queue to that: do not wait for the listener for so long, serve
     /// what there is, and ask again. If no other takes the connection for 10 ms, this one
     /// may: one that hangs delays a single connection, for it is passed over from then on.
+    /// It also may after 100 ms of asking, whatever the others take meanwhile.
     ///
     /// Needs [`Context::connections`]; without that the answer is always yes, as it is once
     /// this worker was told to stop. Costs no system call but for the clock; compares with 64

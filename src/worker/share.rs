@@ -8,12 +8,15 @@
 //! ahead of no sibling ─────────────────────────────────► take one
 //! ahead of one ──► leave the queue alone for PAUSE, and ask again
 //!                      │ a sibling has taken one ──────► begin to wait anew
-//!                      │ none has, for BOUND ──────────► take one; who has not looked at the
-//!                      ▼                                 queue meanwhile is passed over
+//!                      │ none has, for BOUND ──────────► take one; one that has not looked at
+//!                      │                                 the queue meanwhile is passed over
+//!                      ▼ it has asked again and again, for LONGEST ──► take one
 //! ```
 //!
 //! Until it looks again, a sibling that was passed over counts for none of them: one that
-//! hangs, or is stopped, delays one connection by [`BOUND`], and no more.
+//! hangs, or is stopped, delays one connection by [`BOUND`], and no more. What siblings take
+//! may be out of another queue, or come faster than they take it: so they are not waited for
+//! longer than [`LONGEST`].
 //!
 //! All of it stands on the board, in each worker's own row: no system call, nothing to be
 //! woken for, and nothing that is wrong once a worker has died.
@@ -32,6 +35,8 @@ const PAUSE: Millis = Millis(1);
 /// How long a connection that no worker takes is left to the others: longer than a worker
 /// that runs needs to look at the queue.
 const BOUND: Millis = Millis(10);
+/// How long the queue is left to the others though they take one after the other.
+const LONGEST: Millis = Millis(100);
 /// No wait has begun.
 const NEVER: u64 = u64::MAX;
 
@@ -48,14 +53,20 @@ pub enum MayAccept {
 /// Since when a worker has left the queue to its siblings.
 #[derive(Debug)]
 pub(super) struct Share {
+    /// Since when, whatever they have taken meanwhile.
+    begun: AtomicU64,
+    /// Since when without one that they took.
     since: AtomicU64,
+    /// When it has asked last. As long as a connection waits, it soon asks again.
+    asked: AtomicU64,
     /// How many connections these had taken then.
     taken: AtomicU32,
 }
 
 impl Share {
     pub(super) const fn new() -> Self {
-        Self { since: AtomicU64::new(NEVER), taken: AtomicU32::new(0) }
+        let [begun, since, asked] = [const { AtomicU64::new(NEVER) }; 3];
+        Self { begun, since, asked, taken: AtomicU32::new(0) }
     }
 
     /// Whether the worker of `row` is to take a connection, if one `waits`.
@@ -80,16 +91,22 @@ impl Share {
             .siblings(row)
             .fold(0, |sum: u32, row| sum.wrapping_add(board.connections(row).taken));
         let has_moved = self.taken.swap(taken, ORDER) != taken;
-        let since = self.since.load(ORDER);
-        if has_moved || since == NEVER {
-            self.since.store(now.0, ORDER);
-            return MayAccept::LeaveFor(PAUSE);
+        let (since, asked) = (self.since.load(ORDER), self.asked.swap(now.0, ORDER));
+        if since == NEVER || now > Tick(asked).after(BOUND) {
+            self.begun.store(now.0, ORDER);
         }
-        if now < Tick(since).after(BOUND) {
+        let is_new = has_moved || since == NEVER;
+        if is_new {
+            self.since.store(now.0, ORDER);
+        }
+        let may_come = is_new || now < Tick(since).after(BOUND);
+        if may_come && now < Tick(self.begun.load(ORDER)).after(LONGEST) {
             return MayAccept::LeaveFor(PAUSE);
         }
         self.since.store(NEVER, ORDER);
-        behind().for_each(|sibling| board.pass_over(sibling, Tick(since)));
+        if !may_come {
+            behind().for_each(|sibling| board.pass_over(sibling, Tick(since)));
+        }
         MayAccept::Yes
     }
 }
@@ -101,12 +118,13 @@ fn is_behind(board: ScoreboardMap, row: RowRef, mine: u32) -> bool {
         State::Idle | State::Busy => true,
         State::Empty | State::Starting | State::Draining => false,
     };
-    serves && board.connections(row).held + AHEAD < mine && !board.is_passed_over(row)
+    serves && board.connections(row).held.saturating_add(AHEAD) < mine && !board.is_passed_over(row)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{MayAccept, PAUSE, RowRef, ScoreboardMap, Share, State, Tick};
+    use crate::shared::scoreboard::Connections;
     use crate::shared::scoreboard_rows::Rows;
     use crate::types::{Pid, Slot};
     use alloc::vec::Vec;
@@ -162,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn worker_that_nobody_counts_for_takes_everything() {
+    fn worker_whose_connections_are_not_counted_takes_everything() {
         let workers = Workers::holding(&[0, 0]);
         assert_eq!(workers.ask(0, 1), MayAccept::Yes);
         assert_eq!(Workers::holding(&[50_000]).ask(0, 1), MayAccept::Yes);
@@ -219,6 +237,42 @@ mod tests {
         // Another one came much later.
         assert_eq!(workers.ask(0, 5_000), LEAVE);
         assert_eq!(workers.ask(0, 5_009), LEAVE);
+    }
+
+    #[test]
+    fn queue_is_left_for_100_ms_at_most_to_a_sibling_that_takes_one_after_the_other() {
+        let workers = Workers::holding(&[5, 0]);
+        let ask = |now| {
+            workers.take(1);
+            workers.board.remove_connection(workers.all[1].0);
+            workers.ask(1, now);
+            workers.ask(0, now)
+        };
+        for begun in [1_000, 1_105] {
+            assert!((begun..begun + 100).step_by(5).all(|now| ask(now) == LEAVE));
+            assert_eq!(ask(begun + 100), MayAccept::Yes);
+        }
+        // One every 20 ms was taken by the other each time.
+        assert!((2_000..4_000).step_by(20).all(|now| ask(now) == LEAVE));
+    }
+
+    #[test]
+    fn sibling_is_passed_over_by_a_worker_that_seldom_asks() {
+        let workers = Workers::holding(&[5, 0]);
+        assert_eq!([workers.ask(0, 100), workers.ask(0, 150)], [LEAVE, MayAccept::Yes]);
+    }
+
+    #[test]
+    fn connection_that_ends_after_another_number_was_said_leaves_none() {
+        let workers = Workers::holding(&[1, 0]);
+        let (board, (row, _)) = (workers.board, &workers.all[0]);
+        board.hold_connections(*row, 0);
+        board.remove_connection(*row);
+        assert_eq!(board.connections(*row), Connections { held: 0, taken: 1 });
+        board.hold_connections(*row, u32::MAX);
+        assert_eq!(workers.ask(1, 1), MayAccept::Yes);
+        workers.board.hold_connections(workers.all[1].0, 5);
+        assert_eq!(workers.ask(1, 1), MayAccept::Yes);
     }
 
     #[test]
