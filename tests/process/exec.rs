@@ -129,13 +129,15 @@ fn program_that_sends_ready_is_ready_at_once() {
 #[test]
 fn notify_socket_is_read_only_when_it_was_named() {
     let dir = TempDir::new();
-    let options = ["-x", "-n4", "--ready=0.1", "--delay=0"];
+    let options = ["-x", "-n4", "--ready=0.1", "--delay=0", "-v"];
     let setup = Setup::new(Path::new("sleep"), &["1000"]).options(&options);
     let (setup, trace) = setup.traced(dir.path(), "calls", &["-yy", "-e", "trace=recvmsg"]);
     let mut panzer = setup.start();
     let monitor = panzer.expect_current(1);
     send(panzer.workers(monitor)[0], Signal::Kill);
-    panzer.expect("respawn", 1);
+    let pid = panzer.expect("respawn", 1).pid;
+    // It begins to live when its exec pipe was read.
+    panzer.expect_line(&format!("(pid {pid}): ready"));
     panzer.stop();
     let calls = trace.calls();
     for number in 1..=5 {
