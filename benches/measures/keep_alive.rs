@@ -1,8 +1,8 @@
 //! Event-driven workers with long-lived connections on one shared socket, beside SO_REUSEPORT.
 //!
 //! Every round has connections of its own, which are all opened before the first request: so
-//! idle workers race for them. Each client has one, so the first answers tell who holds how
-//! many.
+//! idle workers race for them. Each client has one, so the first answers tell how many each
+//! worker holds.
 
 use std::io;
 

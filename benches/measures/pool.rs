@@ -304,7 +304,7 @@ impl Pool {
     }
 }
 
-/// Sends a signal to a process that is not reaped yet: nobody but the bench ends one.
+/// Sends a signal to a process that is not reaped yet: the bench alone ends them.
 fn kill(pid: Pid, with: Signal) -> io::Result<()> {
     signal::send(pid, with).map_err(|errno| Error::other(format!("kill {}: {errno}", pid.raw())))
 }
