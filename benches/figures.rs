@@ -24,6 +24,7 @@ mod measures;
 #[allow(dead_code, unused_imports)]
 mod server;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use measures::{ALL, Measure, Table, fixture};
@@ -39,6 +40,12 @@ fn main() -> ExitCode {
     let is_wanted = |measure: &&Measure| {
         wanted.is_empty() || wanted.iter().any(|word| measure.name.contains(word.as_str()))
     };
+    if !ALL.iter().any(|measure| is_wanted(&measure)) {
+        let names: Vec<_> = ALL.iter().map(|measure| measure.name).collect();
+        let text = format!("no measurement has that in its name; there are {}", names.join(", "));
+        let _ = writeln!(io::stderr(), "{text}");
+        return ExitCode::FAILURE;
+    }
     let mut table = Table::new();
     for measure in ALL.iter().filter(is_wanted) {
         table.perform(measure);

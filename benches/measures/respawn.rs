@@ -23,7 +23,7 @@ pub fn library(table: &mut Table, count: usize) -> io::Result<()> {
     let limit = Target::RatioAtMost;
     table.compare(&what, "µs", &ours.latency, ("same steps", &same.latency), limit(1.0));
     table.compare(&what, "µs", &ours.latency, ("bare", &bare.latency), limit(1.2));
-    let what = format!("processor of it, {count} workers");
+    let what = format!("processor time of it, {count} workers");
     table.compare(&what, "µs", &ours.processor, ("same steps", &same.processor), Target::None);
     Ok(())
 }
@@ -35,7 +35,7 @@ pub fn programs(table: &mut Table, count: usize) -> io::Result<()> {
     let (name, target) = ("vfork, exec", Target::RatioAtMost(1.1));
     let what = format!("respawn -x, {count} workers");
     table.compare(&what, "µs", &ours.latency, (name, &bare.latency), target);
-    let what = format!("processor of it, -x, {count} workers");
+    let what = format!("processor time of it, -x, {count} workers");
     table.compare(&what, "µs", &ours.processor, (name, &bare.processor), target);
     Ok(())
 }

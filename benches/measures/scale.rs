@@ -42,7 +42,7 @@ pub fn library(table: &mut Table, count: usize, rounds: usize) -> io::Result<()>
         };
         line("fill", &ours.fill, &theirs.fill, target);
         line("all killed and back", &ours.back, &theirs.back, target);
-        line("processor of both", &ours.processor, &theirs.processor, Target::None);
+        line("processor time of both", &ours.processor, &theirs.processor, Target::None);
         line("drain", &ours.drain, &theirs.drain, Target::None);
     }
     Ok(())
@@ -62,6 +62,6 @@ pub fn programs(table: &mut Table, count: usize, rounds: usize) -> io::Result<()
     };
     line("fill", &ours.fill, &bare.fill);
     line("all killed and back", &ours.back, &bare.back);
-    line("processor of both", &ours.processor, &bare.processor);
+    line("processor time of both", &ours.processor, &bare.processor);
     Ok(())
 }

@@ -9,6 +9,12 @@ use super::Measure;
 /// The widths of the columns before the last.
 const WIDTHS: [usize; 4] = [50, 22, 32, 18];
 
+/// Printed first.
+const READING: &str = "\
+Each figure is median (least–most) of rounds; the ratio is panzer / baseline in the same round.
+What is measured, and beside what: docs/design.md, \"Measuring\". Needs an idle machine.
+";
+
 /// What a median must keep.
 #[derive(Clone, Copy)]
 pub enum Target {
@@ -76,8 +82,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one, whose heading is printed.
+    /// An empty one, whose heading is printed, and above it how to read it.
     pub fn new() -> Self {
+        say(READING);
         let heading = ("what", "panzer", "baseline", "ratio");
         let (what, ours, theirs, ratio) = heading;
         let columns = [what, ours, theirs, ratio].into_iter().zip(WIDTHS);
