@@ -47,8 +47,9 @@
 //! * a [`StopHandle`], which any task may ask whether this worker is to stop, for answers
 //!   that say `Connection: close`;
 //! * a [`Counter`], with which tasks say what they have in hand, for the status and
-//!   [`Monitor::hang_timeout`], and which connections they hold, so that all workers come to
-//!   hold about as many.
+//!   [`Monitor::hang_timeout`], and how many connections the worker holds: with a guard of
+//!   [`Counter::connection`] for each, all workers hold nearly the same number of connections.
+//!   A loop without an [`Acceptor`] has [`Context::connections`] and [`Context::may_accept`].
 //!
 //! ```no_run
 //! use std::{io::Write as _, net::TcpStream, task::Poll, thread};
@@ -104,7 +105,9 @@
 //!         queue.async_io(Interest::READABLE, || acceptor.accept()).await?
 //!     {
 //!         let stream = TcpStream::from_std(connection.into())?;
-//!         tasks.spawn(answer(stream, context.counter(), context.stop_handle()));
+//!         // Before the task, or of a burst one worker takes all. It goes with the connection.
+//!         let held = context.counter().connection();
+//!         tasks.spawn(answer(stream, held, context.counter(), context.stop_handle()));
 //!         while tasks.try_join_next().is_some() {}
 //!     }
 //!     // Told to stop. A runtime that is dropped cancels its tasks: wait for them.
@@ -137,9 +140,11 @@
 //!
 //! With `default-features = false` the crate needs `alloc` and the C library alone. A program
 //! without std brings what std would: C's `main`, a global allocator, a panic handler, and two
-//! names that the prebuilt `alloc` refers to (40 lines, `rt.rs` of `examples/small`). The
-//! library sets none of these. [`Connection::read`] and [`Connection::write_all`] are for such a
+//! names that the prebuilt `alloc` refers to: copy `rt.rs` of `examples/small`, 70 lines, and
+//! the profiles of its `Cargo.toml`. Without `panic = "abort"` there nothing builds; the other
+//! lines make the file half as large. The library sets none of these. [`Connection::read`] and [`Connection::write_all`] are for such a
 //! program, [`wait`] has a deadline for them, and [`log`](log()) says what goes wrong.
+//! `make static` makes a `panzer` that needs no C library on the device either.
 //! `make test-small` builds that example for musl, and says what Panzer adds to the same server
 //! without it.
 //!

@@ -37,10 +37,19 @@ const ORDER: Ordering = Ordering::SeqCst;
 /// while let Some((connection, _peer)) =
 ///     queue.async_io(Interest::READABLE, || acceptor.accept()).await?
 /// {
+///     let held = counter.connection(); // here, not in the task
 ///     let stream = TcpStream::from_std(connection.into())?;
-///     tokio::spawn(…);
+///     tokio::spawn(async move {
+///         serve(stream).await;
+///         drop(held);
+///     });
 /// }
 /// ```
+///
+/// Even shares: where each connection has a guard of
+/// [`Counter::connection`](crate::Counter::connection), a worker that holds more than another
+/// leaves the next one to that, so that all hold nearly the same number. Without guards the
+/// kernel decides, and one worker may hold most of them.
 ///
 /// The waiting may be cancelled at any time: no connection is lost by that.
 #[derive(Debug)]

@@ -80,9 +80,21 @@ impl Counter {
     }
 
     /// Says that the worker holds one connection more, until the guard is dropped: keep it
-    /// beside the connection. So all workers that wait for one socket come to hold about as
-    /// many; see [`Acceptor`](crate::Acceptor), which leaves a connection to a worker that
-    /// holds fewer.
+    /// beside the connection. With guards all workers that wait for one socket hold nearly the
+    /// same number: an [`Acceptor`](crate::Acceptor) leaves the next connection to a worker
+    /// that holds fewer.
+    ///
+    /// Make the guard right after the accept, and move it into the task. A task that makes its
+    /// own makes it too late: of a burst a runtime takes all connections before it runs the
+    /// first task, and this worker counts none of them until then.
+    ///
+    /// ```text
+    /// let held = counter.connection();
+    /// tokio::spawn(async move {
+    ///     serve(stream).await;
+    ///     drop(held);
+    /// });
+    /// ```
     pub fn connection(&self) -> ConnectionGuard {
         self.0.scoreboard.add_connection(self.0.row);
         ConnectionGuard(self.clone())

@@ -203,21 +203,42 @@ impl Context {
     }
 
     /// Says how many connections this worker holds: an event loop does so whenever the number
-    /// has changed. [`Counter::connection`] does the same for tasks; use one of the two.
+    /// has changed. [`Counter::connection`] does the same for tasks; use one of the two. The
+    /// number is for [`Context::may_accept`] and [`Acceptor`], in this worker and the others.
     pub fn connections(&mut self, held: u32) {
         self.counter.hold_connections(held);
     }
 
     /// Whether to take a connection that waits, so that all workers that wait for one socket
-    /// hold about as many. Ask when the listener is readable, before each
-    /// [`Context::try_accept`].
+    /// hold nearly the same number. Ask when the listener is readable, before each
+    /// [`Context::try_accept`]. An [`Acceptor`] asks by itself: this is for a loop that waits
+    /// for the listener.
     ///
     /// The kernel wakes every event loop that waits for the socket, and the first one could
-    /// take all that there is. So one that is two connections ahead of another worker of its
-    /// generation leaves the queue to that: do not wait for the listener for so long, serve
-    /// what there is, and ask again. If no other takes the connection for 10 ms, this one
-    /// may: one that hangs delays a single connection, for it is passed over from then on.
-    /// It also may after 100 ms of asking, whatever the others take meanwhile.
+    /// take all that there is. So a worker that holds two connections more than another of its
+    /// generation is told to leave the queue to that. For so long do not wait for the listener;
+    /// serve your connections, then ask again. A loop that is told of changes alone (mio) notes
+    /// that the listener was readable, for it is not told again. If no other worker takes the
+    /// connection within 10 ms, or whatever they take after 100 ms of asking, this one may. A
+    /// worker that hangs delays one connection alone: from then on it is passed over.
+    ///
+    /// ```
+    /// # use panzer::{Connection, Context, Listener, MayAccept, Millis};
+    /// # fn keep(_: Connection) -> u32 { 1 }
+    /// /// The listener was readable: takes what waits. `Some`: ask again after so long.
+    /// fn take(context: &mut Context, listener: &Listener) -> panzer::Result<Option<Millis>> {
+    ///     loop {
+    ///         if let MayAccept::LeaveFor(time) = context.may_accept() {
+    ///             return Ok(Some(time)); // the timeout of the next poll, without the listener
+    ///         }
+    ///         let Some((connection, _peer)) = context.try_accept(listener)? else {
+    ///             return Ok(None);
+    ///         };
+    ///         let held = keep(connection);
+    ///         context.connections(held); // and so whenever one is closed
+    ///     }
+    /// }
+    /// ```
     ///
     /// Needs [`Context::connections`]; without that the answer is always yes, as it is once
     /// this worker was told to stop. Costs no system call but for the clock; compares with 64

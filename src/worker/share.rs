@@ -41,7 +41,7 @@ const LONGEST: Millis = Millis(100);
 const NEVER: u64 = u64::MAX;
 
 /// Whether a worker is to take the next connection, so that all workers of its generation
-/// hold about as many.
+/// hold nearly the same number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MayAccept {
     /// Take one.

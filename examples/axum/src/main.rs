@@ -53,7 +53,7 @@ async fn serve(context: &mut Context, listener: &Listener) -> Outcome {
         let stream = TokioIo::new(TcpStream::from_std(connection.into())?);
         let served = http1::Builder::new().serve_connection(stream, service.clone());
         let (served, open) = (connections.watch(served), open.clone());
-        let held = counter.connection(); // so that every worker comes to hold about as many
+        let held = counter.connection(); // before the task: workers then hold the same number
         tokio::spawn(async move {
             let _ = served.await; // a client that hangs up early is no failure of ours
             drop((held, open));

@@ -33,7 +33,7 @@ struct Client {
     stream: TcpStream,
     input: Vec<u8>,
     busy: Option<BusyGuard>,
-    /// So that every worker comes to hold about as many.
+    /// So that all workers hold nearly the same number of connections.
     _held: ConnectionGuard,
 }
 
