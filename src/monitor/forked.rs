@@ -71,6 +71,10 @@ impl PoolKind for ForkedWorkers<'_> {
         pool.hear_ready(now);
     }
 
+    fn take_last_words(pool: &mut MonitorLoop<Self>, now: Tick, _: Pid) {
+        pool.hear_ready(now);
+    }
+
     /// They write on the board themselves, and say why they cannot be set up.
     fn note(_: &mut MonitorLoop<Self>, _: Tick, _: Pid, _: Activity) -> Option<String> {
         None

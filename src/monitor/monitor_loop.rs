@@ -65,6 +65,9 @@ pub(super) trait PoolKind: Sized {
     /// Takes in what workers have said.
     fn take_notifications(pool: &mut MonitorLoop<Self>, now: Tick);
 
+    /// Takes in what a child has said that is dead and was not reaped yet.
+    fn take_last_words(pool: &mut MonitorLoop<Self>, now: Tick, pid: Pid);
+
     /// Takes note of what the worker `pid` does now, as the pool has it. Of one
     /// that is dead it says why it was none, if that is known.
     fn note(
@@ -237,8 +240,10 @@ impl<K: PoolKind> MonitorLoop<K> {
         }
         self.wake.empty();
         let died = signal::take_pending(Signal::Chld);
+        // What the dead have said before they died counts, so they are named first.
+        let dead = signal::noted_deaths();
         K::take_notifications(self, now);
-        self.reap(now, died);
+        self.reap(now, died, dead);
         // After the dead: a stop that was sent before a death is seen with it.
         let pending = signal::take();
         let died = died || pending.has(Signal::Chld);

@@ -230,6 +230,15 @@ impl PoolKind for Programs {
         pool.kind.notify.closing.turn(now);
     }
 
+    fn take_last_words(pool: &mut MonitorLoop<Self>, now: Tick, pid: Pid) {
+        let mut numbers = [0; epoll::AT_ONCE];
+        let count = pool.kind.heard.ready(&mut numbers);
+        let is_named = numbers.iter().take(count).any(|&number| number == number_of(pid));
+        if is_named || pool.kind.apart.contains(&pid) {
+            pool.hear(now, pid);
+        }
+    }
+
     fn note(
         pool: &mut MonitorLoop<Self>,
         now: Tick,

@@ -4,7 +4,6 @@
 use crate::monitor::monitor_loop::{MonitorLoop, PoolKind};
 use crate::monitor::pool::{Event, Group};
 use crate::sys::process::{self, Reaped};
-use crate::sys::signal;
 use crate::types::{Exit, Millis, Pid, Tick};
 use alloc::vec::Vec;
 
@@ -25,9 +24,9 @@ const AFTER_FORK: Millis = Millis(1);
 impl<K: PoolKind> MonitorLoop<K> {
     /// Reaps our own dead that a signal has named. Soon all workers are looked at too: it
     /// may have stood for others, and other code in this process may have waited for one.
-    pub(super) fn reap(&mut self, now: Tick, died: bool) {
+    pub(super) fn reap(&mut self, now: Tick, died: bool, dead: impl Iterator<Item = Pid>) {
         let mut touched = Vec::new();
-        for pid in signal::noted_deaths() {
+        for pid in dead {
             touched.extend(self.reap_child(now, pid));
         }
         if died {
@@ -52,6 +51,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         if K::ADOPTS {
             for _ in 0..MOST {
                 let Ok(Reaped::Dead(pid, _)) = process::dead_child() else { return };
+                K::take_last_words(self, now, pid);
                 touched.extend(self.reap_child(now, pid));
             }
             // The rest is for the next turn, which comes at once.
@@ -60,7 +60,10 @@ impl<K: PoolKind> MonitorLoop<K> {
         }
         let mut last = None;
         while let Some(pid) = self.worker_after(last) {
-            self.reap_one(now, pid);
+            if process::is_dead(pid) {
+                K::take_last_words(self, now, pid);
+                self.reap_one(now, pid);
+            }
             last = Some(pid);
         }
     }
@@ -81,6 +84,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         for _ in 0..self.rules.count {
             match process::dead_child() {
                 Ok(Reaped::Dead(pid, _)) if self.rows.process(pid).is_some() => {
+                    K::take_last_words(self, now, pid);
                     self.reap_one(now, pid);
                 }
                 // A child of the application's own stands before what else is dead.

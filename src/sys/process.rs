@@ -344,6 +344,12 @@ pub fn dead_child() -> SysResult<Reaped> {
     wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT)
 }
 
+/// Whether this child is dead, or none of ours any more, without reaping it.
+pub fn is_dead(pid: Pid) -> bool {
+    let state = wait_for(libc::P_PID, pid.raw(), libc::WEXITED | libc::WNOWAIT);
+    state.is_ok_and(|state| state != Reaped::NoneDead)
+}
+
 /// Which child in the group `leader` is dead, without reaping it.
 ///
 /// `NoneDead` says that one is alive, which keeps the group's number from strangers

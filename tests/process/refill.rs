@@ -54,6 +54,26 @@ fn respawn_delay_does_not_grow_for_workers_that_recycle_themselves() {
     }
 }
 
+/// It is reaped in that turn, too, and what it has said is heard before.
+///
+/// rule: pool.respawn
+#[test]
+fn worker_that_dies_in_the_turn_of_its_fork_was_ready() {
+    let dir = TempDir::new();
+    let options = ["-n1", "--delay=0", "--probation=0", "-v"];
+    let setup = Setup::new(&example("witness"), &["run=return"]).options(&options);
+    // Before it asks who is dead, the next worker is.
+    let slow = ["-e", "trace=waitid", "-e", "inject=waitid:delay_enter=20000"];
+    let (setup, _trace) = setup.traced(dir.path(), "calls", &slow);
+    let mut panzer = setup.start();
+    let all: Vec<_> = (0..8).map(|_| expect_respawn(&mut panzer).pid).collect();
+    let mut panzer = panzer.stop();
+    for pid in &all[..7] {
+        let is_ready = |line: &String| line.contains(&format!("(pid {pid}): ready"));
+        assert!(panzer.lines().iter().any(is_ready), "{pid}: {:#?}", panzer.lines());
+    }
+}
+
 /// rules: pool.respawn, pool.start-beside
 #[test]
 fn next_worker_not_ready_in_time_is_ended_and_replaced() {
