@@ -473,7 +473,12 @@ impl ScoreboardMap {
         }
     }
 
-    /// Whether that was done.
+    /// Whether a worker has looked at the queue at this time or later.
+    pub fn has_looked(self, row: RowRef, since: Tick) -> bool {
+        self.row(row, 7).load(Ordering::SeqCst) & !PASSED_OVER >= since.0
+    }
+
+    /// Whether a worker was passed over and has not looked since then.
     pub fn is_passed_over(self, row: RowRef) -> bool {
         self.row(row, 7).load(Ordering::SeqCst) & PASSED_OVER != 0
     }

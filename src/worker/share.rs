@@ -10,13 +10,15 @@
 //!                      │ a sibling has taken one ──────► begin to wait anew
 //!                      │ none has, for BOUND ──────────► take one; one that has not looked at
 //!                      │                                 the queue meanwhile is passed over
-//!                      ▼ it has asked again and again, for LONGEST ──► take one
+//!                      ▼ it has asked again and again, for BOUND, and none has looked since
+//!                        the last time; or for LONGEST ──► take one
 //! ```
 //!
 //! Until it looks again, a sibling that was passed over counts for none of them: one that
 //! hangs, or is stopped, delays one connection by [`BOUND`], and no more. What siblings take
-//! may be out of another queue, or come faster than they take it: so they are not waited for
-//! longer than [`LONGEST`].
+//! may be out of another queue: so they are not waited for longer than [`LONGEST`]. And one that
+//! serves each connection before it takes the next may never come to hold as many: where
+//! connections wait all the time, it is waited for only while it looks.
 //!
 //! All of it stands on the board, in each worker's own row: no system call, nothing to be
 //! woken for, and nothing that is wrong once a worker has died.
@@ -87,28 +89,40 @@ impl Share {
         if !waits() {
             return MayAccept::Yes;
         }
-        let taken = board
-            .siblings(row)
-            .fold(0, |sum: u32, row| sum.wrapping_add(board.connections(row).taken));
+        let taken = taken_by_siblings(board, row);
         let has_moved = self.taken.swap(taken, ORDER) != taken;
-        let (since, asked) = (self.since.load(ORDER), self.asked.swap(now.0, ORDER));
-        if since == NEVER || now > Tick(asked).after(BOUND) {
-            self.begun.store(now.0, ORDER);
-        }
+        let (since, (begun, asked)) = (self.since.load(ORDER), self.note_question(now));
         let is_new = has_moved || since == NEVER;
         if is_new {
             self.since.store(now.0, ORDER);
         }
-        let may_come = is_new || now < Tick(since).after(BOUND);
-        if may_come && now < Tick(self.begun.load(ORDER)).after(LONGEST) {
+        let looks = || behind().any(|sibling| board.has_looked(sibling, asked));
+        let takes = is_new || now < Tick(since).after(BOUND);
+        let may_come = takes && (now < begun.after(BOUND) || looks());
+        if may_come && now < begun.after(LONGEST) {
             return MayAccept::LeaveFor(PAUSE);
         }
         self.since.store(NEVER, ORDER);
-        if !may_come {
+        self.begun.store(now.0, ORDER);
+        if !takes {
             behind().for_each(|sibling| board.pass_over(sibling, Tick(since)));
         }
         MayAccept::Yes
     }
+
+    /// Since when it has asked again and again, and when it has asked before.
+    fn note_question(&self, now: Tick) -> (Tick, Tick) {
+        let asked = self.asked.swap(now.0, ORDER);
+        if asked == NEVER || now > Tick(asked).after(BOUND) {
+            self.begun.store(now.0, ORDER);
+        }
+        (Tick(self.begun.load(ORDER)), Tick(asked))
+    }
+}
+
+/// How many connections they have taken, ever; it wraps around.
+fn taken_by_siblings(board: ScoreboardMap, row: RowRef) -> u32 {
+    board.siblings(row).fold(0, |sum, row| sum.wrapping_add(board.connections(row).taken))
 }
 
 /// Whether the worker of this row serves, holds too few beside one that holds `mine`, and
@@ -248,12 +262,26 @@ mod tests {
             workers.ask(1, now);
             workers.ask(0, now)
         };
-        for begun in [1_000, 1_105] {
-            assert!((begun..begun + 100).step_by(5).all(|now| ask(now) == LEAVE));
-            assert_eq!(ask(begun + 100), MayAccept::Yes);
-        }
+        let taken: Vec<_> =
+            (1_000..1_250).step_by(5).filter(|&now| ask(now) == MayAccept::Yes).collect();
+        assert_eq!(taken, [1_100, 1_200]);
         // One every 20 ms was taken by the other each time.
         assert!((2_000..4_000).step_by(20).all(|now| ask(now) == LEAVE));
+    }
+
+    #[test]
+    fn sibling_that_serves_each_connection_before_the_next_is_not_left_all_of_them() {
+        let workers = Workers::holding(&[5, 0]);
+        let mut taken = 0;
+        for now in 1_000..1_100 {
+            if now % 5 == 0 {
+                workers.ask(1, now);
+                workers.take(1);
+                workers.board.remove_connection(workers.all[1].0);
+            }
+            taken += u32::from(workers.ask(0, now) == MayAccept::Yes);
+        }
+        assert!(taken >= 5, "{taken}");
     }
 
     #[test]
