@@ -234,7 +234,8 @@ impl PoolKind for Programs {
         let mut numbers = [0; epoll::AT_ONCE];
         let count = pool.kind.heard.ready(&mut numbers);
         let is_named = numbers.iter().take(count).any(|&number| number == number_of(pid));
-        if is_named || pool.kind.apart.contains(&pid) {
+        // Where as many are ready as are named at once, it may be one of the others.
+        if is_named || count == epoll::AT_ONCE || pool.kind.apart.contains(&pid) {
             pool.hear(now, pid);
         }
     }
