@@ -152,13 +152,15 @@ fn notify_socket_is_read_only_when_it_was_named() {
 #[test]
 fn program_is_started_without_a_copy_of_thousands_of_descriptors() {
     let dir = TempDir::new();
-    let options = ["-x", "-n2100", "--ready=0", "--delay=0"];
+    let options = ["-x", "-n2100", "--ready=0", "--delay=0", "-v"];
     let mut panzer = Setup::new(Path::new("sleep"), &["1000"]).options(&options).start();
     let monitor = panzer.expect_current(1);
     let calls = dir.join("calls");
     let traced = Attached::to(monitor, &calls, &["-e", "trace=clone"]);
     send(panzer.workers(monitor)[0], Signal::Kill);
     let pid = panzer.expect("respawn", 1).pid;
+    // Its group was made before it was executed, and that is known.
+    panzer.expect_line(&format!("(pid {pid}): ready"));
     drop(traced);
     let row = procfs::row(pid).expect("it is there");
     assert_eq!((row.parent, row.group, row.session), (monitor, pid, monitor));
