@@ -32,18 +32,20 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
             Ok(Err(_)) | Err(_) => return 2,
         }
     }
-    // SAFETY: none of these touches memory but what `listen` says.
-    unsafe {
-        let Some(listener) = listen(address) else { return 1 };
-        for _ in 0..libc::sysconf(libc::_SC_NPROCESSORS_ONLN) {
-            if libc::fork() == 0 {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                serve(listener);
-            }
+    let Some(listener) = listen(address) else { return 1 };
+    // SAFETY: it takes a number and touches no memory.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    for _ in 0..count {
+        // SAFETY: this process has one thread.
+        if unsafe { libc::fork() } == 0 {
+            // SAFETY: this option takes the number of a signal.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
+            serve(listener);
         }
-        loop {
-            libc::pause();
-        }
+    }
+    loop {
+        // SAFETY: it takes nothing and touches no memory.
+        unsafe { libc::pause() };
     }
 }
 
@@ -54,15 +56,18 @@ fn listen(address: SocketAddrV4) -> Option<c_int> {
         sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
         sin_zero: [0; 8],
     };
-    let (length, one) = (size_of::<libc::sockaddr_in>() as libc::socklen_t, 1);
-    // SAFETY: `name` and `one` are readable for the lengths that are given.
-    unsafe {
-        let listener = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
-        let (level, reuse) = (libc::SOL_SOCKET, libc::SO_REUSEADDR);
-        libc::setsockopt(listener, level, reuse, (&raw const one).cast(), 4);
-        let is_bound = libc::bind(listener, (&raw const name).cast(), length) == 0;
-        (is_bound && libc::listen(listener, libc::SOMAXCONN) == 0).then_some(listener)
-    }
+    let (length, one) = (size_of::<libc::sockaddr_in>() as libc::socklen_t, 1 as c_int);
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: it takes numbers and touches no memory.
+    let listener = unsafe { libc::socket(libc::AF_INET, kind, 0) };
+    let (level, reuse) = (libc::SOL_SOCKET, libc::SO_REUSEADDR);
+    // SAFETY: `one` is a C int, which is readable for four bytes.
+    unsafe { libc::setsockopt(listener, level, reuse, (&raw const one).cast(), 4) };
+    // SAFETY: `name` is readable for its length.
+    let bound = unsafe { libc::bind(listener, (&raw const name).cast(), length) };
+    // SAFETY: it takes numbers and touches no memory.
+    let is_listening = bound == 0 && unsafe { libc::listen(listener, libc::SOMAXCONN) } == 0;
+    is_listening.then_some(listener)
 }
 
 fn serve(listener: c_int) -> ! {
@@ -90,14 +95,13 @@ fn answer(connection: c_int, text: &[u8]) {
     let (mut request, mut length) = ([0_u8; 2_048], 0);
     while !request[..length].ends_with(b"\r\n\r\n") {
         let mut source = libc::pollfd { fd: connection, events: libc::POLLIN, revents: 0 };
+        // SAFETY: `source` is writable, and one.
+        if unsafe { libc::poll(&raw mut source, 1, PATIENCE) } < 1 {
+            return;
+        }
         let room = &mut request[length..];
-        // SAFETY: `source` and `room` are writable for what is given as their lengths.
-        let more = unsafe {
-            if libc::poll(&raw mut source, 1, PATIENCE) < 1 {
-                return;
-            }
-            libc::read(connection, room.as_mut_ptr().cast(), room.len())
-        };
+        // SAFETY: `room` is writable for its length.
+        let more = unsafe { libc::read(connection, room.as_mut_ptr().cast(), room.len()) };
         match usize::try_from(more) {
             Ok(0) | Err(_) => return,
             Ok(more) => length += more,
