@@ -14,7 +14,8 @@ use panzer::sys::Signal;
 use crate::harness::client::Held;
 use crate::harness::ctl::ctl;
 use crate::harness::files::{TempDir, open_gate};
-use crate::harness::panzer::{End, Panzer, send};
+use crate::harness::notify::notify;
+use crate::harness::panzer::{End, Panzer, continue_process, send};
 use crate::harness::setup::Setup;
 use crate::harness::strace::Attached;
 use crate::harness::{TIMEOUT, assert_elapsed_at_least, procfs, skip};
@@ -168,6 +169,45 @@ fn program_is_started_without_a_copy_of_thousands_of_descriptors() {
     let calls = fs::read_to_string(&calls).expect("it was traced");
     let clones: Vec<_> = calls.lines().filter(|line| line.starts_with("clone(")).collect();
     assert!(clones.len() == 1 && clones[0].contains("CLONE_VFORK"), "{calls}");
+}
+
+/// The monitor has heard all programs and reaps, and the kernel names 64 others first.
+///
+/// rule: exec.ready
+#[test]
+fn dead_program_was_ready_where_64_others_have_something_to_say() {
+    let dir = TempDir::new();
+    let options = ["-x", "-n66", "--ready=notify", "-v"];
+    let mut panzer = Setup::new(Path::new("sleep"), &["1000"]).options(&options).start();
+    let monitor = panzer.expect_monitor(1);
+    let is_program = |pid: &u32| procfs::name(*pid) == "sleep";
+    let all_run = || procfs::children(monitor).iter().filter(|pid| is_program(pid)).count() == 66;
+    panzer.eventually("all run", all_run);
+    panzer.settle_monitor(monitor);
+    let workers = panzer.workers(monitor);
+    let socket = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).expect("it runs");
+        let environment = String::from_utf8(environment).expect("it is text");
+        let mut entries = environment.split('\0');
+        let name = entries.find_map(|entry| entry.strip_prefix("NOTIFY_SOCKET="));
+        name.expect("it was given one").to_string()
+    };
+    let (first, last, others) = (workers[0], workers[1], &workers[2..]);
+    let sockets: Vec<_> = others.iter().map(socket).collect();
+    let words = ["-e", "trace=waitid", "-e", "inject=waitid:signal=STOP:when=1"];
+    let calls = dir.join("calls");
+    let _traced = Attached::to(monitor, &calls, &words);
+    send(first, Signal::Kill);
+    let reaps = || fs::read_to_string(&calls).is_ok_and(|calls| calls.contains("stopped by"));
+    panzer.eventually("it reaps", reaps);
+    sockets.iter().for_each(|name| notify(name, "STATUS=up"));
+    notify(&socket(&last), "READY=1");
+    send(last, Signal::Kill);
+    panzer.eventually("it is dead", || procfs::state(last) == Some('Z'));
+    continue_process(monitor);
+    panzer.expect_line(&format!("(pid {last}) of generation 1: killed by SIGKILL"));
+    assert_eq!(panzer.count_lines(&format!("(pid {last}): ready")), 1, "{:#?}", panzer.lines());
+    panzer.stop();
 }
 
 /// rule: exec.ready
