@@ -6,13 +6,13 @@
 #   make test       all tests, against ./panzer
 #
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
-# test-systemd-vm, soak, controls and mutants.
+# test-systemd-vm, soak, fuzz, controls and mutants.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults'; BENCH and BENCH_JSON are
 # make bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
-# test-rolling's, SUPERVISORS make test-supervisors', and ASYNC make test-async's: how many
-# reloads and final stops.
+# test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, and ASYNC make
+# test-async's: how many reloads and final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -32,6 +32,8 @@ KILLS = 3
 K =
 ROUNDS = 10
 SUPERVISORS =
+SECONDS = 60
+FUZZ =
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -169,9 +171,15 @@ mutants: always
 	$(CARGO) mutants --no-shuffle --baseline skip --timeout 30 --output $(TARGET) --cargo-arg=--lib \
 	  $(addprefix --file ,$(PURE)) -- -- --skip walk --skip hostile_input --skip heap
 
+# All kinds of bytes into all that reads what comes from outside, for so many
+# seconds each; make test reads those that were kept. Needs cargo-fuzz and a nightly
+# toolchain: cargo install cargo-fuzz --locked. FUZZ=yaml is that one alone.
+fuzz: always
+	fuzz/run $(SECONDS) $(FUZZ)
+
 lint: always
 	$(CARGO) fmt --check
-	rustfmt --check --edition 2024 examples/*/src/*.rs
+	rustfmt --check --edition 2024 examples/*/src/*.rs fuzz/targets/*.rs
 	$(CARGO) clippy --quiet --all-targets --target-dir $(TARGET) -- -D warnings
 	$(CARGO) clippy --quiet --lib --bins --target-dir $(TARGET) -- -D warnings
 	$(CARGO) clippy --quiet --no-default-features --bins --target-dir $(TARGET) -- -D warnings
@@ -216,6 +224,6 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak bench bench-reload faults faults-restart yaml controls mutants lint lines static \
+.PHONY: all examples run basic stubborn test again soak fuzz bench bench-reload faults faults-restart yaml controls mutants lint lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
 	test-docker static-examples test-supervisors install clean always

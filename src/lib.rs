@@ -200,6 +200,11 @@ mod environment;
 mod error;
 mod exec_result;
 mod exit_status;
+// The targets of `make fuzz`, which know the inside of everything, and their test.
+#[cfg(any(test, feature = "internals"))]
+#[doc(hidden)]
+#[path = "../tests/fuzz/mod.rs"]
+pub mod fuzz;
 #[cfg(test)]
 mod hostile_input;
 mod log;
