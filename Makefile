@@ -9,7 +9,7 @@
 # test-systemd-vm, soak, fuzz, controls and mutants.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults'; BENCH and BENCH_JSON are
-# make bench's, EXPERIMENT make soak's, FILES make yaml's, C make controls', S make
+# make bench's, EXPERIMENT make soak's, FILES make yaml's, SEEDS and FROM make sim's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
 # test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, and ASYNC make
 # test-async's: how many reloads and final stops.
@@ -26,6 +26,8 @@ F =
 FILES = 10000
 C =
 S =
+SEEDS = 100
+FROM =
 ASYNC = 100 20
 U =
 KILLS = 3
@@ -153,6 +155,13 @@ static-examples: static
 test-supervisors: panzer panzerctl examples
 	PANZER_EXAMPLES="$$PWD/$(EXAMPLES)" tests/supervisors/run $(SUPERVISORS)
 
+# Both state machines under a false kernel: tests/sim. FROM=seed begins there, without the
+# seeds that have found something before.
+sim: always
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=3 CARGO_PROFILE_RELEASE_LTO=false \
+	CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 SEEDS=$(SEEDS) FROM=$(FROM) \
+	$(CARGO) test --quiet --release --test sim --target-dir $(TARGET)/sim
+
 # Guards taken out of the program, one at a time: a test must miss each. C=NAME takes
 # out some, C="--since COMMIT 20" some of the files that changed since then.
 controls: always
@@ -224,6 +233,6 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak fuzz bench bench-reload faults faults-restart yaml controls mutants lint lines static \
+.PHONY: all examples run basic stubborn test again soak fuzz bench bench-reload faults faults-restart yaml sim controls mutants lint lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
 	test-docker static-examples test-supervisors install clean always

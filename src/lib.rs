@@ -185,6 +185,7 @@
 //! conversions to and from the standard library's types, and nothing else. The
 //! feature `internals` is for this crate's own tests and benches.
 #![no_std]
+#![cfg_attr(feature = "internals", allow(missing_docs, reason = "no application sees these"))]
 
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -253,6 +254,19 @@ pub mod program {
     pub use crate::main_process::program as panzer;
     pub use crate::sys::heap::{Allocator, Reserve};
     pub use crate::sys::signal::abort;
+}
+
+/// The two state machines and the words that they are spoken to in: what tests/sim drives.
+/// It promises nothing.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod machines {
+    pub use crate::exec_result::ExecResult;
+    pub use crate::main_process::supervisor;
+    pub use crate::monitor::pool;
+    pub use crate::persist::{Codec, Direction, Persist};
+    pub use crate::stall::over;
+    pub use crate::types::{Backoff, Exit, Generation, Losses, Signal, Slot, Stage};
 }
 
 // The README's program is compiled as a test, so that it cannot grow stale.

@@ -67,7 +67,7 @@ mod service_manager;
 mod situation;
 mod startup;
 mod status_reply;
-mod supervisor;
+pub mod supervisor;
 mod supervisor_events;
 
 pub use crate::main_process::startup::program;

@@ -12,7 +12,7 @@
 mod busy_workers;
 mod forked;
 mod monitor_loop;
-mod pool;
+pub mod pool;
 mod pool_events;
 mod pool_report;
 mod pool_size;
