@@ -32,7 +32,7 @@ fn serve(listener: &Listener, ctx: &mut Context, delay: Millis) -> Outcome {
         ctx.connections(clients.len() as u32);
         pause = pause.filter(|until| *until > panzer::now());
         if ready.next() == Some(&true) {
-            match ctx.may_accept() {
+            match ctx.may_accept(listener) {
                 MayAccept::Yes => clients.extend(accept(listener, ctx)?),
                 MayAccept::LeaveFor(span) => pause = Some(panzer::now().after(span)),
             }
@@ -68,6 +68,12 @@ fn wait(
     sources.iter().map(Source::is_ready).collect()
 }
 
+fn is_readable(client: &TcpStream) -> bool {
+    let mut sources = [Source::readable(Borrowed::from(client.as_fd()))];
+    // One that cannot be asked counts as gone.
+    poll::wait(&mut sources, Some(Tick(0))).is_ok_and(|is_ready| is_ready)
+}
+
 /// Answers one request; whether the connection is kept.
 fn answer(client: &mut TcpStream, ctx: &mut Context, delay: Millis) -> io::Result<bool> {
     let mut request = [0; 4096];
@@ -75,7 +81,10 @@ fn answer(client: &mut TcpStream, ctx: &mut Context, delay: Millis) -> io::Resul
     if length == 0 {
         return Ok(false);
     }
-    let is_last = String::from_utf8_lossy(&request[..length]).contains("Connection: close");
+    let request = String::from_utf8_lossy(&request[..length]);
+    // A handler that never ends, as long as its client is there.
+    while request.starts_with("GET /hang ") && !is_readable(client) {}
+    let is_last = request.contains("Connection: close");
     let _ = poll::wait(&mut [], Some(clock::now().after(delay)));
     let (generation, slot, pid) = (ctx.generation(), ctx.slot(), process::id());
     let body = format!("gen={generation} slot={slot} pid={}\n", pid.raw());

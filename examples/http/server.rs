@@ -127,8 +127,8 @@ impl Server {
     /// told to stop.
     fn admit(&mut self, is_ready: bool, moment: &mut Moment<'_>) {
         if !self.is_stopping {
-            if is_ready {
-                match moment.ctx.may_accept() {
+            if let (true, Some(listener)) = (is_ready, &self.listener) {
+                match moment.ctx.may_accept(listener) {
                     MayAccept::Yes => {
                         self.accept(moment);
                     }

@@ -6,6 +6,7 @@ use crate::log::log;
 use crate::printable;
 use crate::protocol::address::{Address, Bind};
 use crate::protocol::{fdnames, sd_notify};
+use crate::shared::even_share::EvenShare;
 use crate::shared::inherited::{Inherited, Socket};
 use crate::shared::listening_socket::{Access, Fallback, SocketPath};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd, LateFd};
@@ -86,6 +87,8 @@ pub struct Listener {
     blocking: Blocking,
     /// A worker's second number for it: a stop puts /dev/null under the first one.
     second: LateFd,
+    /// How long a worker has left its queue to others.
+    share: EvenShare,
 }
 
 /// Opens the listening socket `address` for the application.
@@ -138,7 +141,7 @@ fn open(address: &Address, name: String) -> Result<Listener> {
         None => bind(address, name)?,
     };
     let blocking = fd::blocking(fd.borrow()).unwrap_or(Blocking::Yes);
-    Ok(Listener { fd, blocking, second: LateFd::new() })
+    Ok(Listener { fd, blocking, second: LateFd::new(), share: EvenShare::new() })
 }
 
 /// Binds a socket and has what is above us keep it. All that may take its time
@@ -323,6 +326,10 @@ impl Listener {
 
     pub(crate) fn fd(&self) -> &Arc<Fd> {
         &self.fd
+    }
+
+    pub(crate) const fn share(&self) -> &EvenShare {
+        &self.share
     }
 
     pub(crate) const fn second(&self) -> &LateFd {

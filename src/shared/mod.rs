@@ -5,12 +5,14 @@
 //! * [`inherited`]: what a monitor was given by the process above it.
 //! * [`scoreboard`]: the table in shared memory of a generation, with a row of
 //!   [`scoreboard_rows`] a process; [`scoreboard_copy`], as panzerctl is given it.
+//! * [`even_share`]: which of the workers of a socket takes the next connection.
 //! * [`inbox`]: a datagram socket that strangers write to.
 //! * [`closer`]: a child that closes what strangers sent.
 //! * [`rate_limit`]: log lines that others can cause.
 //! * [`oom_kills`]: how many processes the kernel has killed for want of memory.
 
 pub mod closer;
+pub mod even_share;
 pub mod inbox;
 pub mod inherited;
 pub mod listener;

@@ -4,15 +4,14 @@
 //! The descriptor stands for the listener, the order to stop, and the end of a pause.
 
 use crate::error::Result;
+use crate::shared::even_share::{EvenShare, MayAccept};
 use crate::shared::listener::address_of;
 use crate::sys::epoll::{Epoll, Timer, Watched};
 use crate::sys::fd::{Blocking, Borrowed, Fd};
-use crate::sys::poll::{self, Source};
 use crate::sys::{SysResult, signal};
-use crate::types::{Millis, Tick};
+use crate::types::Millis;
 use crate::worker::connection::{self, AcceptError, Connection, Peer};
 use crate::worker::counter::Counter;
-use crate::worker::share::MayAccept;
 use crate::worker::stop_handle::{StopHandle, StopOrder};
 use crate::worker::{BREATHER, cannot_accept};
 use alloc::sync::Arc;
@@ -59,6 +58,7 @@ pub struct Acceptor {
     pause: Timer,
     stop: StopHandle,
     counter: Counter,
+    share: EvenShare,
     is_short: AtomicBool,
     is_over: AtomicBool,
 }
@@ -70,7 +70,8 @@ impl Acceptor {
             readable.add(source)?;
         }
         let (is_short, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { listener, readable, pause, stop, counter, is_short, is_over })
+        let share = EvenShare::new();
+        Ok(Self { listener, readable, pause, stop, counter, share, is_short, is_over })
     }
 
     /// Takes a connection if one waits; never blocks. The connection is non-blocking.
@@ -95,7 +96,8 @@ impl Acceptor {
             if self.is_over.load(ORDER) || order == StopOrder::LeaveQueue {
                 return Ok(self.let_go());
             }
-            if let MayAccept::LeaveFor(pause) = self.may_accept() {
+            let queue = self.listener.borrow();
+            if let MayAccept::LeaveFor(pause) = self.counter.may_accept(queue, &self.share) {
                 self.leave_alone(pause);
                 return Ok(Poll::Pending);
             }
@@ -145,16 +147,6 @@ impl Acceptor {
     #[must_use]
     pub const fn descriptor(&self) -> Borrowed<'_> {
         self.readable.descriptor()
-    }
-
-    /// Whether this worker is to take the next connection. Without one that waits there is
-    /// nothing that it could leave to others.
-    fn may_accept(&self) -> MayAccept {
-        self.counter.may_accept(|| {
-            let mut queue = [Source::readable(self.listener.borrow())];
-            // A queue that cannot be asked is taken from.
-            poll::wait(&mut queue, Some(Tick(0))).is_ok_and(|waits| waits)
-        })
     }
 
     /// Has no event of the queue, nor of a stop that is known already, wake the loop for a
@@ -209,7 +201,7 @@ impl std::os::fd::AsRawFd for Acceptor {
 #[cfg(test)]
 mod tests {
     use super::{Acceptor, BREATHER, Poll};
-    use crate::shared::scoreboard::{ScoreboardMap, State};
+    use crate::shared::scoreboard::{RowRef, ScoreboardMap, State};
     use crate::shared::scoreboard_rows::Rows;
     use crate::sys::clock;
     use crate::sys::fd::{self, Blocking, Fd};
@@ -225,6 +217,16 @@ mod tests {
     /// Only a failing test waits that long.
     const TIMEOUT: Millis = Millis(20_000);
 
+    fn listener() -> (Arc<Fd>, SocketAddr) {
+        let listener = socket::listen_inet(&SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = Arc::new(listener.expect("there are ports"));
+        fd::set_blocking(listener.borrow(), Blocking::No).expect("it is ours");
+        let Ok(Name::Inet(address)) = socket::local_name(listener.borrow()) else {
+            panic!("it has an address");
+        };
+        (listener, address)
+    }
+
     /// An acceptor, the address of its listener, and the end of the pipe that tells it to
     /// stop.
     fn acceptor() -> (Acceptor, SocketAddr, Fd) {
@@ -233,12 +235,7 @@ mod tests {
 
     /// That of the first of workers that hold so many connections.
     fn acceptor_on(scoreboard: ScoreboardMap, held: &[u32]) -> (Acceptor, SocketAddr, Fd) {
-        let listener = socket::listen_inet(&SocketAddr::from(([127, 0, 0, 1], 0)));
-        let listener = Arc::new(listener.expect("there are ports"));
-        fd::set_blocking(listener.borrow(), Blocking::No).expect("it is ours");
-        let Ok(Name::Inet(address)) = socket::local_name(listener.borrow()) else {
-            panic!("it has an address");
-        };
+        let (listener, address) = listener();
         let mut rows = Rows::new(scoreboard);
         let mut row_with = |(slot, &held): (Slot, &u32)| {
             let row = rows.reserve(slot).expect("it is free");
@@ -322,6 +319,32 @@ mod tests {
         let _two = TcpStream::connect(address).expect("it listens");
         assert!(is_readable(&acceptor, clock::now().after(TIMEOUT)));
         assert!(accepts(&acceptor));
+    }
+
+    #[test]
+    fn wait_for_one_listener_is_not_prolonged_by_what_comes_of_another() {
+        let scoreboard = ScoreboardMap::alone().expect("there is memory");
+        let (one, address, _told) = acceptor_on(scoreboard, &[5, 0]);
+        let (other, other_address) = listener();
+        let other = Acceptor::new(other, one.stop.clone(), one.counter.clone());
+        let other = other.expect("there are descriptors");
+        let _waits = TcpStream::connect(other_address).expect("it listens");
+        for _ in 0..5 {
+            let _next = TcpStream::connect(address).expect("it listens");
+            loop {
+                // The worker that holds none looks at both, and takes nothing.
+                scoreboard.look_at_queue(RowRef::at(2), clock::now());
+                if accepts(&one) {
+                    break;
+                }
+                if accepts(&other) {
+                    return;
+                }
+                let mut both = [&one, &other].map(|each| Source::readable(each.descriptor()));
+                poll::wait(&mut both, Some(clock::now().after(TIMEOUT))).expect("it can");
+            }
+        }
+        panic!("the other listener's is never taken");
     }
 
     #[test]

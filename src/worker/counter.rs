@@ -4,12 +4,13 @@
 //! one state. A thread that changes the number writes the state that follows from it, and
 //! looks again: the last one to write has seen the last number.
 
+use crate::shared::even_share::{EvenShare, MayAccept};
 use crate::shared::scoreboard::{RowRef, ScoreboardMap, State};
-use crate::sys::fd::{self, Fd};
+use crate::sys::fd::{self, Borrowed, Fd};
 use crate::sys::once::Once;
+use crate::sys::poll::{self, Source};
 use crate::sys::{clock, process, signal};
 use crate::types::{Signal, Slot, Tick};
-use crate::worker::share::{MayAccept, Share};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const ORDER: Ordering = Ordering::SeqCst;
@@ -45,7 +46,6 @@ struct Tally {
     /// Until then the board shows a worker that starts, whatever it has in hand.
     is_ready: AtomicBool,
     in_hand: AtomicU32,
-    share: Share,
     /// The write end of the monitor's ready pipe.
     ready: Fd,
 }
@@ -63,8 +63,7 @@ pub struct ConnectionGuard(Counter);
 impl Counter {
     pub(super) fn new(slot: Slot, (scoreboard, row): (ScoreboardMap, RowRef), ready: Fd) -> Self {
         let (is_ready, in_hand) = (AtomicBool::new(false), AtomicU32::new(0));
-        let share = Share::new();
-        Self(TALLY.keep(Tally { slot, scoreboard, row, is_ready, in_hand, share, ready }))
+        Self(TALLY.keep(Tally { slot, scoreboard, row, is_ready, in_hand, ready }))
     }
 
     /// Says that something has begun, a request say; dropping the guard says that it is
@@ -104,10 +103,15 @@ impl Counter {
         self.0.scoreboard.hold_connections(self.0.row, held);
     }
 
-    /// Whether this worker is to take a connection, if one `waits`. One that was told to stop
-    /// takes what it has to.
-    pub(super) fn may_accept(&self, waits: impl FnOnce() -> bool) -> MayAccept {
-        let Tally { scoreboard, row, share, .. } = self.0;
+    /// Whether this worker is to take the next connection of this listener: if none waits there
+    /// is nothing that it could leave to others. One that was told to stop takes what it has to.
+    pub(super) fn may_accept(&self, listener: Borrowed<'_>, share: &EvenShare) -> MayAccept {
+        let Tally { scoreboard, row, .. } = self.0;
+        let waits = || {
+            let mut queue = [Source::readable(listener)];
+            // A queue that cannot be asked is taken from.
+            poll::wait(&mut queue, Some(Tick(0))).is_ok_and(|waits| waits)
+        };
         match signal::is_stopping() {
             true => MayAccept::Yes,
             false => share.ask(*scoreboard, *row, clock::now(), waits),

@@ -7,14 +7,13 @@
 mod acceptor;
 mod connection;
 mod counter;
-mod share;
 mod stop_handle;
 
+pub use crate::shared::even_share::MayAccept;
 pub use crate::worker::acceptor::Acceptor;
 pub use crate::worker::connection::{Connection, Peer};
 pub(super) use crate::worker::counter::BUSY;
 pub use crate::worker::counter::{BusyGuard, ConnectionGuard, Counter};
-pub use crate::worker::share::MayAccept;
 pub use crate::worker::stop_handle::StopHandle;
 
 use crate::error::{Error, Result};
@@ -209,10 +208,10 @@ impl Context {
         self.counter.hold_connections(held);
     }
 
-    /// Whether to take a connection that waits, so that all workers that wait for one socket
-    /// hold nearly the same number. Ask when the listener is readable, before each
-    /// [`Context::try_accept`]. An [`Acceptor`] asks by itself: this is for a loop that waits
-    /// for the listener.
+    /// Whether to take the next connection of `listener`, so that all workers that wait for it
+    /// hold nearly the same number. Ask when it is readable, before each [`Context::try_accept`],
+    /// or before a [`Context::accept`] that waits: while none waits the answer is yes. An
+    /// [`Acceptor`] asks by itself: this is for a loop that waits for the listener.
     ///
     /// The kernel wakes every event loop that waits for the socket, and the first one could
     /// take all that there is. So a worker that holds two connections more than another of its
@@ -220,7 +219,8 @@ impl Context {
     /// serve your connections, then ask again. A loop that is told of changes alone (mio) notes
     /// that the listener was readable, for it is not told again. If no other worker takes the
     /// connection within 10 ms, or whatever they take after 100 ms of asking, this one may. A
-    /// worker that hangs delays one connection alone: from then on it is passed over.
+    /// worker that hangs delays one connection alone: from then on it is passed over. Several
+    /// listeners are asked about one by one; all connections of a worker are one number.
     ///
     /// ```
     /// # use panzer::{Connection, Context, Listener, MayAccept, Millis};
@@ -228,7 +228,7 @@ impl Context {
     /// /// The listener was readable: takes what waits. `Some`: ask again after so long.
     /// fn take(context: &mut Context, listener: &Listener) -> panzer::Result<Option<Millis>> {
     ///     loop {
-    ///         if let MayAccept::LeaveFor(time) = context.may_accept() {
+    ///         if let MayAccept::LeaveFor(time) = context.may_accept(listener) {
     ///             return Ok(Some(time)); // the timeout of the next poll, without the listener
     ///         }
     ///         let Some((connection, _peer)) = context.try_accept(listener)? else {
@@ -241,10 +241,10 @@ impl Context {
     /// ```
     ///
     /// Needs [`Context::connections`]; without that the answer is always yes, as it is once
-    /// this worker was told to stop. Costs no system call but for the clock; compares with 64
-    /// other workers at most.
-    pub fn may_accept(&mut self) -> MayAccept {
-        self.counter.may_accept(|| true)
+    /// this worker was told to stop. Costs no system call but for the clock and, where a worker
+    /// holds fewer, one poll(2) that does not wait; compares with 64 other workers at most.
+    pub fn may_accept(&mut self, listener: &Listener) -> MayAccept {
+        self.counter.may_accept(listener.as_fd(), listener.share())
     }
 
     /// Says busy and idle for other threads, and tasks, several at a time.
