@@ -399,6 +399,7 @@ mod tests {
             exit: None,
             reason: ExitReason::Unknown,
             handled: None,
+            connections: None,
         };
         let (idle, busy) = (Some(Activity::Idle), Some(Activity::Busy));
         let (starting, empty) = (Some(Activity::Starting), Some(Activity::Empty));

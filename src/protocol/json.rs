@@ -149,6 +149,7 @@ impl Json<'_> {
         self.number("state_ms", Some(self.picture.age(worker.active_since).0));
         self.number("restarts", Some(worker.restarts.into()));
         self.number("handled", worker.handled);
+        self.number("connections", worker.connections.map(u64::from));
         self.memory(worker.pid);
         let exit = worker.exit.map(|exit| text::compose(format_args!("{}", Death(exit))));
         self.text("last_exit", exit.as_ref().map(String::as_bytes));
@@ -179,10 +180,11 @@ mod tests {
                 r#""generations":[{"number":2,"state":"current","leader":13,"monitor":13,"#,
                 r#""up_ms":1203,"says":null,"pss_bytes":null,"workers":["#,
                 r#"{"slot":1,"pid":14,"state":"busy","up_ms":1103,"state_ms":3,"restarts":0,"#,
-                r#""handled":9,"pss_bytes":null,"last_exit":null,"last_reason":null,"#,
+                r#""handled":9,"connections":5,"pss_bytes":null,"last_exit":null,"#,
+                r#""last_reason":null,"#,
                 r#""replacement":false},"#,
                 r#"{"slot":2,"pid":null,"state":"empty","up_ms":null,"state_ms":3,"#,
-                r#""restarts":1,"handled":9,"pss_bytes":null,"#,
+                r#""restarts":1,"handled":9,"connections":null,"pss_bytes":null,"#,
                 r#""last_exit":"exited with status 7","last_reason":"unknown","#,
                 r#""replacement":false}]}]}"#,
                 "\n"

@@ -190,6 +190,10 @@ impl MetricsText {
         self.each_worker("worker_handled_total", picture, |_, worker| {
             worker.pid.and(worker.handled).map(|handled| Box::new(handled) as _)
         });
+        self.family(Kind::Gauge, "worker_connections", "Connections that a worker holds");
+        self.each_worker("worker_connections", picture, |_, worker| {
+            worker.pid.and(worker.connections).map(|held| Box::new(held) as _)
+        });
         self.memory(picture);
         self.family(Kind::Gauge, "worker_uptime_seconds", "Time since a worker was forked");
         self.each_worker("worker_uptime_seconds", picture, |picture, worker| {
@@ -313,6 +317,7 @@ mod tests {
                 r#"panzer_worker_restarts_total{generation="2",slot="1"} 0"#,
                 r#"panzer_worker_restarts_total{generation="2",slot="2"} 1"#,
                 r#"panzer_worker_handled_total{generation="2",slot="1"} 9"#,
+                r#"panzer_worker_connections{generation="2",slot="1"} 5"#,
                 r#"panzer_pss_bytes{role="main"} 4096"#,
                 r#"panzer_worker_uptime_seconds{generation="2",slot="1"} 1.103"#,
             ]

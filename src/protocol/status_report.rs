@@ -64,6 +64,8 @@ pub struct WorkerReport {
     pub reason: ExitReason,
     /// How much it has done; `None` where that is not counted.
     pub handled: Option<u64>,
+    /// How many connections it holds; `None` where it has never said so.
+    pub connections: Option<u32>,
 }
 
 /// The memory of a process, as the end of a list; nothing where it is not known.
@@ -169,6 +171,7 @@ pub(super) mod tests {
             exit: pid.is_none().then_some(Exit::Status(7)),
             reason: ExitReason::Unknown,
             handled: Some(9),
+            connections: pid.map(|_| 5),
         };
         let workers = [worker(1, Some(14), Activity::Busy), worker(2, None, Activity::Empty)];
         report.generations[0].workers = Some(Ok(workers.into()));

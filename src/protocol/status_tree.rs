@@ -7,7 +7,7 @@
 //! web               127.0.0.1:8080        bound, queue 0 of 4096
 //!
 //! ├─ generation 7   draining    120 min   monitor 1300
-//! │  └─ worker 2    busy        118 min   pid 1302, 12345 handled
+//! │  └─ worker 2    busy        118 min   pid 1302, 12345 handled, 2 open
 //! └─ generation 8   current     13 s      monitor 1400
 //!    ├─ worker 1    idle        13 s      pid 1401, 7 handled
 //!    └─ worker 2    idle        2 s       pid 1409, 0 handled, 1 restart
@@ -237,6 +237,9 @@ fn draw_worker(
             page.put(format_args!("{}", picture.age(worker.since)));
             page.column(REST);
             page.put(format_args!("pid {pid}{}", Handled(worker.handled)));
+            if let Some(held) = worker.connections {
+                page.put(format_args!(", {held} open"));
+            }
         }
         None => page.column(REST),
     }

@@ -287,6 +287,7 @@ fn take_down(words: &[u64; ROW]) -> Option<WorkerReport> {
         exit,
         reason,
         handled: (words[4] != UNKNOWN).then_some(words[4]),
+        connections: (high(words[6]) > 0).then_some(low(words[6])),
     })
 }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use panzer::sys::Signal;
 
-use crate::harness::files::example;
+use crate::harness::ctl::ctl;
+use crate::harness::files::{TempDir, example};
 use crate::harness::panzer::{End, Panzer, continue_process, stop_process};
 use crate::harness::setup::Setup;
 use crate::keep_alive::Client;
@@ -63,6 +64,26 @@ fn stopped_worker_keeps_no_client_of_the_others_waiting_for_ever() {
     let clients: Vec<_> = (0..20).map(|_| server.client().0).collect();
     drop(clients);
     server.end();
+}
+
+#[test]
+fn status_shows_the_connections_of_a_worker_that_counts_them() {
+    let dir = TempDir::new();
+    let pid_file = dir.join("panzer.pid");
+    let pid = format!("--pid={}", pid_file.display());
+    let setup = Setup::new(&example("http"), &["127.0.0.1:0"]).options(&["-n2", &pid]);
+    let mut panzer = setup.start();
+    let address = panzer.expect_address();
+    panzer.expect_current(1);
+    let shows = |words: &[&str], what: &str| ctl(&pid_file, words).stdout.contains(what);
+    let mut client = Client::connect(address);
+    client.ask();
+    panzer.eventually("one is held", || shows(&["status", "--json"], r#""connections":1,"#));
+    assert!(shows(&["status"], " handled, 1 open"));
+    assert!(shows(&["status", "--json"], r#""connections":null,"#), "the other has held none");
+    drop(client);
+    panzer.eventually("none is held", || shows(&["status", "--json"], r#""connections":0,"#));
+    panzer.stop();
 }
 
 #[test]
