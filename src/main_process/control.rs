@@ -330,12 +330,18 @@ impl Control {
 
     /// Writes the number that was asked for onto the boards, and has those monitors
     /// look that can. One that is current only now has perhaps said before that it has
-    /// so many workers, and says it again.
-    pub fn tell_count(&self, generations: &Generations, supervisor: &Supervisor) {
+    /// so many workers, and says it again. A client does not wait for what one was not told.
+    pub fn tell_count(&mut self, generations: &Generations, supervisor: &Supervisor) {
         let Some(count) = self.scaled else { return };
         for running in generations.iter() {
-            if supervisor.stage_of(running.generation) != Some(Stage::Draining) {
-                running.tell_count(count);
+            let generation = running.generation;
+            if supervisor.stage_of(generation) == Some(Stage::Draining) {
+                continue;
+            }
+            if let Err(errno) = running.tell_count(count) {
+                let what = format_args!("cannot tell generation {generation}: {errno}");
+                log(Level::Warn, format_args!("scale {}: {what}", u32::from(count)));
+                self.fail_scale(what);
             }
         }
     }

@@ -144,11 +144,16 @@ impl RunningGeneration {
     }
 
     /// Writes a number of workers onto its board, and has its monitor look if it can.
-    pub fn tell_count(&self, count: u16) {
-        self.complain(self.board.scale(count));
+    ///
+    /// # Errors
+    ///
+    /// When the board cannot be written or the monitor not be signalled.
+    pub fn tell_count(&self, count: u16) -> SysResult<()> {
+        self.board.scale(count)?;
         let has_handlers = self.board.header().is_some_and(|header| header.handlers);
-        if let (true, Some(monitor)) = (has_handlers, self.monitor) {
-            let _ = signal::send(monitor, Signal::Winch);
+        match self.monitor {
+            Some(monitor) if has_handlers => signal::send(monitor, Signal::Winch),
+            Some(_) | None => Ok(()),
         }
     }
 
