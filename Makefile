@@ -8,8 +8,9 @@
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
 # test-systemd-vm, soak, fuzz, controls and mutants.
 #
-# PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults'; BENCH and BENCH_JSON are
-# make bench's, EXPERIMENT make soak's, FILES make yaml's, SEEDS and FROM make sim's, C make controls', S make
+# PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
+# faults-kernel's; BENCH and BENCH_JSON are make bench's, EXPERIMENT make soak's, FILES make
+# yaml's, SEEDS and FROM make sim's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
 # test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, and ASYNC make
 # test-async's: how many reloads and final stops.
@@ -99,6 +100,12 @@ faults: always
 # Every call of a main that was executed in place fails once: a table. Needs strace.
 faults-restart: panzer panzerctl
 	tests/restart/calls ./panzer ./panzerctl
+
+# Every call of main, of a library monitor and of a pool fails once in each way that its
+# environment can make it fail. F="--some 50" tries some. Needs root, strace and cc; ten minutes.
+faults-kernel: static
+	$(CARGO) build --quiet --release --target $(MUSL) --manifest-path examples/small/Cargo.toml --target-dir $(TARGET)/small
+	tests/kernel/run $(F)
 
 # What a configuration file means, to Panzer and to two parsers of YAML, which
 # pip knows as pyyaml and ruamel.yaml: make yaml FILES=10000
@@ -233,6 +240,10 @@ clean:
 
 always:
 
+<<<<<<< HEAD
 .PHONY: all examples run basic stubborn test again soak fuzz bench bench-reload faults faults-restart yaml sim controls mutants lint lines static \
+=======
+.PHONY: all examples run basic stubborn test again soak bench bench-reload faults faults-restart faults-kernel yaml controls mutants lint lines static \
+>>>>>>> 8a2abff (tests: let every system call fail once in a whole life)
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
 	test-docker static-examples test-supervisors install clean always
