@@ -240,10 +240,7 @@ clean:
 
 always:
 
-<<<<<<< HEAD
-.PHONY: all examples run basic stubborn test again soak fuzz bench bench-reload faults faults-restart yaml sim controls mutants lint lines static \
-=======
-.PHONY: all examples run basic stubborn test again soak bench bench-reload faults faults-restart faults-kernel yaml controls mutants lint lines static \
->>>>>>> 8a2abff (tests: let every system call fail once in a whole life)
-	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm test-containers test-rolling \
-	test-docker static-examples test-supervisors install clean always
+.PHONY: all examples run basic stubborn test again soak fuzz bench bench-reload faults faults-restart \
+	faults-kernel yaml sim controls mutants lint lines static \
+	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
+	test-containers test-rolling test-docker static-examples test-supervisors install clean always
