@@ -6,11 +6,11 @@
 #   make test       all tests, against ./panzer
 #
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
-# test-systemd-vm, soak, fuzz, controls and mutants.
+# test-systemd-vm, soak, torture, fuzz, controls and mutants.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
-# faults-kernel's; BENCH and BENCH_JSON are make bench's, EXPERIMENT make soak's, FILES make
-# yaml's, SEEDS and FROM make sim's, C make controls', S make
+# faults-kernel's; BENCH and BENCH_JSON are make bench's, EXPERIMENT make soak's, MINUTES make
+# torture's, FILES make yaml's, SEEDS and FROM make sim's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
 # test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, and ASYNC make
 # test-async's: how many reloads and final stops.
@@ -23,6 +23,7 @@ N = 100
 BENCH =
 BENCH_JSON =
 EXPERIMENT =
+MINUTES = 10
 F =
 FILES = 10000
 C =
@@ -79,6 +80,14 @@ soak: panzer panzerctl
 	$(CARGO) build --quiet --release --examples --target-dir $(TARGET)
 	PANZER_BIN="$$PWD/panzer" PANZERCTL_BIN="$$PWD/panzerctl" \
 	$(CARGO) bench --bench soak --target-dir $(TARGET) -- $(EXPERIMENT)
+
+# Three services under load, while everything that can happen happens at random: SEED=n
+# repeats, CALM=1 kills, stops and freezes no process. Needs root and a C compiler.
+torture: static examples
+	$(CARGO) build --quiet --manifest-path examples/axum/Cargo.toml --target-dir $(TARGET)/async
+	PANZER_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzer" \
+	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" \
+	tests/torture/run $(MINUTES)
 
 # What the static program costs, beside the least that C does for the same: make bench
 # BENCH=respawn BENCH_JSON=FILE. Needs a C compiler for that, and an idle machine. In a
@@ -240,7 +249,7 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak fuzz bench bench-reload faults faults-restart \
+.PHONY: all examples run basic stubborn test again soak torture fuzz bench bench-reload faults faults-restart \
 	faults-kernel yaml sim controls mutants lint lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors install clean always
