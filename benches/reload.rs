@@ -30,7 +30,7 @@ use std::fs;
 use std::io::{self, Error, Write};
 use std::ops::Range;
 use std::process::{ExitCode, ExitStatus};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use load::{Dialect, Failure, Load, Plan, Report, TIMEOUT, Target};
 use server::{Event, Place, Server};
@@ -144,6 +144,7 @@ impl Run {
             clients: CLIENTS,
             requests_per_connection,
             limit: None,
+            rest: Duration::ZERO,
         };
         let load = Load::start(&plan);
         load.wait_for(WARM_UP)?;

@@ -203,6 +203,7 @@ impl Scene {
             clients,
             requests_per_connection: 1,
             limit: None,
+            rest: Duration::ZERO,
         })
     }
 }

@@ -215,6 +215,7 @@ impl Subject {
             clients: CLIENTS,
             requests_per_connection: 1,
             limit: None,
+            rest: Duration::ZERO,
         });
         load.wait_for(4)?;
         Ok(Self { scene, fault, load })

@@ -87,7 +87,15 @@ fn one(
     let mut server = Server::start_by(script, OPTIONS, &words)?;
     server.wait_for("a current generation", |event| event.name == "current")?;
     let (clients, timeout) = (CLIENTS, CONNECT);
-    let plan = Plan { target, dialect, timeout, clients, requests_per_connection: 1, limit: None };
+    let plan = Plan {
+        target,
+        dialect,
+        timeout,
+        clients,
+        requests_per_connection: 1,
+        limit: None,
+        rest: Duration::ZERO,
+    };
     let load = Load::start(&plan);
     load.wait_for(WARM)?;
     server.listen_until(Instant::now() + trial.moment(Duration::from_millis(5)));

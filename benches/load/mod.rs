@@ -20,6 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub use answer::Answer;
@@ -85,6 +86,8 @@ pub struct Plan {
     pub requests_per_connection: u32,
     /// The total number of requests; `None` goes on until finished.
     pub limit: Option<u64>,
+    /// How long a client rests before each request.
+    pub rest: Duration,
 }
 
 /// A failed request, as its client saw it.
@@ -189,7 +192,7 @@ impl Load {
         for first in connections {
             let (progress, plan, sender) = (Arc::clone(&progress), plan.clone(), sender.clone());
             let client = Client { plan, progress, records: Vec::new(), first };
-            std::thread::spawn(move || client.run(&sender));
+            thread::spawn(move || client.run(&sender));
         }
         Self { progress, records, clients }
     }
@@ -275,6 +278,7 @@ impl Client {
 
     /// Uses one connection up.
     fn converse(&mut self) -> Result<(), Failure> {
+        self.rest();
         let start = Instant::now();
         let opened = self.first.take().map(Ok);
         let connect = || self.plan.target.connect(self.plan.timeout);
@@ -286,6 +290,9 @@ impl Client {
             }
         };
         for used in 0..self.plan.requests_per_connection {
+            if used > 0 {
+                self.rest();
+            }
             let start = if used == 0 { start } else { Instant::now() };
             let is_last = used + 1 == self.plan.requests_per_connection;
             let outcome = self.plan.dialect.ask(&mut stream, is_last);
@@ -295,6 +302,12 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    fn rest(&self) {
+        if !self.plan.rest.is_zero() {
+            thread::park_timeout(self.plan.rest);
+        }
     }
 
     /// Records the result of a request.

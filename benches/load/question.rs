@@ -57,7 +57,11 @@ impl Question {
 
 impl Dialect {
     /// Sends one request and reads its whole answer.
-    pub(super) fn ask(self, stream: &mut TcpStream, is_last: bool) -> Result<Answer, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// The kind of failure.
+    pub fn ask(self, stream: &mut TcpStream, is_last: bool) -> Result<Answer, Failure> {
         self.send(stream, is_last).map_err(|error| Failure::of(&error, 0))?;
         self.read(stream)
     }

@@ -48,7 +48,7 @@ impl Seen {
     fn look(&mut self, site: &Site) -> io::Result<()> {
         let report = site.round(CLIENTS, MANY)?;
         self.throughput.push(throughput(&report));
-        let (_, answered) = shares(&report);
+        let (_, answered) = shares(&report, |_| true);
         self.off.push(furthest(answered) / (MANY as f64 / 4.0) * 100.0);
         let (_, alone) = site.round(1, FEW)?.latency(&[]);
         self.alone.push(alone.p50.as_secs_f64() * 1e6);

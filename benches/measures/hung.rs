@@ -1,9 +1,10 @@
 //! One worker of four hangs: how long new connections wait for another.
 
-use std::io::{self, Error};
+use std::io::{self, Error, Write as _};
 use std::time::Instant;
 
 use super::Table;
+use super::fixture;
 use super::site::{Site, WORKERS};
 use super::table::{Spread, Target};
 use crate::load::{Dialect, Question, TIMEOUT};
@@ -30,6 +31,33 @@ pub fn stopped(table: &mut Table) -> io::Result<()> {
     theirs.stop()?;
     let what = "one of 4 stopped: longest wait";
     table.compare(what, "ms", &our, ("one socket", &their), Target::AtMost(20.0));
+    Ok(())
+}
+
+/// A handler of one of them never ends, and uses its processor up. The others then take all that
+/// comes, so that it holds the fewest.
+pub fn busy(table: &mut Table) -> io::Result<()> {
+    let own = std::env::current_exe()?;
+    let command = [own.as_os_str(), fixture::WORD.as_ref(), "loop".as_ref()];
+    let site = Site::panzer(&command, Dialect::Http, 0)?;
+    let mut longest = Vec::new();
+    for _ in 0..ROUNDS {
+        let (mut held, mut waits) = (Vec::new(), Vec::new());
+        for _ in 0..HELD + TIMES {
+            let begun = Instant::now();
+            let mut stream = site.target.connect(TIMEOUT)?;
+            let answer = site.dialect.ask(&mut stream, false);
+            answer.map_err(|failure| Error::other(format!("{failure:?}")))?;
+            waits.push(begun.elapsed().as_secs_f64() * 1e3);
+            held.push(stream);
+            if held.len() == HELD {
+                held[0].write_all(b"GET /hang HTTP/1.1\r\n\r\n")?;
+            }
+        }
+        longest.push(Spread::of(&waits[HELD..]).most);
+    }
+    site.stop()?;
+    table.figure("one of 4 busy for ever: longest wait", "ms", &longest, Target::AtMost(20.0));
     Ok(())
 }
 

@@ -19,10 +19,15 @@ mod table;
 mod wakeups;
 
 use std::io;
+use std::time::Duration;
 
+use reload::PACE;
 use table::Target;
 
 pub use table::Table;
+
+/// Clients that do not rest.
+const SATURATED: Duration = Duration::ZERO;
 
 /// One measurement.
 pub struct Measure {
@@ -52,11 +57,19 @@ pub const ALL: &[Measure] = &[
     Measure { name: "keep-alive-http-64", perform: |table| keep_alive::http(table, 64) },
     Measure { name: "keep-alive-loop-16", perform: |table| keep_alive::poll_loop(table, 16) },
     Measure { name: "keep-alive-loop-64", perform: |table| keep_alive::poll_loop(table, 64) },
-    Measure { name: "hung", perform: hung::stopped },
-    Measure { name: "reload-one", perform: reload::one_connection },
-    Measure { name: "reload-http", perform: reload::http },
-    Measure { name: "reload-kept", perform: reload::http_kept },
-    Measure { name: "restart", perform: reload::restart },
+    Measure { name: "keep-alive-respawned", perform: keep_alive::respawned },
+    Measure { name: "keep-alive-reloads-16", perform: |table| keep_alive::reloads(table, 16) },
+    Measure { name: "keep-alive-reloads-64", perform: |table| keep_alive::reloads(table, 64) },
+    Measure { name: "hung-stopped", perform: hung::stopped },
+    Measure { name: "hung-busy", perform: hung::busy },
+    Measure { name: "reload-one", perform: |table| reload::one_connection(table, SATURATED) },
+    Measure { name: "reload-http", perform: |table| reload::http(table, SATURATED) },
+    Measure { name: "reload-kept", perform: |table| reload::http_kept(table, SATURATED) },
+    Measure { name: "restart", perform: |table| reload::restart(table, SATURATED) },
+    Measure { name: "reload-paced-one", perform: |table| reload::one_connection(table, PACE) },
+    Measure { name: "reload-paced-http", perform: |table| reload::http(table, PACE) },
+    Measure { name: "reload-paced-kept", perform: |table| reload::http_kept(table, PACE) },
+    Measure { name: "restart-paced", perform: |table| reload::restart(table, PACE) },
     Measure { name: "boot-4", perform: |table| boot::reload(table, 4, Target::AtMost(1.0)) },
     Measure { name: "boot-64", perform: |table| boot::reload(table, 64, Target::None) },
     Measure {

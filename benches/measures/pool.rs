@@ -14,7 +14,7 @@ use panzer::sys::{Signal, signal};
 use super::baseline;
 use super::fixture;
 use super::reports::{Reports, clock};
-use crate::server::{Server, process};
+use crate::server::{self, Server, process};
 
 /// Time for all processes to become idle again after a replacement.
 const REST: Duration = Duration::from_millis(2);
@@ -182,6 +182,7 @@ impl Pool {
         count: usize,
         begin: Begin,
     ) -> io::Result<Self> {
+        server::end_with_bench(&mut command)?;
         let spawned = clock();
         let mut child = command.stderr(Stdio::piped()).spawn()?;
         if let Some(mut log) = child.stderr.take() {

@@ -2,11 +2,12 @@
 //!
 //! A change lasts from its signal until the last process of the old generation is gone, or
 //! until main says that it is another program. Then comes as long a time without one, so that
-//! requests inside and outside are of the same minute. Sixteen clients, no pause.
+//! requests inside and outside are of the same minute. Sixteen clients, without a pause, or paced
+//! so that all together they take about a third of a processor.
 
 use std::io::{self, Error};
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Table;
 use super::site::Site;
@@ -18,6 +19,8 @@ use crate::server::{self, Server};
 const ROUNDS: usize = 5;
 const CHANGES: usize = 20;
 const CLIENTS: usize = 16;
+/// How long a paced client rests before each request.
+pub const PACE: Duration = Duration::from_millis(6);
 /// How many requests come before the first change.
 const WARM_UP: u64 = 500;
 
@@ -29,23 +32,25 @@ enum Change {
 }
 
 /// Workers of one connection.
-pub fn one_connection(table: &mut Table) -> io::Result<()> {
-    under_load(table, "reload, one-connection", ("basic", Dialect::Line, 1), Change::Reload)
+pub fn one_connection(table: &mut Table, rest: Duration) -> io::Result<()> {
+    let program = ("basic", Dialect::Line, 1);
+    under_load(table, "reload, one-connection", program, Change::Reload, rest)
 }
 
 /// Event loops, a connection for each request.
-pub fn http(table: &mut Table) -> io::Result<()> {
-    under_load(table, "reload, http", ("http", Dialect::Http, 1), Change::Reload)
+pub fn http(table: &mut Table, rest: Duration) -> io::Result<()> {
+    under_load(table, "reload, http", ("http", Dialect::Http, 1), Change::Reload, rest)
 }
 
 /// The same, ten requests on a connection.
-pub fn http_kept(table: &mut Table) -> io::Result<()> {
-    under_load(table, "reload, http kept", ("http", Dialect::Http, 10), Change::Reload)
+pub fn http_kept(table: &mut Table, rest: Duration) -> io::Result<()> {
+    under_load(table, "reload, http kept", ("http", Dialect::Http, 10), Change::Reload, rest)
 }
 
 /// The same while main executes itself.
-pub fn restart(table: &mut Table) -> io::Result<()> {
-    under_load(table, "restart in place, http kept", ("http", Dialect::Http, 10), Change::Restart)
+pub fn restart(table: &mut Table, rest: Duration) -> io::Result<()> {
+    let program = ("http", Dialect::Http, 10);
+    under_load(table, "restart in place, http kept", program, Change::Restart, rest)
 }
 
 fn under_load(
@@ -53,12 +58,13 @@ fn under_load(
     name: &str,
     (program, dialect, requests): (&str, Dialect, u32),
     change: Change,
+    rest: Duration,
 ) -> io::Result<()> {
     let path = server::example(program)?;
     let mut site = Site::panzer(&[path.as_ref()], dialect, 0)?;
     let (mut inside, mut outside, mut lost) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
-        let load = site.load(CLIENTS, requests);
+        let load = site.load(CLIENTS, requests, rest);
         let windows = change.several(site.server()?, &load)?;
         let report = load.finish()?;
         let (within, without) = report.latency(&windows);
@@ -71,6 +77,7 @@ fn under_load(
         Change::Reload => 1.1,
         Change::Restart => 1.2,
     };
+    let name = if rest.is_zero() { name.into() } else { format!("{name}, paced") };
     let what = format!("{name}: p99 inside");
     table.compare(&what, "ms", &inside, ("outside", &outside), Target::RatioAtMost(limit));
     let what = format!("{name}: lost of {}", ROUNDS * CHANGES);

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Error};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::baseline;
-use crate::load::{Dialect, Load, Plan, Report, TIMEOUT, Target};
+use crate::load::{Answer, Dialect, Load, Plan, Report, TIMEOUT, Target};
 use crate::server::{self, REDIRECT, Server};
 
 /// How many workers each has.
@@ -93,7 +93,7 @@ impl Site {
         }
     }
 
-    fn plan(&self, clients: usize, requests: u32, limit: Option<u64>) -> Plan {
+    fn plan(&self, clients: usize, requests: u32, limit: Option<u64>, rest: Duration) -> Plan {
         Plan {
             target: self.target.clone(),
             dialect: self.dialect,
@@ -101,24 +101,27 @@ impl Site {
             clients,
             requests_per_connection: requests,
             limit,
+            rest,
         }
     }
 
-    /// Starts clients, each with so many requests on a connection.
-    pub fn load(&self, clients: usize, requests: u32) -> Load {
-        Load::start(&self.plan(clients, requests, None))
+    /// Starts clients, each with so many requests on a connection, and a rest before each.
+    pub fn load(&self, clients: usize, requests: u32, rest: Duration) -> Load {
+        Load::start(&self.plan(clients, requests, None, rest))
     }
 
     /// So many requests in all, one on a connection.
     pub fn round(&self, clients: usize, limit: u64) -> io::Result<Report> {
-        Self::finish(Load::start(&self.plan(clients, 1, Some(limit))), limit)
+        let plan = self.plan(clients, 1, Some(limit), Duration::ZERO);
+        Self::finish(Load::start(&plan), limit)
     }
 
     /// So many requests in all, on connections that are all opened before the first.
     pub fn round_kept(&self, connections: usize, limit: u64) -> io::Result<Report> {
         let open = |_| self.target.connect(TIMEOUT).map(Some);
         let opened = (0..connections).map(open).collect::<io::Result<_>>()?;
-        Self::finish(Load::start_on(&self.plan(connections, u32::MAX, Some(limit)), opened), limit)
+        let plan = self.plan(connections, u32::MAX, Some(limit), Duration::ZERO);
+        Self::finish(Load::start_on(&plan, opened), limit)
     }
 
     fn finish(load: Load, limit: u64) -> io::Result<Report> {
@@ -151,11 +154,16 @@ pub fn throughput(report: &Report) -> f64 {
     report.answers() as f64 / span
 }
 
-/// What each worker did: the connections that it holds, and the requests that it answered.
-pub fn shares(report: &Report) -> ([f64; WORKERS], [f64; WORKERS]) {
+/// What each worker did, as far as `is_meant`: the connections that it has begun to hold, and the
+/// requests that it answered.
+pub fn shares(
+    report: &Report,
+    is_meant: impl Fn(&Answer) -> bool,
+) -> ([f64; WORKERS], [f64; WORKERS]) {
     let (mut held, mut answered) = ([0.0; WORKERS], [0.0; WORKERS]);
     for record in report.records() {
-        let slot = record.outcome.map_or(0, |answer| usize::from(answer.slot));
+        let answer = record.outcome.ok().filter(&is_meant);
+        let slot = answer.map_or(0, |answer| usize::from(answer.slot));
         if let Some(index) = slot.checked_sub(1).filter(|index| *index < WORKERS) {
             answered[index] += 1.0;
             held[index] += f64::from(u8::from(!record.is_reused));

@@ -12,7 +12,9 @@ const WIDTHS: [usize; 4] = [50, 22, 32, 18];
 /// Printed first.
 const READING: &str = "\
 Each figure is median (least–most) of rounds; the ratio is panzer / baseline in the same round.
-What is measured, and beside what: docs/design.md, \"Measuring\". Needs an idle machine.
+Inside: from SIGUSR1 until the new generation is current and the old one is gone; of a restart,
+from SIGUSR2 until main says so. What is measured, and beside what: docs/design.md, \"Measuring\".
+It needs an idle machine.
 ";
 
 /// What a median must keep.

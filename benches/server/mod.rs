@@ -27,7 +27,7 @@ use crate::load::TIMEOUT;
 use line_reader::{LineReader, NoLine};
 
 pub use event::{Event, Line};
-pub use shell::{kill, kill_all};
+pub use shell::{end_with_bench, kill, kill_all};
 pub use strace::Strace;
 pub use watch::{Seen, Watch};
 
@@ -124,6 +124,7 @@ impl Server {
     }
 
     fn listen_to(shell: &mut Command, home: Option<Place>) -> io::Result<Self> {
+        end_with_bench(shell)?;
         let mut child =
             shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let events = child.stdout.take().expect("it was asked for");

@@ -2,17 +2,25 @@
 //!
 //! Safe Rust has no kill(2). A process for each signal would take longer than what is
 //! measured; the shell's built-in `kill` takes some microseconds.
+//!
+//! It ends when the bench does, however that ends, and then stops what is left of its process
+//! group: every panzer that the bench has started.
 
 use std::io::{self, BufRead, BufReader, Error, Write};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+
+/// Obeys the lines of its standard input to their end. Commands are the shell's own, and SIGTERM
+/// reaches the rest of its group alone.
+const SCRIPT: &str = r#"trap '' TERM INT; . /dev/stdin; kill -s TERM 0"#;
 
 /// The only shell, started when it is first needed.
 static SHELL: Mutex<Option<Shell>> = Mutex::new(None);
 
 struct Shell {
     /// Ends with its standard input, which is when the bench ends.
-    _child: Child,
+    child: Child,
     words: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -20,13 +28,15 @@ struct Shell {
 impl Shell {
     fn start() -> io::Result<Self> {
         let mut child = Command::new("sh")
+            .args(["-c", SCRIPT])
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
         let words = child.stdin.take().expect("it was asked for");
         let answers = BufReader::new(child.stdout.take().expect("it was asked for"));
-        Ok(Self { _child: child, words, answers })
+        Ok(Self { child, words, answers })
     }
 
     /// Whether the command succeeded.
@@ -36,6 +46,17 @@ impl Shell {
         self.answers.read_line(&mut answer)?;
         Ok(answer == "0\n")
     }
+}
+
+/// Has a program stop by SIGTERM when the bench ends without having stopped it.
+///
+/// # Errors
+///
+/// If there is no shell.
+pub fn end_with_bench(command: &mut Command) -> io::Result<()> {
+    let group = with_shell(|shell| Ok(shell.child.id()))?;
+    command.process_group(i32::try_from(group).map_err(Error::other)?);
+    Ok(())
 }
 
 /// Sends a signal, named without `SIG`, to a process whose pid cannot have been reused;
@@ -55,13 +76,16 @@ pub fn kill(pid: u32, signal: &str) -> io::Result<()> {
 /// If one of them is gone; the others got it.
 pub fn kill_all(pids: &[u32], signal: &str) -> io::Result<()> {
     let words: String = pids.iter().map(|pid| format!(" {pid}")).collect();
-    let mut shell = SHELL.lock().unwrap_or_else(PoisonError::into_inner);
-    let shell = match &mut *shell {
-        Some(shell) => shell,
-        none => none.insert(Shell::start()?),
-    };
-    if shell.obeys(&format!("kill -s {signal}{words}"))? {
+    if with_shell(|shell| shell.obeys(&format!("kill -s {signal}{words}")))? {
         return Ok(());
     }
     Err(Error::other(format!("no process{words}")))
+}
+
+fn with_shell<T>(what: impl FnOnce(&mut Shell) -> io::Result<T>) -> io::Result<T> {
+    let mut shell = SHELL.lock().unwrap_or_else(PoisonError::into_inner);
+    what(match &mut *shell {
+        Some(shell) => shell,
+        none => none.insert(Shell::start()?),
+    })
 }
