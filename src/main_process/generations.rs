@@ -172,7 +172,7 @@ impl Generations {
         running.poll_exec_status().then_some(running.generation)
     }
 
-    /// A worker of a generation died unasked.
+    /// A worker of a generation died unasked, the last of some.
     pub fn note_loss(&mut self, generation: Generation, slot: Slot, reason: &str) {
         // What has killed it is not to explain another death.
         self.kills.explain(0);

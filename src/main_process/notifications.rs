@@ -25,6 +25,8 @@ use alloc::vec::Vec;
 
 /// The most datagrams of one generation that are read in one turn.
 const MOST: usize = 256;
+/// A datagram counts as one more for each so many bytes: about two lines of news.
+const SHORT: usize = 64;
 
 impl MainProcess {
     /// Reads what every generation has said.
@@ -41,7 +43,9 @@ impl MainProcess {
     }
 
     fn take_from(&mut self, place: usize, signals: &mut TurnSignals<'_>) {
-        for _ in 0..MOST {
+        let mut count = 0;
+        while count < MOST {
+            count += 1;
             let accept = if self.closing.is_full() { |_: Borrowed<'_>| false } else { is_listener };
             let Some((generation, user, received)) =
                 self.generations.next_message(place, self.now, accept)
@@ -51,6 +55,7 @@ impl MainProcess {
             match received {
                 Received::Nothing => return,
                 Received::Message(message) => {
+                    count += message.bytes.len() / SHORT;
                     self.act_on_message(generation, user, message, signals);
                 }
                 Received::ReceiverHangs(pid) => self.reporter.complaints.complain(
@@ -101,6 +106,7 @@ impl MainProcess {
             self.note_refused(generation, name, refused);
         }
         self.keep(generation, &notice, descriptors);
+        self.note_news(generation, &bytes);
         self.note(generation, &notice);
         // Only its monitor knows that: a worker that has found the socket speaks for
         // itself.
@@ -177,31 +183,41 @@ impl MainProcess {
         }
     }
 
-    /// The news of a message: for the log, the events, and the board's reader.
-    fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
-        match notice.news {
-            News::None => {}
-            News::Scaled { count } => {
-                if generation == self.generations.current() {
-                    self.control.settle_scale(count);
+    /// The news of a message: for the events, and for those who wait.
+    fn note_news(&mut self, generation: Generation, message: &[u8]) {
+        let mut lost = None;
+        for news in sd_notify::news(message) {
+            match news {
+                News::Scaled { count } => {
+                    if generation == self.generations.current() {
+                        self.control.settle_scale(count);
+                    }
                 }
-            }
-            News::Lost { slot, pid, reason } => {
-                let reason = printable::lossy(reason);
-                self.generations.note_loss(generation, slot, &reason);
-                self.reporter.worker_event(EventName::Died, generation, (slot, pid), Some(&reason));
-            }
-            News::Unusable { status, reason } => {
-                if self.options.exec()
-                    && let Some(running) = self.generations.get_mut(generation)
-                {
-                    running.note_unusable(status, reason);
+                News::Lost { slot, pid, reason } => {
+                    let reason = printable::lossy(reason);
+                    let (kind, worker) = (EventName::Died, (slot, pid));
+                    self.reporter.worker_event(kind, generation, worker, Some(&reason));
+                    lost = Some((slot, reason));
                 }
-            }
-            News::Respawned { slot, pid } => {
-                self.reporter.worker_event(EventName::Respawn, generation, (slot, pid), None);
+                News::Unusable { status, reason } => {
+                    if self.options.exec()
+                        && let Some(running) = self.generations.get_mut(generation)
+                    {
+                        running.note_unusable(status, reason);
+                    }
+                }
+                News::Respawned { slot, pid } => {
+                    self.reporter.worker_event(EventName::Respawn, generation, (slot, pid), None);
+                }
             }
         }
+        if let Some((slot, reason)) = lost {
+            self.generations.note_loss(generation, slot, &reason);
+        }
+    }
+
+    /// What else it says, for the log and the status.
+    fn note(&mut self, generation: Generation, notice: &Notice<'_>) {
         if notice.stopping {
             self.reporter.complaints.complain(
                 About::Claims,

@@ -291,17 +291,20 @@ impl<K: PoolKind> MonitorLoop<K> {
         self.above.is_some() && sources.get(1).is_some_and(Source::is_readable)
     }
 
-    /// Tells main and a service manager what they had no room for before.
-    fn tell_again(&mut self) {
-        self.reports.tell_scaled();
-        given(|given| given.inherited.pay());
+    /// Tells main what has come together, and main and a service manager what they had no
+    /// room for before.
+    fn tell_again(&self) {
+        let lost = given(|given| given.inherited.pay());
+        if lost > 0 {
+            let lost = Plural(lost.into(), "report");
+            log::log(Level::Warn, format_args!("pool: {lost} dropped: main did not read them"));
+        }
     }
 
-    /// When to tell again what main, or a service manager, had no room for; `None`
-    /// when it was told.
-    pub(super) fn tells_again_at(&self) -> Option<Tick> {
-        let owes = self.reports.owes_scaled() || given(|given| given.inherited.owes());
-        owes.then(|| clock::now().after(BREATHER))
+    /// When to tell again what main, or a service manager, had no room for; `None` when it
+    /// was told.
+    pub(super) fn tells_again_at() -> Option<Tick> {
+        given(|given| given.inherited.owes()).then(|| clock::now().after(BREATHER))
     }
 
     /// Whether main has died, asked of the kernel just now. Nothing is ever written
@@ -362,7 +365,7 @@ impl<K: PoolKind> MonitorLoop<K> {
         // to take our place.
         if !self.pool.is_stopping() {
             self.tell();
-            self.reports.mention(format_args!("STOPPING=1"));
+            self.reports.say(format_args!("STOPPING=1"));
         }
         self.step(now, Event::Stop);
     }

@@ -34,14 +34,12 @@ pub(super) struct PoolReports {
     generation: u32,
     /// Whether main is above us.
     has_main: bool,
-    /// The new number of workers that is reached, until main has been told.
-    scaled: Option<u16>,
 }
 
 impl PoolReports {
     /// Nothing has happened yet.
     pub fn new(generation: u32, has_main: bool) -> Self {
-        Self { pending: Vec::new(), kills: OomKills::new(), generation, has_main, scaled: None }
+        Self { pending: Vec::new(), kills: OomKills::new(), generation, has_main }
     }
 
     /// What the pool tells, and what it does not know of a death.
@@ -64,21 +62,7 @@ impl PoolReports {
         self.has_main = false;
     }
 
-    /// Whether main has not been told yet that the new number of workers is reached.
-    pub const fn owes_scaled(&self) -> bool {
-        self.scaled.is_some()
-    }
-
-    /// Tells main that the new number of workers is reached, until it has room.
-    pub fn tell_scaled(&mut self) {
-        if let Some(count) = self.scaled
-            && self.mention(format_args!("X_PANZER=scaled {}", u32::from(count)))
-        {
-            self.scaled = None;
-        }
-    }
-
-    /// Tells the log and main all of it.
+    /// Tells the log all of it, and main when the turn ends.
     pub fn tell(&mut self, rows: &mut Rows) {
         let all = mem::take(&mut self.pending);
         let starved = self.starved(&all);
@@ -88,7 +72,7 @@ impl PoolReports {
                     self.report(now, rows, report, known.as_deref(), starved);
                 }
                 PendingReport::Respawned { slot, pid } => {
-                    self.mention(format_args!("X_PANZER=respawn {slot} {pid}"));
+                    self.add_news(format_args!("X_PANZER=respawn {slot} {pid}"));
                 }
             }
         }
@@ -125,13 +109,11 @@ impl PoolReports {
             Report::Late { slot, pid, waited } => log_late(self.generation, slot, pid, waited),
             Report::Hung { slot, pid, busy } => log_hung(self.generation, slot, pid, busy),
             Report::ForkFailed { slot, next } => log_fork_failed(now, slot, next),
-            Report::AllReady => {
-                self.mention(format_args!("X_PANZER=full"));
-            }
+            Report::AllReady => self.add_news(format_args!("X_PANZER=full")),
             Report::Scaled { count } => {
                 let shown = Plural(count.into(), "worker");
                 log::log(Level::Info, format_args!("pool: scaled, {shown} ready"));
-                self.scaled = Some(count);
+                self.say(format_args!("X_PANZER=scaled {}", u32::from(count)));
             }
         }
     }
@@ -160,14 +142,24 @@ impl PoolReports {
             format_args!("worker {slot} (pid {pid}) of generation {generation}: {ended}{next}"),
         );
         if reason != ExitReason::Requested {
-            self.mention(format_args!("X_PANZER=lost {slot} {pid} {}", Cause(exit, reason)));
+            self.add_news(format_args!("X_PANZER=lost {slot} {pid} {}", Cause(exit, reason)));
         }
     }
 
-    /// Tells main, unless it has no room; it looks at the board in any case.
-    pub fn mention(&self, words: fmt::Arguments<'_>) -> bool {
-        let words = alloc::fmt::format(words);
-        !self.has_main || given(|given| given.inherited.mention(words.as_bytes()))
+    /// Tells main with all else of this turn.
+    fn add_news(&self, line: fmt::Arguments<'_>) {
+        if self.has_main {
+            let line = alloc::fmt::format(line);
+            given(|given| given.inherited.add_news(line.as_bytes()));
+        }
+    }
+
+    /// Tells main something that it waits for.
+    pub fn say(&self, words: fmt::Arguments<'_>) {
+        if self.has_main {
+            let words = alloc::fmt::format(words);
+            given(|given| given.inherited.say(words.as_bytes()));
+        }
     }
 }
 

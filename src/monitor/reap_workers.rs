@@ -42,7 +42,7 @@ impl<K: PoolKind> MonitorLoop<K> {
 
     /// When there is something to do that the pool knows nothing of.
     pub(super) fn wakes_at(&self) -> Option<Tick> {
-        let all = [self.sweep, self.reports.due(), self.tells_again_at(), self.kind.deadline()];
+        let all = [self.sweep, self.reports.due(), Self::tells_again_at(), self.kind.deadline()];
         all.into_iter().flatten().min()
     }
 

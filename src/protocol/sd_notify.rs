@@ -4,7 +4,7 @@
 //! `STOPPING=1`, `STATUS=…`, `FDSTORE=1` and `FDSTOREREMOVE=1` with
 //! `FDNAME=…`, `BARRIER=1`, and this crate's own `X_PANZER=…`. Everything
 //! else is ignored, as the protocol asks, and of a key that stands twice the
-//! first counts. As with systemd, a name that is not valid is no name: what
+//! first counts, but of [`news`] every line. As with systemd, a name that is not valid is no name: what
 //! is kept without one is called `stored`, and nothing is removed without one.
 //!
 //! What stands in a datagram is a claim. Which process sent it, and what came along
@@ -29,19 +29,15 @@ pub struct Notice<'a> {
     pub ready: bool,
     /// The sender is about to leave.
     pub stopping: bool,
-    /// What our own library has to tell of a worker.
-    pub news: News<'a>,
     /// What the sender is doing, for people; any bytes but a newline.
     pub status: Option<&'a [u8]>,
     /// What to do with the descriptors that came along, or came before.
     pub store: Store<'a>,
 }
 
-/// What became of a worker.
+/// What our own library has to tell, of a worker as a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News<'a> {
-    /// Nothing is told.
-    None,
     /// `X_PANZER=lost SLOT PID WHY`: this worker died unasked.
     Lost {
         /// Its slot.
@@ -115,7 +111,6 @@ pub fn parse(datagram: &[u8]) -> Notice<'_> {
     Notice {
         ready: says(READY),
         stopping: says(b"STOPPING=1"),
-        news: value(b"X_PANZER=").and_then(News::parse).unwrap_or(News::None),
         status: value(b"STATUS="),
         store: match name {
             _ if says(b"FDSTOREREMOVE=1") => name.map_or(Store::Nothing, Store::Remove),
@@ -123,6 +118,11 @@ pub fn parse(datagram: &[u8]) -> Notice<'_> {
             Some(_) | None => Store::Nothing,
         },
     }
+}
+
+/// The news in a datagram: of these every line counts, in its order.
+pub fn news(datagram: &[u8]) -> impl Iterator<Item = News<'_>> {
+    lines(datagram).filter_map(|line| News::parse(line.strip_prefix(b"X_PANZER=")?))
 }
 
 fn lines(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -148,34 +148,34 @@ fn with_name(start: &[u8], name: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{News, Notice, Store, keep, parse, remove};
+    use super::{News, Notice, Store, keep, news, parse, remove};
     use crate::types::{Pid, Slot};
 
-    const SILENCE: Notice<'_> = Notice {
-        ready: false,
-        stopping: false,
-        news: News::None,
-        status: None,
-        store: Store::Nothing,
-    };
+    const SILENCE: Notice<'_> =
+        Notice { ready: false, stopping: false, status: None, store: Store::Nothing };
 
     #[test]
     fn each_assignment_is_parsed() {
         assert_eq!(parse(b"READY=1"), Notice { ready: true, ..SILENCE });
         assert_eq!(parse(b"STOPPING=1\n"), Notice { stopping: true, ..SILENCE });
-        let (slot, pid) = (Slot::new(3).expect("in range"), Pid::new(901).expect("positive"));
-        let news = News::Lost { slot, pid, reason: b"killed by SIGKILL" };
-        let lost = parse(b"X_PANZER=lost 3 901 killed by SIGKILL");
-        assert_eq!(lost, Notice { news, ..SILENCE });
-        let news = News::Respawned { slot, pid };
-        assert_eq!(parse(b"X_PANZER=respawn 3 901"), Notice { news, ..SILENCE });
-        let news = News::Unusable { status: 127, reason: b"cannot execute 'x'" };
-        let unusable = parse(b"X_PANZER=unusable 127 cannot execute 'x'");
-        assert_eq!(unusable, Notice { news, ..SILENCE });
-        let news = News::Scaled { count: 7 };
-        assert_eq!(parse(b"X_PANZER=scaled 7"), Notice { news, ..SILENCE });
         assert_eq!(parse(b"BARRIER=1"), SILENCE);
         assert_eq!(parse(b"STATUS=a=b \xff"), Notice { status: Some(b"a=b \xff"), ..SILENCE });
+    }
+
+    #[test]
+    fn every_line_of_news_is_parsed() {
+        let datagram = b"X_PANZER=lost 3 901 killed by SIGKILL\nX_PANZER=full\nREADY=1\n\
+                         X_PANZER=respawn 3 901\nX_PANZER=scaled 7\n\
+                         X_PANZER=unusable 127 cannot execute 'x'";
+        let (slot, pid) = (Slot::new(3).expect("in range"), Pid::new(901).expect("positive"));
+        let expected = [
+            News::Lost { slot, pid, reason: b"killed by SIGKILL" },
+            News::Respawned { slot, pid },
+            News::Scaled { count: 7 },
+            News::Unusable { status: 127, reason: b"cannot execute 'x'" },
+        ];
+        assert!(news(datagram).eq(expected));
+        assert_eq!(parse(datagram), Notice { ready: true, ..SILENCE });
     }
 
     #[test]
@@ -210,6 +210,7 @@ mod tests {
             b"STATUS",
         ] {
             assert_eq!(parse(datagram), SILENCE, "{datagram:?}");
+            assert_eq!(news(datagram).next(), None, "{datagram:?}");
         }
     }
 

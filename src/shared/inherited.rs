@@ -7,18 +7,24 @@
 
 use crate::protocol::{fdnames, sd_notify};
 use crate::sys::fd::{self, Borrowed, Fd};
-use crate::sys::message::{self, SendWait};
+use crate::sys::message::{self, MOST_BYTES, SendWait};
 use crate::sys::{self, Errno, clock, env, poll, process, socket};
 use crate::types::{Level, Millis, Pid, Role, Slot, StopSignal};
 use crate::{decimal, log, seconds};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
+use core::mem;
 
 /// The first descriptor of the socket-activation convention: sd_listen_fds(3).
 const FIRST: u32 = 3;
 /// More sockets than are ever handed down.
 const MOST: u32 = 1_024;
+
+/// What each line of news begins with.
+const NEWS: &[u8] = b"X_PANZER=";
+/// The most datagrams that news may wait in: more than all workers of a pool that die.
+const MOST_OWED: usize = 512;
 
 /// How long to leave alone a kernel that has no memory, and how long in all.
 const BREATHER: Millis = Millis(20);
@@ -78,8 +84,10 @@ pub struct Inherited {
     pub sockets: Vec<Socket>,
     /// The names of those that were let go of, until they are given back.
     unclaimed: Vec<Vec<u8>>,
-    /// What was said and found no room: it is said again.
+    /// What is to be said, and what has found no room: it is said again.
     owed: Vec<Vec<u8>>,
+    /// How much news was lost since that was told: too much was owed.
+    lost: u32,
     /// Where to say that we are ready.
     pub notify: Option<&'static Fd>,
     /// Whether the process that listens there keeps sockets for us. Main does not
@@ -155,8 +163,9 @@ impl Inherited {
         let (main, stranger) = take_main();
         let keeps = notify.is_some() && main.is_some() == is_below_main;
         let (unclaimed, owed) = (Vec::new(), Vec::new());
+        let lost = 0;
         let inherited =
-            Self { main, is_below_main, sockets, unclaimed, owed, notify, keeps, settings };
+            Self { main, is_below_main, sockets, unclaimed, owed, lost, notify, keeps, settings };
         (inherited, ToLog { level, stranger })
     }
 
@@ -172,20 +181,49 @@ impl Inherited {
     /// Main may be gone, which the lifeline tells; a service manager that is gone
     /// has nothing to hear.
     pub fn say(&mut self, words: &[u8]) {
-        if self.notify.is_some() {
+        // What is said again before there is room is one thing.
+        if self.notify.is_some() && self.owed.last().is_none_or(|last| last != words) {
             self.owed.push(words.to_vec());
-            self.pay();
+        }
+        self.send_owed();
+    }
+
+    /// Adds a line of news, which [`Inherited::pay`] says: of all that happens at once as
+    /// much as fits goes in one datagram, for the queue of main has room for few.
+    pub fn add_news(&mut self, line: &[u8]) {
+        if self.notify.is_none() {
+            return;
+        }
+        let is_full = self.owed.len() >= MOST_OWED;
+        match self.owed.last_mut() {
+            Some(last) if last.starts_with(NEWS) && last.len() + line.len() < MOST_BYTES => {
+                last.push(b'\n');
+                last.extend_from_slice(line);
+            }
+            Some(_) if is_full => self.lost = self.lost.saturating_add(1),
+            Some(_) | None => self.owed.push(line.to_vec()),
         }
     }
 
-    /// Says again what has found no room, in its order.
-    pub fn pay(&mut self) {
+    /// Says what is owed, as far as there is room. Says how much news was lost, once
+    /// nothing is owed any more.
+    pub fn pay(&mut self) -> u32 {
+        self.send_owed();
+        if self.owes() { 0 } else { mem::take(&mut self.lost) }
+    }
+
+    /// Sends what is owed in its order, until there is no room.
+    fn send_owed(&mut self) {
         let Some(notify) = &self.notify else { return };
-        while let Some(words) = self.owed.first() {
-            match message::send(notify.borrow(), words, None, SendWait::Never) {
-                Err(errno) if has_no_room(errno) => return,
-                Ok(_) | Err(_) => drop(self.owed.remove(0)),
-            }
+        let is_sent = |words: &&Vec<u8>| {
+            let sent = message::send(notify.borrow(), words, None, SendWait::Never);
+            !sent.is_err_and(has_no_room)
+        };
+        let count = self.owed.iter().take_while(is_sent).count();
+        self.owed.drain(..count);
+        if self.owed.is_empty() {
+            // It may have been large.
+            self.owed = Vec::new();
         }
     }
 
@@ -194,17 +232,10 @@ impl Inherited {
         !self.owed.is_empty()
     }
 
-    /// Says something unless there is no room; says whether there was.
-    pub fn mention(&self, words: &[u8]) -> bool {
-        let Some(notify) = &self.notify else { return true };
-        let sent = message::send(notify.borrow(), words, None, SendWait::Never);
-        !sent.is_err_and(has_no_room)
-    }
-
     /// Gives out the sockets that were not claimed, to be closed before the first fork:
     /// a worker that had them would keep them open.
     pub fn let_go_of_unclaimed(&mut self) -> Vec<Socket> {
-        let sockets = core::mem::take(&mut self.sockets);
+        let sockets = mem::take(&mut self.sockets);
         self.unclaimed.extend(sockets.iter().map(|socket| socket.name.clone()));
         sockets
     }
@@ -212,7 +243,7 @@ impl Inherited {
     /// Gives back the sockets that were not claimed: main may close them. A name that a
     /// claimed socket has too is left to both.
     pub fn give_back(&mut self, claimed: &[Vec<u8>]) {
-        let unclaimed = core::mem::take(&mut self.unclaimed);
+        let unclaimed = mem::take(&mut self.unclaimed);
         if self.main.is_none() {
             return;
         }
@@ -287,4 +318,46 @@ fn take_main() -> (Option<MainAbove>, Option<Pid>) {
         return (Some(MainAbove { generation, board, lifeline }), None);
     }
     (None, pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Inherited, MOST_OWED, PoolSettings};
+    use crate::protocol::sd_notify;
+    use crate::sys::{message, socket};
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn news_waits_in_few_datagrams_and_the_rest_is_counted() {
+        let (main, name) = socket::notify_socket().expect("there are descriptors");
+        let notify = socket::connect_notify(&[b"@", &name[..]].concat()).expect("it listens");
+        let mut inherited = Inherited {
+            main: None,
+            is_below_main: true,
+            sockets: Vec::new(),
+            unclaimed: Vec::new(),
+            owed: Vec::new(),
+            lost: 0,
+            notify: Some(Box::leak(Box::new(notify))),
+            keeps: true,
+            settings: PoolSettings::default(),
+        };
+        let news = 100_000;
+        inherited.owed.push(sd_notify::READY.to_vec());
+        (0..news).for_each(|_| inherited.add_news(b"X_PANZER=respawn 16383 4194304"));
+        let (mut lost, mut heard) = (0, Vec::new());
+        for _ in 0..MOST_OWED {
+            lost += inherited.pay();
+            assert!(lost == 0 || !inherited.owes());
+            while let Ok(message) = message::receive(main.borrow()) {
+                heard.push(message.bytes);
+            }
+        }
+        assert_eq!((heard.len(), inherited.owed.capacity()), (MOST_OWED, 0));
+        assert_eq!(heard[0], sd_notify::READY);
+        let count: usize = heard.iter().map(|bytes| sd_notify::news(bytes).count()).sum();
+        assert!(count > 100 * (MOST_OWED - 1) && lost > 0, "{count} were heard");
+        assert_eq!(count + lost as usize, news);
+    }
 }

@@ -1,5 +1,6 @@
 //! Messages to and from a notify socket. sd_notify(3)
 
+use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -23,6 +24,21 @@ pub fn address(name: &str) -> SocketAddr {
 pub fn notify(name: &str, words: &str) {
     let socket = UnixDatagram::unbound().expect("there are descriptors");
     socket.send_to_addr(words.as_bytes(), &address(name)).expect("main listens");
+}
+
+/// The notify socket that a process was started with.
+pub fn socket_of(pid: u32) -> String {
+    let environment = fs::read(format!("/proc/{pid}/environ")).expect("it runs");
+    let environment = String::from_utf8_lossy(&environment);
+    let name = environment.split('\0').find_map(|entry| entry.strip_prefix("NOTIFY_SOCKET="));
+    name.expect("it was given one").to_string()
+}
+
+/// Leaves no room for another message there, until one is read.
+pub fn fill(name: &str) {
+    let socket = UnixDatagram::unbound().expect("there are descriptors");
+    socket.set_nonblocking(true).expect("it is ours");
+    while socket.send_to_addr(b"X=1", &address(name)).is_ok() {}
 }
 
 /// How many service managers there were: each one's name.
@@ -93,9 +109,7 @@ impl ServiceManager {
 
     /// Leaves no room for another message, until it is read.
     pub fn fill(&self) {
-        let other = UnixDatagram::unbound().expect("there are descriptors");
-        other.set_nonblocking(true).expect("it is ours");
-        while other.send_to_addr(b"X=1", &address(&self.name)).is_ok() {}
+        fill(&self.name);
     }
 
     /// All messages until now.

@@ -6,6 +6,7 @@ use panzer::sys::Signal;
 
 use crate::harness::client::{Held, ask, is_refused};
 use crate::harness::files::{TempDir, example};
+use crate::harness::notify::{fill, socket_of};
 use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::procfs;
 use crate::harness::setup::Setup;
@@ -38,8 +39,9 @@ fn killed_worker_is_replaced_and_logged_once() {
     assert_eq!(panzer.count("started"), 1, "the monitor is the same");
 }
 
+/// rules: log.death, notify.news
 #[test]
-fn many_workers_killed_at_once_are_replaced_and_logged_once_each() {
+fn many_workers_killed_at_once_are_replaced_and_reported_once_each() {
     let setup = Setup::new(&example("witness"), &["run=idle"]);
     let mut panzer = setup.options(&["-n70", "--delay=0"]).start();
     let monitor = panzer.expect_current(1);
@@ -51,13 +53,41 @@ fn many_workers_killed_at_once_are_replaced_and_logged_once_each() {
     for _ in &workers {
         panzer.expect_line("killed by SIGKILL");
     }
-    // The events may be dropped, but not the lines of the workers themselves.
-    while panzer.count_lines("run in worker ") < 2 * workers.len() {
-        panzer.expect_line("run in worker ");
+    for _ in &workers {
+        panzer.expect_event("a respawn", |event| event.name == "respawn");
     }
+    assert_eq!(panzer.count("died"), 70);
     let now = panzer.workers(monitor);
     assert!(now.len() == 70 && now.iter().all(|pid| !workers.contains(pid)), "{now:?}");
     assert_eq!(panzer.count_lines("killed by SIGKILL"), 70);
+    panzer.stop();
+}
+
+/// rule: notify.news
+#[test]
+fn deaths_are_reported_when_main_has_room_again() {
+    let setup = Setup::new(&example("witness"), &["run=idle"]);
+    let mut panzer = setup.options(&["-n4", "--delay=0"]).start();
+    let monitor = panzer.expect_current(1);
+    let main = panzer.pid();
+    stop_process(main);
+    fill(&socket_of(monitor));
+    let workers = panzer.workers(monitor);
+    for worker in &workers {
+        send(*worker, Signal::Kill);
+        panzer.expect_line(&format!("(pid {worker}) of generation 1: killed by SIGKILL"));
+    }
+    continue_process(main);
+    for _ in &workers {
+        panzer.expect_event("a respawn", |event| event.name == "respawn");
+    }
+    let died: Vec<_> = panzer
+        .events()
+        .iter()
+        .filter(|event| event.name == "died")
+        .map(|event| event.pid)
+        .collect();
+    assert_eq!(died, workers);
     panzer.stop();
 }
 

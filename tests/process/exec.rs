@@ -14,7 +14,7 @@ use panzer::sys::Signal;
 use crate::harness::client::Held;
 use crate::harness::ctl::ctl;
 use crate::harness::files::{TempDir, open_gate};
-use crate::harness::notify::notify;
+use crate::harness::notify::{notify, socket_of};
 use crate::harness::panzer::{End, Panzer, continue_process, send};
 use crate::harness::setup::Setup;
 use crate::harness::strace::Attached;
@@ -185,15 +185,8 @@ fn dead_program_was_ready_where_64_others_have_something_to_say() {
     panzer.eventually("all run", all_run);
     panzer.settle_monitor(monitor);
     let workers = panzer.workers(monitor);
-    let socket = |pid: &u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).expect("it runs");
-        let environment = String::from_utf8(environment).expect("it is text");
-        let mut entries = environment.split('\0');
-        let name = entries.find_map(|entry| entry.strip_prefix("NOTIFY_SOCKET="));
-        name.expect("it was given one").to_string()
-    };
     let (first, last, others) = (workers[0], workers[1], &workers[2..]);
-    let sockets: Vec<_> = others.iter().map(socket).collect();
+    let sockets: Vec<_> = others.iter().map(|pid| socket_of(*pid)).collect();
     let words = ["-e", "trace=waitid", "-e", "inject=waitid:signal=STOP:when=1"];
     let calls = dir.join("calls");
     let _traced = Attached::to(monitor, &calls, &words);
@@ -201,7 +194,7 @@ fn dead_program_was_ready_where_64_others_have_something_to_say() {
     let reaps = || fs::read_to_string(&calls).is_ok_and(|calls| calls.contains("stopped by"));
     panzer.eventually("it reaps", reaps);
     sockets.iter().for_each(|name| notify(name, "STATUS=up"));
-    notify(&socket(&last), "READY=1");
+    notify(&socket_of(last), "READY=1");
     send(last, Signal::Kill);
     panzer.eventually("it is dead", || procfs::state(last) == Some('Z'));
     continue_process(monitor);
