@@ -101,6 +101,10 @@ impl Default for LogLine {
 /// Never fails: what does not fit is cut, and shown to be.
 impl fmt::Write for LogLine {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if is_plain && !self.is_cut && self.put(text, ELLIPSIS.len()) {
+            return Ok(());
+        }
         for c in text.chars() {
             if self.is_cut {
                 break;
