@@ -3,9 +3,9 @@
 
 use crate::error::Result;
 use crate::log;
-use crate::monitor::monitor_loop::{MonitorLoop, PoolKind, cannot_set_up};
+use crate::monitor::monitor_loop::{AT_ONCE, MonitorLoop, PoolKind, cannot_set_up};
 use crate::monitor::pool::Event;
-use crate::shared::listener::{self, given};
+use crate::shared::listener::{Forks, given};
 use crate::shared::listening_socket::Fallback;
 use crate::shared::scoreboard::RowRef;
 use crate::sys::fd::{self, Blocking, Fd};
@@ -29,16 +29,18 @@ const RECORD: usize = 6;
 /// What an application's workers run, and what ties them to their monitor.
 pub(super) struct ForkedWorkers<'w> {
     worker: &'w mut dyn Worker,
+    /// Whether the monitor has no other thread.
+    is_alone: bool,
     ready_read: Fd,
     ready_write: Fd,
 }
 
 impl<'w> ForkedWorkers<'w> {
-    /// Copies that run `worker`.
-    pub(super) fn new(worker: &'w mut dyn Worker) -> Result<Self> {
+    /// Copies that run `worker`, of a process that has one thread where it `is_alone`.
+    pub(super) fn new(worker: &'w mut dyn Worker, is_alone: bool) -> Result<Self> {
         let (ready_read, ready_write) = fd::pipe(Blocking::Yes).map_err(cannot_set_up)?;
         fd::set_blocking(ready_read.borrow(), Blocking::No).map_err(cannot_set_up)?;
-        Ok(Self { worker, ready_read, ready_write })
+        Ok(Self { worker, is_alone, ready_read, ready_write })
     }
 }
 
@@ -46,8 +48,8 @@ impl PoolKind for ForkedWorkers<'_> {
     const FALLBACK: Fallback = Fallback::LeastTtl;
     const ADOPTS: bool = false;
 
-    fn make(pool: &mut MonitorLoop<Self>, slot: Slot, row: RowRef) -> Event {
-        pool.fork_copy(slot, row)
+    fn make(pool: &mut MonitorLoop<Self>, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE] {
+        pool.fork_copies(places)
     }
 
     fn signal(_: &MonitorLoop<Self>, pid: Pid, signal: Signal) {
@@ -63,6 +65,10 @@ impl PoolKind for ForkedWorkers<'_> {
 
     fn deadline(&self) -> Option<Tick> {
         None
+    }
+
+    fn waits_alone(&self) -> bool {
+        self.is_alone
     }
 
     fn note_orphan(&mut self, _: Pid) {}
@@ -82,28 +88,35 @@ impl PoolKind for ForkedWorkers<'_> {
 }
 
 impl MonitorLoop<ForkedWorkers<'_>> {
-    /// Forks a worker of `slot`, and says what came of it.
-    fn fork_copy(&mut self, slot: Slot, row: RowRef) -> Event {
-        let blocked = signal::block_all();
-        let monitor = process::id();
-        let mut in_child = Some(blocked);
-        let forked = listener::fork(|| {
-            let blocked = in_child.take().expect("the child runs once");
-            match self.become_worker(slot, row, monitor, blocked) {
-                Ok(context) => self.serve(context),
+    /// Forks a worker for each of these slots. Between two forks nothing is written but
+    /// the stack.
+    fn fork_copies(&mut self, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE] {
+        let mut made = [None; AT_ONCE];
+        let mut in_child = Some(signal::block_all());
+        // No handler of the application's comes while the lock is held.
+        let (monitor, mut forks) = (process::id(), Forks::begin());
+        for (&(slot, row), made) in places.iter().zip(&mut made) {
+            let forked = forks.fork(|| {
+                let blocked = in_child.take().expect("the child runs once");
+                match self.become_worker(slot, row, monitor, blocked) {
+                    Ok(context) => self.serve(context),
+                    Err(errno) => {
+                        log::log(
+                            Level::Error,
+                            format_args!("worker {slot}: setup failed: {errno}"),
+                        );
+                        NOT_SET_UP
+                    }
+                }
+            });
+            match forked {
+                Ok(pid) => *made = Some(pid),
                 Err(errno) => {
-                    log::log(Level::Error, format_args!("worker {slot}: setup failed: {errno}"));
-                    NOT_SET_UP
+                    log::log(Level::Error, format_args!("worker {slot}: cannot fork: {errno}"));
                 }
             }
-        });
-        match forked {
-            Ok(pid) => Event::Forked { slot, pid },
-            Err(errno) => {
-                log::log(Level::Error, format_args!("worker {slot}: cannot fork: {errno}"));
-                Event::ForkFailed { slot }
-            }
         }
+        made
     }
 
     /// In the child: everything that must be its own, before a signal may come.

@@ -162,7 +162,7 @@ impl<W: Worker> Monitor<W> {
         drop(given(|given| given.inherited.let_go_of_unclaimed()));
         let (operator, authority) = above();
         let rules = rules(operator, self.own);
-        let copies = forked::ForkedWorkers::new(&mut self.worker)?;
+        let copies = forked::ForkedWorkers::new(&mut self.worker, self.threads.is_none())?;
         monitor_loop::MonitorLoop::new(copies, rules, authority)?.run()
     }
 }

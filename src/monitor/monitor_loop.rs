@@ -22,6 +22,8 @@ use core::mem;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
+/// So many workers are made before the first is noted.
+pub(super) const AT_ONCE: usize = 32;
 /// How long to leave poll(2) alone when it has failed.
 const BREATHER: Millis = Millis(100);
 
@@ -35,8 +37,9 @@ pub(super) trait PoolKind: Sized {
     /// Whether orphans below it come to the monitor, which then reaps every child.
     const ADOPTS: bool;
 
-    /// Makes a worker for `slot`, which writes in `row`, and says what came of it.
-    fn make(pool: &mut MonitorLoop<Self>, slot: Slot, row: RowRef) -> Event;
+    /// Makes a worker for each of these slots, which writes in the row beside it, and
+    /// says which process that is, if there is one. At most [`AT_ONCE`].
+    fn make(pool: &mut MonitorLoop<Self>, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE];
 
     /// Sends a signal to a worker that was not reaped; one that is dead is as good.
     fn signal(pool: &MonitorLoop<Self>, pid: Pid, signal: Signal);
@@ -58,6 +61,11 @@ pub(super) trait PoolKind: Sized {
 
     /// When [`PoolKind::take_notifications`] has something to do at the latest.
     fn deadline(&self) -> Option<Tick>;
+
+    /// Whether no other thread of this process waits for its children.
+    fn waits_alone(&self) -> bool {
+        true
+    }
 
     /// A child was reaped that is no worker.
     fn note_orphan(&mut self, pid: Pid);
@@ -393,30 +401,49 @@ impl<K: PoolKind> MonitorLoop<K> {
             }
             self.pool.step(now, event, &mut commands);
             self.count();
-            for command in mem::take(&mut commands) {
-                self.act(now, command, &mut events);
+            let fork = |one: &Command, other: &Command| one.slot().and(other.slot()).is_some();
+            for run in mem::take(&mut commands).chunk_by(fork) {
+                self.act(now, run, &mut events);
             }
         }
     }
 
-    /// Makes a worker for a slot, with a row of its own. That is noted when all workers of
-    /// this step are made: after each fork, every page that is written is copied first.
-    fn fork(&mut self, slot: Slot) -> (Event, Option<RowRef>) {
-        // The pool orders no more processes than there are rows.
-        let Some(row) = self.rows.reserve(slot) else { return (Event::ForkFailed { slot }, None) };
-        let event = K::make(self, slot, row);
-        self.forks = self.forks.wrapping_add(1);
-        if !matches!(event, Event::Forked { .. }) {
-            self.rows.give_back(slot, row);
+    /// Makes workers for slots, each with a row of its own. All of that is noted when the
+    /// last is made: after each fork, every page that is written is copied first.
+    fn fork(
+        &mut self,
+        slots: impl Iterator<Item = Slot>,
+        events: &mut Vec<(Event, Option<RowRef>)>,
+    ) {
+        let mut places = Vec::new();
+        for slot in slots {
+            match self.rows.reserve(slot) {
+                Some(row) => places.push((slot, row)),
+                // The pool orders no more processes than there are rows.
+                None => events.push((Event::ForkFailed { slot }, None)),
+            }
         }
-        (event, Some(row))
+        for some in places.chunks(AT_ONCE) {
+            for (&(slot, row), made) in some.iter().zip(K::make(self, some)) {
+                let event = match made {
+                    Some(pid) => Event::Forked { slot, pid },
+                    None => Event::ForkFailed { slot },
+                };
+                if made.is_none() {
+                    self.rows.give_back(slot, row);
+                }
+                events.push((event, Some(row)));
+            }
+        }
+        self.forks = self.forks.wrapping_add(places.len());
     }
 
-    /// Does one thing, and adds what came of it if the pool has to know; of a fork with
-    /// the row of the worker.
-    fn act(&mut self, now: Tick, command: Command, events: &mut Vec<(Event, Option<RowRef>)>) {
-        match command {
-            Command::Fork { slot } => events.push(self.fork(slot)),
+    /// Does one thing, or forks for all of these slots, and adds what came of it if the pool
+    /// has to know; of a fork with the row of the worker.
+    fn act(&mut self, now: Tick, run: &[Command], events: &mut Vec<(Event, Option<RowRef>)>) {
+        let Some(&first) = run.first() else { return };
+        match first {
+            Command::Fork { .. } => self.fork(run.iter().filter_map(Command::slot), events),
             Command::Signal { pid, signal } => {
                 K::signal(self, pid, signal);
                 K::note(self, now, pid, Activity::Draining);

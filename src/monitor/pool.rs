@@ -1231,14 +1231,23 @@ struct BlockDeadlines {
 
 impl BlockDeadlines {
     fn of(rows: &[SlotRow]) -> Self {
-        let first = |at: &dyn Fn(&SlotRow) -> Option<Tick>| {
-            rows.iter().filter_map(at).min().unwrap_or(Tick::NEVER)
-        };
-        Self {
-            starts: first(&SlotRow::starts_at),
-            changes: first(&SlotRow::becomes_ready_or_late_at),
-            recycles: first(&|row| Some(row.recycled_at())),
+        let mut due = Self { starts: Tick::NEVER, changes: Tick::NEVER, recycles: Tick::NEVER };
+        for row in rows {
+            match row.state {
+                SlotState::Empty { .. } => {
+                    due.starts = due.starts.min(row.starts_at().unwrap_or(Tick::NEVER));
+                }
+                SlotState::Taken(SlotWorker { stage, .. }) => match stage {
+                    WorkerStage::Starting { late_at } => due.changes = due.changes.min(late_at),
+                    WorkerStage::MinUptime { until, late_at } => {
+                        due.changes = due.changes.min(until).min(late_at);
+                    }
+                    WorkerStage::Ready { until, .. } => due.recycles = due.recycles.min(until),
+                },
+                SlotState::Forking | SlotState::Retired => {}
+            }
         }
+        due
     }
 }
 

@@ -175,6 +175,21 @@ pub enum Command {
     Tell(Report),
 }
 
+impl Command {
+    /// The slot for which a worker is to be forked.
+    pub const fn slot(&self) -> Option<Slot> {
+        match *self {
+            Self::Fork { slot } => Some(slot),
+            Self::Signal { .. }
+            | Self::SignalGroup { .. }
+            | Self::Look
+            | Self::AnnounceReady
+            | Self::Finish { .. }
+            | Self::Tell(_) => None,
+        }
+    }
+}
+
 /// What the log and the board want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Report {

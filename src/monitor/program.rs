@@ -18,7 +18,7 @@
 use crate::environment::add;
 use crate::error::{Result, cannot};
 use crate::exec_result::{self, ExecResult};
-use crate::monitor::monitor_loop::{MonitorLoop, PoolKind, cannot_set_up};
+use crate::monitor::monitor_loop::{AT_ONCE, MonitorLoop, PoolKind, cannot_set_up};
 use crate::monitor::pool::{Authority, Event, Group, PoolRules, StopSender};
 use crate::monitor::program_socket::{ProgramSocket, ProgramSockets};
 use crate::printable::Quoted;
@@ -158,18 +158,21 @@ impl PoolKind for Programs {
     const FALLBACK: Fallback = Fallback::Nothing;
     const ADOPTS: bool = true;
 
-    fn make(pool: &mut MonitorLoop<Self>, slot: Slot, row: RowRef) -> Event {
-        match pool.start(slot) {
-            Ok(pid) => {
-                pool.scoreboard.begin_worker(row, sys::clock::now());
-                pool.scoreboard.counts_nothing(row);
-                Event::Forked { slot, pid }
-            }
-            Err(error) => {
-                log::log(Level::Error, format_args!("worker {slot}: start failed: {error}"));
-                Event::ForkFailed { slot }
+    fn make(pool: &mut MonitorLoop<Self>, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE] {
+        let mut made = [None; AT_ONCE];
+        for (&(slot, row), made) in places.iter().zip(&mut made) {
+            match pool.start(slot) {
+                Ok(pid) => {
+                    pool.scoreboard.begin_worker(row, sys::clock::now());
+                    pool.scoreboard.counts_nothing(row);
+                    *made = Some(pid);
+                }
+                Err(error) => {
+                    log::log(Level::Error, format_args!("worker {slot}: start failed: {error}"));
+                }
             }
         }
+        made
     }
 
     fn signal(pool: &MonitorLoop<Self>, pid: Pid, signal: Signal) {

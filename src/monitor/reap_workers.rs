@@ -14,7 +14,7 @@ const SWEEP: Millis = Millis(50);
 /// nothing in it has ended. One look costs up to 485 µs at 10,000 children.
 const REST_PACE: Millis = Millis(1_000);
 const REST_AT_ONCE: usize = 16;
-/// The most dead that a pool of programs reaps in one turn: there is other work.
+/// The most dead that a look at all reaps: there is other work, as the next workers.
 const MOST: usize = 256;
 /// Among so many children the kernel finds a dead one in less than a microsecond.
 const FEW: u16 = 64;
@@ -46,18 +46,27 @@ impl<K: PoolKind> MonitorLoop<K> {
         all.into_iter().flatten().min()
     }
 
-    /// Reaps every child that is ours to reap and is dead.
+    /// Reaps the children that are ours to reap and are dead, many at once.
     fn sweep_children(&mut self, now: Tick, touched: &mut Vec<Pid>) {
-        if K::ADOPTS {
-            for _ in 0..MOST {
-                let Ok(Reaped::Dead(pid, _)) = process::dead_child() else { return };
-                K::take_last_words(self, now, pid);
-                touched.extend(self.reap_child(now, pid));
+        for _ in 0..MOST {
+            match process::dead_child() {
+                Ok(Reaped::Dead(pid, _)) if K::ADOPTS || self.rows.process(pid).is_some() => {
+                    K::take_last_words(self, now, pid);
+                    touched.extend(self.reap_child(now, pid));
+                }
+                Ok(Reaped::NoneDead) if self.kind.waits_alone() => return,
+                Ok(Reaped::Dead(..) | Reaped::NoneDead | Reaped::NoChild) | Err(_) => {
+                    return self.look_at_workers(now);
+                }
             }
-            // The rest is for the next turn, which comes at once.
-            self.sweep = Some(now);
-            return;
         }
+        // The rest is for the next turn, which comes at once.
+        self.sweep = Some(now);
+    }
+
+    /// Looks at each worker: a child of the application's own stands before what else is
+    /// dead, or another thread has waited for one.
+    fn look_at_workers(&mut self, now: Tick) {
         let mut last = None;
         while let Some(pid) = self.worker_after(last) {
             if process::is_dead(pid) {

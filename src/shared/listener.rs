@@ -10,7 +10,7 @@ use crate::shared::even_share::EvenShare;
 use crate::shared::inherited::{Inherited, Socket};
 use crate::shared::listening_socket::{Access, Fallback, SocketPath};
 use crate::sys::fd::{self, Blocking, Borrowed, Fd, LateFd};
-use crate::sys::global::Global;
+use crate::sys::global::{Global, Held};
 use crate::sys::poll::{self, Source};
 use crate::sys::socket::is_long;
 #[cfg(feature = "std")]
@@ -122,13 +122,22 @@ pub fn listen(address: &str) -> Result<Listener> {
 }
 
 /// Forks while no other thread is at what was handed down, which one that drops a
-/// listener is. The child finds the lock free.
-pub(crate) fn fork(child: impl FnOnce() -> u8) -> sys::SysResult<Pid> {
-    let mut held = Some(GIVEN.hold());
-    process::fork(|| {
-        drop(held.take());
-        child()
-    })
+/// listener is. The children find the lock free.
+pub(crate) struct Forks(Option<Held<'static>>);
+
+impl Forks {
+    /// From now on no other thread is.
+    pub(crate) fn begin() -> Self {
+        Self(Some(GIVEN.hold()))
+    }
+
+    /// Forks once.
+    pub(crate) fn fork(&mut self, child: impl FnOnce() -> u8) -> sys::SysResult<Pid> {
+        process::fork(|| {
+            drop(self.0.take());
+            child()
+        })
+    }
 }
 
 /// The socket of that name or address that was handed down, or one that is bound
@@ -426,9 +435,9 @@ pub fn wait(sources: &mut [Source<'_>], deadline: Option<Tick>) -> Result<bool> 
 
 #[cfg(test)]
 mod tests {
+    use super::{Forks, given};
     #[cfg(feature = "std")]
     use super::{Listener, listen};
-    use super::{fork, given};
     #[cfg(feature = "std")]
     use crate::sys::fd;
     use crate::sys::process;
@@ -494,7 +503,7 @@ mod tests {
             });
         });
         holds.recv().expect("the thread has the lock");
-        let child = fork(|| given(|_| 0)).expect("there is room for a process");
+        let child = Forks::begin().fork(|| given(|_| 0)).expect("there is room for a process");
         let _ = forked.send(());
         let due = clock::now().after(TIMEOUT);
         let exit = loop {
