@@ -174,7 +174,7 @@ test-supervisors: panzer panzerctl examples
 # Both state machines under a false kernel: tests/sim. FROM=seed begins there, without the
 # seeds that have found something before.
 sim: always
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=3 CARGO_PROFILE_RELEASE_LTO=false \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=2 CARGO_PROFILE_RELEASE_LTO=false \
 	CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 SEEDS=$(SEEDS) FROM=$(FROM) \
 	$(CARGO) test --quiet --release --test sim --target-dir $(TARGET)/sim
 

@@ -63,12 +63,11 @@ impl Generations {
         self.running.iter_mut().find(|running| running.generation == generation)
     }
 
-    /// The one whose session this process leads.
+    /// The one whose session this process leads. A monitor may have the number of one that
+    /// is gone and was not told of yet: what that has said is still being received.
     pub fn led_by(&self, leader: Pid) -> Option<Generation> {
-        self.running
-            .iter()
-            .find(|running| running.leader == leader)
-            .map(|running| running.generation)
+        let newest = self.running.iter().rev().find(|running| running.leader == leader);
+        newest.map(|running| running.generation)
     }
 
     /// The leader of the one that was started last.
@@ -299,5 +298,26 @@ impl Generations {
             session: if running.empty { Session::Empty } else { Session::Members },
             forced: running.board.header().is_some_and(|header| header.killed),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Generations;
+    use crate::main_process::generation::RunningGeneration;
+    use crate::persist::Persist as _;
+    use crate::types::{Generation, Pid};
+
+    /// rule: ready.sigvtalrm
+    #[test]
+    fn number_of_a_dead_monitor_stands_for_the_newest_generation() {
+        let mut generations = Generations::new();
+        let leader = Pid::new(7).expect("positive");
+        for number in [3, 4] {
+            let mut running = RunningGeneration::empty_value();
+            (running.generation, running.leader) = (Generation(number), leader);
+            generations.add(running);
+        }
+        assert_eq!(generations.led_by(leader), Some(Generation(4)));
     }
 }

@@ -93,7 +93,11 @@ fn monitor_lives(world: &mut World, number: Number, process: Process) -> Option<
         Progress::Forked => execute(world, number),
         Progress::Starting if world.dice.hits(world.chaos.mute) => {}
         Progress::Starting if kind == MonitorKind::Foreign => {
-            say(world, number, Word::Ready);
+            if world.dice.coin() {
+                say(world, number, Word::Ready);
+            } else {
+                world.kernel.post(number, MAIN, Signal::Vtalrm);
+            }
             world.kernel.get_mut(number).progress = Progress::Serving;
         }
         Progress::Starting => {
@@ -252,9 +256,16 @@ fn helper_lives(world: &mut World, number: Number, process: Process) {
     let odds = if process.kind == Kind::Stranger { 60 } else { 25 };
     if world.dice.hits(odds) {
         world.exit(number, Exit::Status(0));
-    } else if world.dice.hits(40) {
+    } else if world.dice.hits(world.chaos.forged) {
         // What does not belong to this generation says that it is ready.
         world.kernel.post(number, MAIN, Signal::Vtalrm);
+    } else if world.dice.hits(world.chaos.helpers) && process.group != number {
+        // Out of the group that it was born in: that may be empty now, and has seen no death.
+        if world.dice.coin() {
+            world.kernel.lead_group(number);
+        } else {
+            world.kernel.lead_session(number);
+        }
     } else if world.dice.hits(200) {
         spawn_helper(world, number);
     }

@@ -265,7 +265,7 @@ impl MainLoop {
 
     /// `ready_by_signal` and `Generations::led_by`
     fn ready_by_signal(&mut self, world: &mut World, leader: Number) {
-        let led = self.running.iter().find(|running| running.leader == leader);
+        let led = self.running.iter().rev().find(|running| running.leader == leader);
         if let Some(generation) = led.map(|running| running.generation) {
             self.truth.on_ready_by_signal(world, generation, leader);
             self.step(world, Event::Ready { generation });

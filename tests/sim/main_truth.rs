@@ -297,6 +297,10 @@ impl MainTruth {
         world.expect(self.reload_owed || !serves, "coalesced_reload_runs_once_more", || {
             format!("{generation:?} was not asked for: {stories:#?}")
         });
+        let (now, announced) = (world.now(), self.announced);
+        world.expect(now >= announced || self.reload_owed, "no_start_is_early", || {
+            format!("{generation:?} at {now:?}, and not at {announced:?}")
+        });
         self.reload_owed = false;
         self.hungry = None;
         self.announced = Tick(0);
@@ -360,6 +364,24 @@ impl MainTruth {
         // To the rest SIGKILL is sent again, which it then has had without its monitor.
         let is_again = story.to_rest & bit != 0 && signal != Signal::Kill;
         world.expect(!is_again, "each_signal_is_sent_once", || format!("{signal:?}: {story:#?}"));
+        let is_last = match signal {
+            Signal::Kill => story.killed.is_some(),
+            Signal::Int => story.interrupted.is_some() && story.killed.is_none(),
+            Signal::Hup
+            | Signal::Quit
+            | Signal::Usr1
+            | Signal::Usr2
+            | Signal::Term
+            | Signal::Chld
+            | Signal::Ttin
+            | Signal::Ttou
+            | Signal::Vtalrm
+            | Signal::Winch
+            | Signal::Pipe
+            | Signal::Xfsz
+            | Signal::Abrt => story.interrupted.is_none() && story.killed.is_none(),
+        };
+        world.expect(is_last, "signals_keep_their_order", || format!("{signal:?}: {story:#?}"));
         story.to_rest |= bit;
     }
 

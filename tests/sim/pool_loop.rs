@@ -282,16 +282,20 @@ impl PoolLoop {
                     board.killed |= killed;
                 }
             }
-            // `Rows::died`
-            Command::Tell(Report::Died { pid, group, .. }) => match group {
-                Group::Empty => self.owners.retain(|owner| owner.pid != number(pid)),
-                Group::Members => {
-                    for owner in self.owners.iter_mut().filter(|one| one.pid == number(pid)) {
-                        owner.is_rest = true;
-                    }
-                }
-            },
+            Command::Tell(Report::Died { pid, group, .. }) => self.on_died(number(pid), group),
             Command::Tell(_) => {}
+        }
+    }
+
+    /// `Rows::died`
+    fn on_died(&mut self, worker: Number, group: Group) {
+        match group {
+            Group::Empty => self.owners.retain(|owner| owner.pid != worker),
+            Group::Members => {
+                for owner in self.owners.iter_mut().filter(|owner| owner.pid == worker) {
+                    owner.is_rest = true;
+                }
+            }
         }
     }
 

@@ -13,6 +13,27 @@ const LATE: Millis = Millis(1_000);
 const INT_TO_KILL: Millis = Millis(2_000);
 const SECOND: Millis = Millis(1_000);
 
+/// The place of a signal among those of a stop, as a bit.
+const fn rank(signal: Signal) -> u32 {
+    match signal {
+        Signal::Term => 1,
+        Signal::Abrt => 2,
+        Signal::Int => 4,
+        Signal::Kill => 8,
+        Signal::Hup
+        | Signal::Quit
+        | Signal::Usr1
+        | Signal::Usr2
+        | Signal::Chld
+        | Signal::Ttin
+        | Signal::Ttou
+        | Signal::Vtalrm
+        | Signal::Winch
+        | Signal::Pipe
+        | Signal::Xfsz => 0,
+    }
+}
+
 /// A process of the pool, or what is left of its group.
 #[derive(Clone, Copy, Debug)]
 struct Worker {
@@ -46,6 +67,8 @@ pub struct PoolTruth {
     forking: Vec<Slot>,
     /// Since when each slot has no worker that stays.
     empty_since: Vec<Option<Tick>>,
+    /// Before when each slot is not to be filled, as was told.
+    promised: Vec<Tick>,
     order: Order,
     /// When it was told that main is gone.
     main_gone: Option<Tick>,
@@ -87,6 +110,7 @@ impl PoolTruth {
             workers: Vec::new(),
             forking: Vec::new(),
             empty_since: vec![Some(now); usize::from(rules.count)],
+            promised: vec![Tick(0); usize::from(rules.count)],
             order: Order { asked: None, now: None, is_ours: rules.timeout < mains },
             main_gone: None,
             watched_from: now,
@@ -113,6 +137,9 @@ impl PoolTruth {
                 *moment = moment.after(by);
             }
             worker.forked = worker.forked.after(by);
+        }
+        for promised in &mut self.promised {
+            *promised = promised.after(by);
         }
         for since in self.empty_since.iter_mut().flatten() {
             *since = since.after(by);
@@ -193,6 +220,8 @@ impl PoolTruth {
             self.rules.count = count;
             self.slots = self.slots.max(count.into());
             self.empty_since.resize(usize::from(count), Some(now));
+            self.promised.clear();
+            self.promised.resize(usize::from(count), Tick(0));
         }
     }
 
@@ -225,7 +254,22 @@ impl PoolTruth {
                     format!("{pid:?}: {self:#?}")
                 });
             }
+            Command::Tell(Report::Died { slot, next: Some(next), .. }) => {
+                // Beyond its back-off it waits for what leaves it, unless that has left.
+                let waits = self.workers.iter().any(|one| one.slot == slot && !one.stays());
+                let wait = if waits { SECOND } else { Millis(0) };
+                self.promise(slot, Tick(next.0 - wait.0));
+            }
+            Command::Tell(Report::ForkFailed { slot, next: Some(next) }) => {
+                self.promise(slot, Tick(next.0 - SECOND.0));
+            }
             Command::Tell(_) => {}
+        }
+    }
+
+    fn promise(&mut self, slot: Slot, next: Tick) {
+        if let Some(promised) = self.promised.get_mut(slot.index()) {
+            *promised = next;
         }
     }
 
@@ -236,6 +280,10 @@ impl PoolTruth {
         world.expect(is_wanted, "a_removed_slot_is_not_filled", || {
             format!("slot {slot}: {self:#?}")
         });
+        let now = world.now();
+        let promised = self.promised.get(slot.index()).copied();
+        let is_early = promised.is_some_and(|at| now < at);
+        world.expect(!is_early, "no_start_is_early", || format!("{now:?}: slot {slot}: {self:#?}"));
         let there = self.workers.iter().filter(|one| one.slot == slot && one.stays()).count()
             + self.forking.iter().filter(|&&forking| forking == slot).count();
         let most = usize::from(self.rules.lifetime > Millis(0));
@@ -254,23 +302,6 @@ impl PoolTruth {
                 format!("{signal:?} to {pid:?}: {self:#?}")
             });
         };
-        let rank = |signal: Signal| match signal {
-            Signal::Term => 1_u32,
-            Signal::Abrt => 2,
-            Signal::Int => 4,
-            Signal::Kill => 8,
-            Signal::Hup
-            | Signal::Quit
-            | Signal::Usr1
-            | Signal::Usr2
-            | Signal::Chld
-            | Signal::Ttin
-            | Signal::Ttou
-            | Signal::Vtalrm
-            | Signal::Winch
-            | Signal::Pipe
-            | Signal::Xfsz => 0,
-        };
         let is_new = worker.sent < rank(signal);
         world.expect(is_new, "each_signal_is_sent_once", || format!("{signal:?}: {worker:#?}"));
         let in_time = worker.may_get(now, signal, rules, order, watched_from);
@@ -279,23 +310,13 @@ impl PoolTruth {
         });
         worker.sent |= rank(signal);
         worker.told.get_or_insert(now);
-        match signal {
-            Signal::Abrt => worker.aborted = Some(now),
-            Signal::Int => worker.interrupted = Some(now),
-            Signal::Kill => worker.killed = true,
-            Signal::Term
-            | Signal::Hup
-            | Signal::Quit
-            | Signal::Usr1
-            | Signal::Usr2
-            | Signal::Chld
-            | Signal::Ttin
-            | Signal::Ttou
-            | Signal::Vtalrm
-            | Signal::Winch
-            | Signal::Pipe
-            | Signal::Xfsz => {}
+        if signal == Signal::Abrt {
+            worker.aborted = Some(now);
         }
+        if signal == Signal::Int {
+            worker.interrupted = Some(now);
+        }
+        worker.killed |= signal == Signal::Kill;
     }
 
     fn on_announce(&mut self, world: &mut World) {

@@ -421,7 +421,6 @@ impl Run {
     fn all_live(&mut self) {
         for number in each(self.world.kernel.present()).filter(|&number| number > MAIN) {
             self.live(number);
-            self.steps += 1;
         }
         for place in (0..self.pools.len()).rev() {
             self.steps += u64::from(self.turn_of(place, 0));
