@@ -16,7 +16,7 @@
 
 use super::fdnames;
 use crate::protocol::control_protocol::LONGEST_ANSWER;
-use crate::split::cut;
+use crate::split::{cut, take};
 use crate::text::{self, words};
 use crate::types::{Generation, Millis, Pid, Stage, Tick};
 use crate::{decimal, printable};
@@ -204,8 +204,8 @@ macro_rules! records {
             /// Reads a line without its newline; `None` for one of a kind that is
             /// not known, or without what one of that kind has to have.
             pub fn parse(line: &[u8]) -> Option<Self> {
-                let (kind, fields) = cut(line, b' ')?;
-                match core::str::from_utf8(kind) {
+                let mut fields = line;
+                match core::str::from_utf8(take(&mut fields, b' ')) {
                     $(Ok($kind) => $name::read(fields).map(Self::$name),)*
                     Ok(_) | Err(_) => None,
                 }
@@ -423,6 +423,7 @@ mod tests {
         }
         let (due, why) = (Some(Tick(7)), Some(text(&every)));
         comes_back(Record::Outage(Outage { due, why }));
+        comes_back(Record::Outage(Outage { due: None, why: None }));
         for origin in Origin::ALL {
             comes_back(Record::Listener(Listener {
                 name: text(b""),
