@@ -9,6 +9,7 @@ use crate::config::option_table::{Count, KNOWN, Number, Options, ValueKind};
 use crate::config::yaml::Piece;
 use crate::error::Error;
 use crate::printable::{Quoted, write_escaped};
+use crate::protocol::address::Bind;
 use crate::seconds::Seconds;
 use crate::text;
 use alloc::string::String;
@@ -59,10 +60,7 @@ fn words(options: &Options, takes: ValueKind) -> Vec<Vec<u8>> {
         ValueKind::Path(path) => {
             options.path(path).map(|path| path.to_bytes().to_vec()).into_iter().collect()
         }
-        ValueKind::Bind => {
-            let shown = |bind| text::compose(format_args!("{bind}")).into_bytes();
-            options.bind.iter().map(shown).collect()
-        }
+        ValueKind::Bind => options.bind.iter().map(Bind::written).collect(),
         ValueKind::Command => options.command.iter().map(|word| word.to_bytes().to_vec()).collect(),
         ValueKind::Count
         | ValueKind::Number(..)
@@ -163,6 +161,7 @@ mod tests {
             ("count", "auto"),
             ("bind", "web=[::1]:80"),
             ("bind", "unix:/a\"b\\c d"),
+            ("bind", "a\x1b=unix:/a\nb"),
             ("socket-mode", "060"),
             ("chdir", "/é"),
             ("env-file", "yes"),
@@ -192,9 +191,12 @@ mod tests {
         for word in [&b"a\xff"[..], b"a\xc2\x87", b"a\xef\xbf\xbe", b"\xef\xbf\xbf", b"\xc2\x85"] {
             let mut options = Options::default();
             options.command = alloc::vec![c"./app".into(), CString::new(word).expect("no NUL")];
+            let bind = KNOWN.iter().find(|known| known.long == "bind").expect("it is one");
+            options.set(bind, &[b"unix:/", word].concat()).expect("a path may be any bytes");
             let (shown, wrong) = show(&options);
             apply(shown.as_bytes(), &mut Options::default()).expect("it is a file");
-            assert!(shown.contains("# command:") && wrong.len() == 1, "{shown}");
+            let comments = ["# command:", "# bind:"].map(|comment| shown.contains(comment));
+            assert_eq!((comments, wrong.len()), ([true; 2], 2), "{shown}");
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::split::cut;
 use crate::{decimal, printable, text};
 use alloc::ffi::CString;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::str::{self, FromStr};
@@ -213,6 +214,18 @@ impl Bind {
         match &self.name {
             Some(name) => name.clone(),
             None => text::compose(format_args!("{}", self.address)),
+        }
+    }
+
+    /// What reads as this. What is shown of it has other bytes for those that are no text.
+    pub fn written(&self) -> Vec<u8> {
+        let name = self.name.as_ref().filter(|_| !self.is_unnamed());
+        let name = name.map_or_else(Vec::new, |name| [name.as_bytes(), b"="].concat());
+        match &self.address {
+            Address::Unix(path) => [&name, &b"unix:"[..], path.as_bytes()].concat(),
+            Address::Inet(_) | Address::Scoped(..) => {
+                [name, text::compose(format_args!("{}", self.address)).into_bytes()].concat()
+            }
         }
     }
 
