@@ -2,6 +2,7 @@
 
 use crate::config::option_table::{Number, Options};
 use crate::error::{Error, Result};
+use crate::log;
 use crate::main_process::executable;
 use crate::main_process::listener_store::{FULL, Kept, Listeners, Origin};
 use crate::protocol::address::Bind;
@@ -10,7 +11,6 @@ use crate::shared::closer::Closing;
 use crate::shared::listening_socket::{self, Access};
 use crate::sys::{env, fd, process};
 use crate::types::Level;
-use crate::{decimal, log};
 use core::ffi::CStr;
 
 /// Takes over the sockets of a service manager: sd_listen_fds(3). What a main before us
@@ -18,15 +18,9 @@ use core::ffi::CStr;
 pub(super) fn adopt_sockets(options: &Options, listeners: &mut Listeners, closing: &mut Closing) {
     let account = options.account.as_ref();
     let is_ours = account.is_none_or(|account| [0, process::user()].contains(&account.user));
-    let number = |name, most| decimal::parse(env::var(name)?.to_bytes(), most);
-    if number(c"LISTEN_PID", u32::MAX) != Some(process::id().raw().unsigned_abs()) {
-        return;
-    }
-    let count = number(c"LISTEN_FDS", 1_024).unwrap_or(0);
-    let names = env::var(c"LISTEN_FDNAMES").unwrap_or_default();
-    let mut names = fdnames::split(names.to_bytes());
-    for number in 3..3 + count {
-        let name = names.next().unwrap_or_default();
+    let [count, pid, names] = [c"LISTEN_FDS", c"LISTEN_PID", c"LISTEN_FDNAMES"]
+        .map(|name| env::var(name).unwrap_or_default().into_bytes());
+    for (number, name) in fdnames::handed_down(&count, &pid, &names, process::id()) {
         let Some(fd) = fd::adopt(number) else { continue };
         match listeners.adopt(fd, name, is_ours) {
             Ok(Kept::Anew) => {}

@@ -10,12 +10,18 @@
 //! form is `%HH`. Only [`escape`], [`unescape`], [`to_kept`] and [`from_kept`] turn one into another;
 //! [`join`] and [`split`] know the escaped form alone.
 
-use crate::{printable, text};
+use crate::types::Pid;
+use crate::{decimal, printable, text};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::iter;
 
 /// The most bytes that an escaped name has.
 pub const LONGEST: usize = 255;
+/// The first descriptor that is handed down.
+const FIRST: u32 = 3;
+/// More than are ever handed down.
+const MOST: u32 = 1_024;
 
 /// The escaped form of `name`; `None` if that has more than 255 bytes.
 pub fn escape(name: &[u8]) -> Option<String> {
@@ -97,9 +103,22 @@ pub fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b':')
 }
 
+/// The descriptors that are handed to the process `own`, with their escaped names, by the
+/// values of `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`: sd_listen_fds(3).
+pub fn handed_down<'n>(
+    count: &[u8],
+    pid: &[u8],
+    names: &'n [u8],
+    own: Pid,
+) -> impl Iterator<Item = (u32, &'n [u8])> {
+    let is_ours = decimal::parse(pid, u32::MAX) == Some(own.raw().unsigned_abs());
+    let count = decimal::parse(count, MOST).filter(|_| is_ours).unwrap_or(0);
+    (FIRST..FIRST + count).zip(split(names).chain(iter::repeat(&b""[..])))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, escape, from_kept, is_valid, join, split, to_kept, unescape};
+    use super::{LONGEST, Pid, escape, from_kept, is_valid, join, split, to_kept, unescape};
     use alloc::vec::Vec;
 
     #[test]
@@ -162,6 +181,25 @@ mod tests {
         assert_eq!(value, "web::admin");
         let names: Vec<_> = split(value.as_bytes()).collect();
         assert_eq!(names, [&b"web"[..], b"", b"admin"]);
+    }
+
+    #[test]
+    fn descriptors_of_another_process_are_not_handed_down() {
+        let handed_down = |count: &str, pid: &str, names: &str| -> Vec<(u32, Vec<u8>)> {
+            let (count, pid) = (count.as_bytes(), pid.as_bytes());
+            let own = Pid::new(7).expect("it is positive");
+            let all = super::handed_down(count, pid, names.as_bytes(), own);
+            all.map(|(fd, name)| (fd, name.to_vec())).collect()
+        };
+        let both = [(3, b"web".to_vec()), (4, Vec::new())];
+        assert_eq!(handed_down("2", "7", "web"), both);
+        assert_eq!(handed_down("2", "7", "web::x"), both);
+        assert_eq!(handed_down("1024", "7", "").len(), 1_024);
+        for (count, pid) in
+            [("2", "8"), ("2", ""), ("", "7"), ("0", "7"), ("-1", "7"), ("1025", "7"), ("2", "+7")]
+        {
+            assert_eq!(handed_down(count, pid, "web"), [], "{count} {pid}");
+        }
     }
 
     #[test]

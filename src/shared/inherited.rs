@@ -16,11 +16,6 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem;
 
-/// The first descriptor of the socket-activation convention: sd_listen_fds(3).
-const FIRST: u32 = 3;
-/// More sockets than are ever handed down.
-const MOST: u32 = 1_024;
-
 /// What each line of news begins with.
 const NEWS: &[u8] = b"X_PANZER=";
 /// The most datagrams that news may wait in: more than all workers of a pool that die.
@@ -288,23 +283,13 @@ impl Speaker {
 }
 
 fn take_sockets() -> Vec<Socket> {
-    let count = number(c"LISTEN_FDS", MOST);
-    let pid = number(c"LISTEN_PID", i32::MAX.unsigned_abs());
-    let names = env::take(c"LISTEN_FDNAMES").unwrap_or_default();
+    let [count, pid, names] = [c"LISTEN_FDS", c"LISTEN_PID", c"LISTEN_FDNAMES"]
+        .map(|name| env::take(name).unwrap_or_default().into_bytes());
     // Newer systemd's second word for which process they are.
     let _ = env::take(c"LISTEN_PIDFDID");
-    if pid != Some(process::id().raw().unsigned_abs()) {
-        return Vec::new();
-    }
-    let mut names = fdnames::split(names.to_bytes());
-    let mut sockets = Vec::new();
-    for number in FIRST..FIRST + count.unwrap_or(0) {
-        let name = names.next().unwrap_or_default().to_vec();
-        if let Some(fd) = fd::adopt(number) {
-            sockets.push(Socket { fd, name });
-        }
-    }
-    sockets
+    fdnames::handed_down(&count, &pid, &names, process::id())
+        .filter_map(|(number, name)| Some(Socket { fd: fd::adopt(number)?, name: name.to_vec() }))
+        .collect()
 }
 
 /// Main, or else the process that was said to be main and is not our parent.
