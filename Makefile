@@ -194,7 +194,7 @@ mutants: always
 	CARGO_PROFILE_TEST_OPT_LEVEL=0 CARGO_PROFILE_TEST_DEBUG=0 \
 	unshare --map-root-user --pid --fork --mount-proc --kill-child \
 	$(CARGO) mutants --no-shuffle --baseline skip --timeout 30 --output $(TARGET) --cargo-arg=--lib \
-	  $(addprefix --file ,$(PURE)) -- -- --skip walk --skip hostile_input --skip heap
+	  $(addprefix --file ,$(PURE)) -- -- --skip walk --skip heap
 
 # All kinds of bytes into all that reads what comes from outside, for so many
 # seconds each; make test reads those that were kept. Needs cargo-fuzz and a nightly

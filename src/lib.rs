@@ -206,8 +206,6 @@ mod exit_status;
 #[doc(hidden)]
 #[path = "../tests/fuzz/mod.rs"]
 pub mod fuzz;
-#[cfg(test)]
-mod hostile_input;
 mod log;
 mod log_line;
 mod main_process;

@@ -22,6 +22,10 @@ pub enum Direction {
     /// The same, but descriptors are numbers of another process: whatever is
     /// read must never be dropped.
     Try,
+    /// The bytes are made of the values, and descriptors of these are given up without
+    /// being closed: a test may drop then what it has tried to read.
+    #[cfg(any(test, feature = "internals"))]
+    Disown,
 }
 
 /// Bytes that are written or read.
@@ -60,6 +64,11 @@ impl Codec {
         self.way
     }
 
+    /// Whether it is made of the values.
+    pub const fn is_written(&self) -> bool {
+        !matches!(self.way, Direction::Read | Direction::Try)
+    }
+
     /// All of it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -94,7 +103,7 @@ impl Codec {
 
     /// Writes a number and gives it back, or reads one, which is at most `most`.
     pub fn number(&mut self, number: u64, most: u64) -> u64 {
-        if self.way == Direction::Write {
+        if self.is_written() {
             self.bytes.extend_from_slice(&number.to_le_bytes());
             return number;
         }
@@ -120,7 +129,7 @@ impl Codec {
     /// Writes bytes, or reads them over those that are there.
     fn text(&mut self, text: &mut Vec<u8>) {
         let length = self.length(text.len());
-        if self.way == Direction::Write {
+        if self.is_written() {
             return self.bytes.extend_from_slice(text);
         }
         // The length was too, so there may be fewer by now.

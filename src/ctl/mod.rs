@@ -12,6 +12,9 @@ mod show_status;
 mod signal_fallback;
 mod watch;
 
+#[cfg(any(test, feature = "internals"))]
+pub use crate::ctl::request::fuzz_reply;
+
 use crate::ctl::args::{Args, Wanted};
 use crate::log_line::LogLine;
 use crate::printable;

@@ -269,3 +269,7 @@ impl Found {
         }
     }
 }
+
+#[cfg(any(test, feature = "internals"))]
+#[path = "../../tests/fuzz/reply.rs"]
+pub mod fuzz_reply;

@@ -414,3 +414,7 @@ impl Client {
         }
     }
 }
+
+#[cfg(any(test, feature = "internals"))]
+#[path = "../../tests/fuzz/control.rs"]
+pub mod fuzz_control;

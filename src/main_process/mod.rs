@@ -43,6 +43,9 @@ pub mod embed;
 mod event_writer;
 mod executable;
 mod file_reader;
+#[cfg(any(test, feature = "internals"))]
+#[path = "../../tests/fuzz/state.rs"]
+pub mod fuzz_state;
 mod generation;
 mod generations;
 mod health;
@@ -70,6 +73,8 @@ mod status_reply;
 pub mod supervisor;
 mod supervisor_events;
 
+#[cfg(any(test, feature = "internals"))]
+pub use crate::main_process::control_socket::fuzz_control;
 pub use crate::main_process::startup::program;
 
 use crate::config::option_table::Options;

@@ -49,7 +49,7 @@ impl MainProcess {
     }
 
     /// The order is that of the version, whatever owner has a value by now.
-    fn persist(&mut self, codec: &mut Codec) {
+    pub(super) fn persist(&mut self, codec: &mut Codec) {
         // All are named, so that none is forgotten.
         let Self {
             program,
@@ -80,7 +80,7 @@ impl MainProcess {
         }
         let mut dropped = log::dropped();
         dropped.persist(codec);
-        if codec.way() != Direction::Write {
+        if !codec.is_written() {
             log::begin_dropped(dropped);
         }
     }

@@ -89,7 +89,7 @@ fn resume(
     words: &'static [&'static CStr],
 ) -> Result<&'static mut MainProcess> {
     let (resources, directory) = (Resources::empty_value(), CString::default());
-    let main = MainProcess::assemble(resources, inherited, directory, own, words);
+    let main = Box::leak(MainProcess::assemble(resources, inherited, directory, own, words));
     if state.is_probe() {
         state.answer(main);
         process::exit_now(0);
@@ -133,7 +133,8 @@ fn start(
     }
     log::begin(Role::Main, options.verbosity);
     notes.iter().for_each(|note| log::log(Level::Warn, format_args!("configuration: {note}")));
-    let main = MainProcess::assemble(Resources::new(&options)?, inherited, start?, own, words);
+    let resources = Resources::new(&options)?;
+    let main = Box::leak(MainProcess::assemble(resources, inherited, start?, own, words));
     main.begin(options, status)?;
     Ok(Started::Ready(main))
 }
@@ -151,18 +152,18 @@ fn print(text: &str) -> u8 {
 }
 
 impl MainProcess {
-    /// Main with what it needs of the kernel. It is never taken down: the kernel
-    /// takes everything back at the end of the process.
-    fn assemble(
+    /// Main with what it needs of the kernel. To be leaked: the kernel takes everything
+    /// back at the end of the process.
+    pub(super) fn assemble(
         resources: Resources,
         inherited: OriginalDispositions,
         start: CString,
         own: &'static [&'static CStr],
         words: &'static [&'static CStr],
-    ) -> &'static mut Self {
+    ) -> Box<Self> {
         let Resources { events, readiness, wake, lifeline, supervisor, terminal } = resources;
         let now = clock::now();
-        Box::leak(Box::new(Self {
+        Box::new(Self {
             options: Options::default(),
             program: OwnProgram::new(own, words, start, inherited),
             supervisor,
@@ -182,7 +183,7 @@ impl MainProcess {
             sources: Vec::new(),
             control: Control::default(),
             restart: Reexec::default(),
-        }))
+        })
     }
 
     /// Everything else that can fail before anything is started; `status` is

@@ -65,6 +65,8 @@ impl Persist for Fd {
                 None => codec.fail(),
             },
             Direction::Try => self.0 = number.cast_signed(),
+            #[cfg(any(test, feature = "internals"))]
+            Direction::Disown => self.0 = -1,
         }
     }
 }

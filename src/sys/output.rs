@@ -51,6 +51,8 @@ impl Persist for Output {
                 Err(_) => codec.fail(),
             },
             Direction::Try => self.number = number,
+            #[cfg(any(test, feature = "internals"))]
+            Direction::Disown => {}
         }
         self.is_torn.persist(codec);
     }

@@ -351,8 +351,8 @@ pub fn pair() -> SysResult<(Fd, Fd)> {
 }
 
 /// The same of one that does not.
-#[cfg(test)]
-pub(super) fn stream_pair() -> SysResult<(Fd, Fd)> {
+#[cfg(any(test, feature = "internals"))]
+pub(crate) fn stream_pair() -> SysResult<(Fd, Fd)> {
     connected(libc::SOCK_STREAM)
 }
 

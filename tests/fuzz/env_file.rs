@@ -1,6 +1,6 @@
 //! The file of `--env-file`.
 
-use super::assert_shown;
+use super::{assert_shown, with_lines_between};
 use crate::config::env_file::parse;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
@@ -56,9 +56,9 @@ pub fn read(file: &[u8]) {
     let size: usize = read.iter().map(|(key, value)| key.len() + 1 + value.len()).sum();
     assert!(size <= file.len(), "what was read is larger than the file");
     assert_eq!(pairs(&composed(&read)), (read.clone(), None));
-    // A comment above it moves the place of an error and changes nothing else.
-    let moved = wrong.as_ref().map(|(line, reason)| (line + 1, reason.clone()));
-    assert_eq!(pairs(&[b" # x='\n", file].concat()), (read.clone(), moved));
+    // Comments move the place of an error and change nothing else.
+    let moved = wrong.as_ref().map(|(line, reason)| (2 * line, reason.clone()));
+    assert_eq!(pairs(&with_lines_between(file, b" # x='")), (read.clone(), moved));
     let Some((line, _)) = wrong else { return };
     let lines: Vec<_> = file.split(|&byte| byte == b'\n').collect();
     assert!((1..=lines.len()).contains(&line), "line {line} of {}", lines.len());
