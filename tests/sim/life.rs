@@ -122,15 +122,15 @@ fn say(world: &mut World, number: Number, word: Word) {
     }
 }
 
+fn any_failure(world: &mut World) -> ExecResult {
+    let passes = ExecResult::Retryable;
+    world.dice.one_of(&[passes, passes, ExecResult::NotExecutable, ExecResult::NotFound])
+}
+
 /// The exec of a monitor's program.
 fn execute(world: &mut World, number: Number) {
     let fails = world.dice.hits(world.chaos.exec_fails);
-    let result = world.dice.one_of(&[
-        ExecResult::Retryable,
-        ExecResult::Retryable,
-        ExecResult::NotExecutable,
-        ExecResult::NotFound,
-    ]);
+    let result = any_failure(world);
     let Some(shared) = world.of_monitor(number) else { return };
     shared.exec = if fails { ExecFate::Failed(result) } else { ExecFate::Runs };
     if fails {
@@ -143,6 +143,8 @@ fn execute(world: &mut World, number: Number) {
 fn worker_lives(world: &mut World, number: Number, process: Process) {
     match process.progress {
         Progress::Forked if world.dice.hits(world.chaos.exec_fails) => {
+            let result = any_failure(world);
+            tell_monitor(world, process, Said::CannotRun(number, result));
             world.exit(number, Exit::Status(127));
         }
         Progress::Forked => {

@@ -235,6 +235,8 @@ impl MainLoop {
                         self.step(world, Event::MonitorStopping { generation });
                     }
                     Word::Stopping => {}
+                    // `note_unusable`
+                    Word::Unusable(result) => self.running[place].exec = result,
                 }
             }
         }

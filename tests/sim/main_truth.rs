@@ -1,7 +1,7 @@
 //! What has to hold of main: its invariants by name, from what was told to the supervisor
 //! and what it ordered. Nothing here asks the supervisor what it thinks.
 
-use crate::kernel::{MAIN, each, number};
+use crate::kernel::number;
 use crate::world::World;
 use panzer::machines::{
     Generation, Signal,
@@ -35,6 +35,9 @@ struct Story {
     stops: bool,
     /// Its monitor was reaped, and main was told.
     gone: bool,
+    /// No process of it is left, as main was told. What becomes main's child after that, because
+    /// a parent that had left the session is dead, is not known to main.
+    empty: bool,
     crowded: Option<Tick>,
     asked: Option<Tick>,
     /// When its SIGINT is due.
@@ -89,6 +92,7 @@ impl Story {
             failed: false,
             stops: false,
             gone: false,
+            empty: false,
             crowded: None,
             asked: None,
             drained: None,
@@ -410,14 +414,7 @@ impl MainTruth {
             return world.expect(false, "nothing_alive_is_forgotten", || format!("{generation:?}"));
         };
         let story = self.stories.remove(place);
-        let left = story.monitor.map_or(0, |leader| {
-            let is_its = |&child: &usize| {
-                let process = world.kernel.get(child);
-                process.session == number(leader) && process.tree == generation.0
-            };
-            each(world.kernel.children(MAIN)).filter(is_its).count()
-        });
-        world.expect(left == 0, "nothing_alive_is_forgotten", || format!("{left} of {story:#?}"));
+        world.expect(story.empty, "nothing_alive_is_forgotten", || format!("{story:#?}"));
     }
 
     fn on_close(&mut self, world: &mut World) {
@@ -443,8 +440,8 @@ impl MainTruth {
         let is_over = |story: &Story| story.killed.is_some_and(|at| now >= at.after(SECOND));
         let over = stories.iter().all(is_over);
         world.expect(over, "main_leaves_last", || format!("{now:?}: {stories:#?}"));
-        world
-            .expect(!*forced || status != 0, "exit_status_tells_of_a_kill", || format!("{status}"));
+        let is_true = if *forced { status != 0 } else { status != 4 };
+        world.expect(is_true, "exit_status_tells_of_a_kill", || format!("{status}"));
     }
 
     fn on_report(&mut self, world: &mut World, report: Report) {
@@ -665,15 +662,14 @@ impl Story {
                 self.asked.get_or_insert(now);
             }
             Event::Gone { session, .. } => {
-                self.gone = true;
+                (self.gone, self.empty) = (true, session == Session::Empty);
                 if session == Session::Members {
                     self.asked.get_or_insert(now);
                 }
             }
+            Event::SpawnFailed { .. } | Event::Empty { .. } => self.empty = true,
             Event::SlotUnready { .. }
-            | Event::SpawnFailed { .. }
             | Event::Losing { .. }
-            | Event::Empty { .. }
             | Event::Reload
             | Event::Stop
             | Event::StopNow

@@ -6,7 +6,7 @@ use crate::main_loop::slot;
 use crate::pool_truth::PoolTruth;
 use crate::world::{Board, MonitorKind, Note, Said, Word, World};
 use panzer::machines::{
-    Exit, Generation, Signal, Slot, over,
+    ExecResult, Exit, Generation, Signal, Slot, over,
     pool::{Authority, Command, Event, Group, Pool, Report, StopSender},
 };
 use panzer::{Millis, Pid, Tick};
@@ -37,7 +37,9 @@ pub struct PoolLoop {
     owners: Vec<Owner>,
     sweep: Option<Tick>,
     waits_since: Tick,
-    pub finished: Option<bool>,
+    finished: Option<bool>,
+    /// What to leave with because there is nothing to run.
+    unusable: Option<u8>,
     events: Vec<Event>,
     commands: Vec<Command>,
 }
@@ -62,6 +64,7 @@ impl PoolLoop {
             sweep: None,
             waits_since: now,
             finished: None,
+            unusable: None,
             events: Vec::new(),
             commands: Vec::new(),
         };
@@ -91,6 +94,11 @@ impl PoolLoop {
                 .shared
                 .iter()
                 .any(|shared| shared.generation == self.generation && !shared.pipe.is_empty())
+    }
+
+    /// With what the monitor leaves, once it does: the end of `run`.
+    pub fn status(&self) -> Option<u8> {
+        self.finished.map(|killed| self.unusable.unwrap_or(killed.into()))
     }
 
     /// `turn`
@@ -138,6 +146,7 @@ impl PoolLoop {
                         self.step(world, Event::Runs { slot, pid: pid(number) });
                     }
                 }
+                Said::CannotRun(worker, result) => self.note_unusable(world, worker, result),
                 Said::Ready(number, worker) => {
                     self.step(world, Event::Ready { slot: slot(number), pid: pid(worker) });
                 }
@@ -149,6 +158,27 @@ impl PoolLoop {
                 }
             }
         }
+    }
+
+    /// `poll_exec_status`, of a program that cannot be executed
+    fn note_unusable(&mut self, world: &mut World, worker: Number, result: ExecResult) {
+        let status = match result {
+            ExecResult::NotFound => 127,
+            ExecResult::NotExecutable => 126,
+            ExecResult::Ran | ExecResult::Retryable => 0,
+        };
+        if status == 0
+            || self.pool.was_ready()
+            || self.unusable.is_some()
+            || !self.is_worker(worker)
+        {
+            return;
+        }
+        self.unusable = Some(status);
+        if let Some(shared) = world.shared(self.generation) {
+            shared.inbox.push((self.monitor, Word::Unusable(result)));
+        }
+        self.step(world, Event::StopNow { by: StopSender::Stranger });
     }
 
     fn tell_busy(&mut self, world: &mut World, owner: Owner) {

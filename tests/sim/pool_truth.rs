@@ -267,7 +267,11 @@ impl PoolTruth {
         }
     }
 
+    /// What replaces a worker that stays has a back-off of its own.
     fn promise(&mut self, slot: Slot, next: Tick) {
+        if self.workers.iter().any(|one| one.slot == slot && one.stays()) {
+            return;
+        }
         if let Some(promised) = self.promised.get_mut(slot.index()) {
             *promised = next;
         }
@@ -309,6 +313,12 @@ impl PoolTruth {
             format!("{signal:?} at {now:?}: {worker:#?} {order:?} {rules:?}")
         });
         worker.sent |= rank(signal);
+        if worker.told.is_none()
+            && let Some(promised) = self.promised.get_mut(worker.slot.index())
+        {
+            // Its slot has a back-off of which nothing was told.
+            *promised = Tick(0);
+        }
         worker.told.get_or_insert(now);
         if signal == Signal::Abrt {
             worker.aborted = Some(now);

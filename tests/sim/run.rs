@@ -116,8 +116,8 @@ impl Run {
         let turns = !is_held && (pool.wakes(world) || world.dice.hits(odds));
         if turns {
             pool.turn(world);
-            if let Some(killed) = pool.finished {
-                world.exit(pool.monitor, Exit::Status(u8::from(killed)));
+            if let Some(status) = pool.status() {
+                world.exit(pool.monitor, Exit::Status(status));
                 pools.swap_remove(place);
             }
         }

@@ -53,12 +53,16 @@ pub enum ExecFate {
 pub enum Word {
     Ready,
     Stopping,
+    /// `X_PANZER=unusable`: a pool of programs has nothing to run.
+    Unusable(ExecResult),
 }
 
 /// What stands in the pipe, or the sockets, between workers and their monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     Runs(Number),
+    /// Its program was not executed.
+    CannotRun(Number, ExecResult),
     Ready(u16, Number),
     Busy(u16, Number),
 }
