@@ -6,6 +6,7 @@
 
 use super::complain;
 use crate::main_process::generation::{GenerationEnd, MonitorDeath, RunningGeneration};
+use crate::main_process::notify_socket::SocketDirectory;
 use crate::main_process::reap::Sweep;
 use crate::main_process::supervisor::{Session, Supervisor};
 use crate::persist::{Codec, Persist as _, persisted};
@@ -24,6 +25,8 @@ use core::slice;
 /// All of them, in the order in which they were started.
 pub(super) struct Generations {
     running: Vec<RunningGeneration>,
+    /// Of those that are over: they stand until a descriptor is free.
+    left: Vec<SocketDirectory>,
     /// The one that was promoted last.
     current: Generation,
     sweep: Sweep,
@@ -36,6 +39,7 @@ impl Generations {
     pub fn new() -> Self {
         Self {
             running: Vec::new(),
+            left: Vec::new(),
             current: Generation(0),
             sweep: Sweep::new(),
             kills: OomKills::new(),
@@ -44,7 +48,7 @@ impl Generations {
 
     /// Writes or reads what one image leaves to the next.
     pub fn persist(&mut self, codec: &mut Codec) {
-        persisted! { in self, codec; { running, current } without { sweep, kills } }
+        persisted! { in self, codec; { running, left, current } without { sweep, kills } }
     }
 
     pub fn iter(&self) -> slice::Iter<'_, RunningGeneration> {
@@ -83,8 +87,12 @@ impl Generations {
     pub fn forget(&mut self, generation: Generation, closing: &mut Closing) {
         let is_it = |running: &RunningGeneration| running.generation == generation;
         if let Some(place) = self.running.iter().position(is_it) {
-            self.running.remove(place).notify.close(closing);
+            let over = self.running.remove(place);
+            // It frees the descriptor that taking the directory away may need.
+            over.notify.close(closing);
+            self.left.push(over.home);
         }
+        self.left.retain_mut(SocketDirectory::remove);
     }
 
     /// Lets go of all of them: main ends.
@@ -96,7 +104,8 @@ impl Generations {
 
     /// Takes the directories of all notify sockets away.
     pub fn remove_directories(&mut self) {
-        self.running.iter_mut().for_each(|running| running.home.remove());
+        let running = self.running.iter_mut().map(|running| &mut running.home);
+        running.chain(&mut self.left).for_each(|home| _ = home.remove());
     }
 
     pub const fn current(&self) -> Generation {

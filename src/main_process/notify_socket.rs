@@ -51,14 +51,20 @@ pub(super) struct SocketDirectory {
 persisted! { struct SocketDirectory { path, identity } }
 
 impl SocketDirectory {
-    /// Takes it away, if it is still what was made. What is in it and none of ours
-    /// stays, and the directory with it.
-    pub fn remove(&mut self) {
-        let path = core::mem::take(&mut self.path);
-        let Some(identity) = self.identity.take() else { return };
-        if let Some(directory) = open_if(&path, &|there, _| there == identity) {
-            let _ = empty(directory.borrow(), &path);
+    /// Takes it away, if it is still what was made; says whether it stands because
+    /// no descriptor is free. What is in it and none of ours stays, and the
+    /// directory with it.
+    pub fn remove(&mut self) -> bool {
+        let Some(identity) = self.identity else { return false };
+        match open_if(&self.path, &|there, _| there == identity) {
+            Err(Errno(libc::EMFILE | libc::ENFILE)) => return true,
+            Err(_) => {}
+            Ok(directory) => {
+                let _ = empty(directory.borrow(), &self.path);
+            }
         }
+        self.identity = None;
+        false
     }
 }
 
@@ -69,13 +75,15 @@ impl Drop for SocketDirectory {
 }
 
 /// Opens the directory at `path` if `is_it`, which is asked before.
-fn open_if(path: &CStr, is_it: &dyn Fn(Identity, Owner) -> bool) -> Option<Fd> {
-    let (identity, owner) = directory::look(path).ok()?;
-    if !is_it(identity, owner) {
-        return None;
+fn open_if(path: &CStr, is_it: &dyn Fn(Identity, Owner) -> bool) -> sys::SysResult<Fd> {
+    let (identity, owner) = directory::look(path)?;
+    if is_it(identity, owner) {
+        let directory = file::open(path, file::Mode::Directory)?;
+        if file::identity(directory.borrow())? == identity {
+            return Ok(directory);
+        }
     }
-    let directory = file::open(path, file::Mode::Directory).ok()?;
-    (file::identity(directory.borrow()) == Ok(identity)).then_some(directory)
+    Err(Errno(libc::ENOENT))
 }
 
 /// Takes the sockets of ours out of a directory, and the directory away.
@@ -190,7 +198,7 @@ fn is_leftover(name: &[u8], stem: &[u8]) -> bool {
 /// process listens.
 fn remove_dead(path: &CStr, users: [u32; 2]) {
     let is_private = |_, owner: Owner| owner.mode == 0o700 && users.contains(&owner.user);
-    let Some(directory) = open_if(path, &is_private) else { return };
+    let Ok(directory) = open_if(path, &is_private) else { return };
     let directory = directory.borrow();
     let names = directory::entries(directory, ENTRIES, &|_| true).unwrap_or_default();
     // Of more names than are looked at, the others may be anything.

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 /// The version of what is written. A change of what any of these types has changes it
 /// too, for nothing else tells one layout from another.
-pub(super) const VERSION: u64 = 11;
+pub(super) const VERSION: u64 = 12;
 
 impl MainProcess {
     /// Writes all of it.

@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::harness::control_client::{ask_result, socket_of};
 use crate::harness::ctl::FakeMain;
 use crate::harness::files::{TempDir, example};
 use crate::harness::panzer::{End, Panzer, continue_process, send};
-use crate::harness::procfs;
 use crate::harness::setup::Setup;
+use crate::harness::{procfs, spawn_lock};
 use crate::user::Users;
 use panzer::sys::{Signal, process};
 
@@ -197,6 +198,34 @@ fn second_main_is_refused_and_the_first_ones_files_stay() {
     assert_eq!(names(&dir), [&*notify_directory(first.pid()), "panzer.pid", "panzer.sock"]);
     assert_eq!(ask_result(&path, "ready"), "done ready");
     first.stop();
+}
+
+/// rule: fork.fails
+#[test]
+fn directory_that_no_descriptor_was_free_to_remove_goes_with_the_next_one() {
+    let dir = TempDir::new();
+    let path = dir.join("panzer.pid");
+    let options = ["-v", "--delay=0.05", "--max-delay=0.05", "--give-up=0"];
+    let mut panzer = setup(&path).options(&options).start();
+    let monitor = panzer.expect_current(1);
+    let pid = panzer.pid().to_string();
+    let limit = |most: &str| {
+        let _lock = spawn_lock();
+        let limit = format!("--nofile={most}:");
+        let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(set.expect("prlimit is there").success());
+    };
+    limit("3");
+    send(monitor, Signal::Kill);
+    panzer.expect_line("generation 1: all processes exited");
+    limit("64");
+    let second = panzer.expect_event("current", |event| event.name == "current").generation;
+    panzer.reload(second + 1);
+    panzer.expect_line(&format!("generation {second}: all processes exited"));
+    let last = format!("panzer.{pid}.{}", second + 1);
+    assert_eq!(names(&dir), [&*last, "panzer.pid", "panzer.sock"]);
+    panzer.stop();
+    assert_eq!(names(&dir), [""; 0]);
 }
 
 /// rule: pidfile.rename

@@ -14,7 +14,7 @@ const HOLD: [&str; 2] = ["listen=127.0.0.1:0", "run=hold"];
 
 /// The line of the source that sets the version of the state, and the next version.
 const STATE: [&str; 3] =
-    ["src/main_process/saved_state.rs", "const VERSION: u64 = 11;", "const VERSION: u64 = 12;"];
+    ["src/main_process/saved_state.rs", "const VERSION: u64 = 12;", "const VERSION: u64 = 13;"];
 
 /// A copy of this tree's source, to be built with changes.
 struct Tree {
@@ -101,7 +101,7 @@ fn restart_works_between_versions_and_is_refused_between_state_layouts() {
         main.expect_restarted();
         assert_eq!(main.version(), is_version);
         main.install(&newer);
-        main.expect_refusal("another version of the state", " has version 11");
+        main.expect_refusal("another version of the state", " has version 12");
         assert_eq!(main.version(), is_version);
     }
     main.install(&own);
@@ -113,7 +113,7 @@ fn restart_works_between_versions_and_is_refused_between_state_layouts() {
     main.panzer.expect_current(1);
     for program in [&own, &other] {
         main.install(program);
-        main.expect_refusal("an older version of the state", " has version 12");
+        main.expect_refusal("an older version of the state", " has version 13");
     }
     main.install(&newer);
     main.restart();
