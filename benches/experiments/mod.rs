@@ -6,6 +6,7 @@
 mod crash;
 mod death;
 pub mod fixture;
+mod growth;
 mod hung_files;
 mod idle;
 mod lifetime;
@@ -60,7 +61,7 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "kill-both", perform: sigkill::both },
     Experiment { name: "reload-burst", perform: reload::burst },
     Experiment { name: "reload-status", perform: reload::status },
-    Experiment { name: "reload-growth", perform: reload::growth },
+    Experiment { name: "growth", perform: growth::all },
     Experiment { name: "never-blocks", perform: hung_files::all },
     Experiment { name: "terminal", perform: terminal::library },
     Experiment { name: "terminal-exec", perform: terminal::programs },

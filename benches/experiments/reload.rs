@@ -1,31 +1,21 @@
-//! Reloads: bursts, and what remains after hundreds.
+//! Reloads: bursts, and status requests while they end.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::fs::{self, File};
 use std::io::{self, Error};
 use std::time::{Duration, Instant};
 
-use super::{Family, Program, Scene, Times, Trial};
-use crate::load::TIMEOUT;
-use crate::server::{self, Event, Place, Seen, Server, Watch, process};
+use super::{Family, Program, Scene, Trial};
+use crate::server::{Event, Seen, Watch};
 
 const OPTIONS: &[&str] = &["--count", "2", "--probation", "0", "--delay", "0", "--quiet"];
 /// How long no start may follow the last one.
 const QUIET: Duration = Duration::from_millis(50);
-/// Main, a monitor and two workers.
-const AT_REST: usize = 4;
 /// More than the least time between two answers to SIGTTIN.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(110);
 /// How long an old generation needs to exit.
 const LEAVING: Duration = Duration::from_millis(2);
 /// How many more starts may come after that.
 const MOST_ROUNDS: u32 = 10;
-/// How much main's memory may grow, in KiB, because of fragmentation. It has grown by 12 to
-/// 32 in hundreds of reloads, and then by nothing in 6,000 more.
-const SLACK: u64 = 32;
-/// How many of each come before the first measurement.
-const WARM_UP: u32 = 20;
 
 /// A thousand SIGUSR1 in a second.
 pub fn burst(trial: &mut Trial) -> io::Result<()> {
@@ -148,93 +138,4 @@ pub fn status(trial: &mut Trial) -> io::Result<()> {
     let status = scene.server.stop()?;
     trial.require(status.success(), status);
     Ok(())
-}
-
-/// Hundreds of reloads, failed reloads and crashes: main is the same as after the first few
-/// of each, when it has touched all of its own pages.
-pub fn growth(trial: &mut Trial) -> io::Result<()> {
-    let (reloads, others) = trial.choose((300, 100), (40, 15));
-    let mut subject = Subject::new()?;
-    let mut took = Times::default();
-    subject.live(WARM_UP, WARM_UP, &mut took)?;
-    let first = subject.weigh()?;
-    let watch = Watch::start(subject.scene.server.pid());
-    subject.live(reloads, others, &mut took)?;
-    let seen = watch.finish();
-    let last = subject.weigh()?;
-    trial.note(format_args!("{reloads} reloads, {others} failed ones, {others} crashes"));
-    let (from, to) = (first.descriptors, last.descriptors);
-    trial.require(from == to, format_args!("descriptors {from} -> {to}"));
-    let (from, to) = (first.threads, last.threads);
-    trial.require(from == to, format_args!("threads {from} -> {to}"));
-    let (from, to) = (first.anonymous, last.anonymous);
-    trial.require(to <= from + SLACK, format_args!("own memory {from} -> {to} KiB"));
-    trial.note(format_args!("resident {} -> {} KiB", first.resident, last.resident));
-    trial.note(format_args!("reload {took}"));
-    trial.watched(&seen);
-    let status = subject.scene.server.stop()?;
-    trial.require(status.success(), status);
-    Ok(())
-}
-
-/// A server whose next start can be made to fail.
-struct Subject {
-    scene: Scene,
-    fault: std::path::PathBuf,
-}
-
-/// Runs the rest of its arguments unless the file of the first one exists.
-const UNLESS: &str = r#"[ -e "$0" ] && exit 1; exec "$@""#;
-
-impl Subject {
-    fn new() -> io::Result<Self> {
-        let place = Place::new()?;
-        let fault = place.join("fault");
-        let target = crate::load::Target::Tcp(server::free_address()?);
-        let (basic, address) = (server::example("basic")?, target.address());
-        let words: [&OsStr; 6] = [
-            "sh".as_ref(),
-            "-c".as_ref(),
-            UNLESS.as_ref(),
-            fault.as_ref(),
-            basic.as_ref(),
-            address.as_ref(),
-        ];
-        let mut server = Server::start(OPTIONS, &words)?;
-        server.wait_for("a current generation", |event| event.name == "current")?;
-        let scene = Scene { server, target, program: Program::Basic, _place: place };
-        Ok(Self { scene, fault })
-    }
-
-    /// Does so many reloads, failed reloads and crashes.
-    fn live(&mut self, reloads: u32, others: u32, took: &mut Times) -> io::Result<()> {
-        for _ in 0..reloads {
-            let (old, asked) = (self.scene.monitor()?, Instant::now());
-            self.scene.reload()?;
-            took.push(asked.elapsed());
-            self.scene.wait_for_death(old)?;
-        }
-        for _ in 0..others {
-            let current = self.scene.monitor()?;
-            File::create(&self.fault)?;
-            self.scene.server.signal("USR1")?;
-            self.scene.server.wait_for("a failure", |event| event.name == "failed")?;
-            fs::remove_file(&self.fault)?;
-            server::kill(current, "KILL")?;
-            self.scene.next_current()?;
-        }
-        Ok(())
-    }
-
-    /// The descriptors, threads and memory of main at rest: the workers of a killed monitor exit
-    /// a little after the next generation is current.
-    fn weigh(&mut self) -> io::Result<process::Weight> {
-        let (main, deadline) = (self.scene.server.pid(), Instant::now() + TIMEOUT);
-        while process::tree(main).len() > AT_REST && Instant::now() < deadline {
-            self.scene.server.listen_until(Instant::now() + QUIET);
-        }
-        self.scene.server.listen_until(Instant::now() + QUIET);
-        let gone = || Error::other("main is gone");
-        process::weigh(self.scene.server.pid()).ok_or_else(gone)
-    }
 }
