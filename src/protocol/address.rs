@@ -91,7 +91,9 @@ impl Persist for Address {
         *self = match (kind, v6.ip().to_ipv4_mapped()) {
             (4, Some(ip)) => Self::Inet(SocketAddr::V4(SocketAddrV4::new(ip, port))),
             (7, _) => Self::Scoped(v6, interface),
-            _ => Self::Inet(SocketAddr::V6(v6)),
+
+            (6, _) => Self::Inet(SocketAddr::V6(v6)),
+            _ => return codec.fail(),
         };
     }
 }
@@ -319,6 +321,16 @@ mod tests {
             "unix:tmp/x",
         ] {
             assert_eq!(shown(text), text);
+        }
+    }
+
+    #[test]
+    fn saved_address_of_an_unknown_kind_is_refused() {
+        let mut bytes = written(&mut parse(b"[::1]:80").expect("it is right"));
+        assert!(read::<Address>(&bytes).is_some());
+        for kind in [1, 4, 5] {
+            bytes[0] = kind;
+            assert_eq!(read::<Address>(&bytes), None, "{kind}");
         }
     }
 
