@@ -5,6 +5,10 @@ its sockets are noted, through duplicates of them, and only then it gets what it
 So the servers need not know of the ledger. A failed request is excused by an entry that
 has the client's port among those held, made while the connection was open, and only if the
 request was under way before the process had run again for GRACE seconds.
+
+One loss more is documented: main cuts the drain of the oldest of three generations short. One
+whose monitor is stopped drains for that long, so a connection that one of its workers had
+answered on is excused too, if main has cut that drain short meanwhile.
 """
 
 import ctypes
@@ -147,12 +151,16 @@ class Ledger:
         self.file.write(json.dumps(shown) + "\n")
         self.file.flush()
 
-    def excuse(self, failure):
-        """The entry that excuses a failed request, if one does."""
+    def excuse(self, failure, cut_short):
+        """The entry that excuses a failed request, if one does; `cut_short` has the monitors
+        whose drains main has cut short."""
         for entry in self.entries:
-            if failure["port"] not in entry.get("held", []) or entry["service"] != failure["service"]:
-                continue
             over = entry.get("over", float("inf"))
-            if failure["opened"] <= entry["t"] <= failure["failed"] and failure["begun"] <= over + GRACE:
+            is_then = entry["t"] <= failure["failed"] and failure["begun"] <= over + GRACE
+            if entry["service"] != failure["service"] or not is_then:
+                continue
+            if failure["port"] in entry.get("held", []) and failure["opened"] <= entry["t"]:
                 return entry
+            if failure["answered"] in entry.get("workers", []) and entry["pid"] in cut_short:
+                return entry | {"action": "drain cut short, monitor stopped by"}
         return None

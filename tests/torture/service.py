@@ -5,9 +5,12 @@ import json
 import os
 import re
 import resource
+import struct
 import subprocess
 import threading
 from pathlib import Path
+
+from cgroup import FREEZER, PIDS, Group
 
 HERE = Path(__file__).resolve().parent
 
@@ -58,19 +61,29 @@ class Service:
         self.use_binary(self.panzer)
         self.configure({})
         self.reader = Reader(self.path / "log")
-        self.events = open(self.path / "events", "w")
+        self.events, self.clock = open(self.path / "events", "w"), self.path / "clock"
+        self.clock.write_bytes(bytes(8))
+        environment = os.environ | {"LD_PRELOAD": str(room / "clock.so"), "JUMP_FILE": str(self.clock)}
         self.files = self.list_files()
         command = [self.binary, "--event-fd=1", f"--pid={self.path}/panzer.pid", f"--config={self.path}/config.yml",
                    f"--bind=web=127.0.0.1:{self.port}", "--timeout=15", "--delay=0.1", "--max-delay=1",
                    "--ready-timeout=5", *options, "--", self.current, *(word.format(port=self.port) for word in words)]
+        groups = f"panzer-torture-{room.name}-{name}"
+        self.freezer, self.pids = Group(FREEZER, groups), Group(PIDS, groups)
+        # It is in its groups before it is panzer.
+        enter = "".join(f"echo 0 >{group.path}/cgroup.procs; " for group in self.groups())
+        command = ["sh", "-c", enter + 'exec "$0" "$@"', *command]
         self.child = subprocess.Popen(command, cwd=self.path, stdin=subprocess.DEVNULL, stdout=self.events,
-                                      stderr=self.reader.end)
+                                      stderr=self.reader.end, env=environment)
         os.close(self.reader.end)
         self.most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     @property
     def pid(self):
         return self.child.pid
+
+    def groups(self):
+        return [group for group in (self.freezer, self.pids) if group.is_there]
 
     def make_releases(self):
         for name, text in SCRIPTS.items():
@@ -99,6 +112,10 @@ class Service:
     def configure(self, settings):
         self.write_config("".join(f"{key}: {value}\n" for key, value in (SETTINGS | settings).items()))
 
+    def jump(self, seconds):
+        with open(self.clock, "r+b") as file:
+            file.write(struct.pack("<q", seconds))
+
     def write_config(self, text):
         new = self.path / "config.new"
         new.write_text(text)
@@ -119,6 +136,14 @@ class Service:
 
     def tail(self, name, lines=40):
         return "\n".join((self.path / name).read_text(errors="replace").splitlines()[-lines:])
+
+    def cut_short(self):
+        """The monitors of generations whose drains main has cut short."""
+        log = (self.path / "log").read_text(errors="replace")
+        generations = set(re.findall(r"generation (\d+): cutting drain short", log))
+        events = map(json.loads, (self.path / "events").read_text().splitlines())
+        return {event["pid"] for event in events
+                if event["event"] == "started" and str(event["gen"]) in generations}
 
     def weigh(self):
         """Descriptors and KiB of main."""

@@ -44,7 +44,7 @@ class Torment(threading.Thread):
         super().__init__(name=service.name)
         self.service, self.ledger, self.over, self.trouble = service, ledger, over, None
         self.random = random.Random(f"{seed} {service.name}")
-        self.due, self.number, self.done = [], 0, {}
+        self.due, self.number, self.done, self.is_frozen = [], 0, {}, False
         self.is_calm, self.things = is_calm, CALM_THINGS + ([] if is_calm else UNKIND_THINGS)
 
     def run(self):
@@ -87,14 +87,14 @@ class Torment(threading.Thread):
 
     def target(self, choice):
         """Any process below main."""
-        found = descendants(self.service.pid)
-        if not found:
-            raise Gone
-        return Process(choice.choice(found), self.service.pid)
+        return self.one_of(choice, descendants(self.service.pid))
 
     def monitor(self, choice):
-        found = [pid for pid in descendants(self.service.pid) if stat(pid)[1] == self.service.pid]
-        if not found:
+        return self.one_of(choice, [pid for pid in descendants(self.service.pid) if stat(pid)[1] == self.service.pid])
+
+    def one_of(self, choice, found):
+        # A frozen one would get its signal only after the ledger was written.
+        if self.is_frozen or not found:
             raise Gone
         return Process(choice.choice(found), self.service.pid)
 
@@ -215,6 +215,23 @@ class Torment(threading.Thread):
             self.service.ctl("reload", "--no-wait", timeout=5)
         self.later(choice, restore)
 
+    def few_processes(self, choice):
+        """No more than there are, or few more: fork(2) fails."""
+        pids = self.service.pids
+        if not pids.is_there:
+            raise Gone
+        most = 1 + len(descendants(self.service.pid)) + choice.choice([0, 0, 1, 3])
+        self.note("limit", processes=most)
+        pids.set(str(most))
+        self.later(choice, lambda: pids.set(pids.end))
+
+    def clock_jump(self, choice):
+        """Of the wall clock of monitors and workers; main is linked statically."""
+        seconds = choice.choice([-86400, -5, 5, 3600, 2**31, 0])
+        self.note("clock", seconds=seconds)
+        self.service.jump(seconds)
+        self.later(choice, lambda: self.service.jump(0))
+
     def limit(self, soft):
         _, hard = resource.prlimit(self.service.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(self.service.pid, resource.RLIMIT_NOFILE, (soft, hard))
@@ -247,7 +264,8 @@ class Torment(threading.Thread):
         # TSTP, TTIN and TTOU may be ignored.
         process.send(signal.SIGSTOP)
         if process.wait_for_state("TtZX"):
-            stopped = self.note("stop", signal=name, pid=process.pid, held=process.peers())
+            stopped = self.note("stop", signal=name, pid=process.pid, held=process.peers(),
+                                workers=descendants(process.pid))
 
         def proceed():
             self.unless_gone(process.send, signal.SIGCONT)
@@ -255,6 +273,32 @@ class Torment(threading.Thread):
                 self.ledger.amend(stopped, over=time.monotonic())
             process.close()
         self.later(choice, proceed)
+
+    def freeze(self, choice):
+        """All of it, main too."""
+        freezer = self.service.freezer
+        if not freezer.is_there or self.is_frozen:
+            raise Gone
+        self.is_frozen = True
+        freezer.set(freezer.begin)
+        pause, held = threading.Event(), []
+        for _ in range(1000):
+            if freezer.is_frozen():
+                break
+            pause.wait(0.002)
+        for pid in descendants(self.service.pid):
+            try:
+                with Process(pid, self.service.pid) as process:
+                    held += process.peers()
+            except Gone:
+                pass
+        entry = self.note("freeze", held=held)
+
+        def thaw():
+            freezer.set(freezer.end)
+            self.is_frozen = False
+            self.ledger.amend(entry, over=time.monotonic())
+        self.later(choice, thaw)
 
     def stop_now(self, choice):
         """SIGINT to a monitor, where a second one ends its workers: they are stopped until
@@ -305,8 +349,9 @@ CALM_THINGS = [
     Torment.release, Torment.release, Torment.reload, Torment.restart, Torment.scale, Torment.status,
     Torment.broken_binary, Torment.settings, Torment.bad_settings, Torment.hostile_operators,
     Torment.hostile_notifications, Torment.hanging_descriptor, Torment.deaf_log, Torment.few_descriptors,
+    Torment.few_processes, Torment.clock_jump,
 ]
 UNKIND_THINGS = [
     Torment.lethal_signal, Torment.lethal_signal, Torment.lethal_signal, Torment.kill_monitor,
-    Torment.stop_for_a_while, Torment.stop_for_a_while, Torment.stop_now,
+    Torment.stop_for_a_while, Torment.stop_for_a_while, Torment.stop_now, Torment.freeze,
 ]
