@@ -9,7 +9,9 @@ use crate::shared::inbox::Inbox;
 use crate::shared::scoreboard::{Flags, Scoreboard};
 use crate::sys::exec::{ExecOutcome, ExecStatus};
 use crate::sys::{SysResult, signal};
-use crate::types::{Exit, ExitReason, Generation, Level, Millis, Pid, Signal, StopSignal, Tick};
+use crate::types::{
+    Exit, ExitReason, Generation, Level, Millis, Pid, Signal, Slot, StopSignal, Tick,
+};
 use crate::{log, printable};
 use alloc::ffi::CString;
 use alloc::string::String;
@@ -88,6 +90,16 @@ pub(super) struct MonitorDeath {
     pub cause: ExitReason,
 }
 
+/// A worker that main has reaped in place of its monitor, for those who are told.
+#[derive(Debug)]
+pub(super) struct WorkerDeath {
+    pub generation: Generation,
+    pub slot: Slot,
+    pub pid: Pid,
+    pub exit: Exit,
+    pub lived: Millis,
+}
+
 persisted! {
     struct RunningGeneration {
         generation, leader, monitor, since, notify, home, board, exec_status, exec, stop_signal, is_pool, limits, command, directory,
@@ -122,6 +134,22 @@ impl RunningGeneration {
             self.exec =
                 if status == MISSING { ExecResult::NotFound } else { ExecResult::NotExecutable };
         }
+    }
+
+    /// The workers on its board that are among the `dead`, which are sorted.
+    pub fn dead_workers(
+        &self,
+        dead: &[(Pid, Exit)],
+        now: Tick,
+    ) -> impl Iterator<Item = WorkerDeath> {
+        let generation = self.generation;
+        let header = self.board.header();
+        let workers = header.map_or(Vec::new(), |header| self.board.workers(&header));
+        workers.into_iter().filter_map(move |worker| {
+            let (pid, slot, lived) = (worker.pid?, worker.slot, now.since(worker.since));
+            let place = dead.binary_search_by_key(&pid.raw(), |(pid, _)| pid.raw()).ok()?;
+            Some(WorkerDeath { generation, slot, pid, exit: dead[place].1, lived })
+        })
     }
 
     /// What to send its monitor in place of `signal`: the first of a stop is the

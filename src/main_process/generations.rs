@@ -5,7 +5,9 @@
 //! returned, and main steps.
 
 use super::complain;
-use crate::main_process::generation::{GenerationEnd, MonitorDeath, RunningGeneration};
+use crate::main_process::generation::{
+    GenerationEnd, MonitorDeath, RunningGeneration, WorkerDeath,
+};
 use crate::main_process::notify_socket::SocketDirectory;
 use crate::main_process::reap::Sweep;
 use crate::main_process::supervisor::{Session, Supervisor};
@@ -31,6 +33,10 @@ pub(super) struct Generations {
     current: Generation,
     sweep: Sweep,
     kills: OomKills,
+    /// What was reaped in this turn.
+    dead: Vec<(Pid, Exit)>,
+    /// Workers among them whose monitor was gone, until they are told of.
+    dead_workers: Vec<WorkerDeath>,
 }
 
 /// The list.
@@ -43,12 +49,17 @@ impl Generations {
             current: Generation(0),
             sweep: Sweep::new(),
             kills: OomKills::new(),
+            dead: Vec::new(),
+            dead_workers: Vec::new(),
         }
     }
 
     /// Writes or reads what one image leaves to the next.
     pub fn persist(&mut self, codec: &mut Codec) {
-        persisted! { in self, codec; { running, left, current } without { sweep, kills } }
+        persisted! {
+            in self, codec;
+            { running, left, current } without { sweep, kills, dead, dead_workers }
+        }
     }
 
     pub fn iter(&self) -> slice::Iter<'_, RunningGeneration> {
@@ -242,15 +253,40 @@ impl Generations {
         {
             (running.monitor, running.exit) = (None, Some(exit));
             self.sweep.want_at_once();
+        } else {
+            self.dead.push((pid, exit));
         }
     }
 
     /// Nothing more is reaped in this turn, but more may be dead if that `is_cut` short.
     pub fn end_reaping(&mut self, is_cut: bool, now: Tick, supervisor: &Supervisor) {
         self.sweep.note_cut(is_cut);
+        self.find_dead_workers(now);
         if self.sweep.is_due(now) {
             self.sweep.run(&mut self.running, now, supervisor);
         }
+    }
+
+    /// Finds those among the dead of this turn that no monitor can tell of any more.
+    fn find_dead_workers(&mut self, now: Tick) {
+        let mut dead = core::mem::take(&mut self.dead);
+        if dead.is_empty() {
+            return;
+        }
+        dead.sort_unstable_by_key(|(pid, _)| pid.raw());
+        for running in self.running.iter().filter(|running| running.monitor.is_none()) {
+            self.dead_workers.extend(running.dead_workers(&dead, now));
+        }
+    }
+
+    /// The dead workers whose monitor's death was told before.
+    pub fn take_dead_workers(&mut self) -> Vec<WorkerDeath> {
+        let running = &self.running;
+        let is_told = |worker: &mut WorkerDeath| {
+            let is_its = |running: &&RunningGeneration| running.generation == worker.generation;
+            running.iter().find(is_its).is_none_or(|running| running.exit.is_none())
+        };
+        self.dead_workers.extract_if(.., is_told).collect()
     }
 
     /// Finds out what is left of those that are over, before anything is started that
@@ -263,18 +299,24 @@ impl Generations {
 
     /// Those whose monitor, or last process, was reaped, and who have said all that they
     /// had to say. The newest first, so that none takes a place that is dead itself.
-    /// And whether the kernel has killed for want of memory all of these monitors that
-    /// got a SIGKILL that was not main's.
+    /// And whether the kernel has killed for want of memory all of these monitors, and of
+    /// the workers that are not told of, that got a SIGKILL that was not main's.
     pub fn ended(&mut self, now: Tick, supervisor: &Supervisor) -> (Vec<Generation>, bool) {
         let mut heard = Vec::new();
-        let (mut exits, mut killed) = (false, 0);
+        let is_foreign = |generation| !supervisor.was_killed(generation);
+        let mut killed = self
+            .dead_workers
+            .iter()
+            .filter(|worker| worker.exit.is_sigkill() && is_foreign(worker.generation))
+            .count();
+        let mut exits = killed > 0;
         for running in self.running.iter_mut().rev() {
             // What still waits, or a child receives, was said before the death.
             if (running.exit.is_some() || running.empty) && running.notify.is_settled(now) {
                 heard.push(running.generation);
                 exits |= running.exit.is_some();
-                let is_foreign = !supervisor.was_killed(running.generation);
-                killed += usize::from(running.exit.is_some_and(Exit::is_sigkill) && is_foreign);
+                let is_sigkill = running.exit.is_some_and(Exit::is_sigkill);
+                killed += usize::from(is_sigkill && is_foreign(running.generation));
             }
         }
         (heard, exits && self.kills.explain(killed))

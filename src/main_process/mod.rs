@@ -96,7 +96,7 @@ use crate::sys::poll::{self, Source};
 use crate::sys::process::{self, Reaped};
 use crate::sys::signal::{self, Blocked, Hangup, PendingSignals, Wake};
 use crate::sys::{self, Errno, clock};
-use crate::types::{Generation, Level, Millis, Pid, Signal, Stage, Tick};
+use crate::types::{ExitReason, Generation, Level, Millis, Pid, Signal, Stage, Tick};
 use crate::{log, stall};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -233,6 +233,7 @@ impl MainProcess {
     /// before.
     fn on_exits(&mut self) {
         let (ended, is_starved) = self.generations.ended(self.now, &self.supervisor);
+        self.tell_dead_workers(is_starved);
         for generation in ended {
             match self.generations.take_end(generation, is_starved, self.now, &self.supervisor) {
                 None => {}
@@ -243,12 +244,27 @@ impl MainProcess {
                         Some(_) | None => String::new(),
                     };
                     self.reporter.tell_death(death, &advice, &mut self.control);
+                    self.tell_dead_workers(is_starved);
                     if forced {
                         self.step(Event::Forced);
                     }
                     self.step(Event::Gone { generation, exec, session });
                 }
             }
+        }
+    }
+
+    /// Tells of workers that were reaped in place of a monitor that is dead. The kernel has
+    /// asked each of them to stop.
+    fn tell_dead_workers(&mut self, is_starved: bool) {
+        for worker in self.generations.take_dead_workers() {
+            let was_killed = self.supervisor.was_killed(worker.generation);
+            let cause = match worker.exit.is_sigkill() && !was_killed {
+                false => ExitReason::Requested,
+                true if is_starved => ExitReason::Memory,
+                true => ExitReason::Unknown,
+            };
+            self.reporter.tell_worker_death(&worker, cause);
         }
     }
 

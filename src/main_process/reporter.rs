@@ -7,7 +7,7 @@ use crate::log::{self, log};
 use crate::main_process::complaints::Complaints;
 use crate::main_process::control::{Control, GenerationProgress};
 use crate::main_process::event_writer::Events;
-use crate::main_process::generation::MonitorDeath;
+use crate::main_process::generation::{MonitorDeath, WorkerDeath};
 use crate::main_process::generations::Generations;
 use crate::main_process::service_manager::ServiceManager;
 use crate::main_process::supervisor::Report;
@@ -257,6 +257,21 @@ impl Reporter {
         self.note_reason(
             known.unwrap_or_else(|| text::compose(format_args!("its monitor {reason}{advice}"))),
         );
+    }
+
+    /// A worker is dead whose monitor is gone.
+    pub fn tell_worker_death(&mut self, worker: &WorkerDeath, cause: ExitReason) {
+        let &WorkerDeath { generation, slot, pid, exit, lived } = worker;
+        let ended = Ended { exit, lived, reason: cause.known() };
+        let is_asked = cause == ExitReason::Requested;
+        log(
+            if is_asked { Level::Info } else { Level::Warn },
+            format_args!("worker {slot} (pid {pid}) of generation {generation}: {ended}"),
+        );
+        if !is_asked {
+            let reason = text::compose(format_args!("{}", Cause(exit, cause)));
+            self.worker_event(EventName::Died, generation, (slot, pid), Some(&reason));
+        }
     }
 
     /// The load with this number was refused; `next` is the generation after all that were

@@ -91,6 +91,25 @@ fn deaths_are_reported_when_main_has_room_again() {
     panzer.stop();
 }
 
+/// rule: log.death
+#[test]
+fn death_of_each_worker_is_told_once_after_its_monitor_was_killed() {
+    let (mut panzer, address, monitor) = holding(&["--delay=0"]);
+    let (_held, answer) = Held::hold(address).expect("it serves");
+    let holds = answer.pid;
+    let idle = panzer.workers(monitor).into_iter().find(|pid| *pid != holds).expect("two workers");
+    send(monitor, Signal::Kill);
+    panzer.expect_line(&format!("(pid {idle}) of generation 1: exited with status 0 after"));
+    panzer.expect_current(2);
+    send(holds, Signal::Kill);
+    panzer.expect_event("a death", |event| event.name == "died" && event.pid == holds);
+    let mut panzer = panzer.stop();
+    for pid in [monitor, idle, holds] {
+        assert_eq!(panzer.count_lines(&format!("(pid {pid})")), 1, "{pid}");
+    }
+    assert_eq!(panzer.count_lines("WARN panzer:main["), 2, "the monitor and the worker");
+}
+
 #[test]
 fn workers_of_killed_monitor_drain_and_new_generation_starts() {
     let (mut panzer, address, monitor) = holding(&["-v"]);
