@@ -179,6 +179,8 @@ pub struct Kernel {
     present: Set,
     /// How many processes have this number as that of their group or session.
     uses: [u16; NUMBERS],
+    /// The number that was free last.
+    freed: Number,
     pub now: Tick,
     /// Whose SIGVTALRM counts for main.
     pub expected: Number,
@@ -210,6 +212,7 @@ impl Kernel {
             table: [VACANT; NUMBERS],
             present: 0,
             uses: [0; NUMBERS],
+            freed: FIRST,
             now: Tick(1_000_000),
             expected: 0,
         };
@@ -264,7 +267,8 @@ impl Kernel {
     /// A new process, a copy of its parent in its group and session; `None` if no number is
     /// free.
     pub fn fork(&mut self, parent: Number, kind: Kind, dice: &mut Dice) -> Option<Number> {
-        let start = if dice.coin() { FIRST } else { FIRST + dice.below(NUMBERS - FIRST) };
+        let any = FIRST + dice.below(NUMBERS - FIRST);
+        let start = dice.one_of(&[self.freed, self.freed, FIRST, any]);
         let number = (start..NUMBERS)
             .chain(FIRST..start)
             .find(|&number| self.uses[number] == 0 && self.present & 1 << number == 0)?;
@@ -284,7 +288,7 @@ impl Kernel {
 
     /// setpgid(2) to a group of its own.
     pub fn lead_group(&mut self, number: Number) {
-        self.uses[self.table[number].group] -= 1;
+        self.let_go(self.table[number].group);
         self.table[number].group = number;
         self.uses[number] += 1;
     }
@@ -292,7 +296,7 @@ impl Kernel {
     /// setsid(2).
     pub fn lead_session(&mut self, number: Number) {
         self.lead_group(number);
-        self.uses[self.table[number].session] -= 1;
+        self.let_go(self.table[number].session);
         self.table[number].session = number;
         self.uses[number] += 1;
     }
@@ -330,8 +334,19 @@ impl Kernel {
         let Process { group, session, .. } = self.table[number];
         self.table[number].state = State::Free;
         self.present &= !(1 << number);
-        self.uses[group] -= 1;
-        self.uses[session] -= 1;
+        self.let_go(group);
+        self.let_go(session);
+        if self.uses[number] == 0 {
+            self.freed = number;
+        }
+    }
+
+    /// One less goes by this number.
+    const fn let_go(&mut self, number: Number) {
+        self.uses[number] -= 1;
+        if self.uses[number] == 0 && self.present & (1 << number) == 0 && number >= FIRST {
+            self.freed = number;
+        }
     }
 
     /// waitpid(2): takes a dead process away.

@@ -463,7 +463,7 @@ fn chaos(dice: &mut Dice) -> Chaos {
         stops: odds(400),
         foreign_signals: odds(400),
         forged: odds(100),
-        helpers: odds(100),
+        helpers: odds(200),
         stalls: odds(200),
         busy: odds(300),
         recycles: odds(60),
