@@ -90,6 +90,7 @@ impl EvenShare {
             return MayAccept::Yes;
         }
         if !waits() {
+            self.since.store(NEVER, ORDER);
             self.asked.store(NEVER, ORDER);
             return MayAccept::Yes;
         }
@@ -333,6 +334,16 @@ mod tests {
         let (row, share) = &workers.all[0];
         assert_eq!(share.ask(workers.board, *row, Tick(1), || false), MayAccept::Yes);
         // Nor has a wait begun.
+        assert_eq!(workers.ask(0, 5_000), LEAVE);
+    }
+
+    #[test]
+    fn queue_that_is_emptied_by_none_of_the_siblings_ends_the_wait_for_them() {
+        let workers = Workers::holding(&[5, 0]);
+        let (row, share) = &workers.all[0];
+        assert_eq!(workers.ask(0, 100), LEAVE);
+        // A worker of another generation has taken it.
+        assert_eq!(share.ask(workers.board, *row, Tick(101), || false), MayAccept::Yes);
         assert_eq!(workers.ask(0, 5_000), LEAVE);
     }
 

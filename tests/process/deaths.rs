@@ -63,6 +63,30 @@ fn many_workers_killed_at_once_are_replaced_and_reported_once_each() {
     panzer.stop();
 }
 
+/// rule: pool.reap
+#[test]
+fn every_death_is_found_behind_a_dead_child_of_the_application() {
+    let setup = Setup::new(&example("witness"), &["start=exit=3", "run=idle"]);
+    let mut panzer = setup.options(&["-n4", "--delay=0"]).start();
+    let monitor = panzer.expect_current(1);
+    let is_dead = |pid: &u32| procfs::state(*pid) == Some('Z');
+    assert!(procfs::until(|| procfs::children(monitor).iter().any(is_dead)));
+    let workers = panzer.workers(monitor);
+    assert_eq!(workers.len(), 4);
+    // Of the four signals to one that is stopped there is one left.
+    stop_process(monitor);
+    for worker in &workers {
+        send(*worker, Signal::Kill);
+    }
+    continue_process(monitor);
+    for _ in &workers {
+        panzer.expect_event("a respawn", |event| event.name == "respawn");
+    }
+    assert_eq!(panzer.count("died"), 4);
+    let mut panzer = panzer.stop();
+    assert_eq!(panzer.count_lines("a child of the application: exit status: 3"), 1);
+}
+
 /// rule: notify.news
 #[test]
 fn deaths_are_reported_when_main_has_room_again() {
