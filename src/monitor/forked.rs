@@ -91,11 +91,12 @@ impl MonitorLoop<ForkedWorkers<'_>> {
     /// Forks a worker for each of these slots. Between two forks nothing is written but
     /// the stack.
     fn fork_copies(&mut self, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE] {
-        let mut made = [None; AT_ONCE];
+        let (mut made, mut failed) = ([None; AT_ONCE], [None; AT_ONCE]);
         let mut in_child = Some(signal::block_all());
         // No handler of the application's comes while the lock is held.
         let (monitor, mut forks) = (process::id(), Forks::begin());
-        for (&(slot, row), made) in places.iter().zip(&mut made) {
+        let results = made.iter_mut().zip(&mut failed);
+        for (&(slot, row), (made, failed)) in places.iter().zip(results) {
             let forked = forks.fork(|| {
                 let blocked = in_child.take().expect("the child runs once");
                 match self.become_worker(slot, row, monitor, blocked) {
@@ -111,9 +112,14 @@ impl MonitorLoop<ForkedWorkers<'_>> {
             });
             match forked {
                 Ok(pid) => *made = Some(pid),
-                Err(errno) => {
-                    log::log(Level::Error, format_args!("worker {slot}: cannot fork: {errno}"));
-                }
+                Err(errno) => *failed = Some(errno),
+            }
+        }
+        // Other threads wait for the lock, and the log may be a slow file.
+        drop(forks);
+        for (&(slot, _), errno) in places.iter().zip(failed) {
+            if let Some(errno) = errno {
+                log::log(Level::Error, format_args!("worker {slot}: cannot fork: {errno}"));
             }
         }
         made

@@ -22,7 +22,7 @@ use core::mem;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
-/// So many workers are made before the first is noted.
+/// So many workers are made at a time, and then noted: as many as the pool orders at once.
 pub(super) const AT_ONCE: usize = 32;
 /// How long to leave poll(2) alone when it has failed.
 const BREATHER: Millis = Millis(100);
