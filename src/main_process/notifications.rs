@@ -15,7 +15,7 @@ use crate::protocol::fdnames;
 use crate::protocol::sd_notify::{self, News, Notice, Store};
 use crate::shared::inbox::Received;
 use crate::sys::fd::{Borrowed, Fd};
-use crate::sys::message::Message;
+use crate::sys::message::{MOST_BYTES, Message};
 use crate::sys::process;
 use crate::sys::socket::{self, SocketKind};
 use crate::text::Plural;
@@ -25,8 +25,10 @@ use alloc::vec::Vec;
 
 /// The most datagrams of one generation that are read in one turn.
 const MOST: usize = 256;
-/// A datagram counts as one more for each so many bytes: about two lines of news.
-const SHORT: usize = 64;
+/// A datagram counts as one more for each so many bytes: about eight lines of news.
+const SHORT: usize = 256;
+// What the kernel's queue holds by default is read before a death is acted on: unix(7).
+const _: () = assert!(11 * (1 + MOST_BYTES / SHORT) <= MOST);
 
 impl MainProcess {
     /// Reads what every generation has said.

@@ -4,8 +4,9 @@
 //! `STOPPING=1`, `STATUS=…`, `FDSTORE=1` and `FDSTOREREMOVE=1` with
 //! `FDNAME=…`, `BARRIER=1`, and this crate's own `X_PANZER=…`. Everything
 //! else is ignored, as the protocol asks, and of a key that stands twice the
-//! first counts, but of [`news`] every line. As with systemd, a name that is not valid is no name: what
-//! is kept without one is called `stored`, and nothing is removed without one.
+//! first counts, but of [`news`] every line. As with systemd, a name that is not valid
+//! is no name: what is kept without one is called `stored`, and nothing is removed
+//! without one.
 //!
 //! What stands in a datagram is a claim. Which process sent it, and what came along
 //! with it, is not known here.
