@@ -82,9 +82,9 @@ pub fn kill_all(pids: &[u32], signal: &str) -> io::Result<()> {
     Err(Error::other(format!("no process{words}")))
 }
 
-fn with_shell<T>(what: impl FnOnce(&mut Shell) -> io::Result<T>) -> io::Result<T> {
+fn with_shell<T>(ask: impl FnOnce(&mut Shell) -> io::Result<T>) -> io::Result<T> {
     let mut shell = SHELL.lock().unwrap_or_else(PoisonError::into_inner);
-    what(match &mut *shell {
+    ask(match &mut *shell {
         Some(shell) => shell,
         none => none.insert(Shell::start()?),
     })

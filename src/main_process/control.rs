@@ -339,9 +339,9 @@ impl Control {
                 continue;
             }
             if let Err(errno) = running.tell_count(count) {
-                let what = format_args!("cannot tell generation {generation}: {errno}");
-                log(Level::Warn, format_args!("scale {}: {what}", u32::from(count)));
-                self.fail_scale(what);
+                let reason = format_args!("cannot tell generation {generation}: {errno}");
+                log(Level::Warn, format_args!("scale {}: {reason}", u32::from(count)));
+                self.fail_scale(reason);
             }
         }
     }
