@@ -90,9 +90,7 @@ impl EvenShare {
             return MayAccept::Yes;
         }
         if !waits() {
-            self.since.store(NEVER, ORDER);
-            self.asked.store(NEVER, ORDER);
-            return MayAccept::Yes;
+            return self.end_wait();
         }
         let taken = taken_by_siblings(board, row);
         let has_moved = self.taken.swap(taken, ORDER) != taken;
@@ -119,7 +117,14 @@ impl EvenShare {
         MayAccept::Yes
     }
 
-    /// Since when it has asked again and again, and when it has asked before.
+    /// No wait goes on where no connection waits.
+    fn end_wait(&self) -> MayAccept {
+        self.since.store(NEVER, ORDER);
+        self.asked.store(NEVER, ORDER);
+        MayAccept::Yes
+    }
+
+    /// Since when a connection has waited at each question, and when it has asked before.
     fn note_question(&self, now: Tick) -> (Tick, Tick) {
         let asked = self.asked.swap(now.0, ORDER);
         if asked == NEVER || now > Tick(asked).after(BOUND) {
