@@ -1,7 +1,7 @@
 //! Everything that can go wrong in a pre-fork server, thousands of times.
 //!
 //! ```text
-//! cargo bench --bench soak                # all experiments, about 15 minutes
+//! cargo bench --bench soak                # all experiments, about half an hour
 //! cargo bench --bench soak -- stop        # those whose name contains "stop"
 //! SEED=42 QUICK=1 cargo bench --bench soak
 //! ```
