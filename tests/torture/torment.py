@@ -322,6 +322,8 @@ class Torment(threading.Thread):
         held = {worker: self.unless_gone(self.held_by, worker) for worker in workers}
         self.note("signal", signal="INT", pid=monitor.pid)
         self.unless_gone(monitor.send, signal.SIGINT)
+        # One that is stopped would act on it later, with what else it was sent meanwhile.
+        self.unless_gone(monitor.send, signal.SIGCONT)
         pause = threading.Event()
         for _ in range(50):
             pause.wait(0.01)
