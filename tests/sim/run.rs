@@ -309,6 +309,7 @@ impl Run {
             let process = self.world.kernel.get_mut(number);
             (process.stuck, process.stopped, process.busy_since) = (false, false, None);
         }
+        self.make_room();
         let stops = self.world.dice.coin();
         let is_stopping = self.main.as_ref().is_some_and(|main| main.truth.is_stopping());
         if self.main.is_some() && !stops && !is_stopping {
@@ -320,6 +321,18 @@ impl Run {
         if self.is_whole() && self.main.is_none() {
             self.end_alone();
             self.begin_again();
+        }
+    }
+
+    /// No fork fails for want of a number: of what others have started, that ends.
+    fn make_room(&mut self) {
+        if self.world.kernel.present().count_ones() as usize > NUMBERS / 2 {
+            for number in each(self.world.kernel.present()) {
+                let process = self.world.kernel.get(number);
+                if process.state == State::Alive && process.kind == Kind::Helper {
+                    self.world.exit(number, Exit::Status(0));
+                }
+            }
         }
     }
 
