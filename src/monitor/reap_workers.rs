@@ -174,3 +174,42 @@ impl<K: PoolKind> MonitorLoop<K> {
         self.step(now, Event::Exited { slot, pid, exit, group });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::monitor::forked::ForkedWorkers;
+    use crate::monitor::monitor_loop::MonitorLoop;
+    use crate::monitor::pool::{Authority, Event};
+    use crate::monitor::rules;
+    use crate::shared::inherited::PoolSettings;
+    use crate::sys::clock;
+    use crate::types::{Pid, Slot};
+    use crate::worker::{Context, Outcome};
+    use alloc::vec::Vec;
+    use std::process::{Command, Stdio};
+
+    /// Another child lives, so the kernel says only that none is dead.
+    #[test]
+    fn worker_that_another_thread_has_waited_for_is_missed() {
+        let mut idle = |_: &mut Context| -> Outcome { Ok(()) };
+        let copies = ForkedWorkers::new(&mut idle, false).expect("there are descriptors");
+        let none = PoolSettings::default();
+        let rules = rules(none, PoolSettings { count: Some(1), ..none });
+        let mut pool = MonitorLoop::new(copies, rules, Authority::Own).expect("there is memory");
+        let mut alive = Command::new("cat").stdin(Stdio::piped()).spawn().expect("it is there");
+        let mut worker = Command::new("true").spawn().expect("it is there");
+        let pid = i32::try_from(worker.id()).ok().and_then(Pid::new).expect("it is a pid");
+        let (now, slot) = (clock::now(), Slot::new(1).expect("it is the first"));
+        let row = pool.rows.reserve(slot).expect("all are free");
+        pool.rows.forked(slot, row, pid, now);
+        let mut commands = Vec::new();
+        for event in [Event::Timer, Event::Forked { slot, pid }] {
+            pool.pool.step(now, event, &mut commands);
+        }
+        worker.wait().expect("it is our child");
+        pool.sweep_children(now, &mut Vec::new());
+        assert!(pool.rows.process(pid).is_none(), "its slot is never filled again");
+        drop(alive.stdin.take());
+        alive.wait().expect("it is our child");
+    }
+}
