@@ -13,7 +13,7 @@ use crate::harness::files::{TempDir, example, open_gate};
 use crate::harness::panzer::{End, Panzer, send};
 use crate::harness::procfs;
 use crate::harness::setup::Setup;
-use crate::harness::strace::Trace;
+use crate::harness::strace::{Attached, Trace};
 
 /// When a signal arrives: at this call, made for the n-th time by a process.
 #[derive(Clone, Copy)]
@@ -42,17 +42,17 @@ impl Moment {
         setup.traced(dir.path(), "trace", &[&trace, &inject]).0
     }
 
-    /// A COMMAND whose process, with `all` also every process below it, gets `signal` then.
+    /// A COMMAND whose process gets `signal` then.
     /// Its tracer is in a session of its own.
-    fn strike_command(self, dir: &TempDir, all: bool, signal: Signal) -> PathBuf {
+    fn strike_command(self, dir: &TempDir, signal: Signal) -> PathBuf {
         let [trace, inject] = self.words(signal);
-        let (witness, follow) = (example("witness"), if all { "-f" } else { "" });
-        let (output, witness) = (dir.join("trace"), witness.display());
+        let (output, witness) = (dir.join("trace"), example("witness"));
         dir.script(
             "app",
             &format!(
-                "exec strace -DDD -qqq {follow} -o '{}' {trace} {inject} '{witness}' run=idle",
-                output.display()
+                "exec strace -DDD -qqq -o '{}' {trace} {inject} '{}' run=idle",
+                output.display(),
+                witness.display()
             ),
         )
     }
@@ -145,7 +145,7 @@ fn stop_signal_before_a_monitor_has_handlers_stops_it_gracefully() {
     let moment = before_a_monitors_handlers();
     for signal in [Signal::Term, Signal::Int] {
         let dir = TempDir::new();
-        let app = moment.strike_command(&dir, false, signal);
+        let app = moment.strike_command(&dir, signal);
         let mut panzer = Setup::new(&app, &[]).options(&["-n1", "--give-up=1"]).start();
         panzer.expect_line("run has returned");
         let died = panzer.expect("died", 1);
@@ -158,7 +158,7 @@ fn stop_signal_before_a_monitor_has_handlers_stops_it_gracefully() {
 #[test]
 fn sigttin_before_a_monitor_has_handlers_does_not_stop_it() {
     let dir = TempDir::new();
-    let app = before_a_monitors_handlers().strike_command(&dir, false, Signal::Ttin);
+    let app = before_a_monitors_handlers().strike_command(&dir, Signal::Ttin);
     let mut panzer = Setup::new(&app, &[]).options(&["-n1"]).start();
     panzer.expect_line("worker 1: empty");
     lives_on(panzer);
@@ -209,11 +209,16 @@ fn signal_to_main_while_it_forks_is_handled_by_main() {
 /// rule: worker.setup
 #[test]
 fn signal_between_fork_and_set_up_ends_the_worker_and_not_the_monitor() {
-    // While it still has its monitor's pipe and handlers, and with its own ones.
-    for moment in [Moment("dup3", 1), Moment("setpgid", 1)] {
+    // While it still has its monitor's handlers, and with its own ones.
+    for moment in [Moment("pipe2", 1), Moment("setpgid", 1)] {
         let dir = TempDir::new();
-        let app = moment.strike_command(&dir, true, Signal::Term);
-        let mut panzer = Setup::new(&app, &[]).options(&["-n1", "--delay=30"]).start();
+        let mut panzer = idle().options(&["--delay=30"]).start();
+        let monitor = panzer.expect_current(1);
+        let worker = panzer.workers(monitor)[0];
+        let [trace, inject] = moment.words(Signal::Term);
+        // From now on the monitor makes neither call.
+        let _tracer = Attached::to(monitor, &dir.join("trace"), &["-f", &trace, &inject]);
+        send(worker, Signal::Term);
         // The first replacement starts at once, the second half a minute later.
         for _ in 0..2 {
             let died = panzer.expect("died", 1);
@@ -291,7 +296,7 @@ fn signal_after_main_has_read_its_signals_wakes_it_again() {
 fn signal_after_a_monitor_has_read_its_signals_wakes_it_again() {
     // The status is the only line that this monitor logs.
     let dir = TempDir::new();
-    let app = Moment("pwritev2", 1).strike_command(&dir, false, Signal::Term);
+    let app = Moment("pwritev2", 1).strike_command(&dir, Signal::Term);
     let mut panzer = Setup::new(&app, &[]).options(&["-n1"]).start();
     let monitor = panzer.expect_current(1);
     panzer.signal(Signal::Ttin);
@@ -305,7 +310,7 @@ fn signal_after_a_monitor_has_read_its_signals_wakes_it_again() {
 #[test]
 fn stop_that_arrives_during_reaping_prevents_replacements() {
     let dir = TempDir::new();
-    let app = Moment("waitid", 1).strike_command(&dir, false, Signal::Term);
+    let app = Moment("waitid", 1).strike_command(&dir, Signal::Term);
     let mut panzer = Setup::new(&app, &[]).options(&["-n2", "--delay=0"]).start();
     let monitor = panzer.expect_current(1);
     send(panzer.workers(monitor)[0], Signal::Kill);
