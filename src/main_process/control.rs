@@ -339,9 +339,12 @@ impl Control {
                 continue;
             }
             if let Err(errno) = running.tell_count(count) {
-                let reason = format_args!("cannot tell generation {generation}: {errno}");
-                log(Level::Warn, format_args!("scale {}: {reason}", u32::from(count)));
-                self.fail_scale(reason);
+                let count = u32::from(count);
+                log(
+                    Level::Warn,
+                    format_args!("scale {count}: cannot tell generation {generation}: {errno}"),
+                );
+                self.fail_scale(format_args!("cannot tell generation {generation}: {errno}"));
             }
         }
     }

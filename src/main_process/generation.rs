@@ -136,20 +136,18 @@ impl RunningGeneration {
         }
     }
 
-    /// The workers on its board that are among the `dead`, which are sorted.
-    pub fn dead_workers(
-        &self,
-        dead: &[(Pid, Exit)],
-        now: Tick,
-    ) -> impl Iterator<Item = WorkerDeath> {
-        let generation = self.generation;
-        let header = self.board.header();
-        let workers = header.map_or(Vec::new(), |header| self.board.workers(&header));
-        workers.into_iter().filter_map(move |worker| {
-            let (pid, slot, lived) = (worker.pid?, worker.slot, now.since(worker.since));
-            let place = dead.binary_search_by_key(&pid.raw(), |(pid, _)| pid.raw()).ok()?;
-            Some(WorkerDeath { generation, slot, pid, exit: dead[place].1, lived })
-        })
+    /// Adds the workers on its board that are among the `dead`, which are sorted.
+    pub fn find_dead_workers(&self, dead: &[(Pid, Exit)], now: Tick, found: &mut Vec<WorkerDeath>) {
+        let Some(header) = self.board.header() else { return };
+        for worker in self.board.workers(&header) {
+            if let Some(pid) = worker.pid
+                && let Ok(place) = dead.binary_search_by_key(&pid.raw(), |(pid, _)| pid.raw())
+            {
+                let (generation, slot) = (self.generation, worker.slot);
+                let (exit, lived) = (dead[place].1, now.since(worker.since));
+                found.push(WorkerDeath { generation, slot, pid, exit, lived });
+            }
+        }
     }
 
     /// What to send its monitor in place of `signal`: the first of a stop is the

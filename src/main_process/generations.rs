@@ -33,7 +33,7 @@ pub(super) struct Generations {
     current: Generation,
     sweep: Sweep,
     kills: OomKills,
-    /// What was reaped in this turn.
+    /// What was reaped in this turn, sorted.
     dead: Vec<(Pid, Exit)>,
     /// Workers among them whose monitor was gone, until they are told of.
     dead_workers: Vec<WorkerDeath>,
@@ -254,7 +254,8 @@ impl Generations {
             (running.monitor, running.exit) = (None, Some(exit));
             self.sweep.want_at_once();
         } else {
-            self.dead.push((pid, exit));
+            let place = self.dead.partition_point(|(other, _)| other.raw() < pid.raw());
+            self.dead.insert(place, (pid, exit));
         }
     }
 
@@ -269,24 +270,22 @@ impl Generations {
 
     /// Finds those among the dead of this turn that no monitor can tell of any more.
     fn find_dead_workers(&mut self, now: Tick) {
-        let mut dead = core::mem::take(&mut self.dead);
+        let dead = core::mem::take(&mut self.dead);
         if dead.is_empty() {
             return;
         }
-        dead.sort_unstable_by_key(|(pid, _)| pid.raw());
         for running in self.running.iter().filter(|running| running.monitor.is_none()) {
-            self.dead_workers.extend(running.dead_workers(&dead, now));
+            running.find_dead_workers(&dead, now, &mut self.dead_workers);
         }
     }
 
-    /// The dead workers whose monitor's death was told before.
-    pub fn take_dead_workers(&mut self) -> Vec<WorkerDeath> {
-        let running = &self.running;
-        let is_told = |worker: &mut WorkerDeath| {
-            let is_its = |running: &&RunningGeneration| running.generation == worker.generation;
-            running.iter().find(is_its).is_none_or(|running| running.exit.is_none())
+    /// One of the dead workers whose monitor's death was told before.
+    pub fn next_dead_worker(&mut self) -> Option<WorkerDeath> {
+        let is_told = |worker: &WorkerDeath| {
+            self.get(worker.generation).is_none_or(|running| running.exit.is_none())
         };
-        self.dead_workers.extract_if(.., is_told).collect()
+        let place = self.dead_workers.iter().position(is_told)?;
+        Some(self.dead_workers.remove(place))
     }
 
     /// Finds out what is left of those that are over, before anything is started that

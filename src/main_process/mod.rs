@@ -257,7 +257,7 @@ impl MainProcess {
     /// Tells of workers that were reaped in place of a monitor that is dead. The kernel has
     /// asked each of them to stop.
     fn tell_dead_workers(&mut self, is_starved: bool) {
-        for worker in self.generations.take_dead_workers() {
+        while let Some(worker) = self.generations.next_dead_worker() {
             let was_killed = self.supervisor.was_killed(worker.generation);
             let cause = match worker.exit.is_sigkill() && !was_killed {
                 false => ExitReason::Requested,
