@@ -6,6 +6,7 @@
 use super::{CtlFailure, Deadline, Status, connect, print, tell};
 use crate::ctl::args::Args;
 use crate::ctl::connect::Found;
+use crate::ctl::signal_fallback;
 use crate::printable;
 use crate::protocol::control_protocol::{Answer, AnswerWord, LONGEST_ANSWER, Request};
 use crate::split::cut;
@@ -200,6 +201,10 @@ pub fn ask(
     }
     let outcome = last_line(&mut connection, patience);
     let is_end = matches!(asking.request, Request::Shutdown | Request::Exit);
+    if is_end && found.process.is_some() && matches!(outcome, Ok(LastLine::Silence)) {
+        // Main is leaving, or has dropped us before it read the request.
+        return signal_fallback::ask(asking, found, patience);
+    }
     let is_over = outcome.as_ref().map_or_else(|refused| refused.is_answer, |_| true);
     if is_end && is_over {
         // Where the end of main can be seen that counts: the process that closes the
@@ -210,14 +215,23 @@ pub fn ask(
         found.wait_for_end(patience)?;
     }
     match outcome.map_err(|refused| refused.bad)? {
-        Some(done) => print(&done),
-        // Main left before it let us in: that is what was asked for.
-        None if is_end && found.process.is_some() => Ok(()),
-        None => {
+        LastLine::Done(done) => print(&done),
+        LastLine::Cut if is_end && found.process.is_some() => Ok(()),
+        LastLine::Cut | LastLine::Silence => {
             let reason = format_args!("main closed the connection without a reply");
             Err(CtlFailure::new(Status::Failed, reason))
         }
     }
+}
+
+/// How the answer to a request that main has not refused ended.
+enum LastLine {
+    /// With `done`, and this.
+    Done(String),
+    /// Without a last line.
+    Cut,
+    /// Without any line.
+    Silence,
 }
 
 /// An answer that is not `done`.
@@ -227,22 +241,23 @@ struct Refused {
     is_answer: bool,
 }
 
-/// Shows the progress, and waits for the last line; `None` when the connection
-/// ends without one.
+/// Shows the progress, and waits for the last line, or for the end of the connection.
 fn last_line(
     connection: &mut ControlConnection,
     patience: &Deadline<'_>,
-) -> Result<Option<String>, Refused> {
+) -> Result<LastLine, Refused> {
     let refused = |bad, is_answer| Refused { bad, is_answer };
+    let mut end = LastLine::Silence;
     loop {
         let line = connection.line(patience).map_err(|bad| refused(bad, false))?;
-        let Some(line) = line else { return Ok(None) };
+        let Some(line) = line else { return Ok(end) };
+        end = LastLine::Cut;
         match Answer::parse(&line) {
             Answer::Says(AnswerWord::Progress, text) => tell(text),
             Answer::Says(AnswerWord::Done, text) => {
                 let mut line = printable::shown(text);
                 line.push('\n');
-                return Ok(Some(line));
+                return Ok(LastLine::Done(line));
             }
             Answer::Says(word @ (AnswerWord::Failed | AnswerWord::Refused), text) => {
                 let reason = printable::lossy(text);

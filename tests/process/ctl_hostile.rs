@@ -110,6 +110,19 @@ fn shutdown_returns_only_after_main_has_exited() {
 
 /// rule: ctl.shutdown
 #[test]
+fn shutdown_is_asked_by_signal_when_main_closes_without_a_word() {
+    for (command, signal) in [("shutdown", "SIGTERM"), ("exit", "SIGQUIT")] {
+        let (_dir, path) = pid_file();
+        let mut main = FakeMain::start(&path, "own", "", &[]);
+        let waits = begin(&path, &[command]);
+        main.expect(signal);
+        main.end();
+        assert_eq!(finish(waits).status, 0);
+    }
+}
+
+/// rule: ctl.shutdown
+#[test]
 fn shutdown_returns_when_main_exits_even_if_connection_stays_open() {
     let (_dir, path) = pid_file();
     let main = FakeMain::start(&path, "own", "progress soon\\ndone\\n", &["kept"]);
