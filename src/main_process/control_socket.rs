@@ -245,16 +245,7 @@ impl ControlSocket {
             let fd = self.clients.remove(oldest).fd;
             closing.close_inbox(fd, Credentials::Untold);
         }
-        self.clients.push(Client {
-            fd,
-            request: Vec::new(),
-            has_asked: false,
-            waits: None,
-            owed: Vec::new(),
-            is_answered: false,
-            due: Some(now.after(SLOWEST)),
-            is_gone: false,
-        });
+        self.clients.push(Client::new(fd, now));
     }
 
     /// Tells a client something; after a last line nothing more comes.
@@ -339,6 +330,20 @@ fn refuse(fd: Fd, line: &[u8], closing: &mut Closing) {
 }
 
 impl Client {
+    /// One that has connected now.
+    fn new(fd: Fd, now: Tick) -> Self {
+        Self {
+            fd,
+            request: Vec::new(),
+            has_asked: false,
+            waits: None,
+            owed: Vec::new(),
+            is_answered: false,
+            due: Some(now.after(SLOWEST)),
+            is_gone: false,
+        }
+    }
+
     /// Reads what has come of the request; the request, or what to refuse it with, once
     /// it is whole.
     fn read_request(&mut self) -> Option<Result<Request, &'static str>> {

@@ -6,7 +6,7 @@ use crate::protocol::control_protocol::{LONGEST_REQUEST, Request};
 use crate::split::cut;
 use crate::sys::message::{self, SendWait};
 use crate::sys::socket;
-use crate::types::Slot;
+use crate::types::{Slot, Tick};
 use alloc::vec::Vec;
 
 /// What main makes of it; nothing if the client has left before its line was whole.
@@ -14,16 +14,7 @@ type Heard = Option<Result<Request, &'static str>>;
 
 fn heard(pieces: &[&[u8]]) -> Heard {
     let (fd, theirs) = socket::stream_pair().expect("there is room");
-    let mut client = Client {
-        fd,
-        request: Vec::new(),
-        has_asked: false,
-        waits: None,
-        owed: Vec::new(),
-        is_answered: false,
-        due: None,
-        is_gone: false,
-    };
+    let mut client = Client::new(fd, Tick(0));
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         let sent = message::send(theirs.borrow(), piece, None, SendWait::Never);
         assert_eq!(sent, Ok(piece.len()));
