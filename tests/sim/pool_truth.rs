@@ -14,24 +14,9 @@ const INT_TO_KILL: Millis = Millis(2_000);
 const SECOND: Millis = Millis(1_000);
 
 /// The place of a signal among those of a stop, as a bit.
-const fn rank(signal: Signal) -> u32 {
-    match signal {
-        Signal::Term => 1,
-        Signal::Abrt => 2,
-        Signal::Int => 4,
-        Signal::Kill => 8,
-        Signal::Hup
-        | Signal::Quit
-        | Signal::Usr1
-        | Signal::Usr2
-        | Signal::Chld
-        | Signal::Ttin
-        | Signal::Ttou
-        | Signal::Vtalrm
-        | Signal::Winch
-        | Signal::Pipe
-        | Signal::Xfsz => 0,
-    }
+fn rank(signal: Signal) -> u32 {
+    let steps = [Signal::Term, Signal::Abrt, Signal::Int, Signal::Kill];
+    steps.iter().position(|step| *step == signal).map_or(0, |place| 1 << place)
 }
 
 /// A process of the pool, or what is left of its group.
