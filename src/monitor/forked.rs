@@ -3,8 +3,8 @@
 
 use crate::error::Result;
 use crate::log;
-use crate::monitor::monitor_loop::{AT_ONCE, MonitorLoop, PoolKind, cannot_set_up};
-use crate::monitor::pool::Event;
+use crate::monitor::monitor_loop::{MonitorLoop, PoolKind, cannot_set_up};
+use crate::monitor::pool::{Event, FORKS_AT_ONCE};
 use crate::shared::listener::{Forks, given};
 use crate::shared::listening_socket::Fallback;
 use crate::shared::scoreboard::RowRef;
@@ -48,7 +48,10 @@ impl PoolKind for ForkedWorkers<'_> {
     const FALLBACK: Fallback = Fallback::LeastTtl;
     const ADOPTS: bool = false;
 
-    fn make(pool: &mut MonitorLoop<Self>, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE] {
+    fn make(
+        pool: &mut MonitorLoop<Self>,
+        places: &[(Slot, RowRef)],
+    ) -> [Option<Pid>; FORKS_AT_ONCE] {
         pool.fork_copies(places)
     }
 
@@ -90,8 +93,8 @@ impl PoolKind for ForkedWorkers<'_> {
 impl MonitorLoop<ForkedWorkers<'_>> {
     /// Forks a worker for each of these slots. Between two forks nothing is written but
     /// the stack.
-    fn fork_copies(&mut self, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE] {
-        let (mut made, mut failed) = ([None; AT_ONCE], [None; AT_ONCE]);
+    fn fork_copies(&mut self, places: &[(Slot, RowRef)]) -> [Option<Pid>; FORKS_AT_ONCE] {
+        let (mut made, mut failed) = ([None; FORKS_AT_ONCE], [None; FORKS_AT_ONCE]);
         let mut in_child = Some(signal::block_all());
         // No handler of the application's comes while the lock is held.
         let (monitor, mut forks) = (process::id(), Forks::begin());

@@ -1,7 +1,9 @@
 //! The monitor's loop: wait, tell the pool, do what it says.
 
 use crate::error::{Error, Result, cannot};
-use crate::monitor::pool::{Authority, Command, Event, Group, Pool, PoolRules, Report, StopSender};
+use crate::monitor::pool::{
+    Authority, Command, Event, FORKS_AT_ONCE, Group, Pool, PoolRules, Report, StopSender,
+};
 use crate::monitor::pool_report::PoolReports;
 use crate::shared::listener::{self, Ending, given};
 use crate::shared::listening_socket::Fallback;
@@ -22,8 +24,6 @@ use core::mem;
 
 /// The signals that are the library's while a pool runs.
 const OURS: [Signal; 5] = [Signal::Term, Signal::Int, Signal::Chld, Signal::Ttin, Signal::Winch];
-/// So many workers are made at a time, and then noted: as many as the pool orders at once.
-pub(super) const AT_ONCE: usize = 32;
 /// How long to leave poll(2) alone when it has failed.
 const BREATHER: Millis = Millis(100);
 
@@ -38,8 +38,11 @@ pub(super) trait PoolKind: Sized {
     const ADOPTS: bool;
 
     /// Makes a worker for each of these slots, which writes in the row beside it, and
-    /// says which process that is, if there is one. At most [`AT_ONCE`].
-    fn make(pool: &mut MonitorLoop<Self>, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE];
+    /// says which process that is, if there is one. At most [`FORKS_AT_ONCE`].
+    fn make(
+        pool: &mut MonitorLoop<Self>,
+        places: &[(Slot, RowRef)],
+    ) -> [Option<Pid>; FORKS_AT_ONCE];
 
     /// Sends a signal to a worker that was not reaped; one that is dead is as good.
     fn signal(pool: &MonitorLoop<Self>, pid: Pid, signal: Signal);
@@ -423,7 +426,7 @@ impl<K: PoolKind> MonitorLoop<K> {
                 None => events.push((Event::ForkFailed { slot }, None)),
             }
         }
-        for some in places.chunks(AT_ONCE) {
+        for some in places.chunks(FORKS_AT_ONCE) {
             for (&(slot, row), made) in some.iter().zip(K::make(self, some)) {
                 let event = match made {
                     Some(pid) => Event::Forked { slot, pid },

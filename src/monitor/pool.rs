@@ -85,8 +85,8 @@ const HELD_AT_MOST: Millis = Millis(1_000);
 /// number of requests sooner than that.
 const EARLY_RECYCLING: Millis = Millis(1_000);
 /// The most forks between two looks at the world: with thousands of slots to
-/// fill, a stop must not wait for the last of them.
-const FORKS_AT_ONCE: usize = 32;
+/// fill, a stop must not wait for the last of them. So many are noted together, too.
+pub const FORKS_AT_ONCE: usize = 32;
 /// So many slots have their deadlines in one place.
 const BLOCK: usize = if cfg!(test) { 2 } else { 64 };
 

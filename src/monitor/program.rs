@@ -18,8 +18,8 @@
 use crate::environment::add;
 use crate::error::{Result, cannot};
 use crate::exec_result::{self, ExecResult};
-use crate::monitor::monitor_loop::{AT_ONCE, MonitorLoop, PoolKind, cannot_set_up};
-use crate::monitor::pool::{Authority, Event, Group, PoolRules, StopSender};
+use crate::monitor::monitor_loop::{MonitorLoop, PoolKind, cannot_set_up};
+use crate::monitor::pool::{Authority, Event, FORKS_AT_ONCE, Group, PoolRules, StopSender};
 use crate::monitor::program_socket::{ProgramSocket, ProgramSockets};
 use crate::printable::Quoted;
 use crate::protocol::{fdnames, sd_notify};
@@ -158,8 +158,11 @@ impl PoolKind for Programs {
     const FALLBACK: Fallback = Fallback::Nothing;
     const ADOPTS: bool = true;
 
-    fn make(pool: &mut MonitorLoop<Self>, places: &[(Slot, RowRef)]) -> [Option<Pid>; AT_ONCE] {
-        let mut made = [None; AT_ONCE];
+    fn make(
+        pool: &mut MonitorLoop<Self>,
+        places: &[(Slot, RowRef)],
+    ) -> [Option<Pid>; FORKS_AT_ONCE] {
+        let mut made = [None; FORKS_AT_ONCE];
         for (&(slot, row), made) in places.iter().zip(&mut made) {
             match pool.start(slot) {
                 Ok(pid) => {

@@ -3,6 +3,7 @@
 
 use crate::monitor::monitor_loop::{MonitorLoop, PoolKind};
 use crate::monitor::pool::{Event, Group};
+use crate::sys::SysResult;
 use crate::sys::process::{self, Reaped};
 use crate::types::{Exit, Millis, Pid, Tick};
 use alloc::vec::Vec;
@@ -48,20 +49,34 @@ impl<K: PoolKind> MonitorLoop<K> {
 
     /// Reaps the children that are ours to reap and are dead, many at once.
     fn sweep_children(&mut self, now: Tick, touched: &mut Vec<Pid>) {
-        for _ in 0..MOST {
+        match self.reap_named(now, MOST, touched) {
+            // The rest is for the next turn, which comes at once.
+            None => self.sweep = Some(now),
+            Some(Ok(Reaped::NoneDead)) if self.kind.waits_alone() => {}
+            Some(Ok(Reaped::Dead(..) | Reaped::NoneDead | Reaped::NoChild) | Err(_)) => {
+                self.look_at_workers(now);
+            }
+        }
+    }
+
+    /// Reaps the dead that the kernel names, one after the other, as long as they are ours.
+    /// Says what else it named; `None` when `most` were reaped.
+    fn reap_named(
+        &mut self,
+        now: Tick,
+        most: usize,
+        touched: &mut Vec<Pid>,
+    ) -> Option<SysResult<Reaped>> {
+        for _ in 0..most {
             match process::dead_child() {
                 Ok(Reaped::Dead(pid, _)) if K::ADOPTS || self.rows.process(pid).is_some() => {
                     K::take_last_words(self, now, pid);
                     touched.extend(self.reap_child(now, pid));
                 }
-                Ok(Reaped::NoneDead) if self.kind.waits_alone() => return,
-                Ok(Reaped::Dead(..) | Reaped::NoneDead | Reaped::NoChild) | Err(_) => {
-                    return self.look_at_workers(now);
-                }
+                other => return Some(other),
             }
         }
-        // The rest is for the next turn, which comes at once.
-        self.sweep = Some(now);
+        None
     }
 
     /// Looks at each worker: a child of the application's own stands before what else is
@@ -90,16 +105,8 @@ impl<K: PoolKind> MonitorLoop<K> {
         if K::ADOPTS || self.rules.count > FEW {
             return;
         }
-        for _ in 0..self.rules.count {
-            match process::dead_child() {
-                Ok(Reaped::Dead(pid, _)) if self.rows.process(pid).is_some() => {
-                    K::take_last_words(self, now, pid);
-                    self.reap_one(now, pid);
-                }
-                // A child of the application's own stands before what else is dead.
-                Ok(Reaped::Dead(..) | Reaped::NoneDead | Reaped::NoChild) | Err(_) => return,
-            }
-        }
+        // A child of the application's own may stand before what else is dead.
+        let _ = self.reap_named(now, self.rules.count.into(), &mut Vec::new());
     }
 
     /// Reaps a child that may be dead, a worker or an orphan. Says in which group an
