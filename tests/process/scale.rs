@@ -11,6 +11,7 @@ use crate::harness::control_client::{ask, ask_result, begin};
 use crate::harness::files::{TempDir, example};
 use crate::harness::panzer::{Panzer, send};
 use crate::harness::setup::Setup;
+use crate::harness::strace::Attached;
 use crate::harness::{procfs, skip};
 
 /// A directory, a pid file in it, and a panzer that uses it.
@@ -43,6 +44,23 @@ fn the_number_of_workers_changes_under_load_without_a_failed_request() {
         });
     }
     assert!(clients.end() > 0);
+    panzer.stop();
+}
+
+/// rules: scale.count, call.fails
+#[test]
+fn scale_fails_at_once_where_the_monitor_cannot_be_told() {
+    let (dir, pid_file, mut panzer) = witness(&["run=idle"], &["-n1"]);
+    panzer.expect_current(1);
+    for (call, error) in [("kill", "EPERM"), ("pwrite64", "ENOSPC")] {
+        let inject = format!("inject={call}:error={error}:when=1");
+        let strace = Attached::to(panzer.pid(), &dir.join(call), &["-e", &inject]);
+        let answer = ask_result(&pid_file, "scale 2");
+        assert!(answer.starts_with("failed cannot tell generation 1: "), "{call}: {answer}");
+        drop(strace);
+    }
+    panzer.expect_line("scale 2: cannot tell generation 1: ");
+    assert_eq!(ask_result(&pid_file, "scale 2"), "done 2 workers");
     panzer.stop();
 }
 
