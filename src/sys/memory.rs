@@ -1,6 +1,6 @@
 //! Memory that processes share: memfd_create(2), mmap(2).
 
-use super::{SysResult, call, check, insist, last_errno};
+use super::{SysResult, call, check, check_size, insist, last_errno, retry_eintr};
 use crate::sys::fd::{Borrowed, Fd};
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -48,9 +48,11 @@ pub fn snapshot(name: &CStr, original: Borrowed<'_>, size: usize) -> SysResult<F
     let mut left = size;
     while left > 0 {
         let place = &raw mut offset;
-        // SAFETY: `place` is writable for the one offset that sendfile moves.
-        let sent = unsafe { libc::sendfile(copy.number(), original.number(), place, left) };
-        match super::check_size(sent)? {
+        let send = || {
+            // SAFETY: `place` is writable for the one offset that sendfile moves.
+            check_size(unsafe { libc::sendfile(copy.number(), original.number(), place, left) })
+        };
+        match retry_eintr(send)? {
             0 => return Err(super::Errno(libc::EINVAL)),
             sent => left -= sent,
         }

@@ -19,6 +19,7 @@ use crate::harness::files::{TempDir, example, open_gate, panzer as program};
 use crate::harness::panzer::{End, Panzer, continue_process, send, stop_process};
 use crate::harness::procfs;
 use crate::harness::setup::Setup;
+use crate::harness::strace::Attached;
 use crate::harness::{TIMEOUT, spawn_lock};
 
 /// A directory, the pid file in it, and a panzer that uses it.
@@ -116,6 +117,21 @@ fn status_sends_a_sealed_copy_of_the_scoreboard() {
     pids.sort_unstable();
     assert_eq!(pids, panzer.workers(monitor));
     continue_process(monitor);
+    panzer.stop();
+}
+
+/// rule: control.status
+#[test]
+fn status_has_the_scoreboard_though_a_signal_interrupts_the_copy() {
+    let (dir, pid_file, mut panzer) = start(&IDLE, &["-n1"]);
+    panzer.expect_current(1);
+    let options = ["-etrace=sendfile", "-einject=sendfile:error=EINTR:when=1"];
+    let interrupted = Attached::to(panzer.pid(), &dir.join("trace"), &options);
+    let answer = ask(&pid_file, "status");
+    drop(interrupted);
+    let trace = fs::read_to_string(dir.join("trace")).expect("strace has written it");
+    assert!(trace.contains("EINTR"), "{trace}");
+    assert_eq!(value(record(&answer, "generation"), "board"), Some("yes"));
     panzer.stop();
 }
 
