@@ -12,8 +12,8 @@
 # faults-kernel's; BENCH and BENCH_JSON are make bench's, EXPERIMENT make soak's, MINUTES make
 # torture's, FILES make yaml's, SEEDS and FROM make sim's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
-# test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, and ASYNC make
-# test-async's: how many reloads and final stops.
+# test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, P make
+# test-packaging's, and ASYNC make test-async's: how many reloads and final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -38,6 +38,7 @@ ROUNDS = 10
 SUPERVISORS =
 SECONDS = 60
 FUZZ =
+P =
 
 SHIP = --release --no-default-features
 MUSL = x86_64-unknown-linux-musl
@@ -231,18 +232,24 @@ test-static: static examples
 	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" \
 	$(CARGO) test --target-dir $(TARGET) --test process -- --skip wall_clock_jump
 
+# With the manual pages, the completions of bash, zsh and fish, and what a service is made from.
 install: panzer panzerctl
-	mkdir -p "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
-	for program in panzer panzerctl; do \
-	  cp $$program "$(DESTDIR)$(PREFIX)/bin/$$program.new" && \
-	  chmod 755 "$(DESTDIR)$(PREFIX)/bin/$$program.new" && \
-	  mv "$(DESTDIR)$(PREFIX)/bin/$$program.new" "$(DESTDIR)$(PREFIX)/bin/$$program" && \
-	  cp man/$$program.1 "$(DESTDIR)$(PREFIX)/share/man/man1/$$program.1" && \
-	  chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man1/$$program.1" || exit 1; \
-	done
-	mkdir -p "$(DESTDIR)$(PREFIX)/share/man/man5"
-	cp man/panzer.yml.5 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
-	chmod 644 "$(DESTDIR)$(PREFIX)/share/man/man5/panzer.yml.5"
+	packaging/install install "$(DESTDIR)$(PREFIX)" ./panzer ./panzerctl
+
+uninstall:
+	packaging/install uninstall "$(DESTDIR)$(PREFIX)"
+
+# From what the programs print; make test says when they are not equal.
+completions: panzer panzerctl
+	packaging/completions ./panzer ./panzerctl completions
+
+# Typed into the three shells, which are installed here.
+test-completions: always
+	tests/completions/run
+
+# What is installed serves, and is taken away again.
+test-packaging: panzer panzerctl
+	packaging/test $(P)
 
 clean:
 	rm -rf $(TARGET) panzer panzer.new panzerctl panzerctl.new
@@ -252,4 +259,5 @@ always:
 .PHONY: all examples run basic stubborn test again soak torture fuzz bench bench-reload faults faults-restart \
 	faults-kernel yaml sim controls mutants lint lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
-	test-containers test-rolling test-docker static-examples test-supervisors install clean always
+	test-containers test-rolling test-docker static-examples test-supervisors \
+	install uninstall completions test-completions test-packaging clean always

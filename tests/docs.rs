@@ -1,8 +1,9 @@
-//! The manual pages and `--help` name the same options and defaults, the README names no
-//! unknown option, every cited rule is defined, and every link in the documents is valid.
+//! The manual pages, the completions of the shells and `--help` name the same options and
+//! defaults, the README names no unknown option, every cited rule is defined, and every link in
+//! the documents is valid.
 //!
 //! The help comes from the program that `PANZER_BIN` names, else from the one that cargo
-//! has built for the tests.
+//! has built for the tests. The completions need Python 3.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -22,18 +23,23 @@ struct Shown {
     default: Option<String>,
 }
 
+fn panzer() -> OsString {
+    env::var_os("PANZER_BIN").unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_panzer")))
+}
+
+fn panzerctl() -> OsString {
+    env::var_os("PANZERCTL_BIN").unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_panzerctl")))
+}
+
 fn help() -> String {
-    let program =
-        env::var_os("PANZER_BIN").unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_panzer")));
+    let program = panzer();
     let output = Command::new(&program).arg("--help").output().expect("panzer runs");
     assert!(output.status.success(), "{program:?} --help: {}", output.status);
     String::from_utf8(output.stdout).expect("the help is text")
 }
 
 fn help_of_panzerctl() -> String {
-    let program = env::var_os("PANZERCTL_BIN")
-        .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_panzerctl")));
-    let output = Command::new(&program).arg("--help").output().expect("panzerctl runs");
+    let output = Command::new(panzerctl()).arg("--help").output().expect("panzerctl runs");
     String::from_utf8(output.stdout).expect("the help is text")
 }
 
@@ -128,6 +134,15 @@ fn manual_of_panzerctl_has_every_option_and_command_of_its_help() {
             "{command}"
         );
     }
+}
+
+#[test]
+fn completions_are_what_the_programs_print() {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(tree.join("packaging/completions"));
+    command.arg("--check").args([panzer(), panzerctl()]).arg(tree.join("completions"));
+    let output = command.output().expect("Python 3 is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 const DOCUMENTS: [(&str, &str); 3] = [
