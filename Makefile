@@ -10,7 +10,7 @@
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
 # faults-kernel's; BENCH and BENCH_JSON are make bench's, EXPERIMENT make soak's, MINUTES make
-# torture's, FILES make yaml's, SEEDS and FROM make sim's, C make controls', S make
+# torture's, FILES make yaml's, SESSION make session's, SEEDS and FROM make sim's, C make controls', S make
 # test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
 # test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, P make
 # test-packaging's, and ASYNC make test-async's: how many reloads and final stops.
@@ -89,6 +89,12 @@ torture: static examples
 	PANZER_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzer" \
 	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" \
 	tests/torture/run $(MINUTES)
+
+# The picture of the README, from a run of docs/session/commands. Needs ab(1).
+SESSION = docs/session/session.svg
+session: panzer panzerctl
+	$(CARGO) build --quiet --release --example http --target-dir $(TARGET)
+	PANZER_EXAMPLES="$$PWD/$(TARGET)/release/examples" docs/session/record $(SESSION)
 
 # What the static program costs, beside the least that C does for the same: make bench
 # BENCH=respawn BENCH_JSON=FILE. Needs a C compiler for that, and an idle machine. In a
@@ -256,7 +262,7 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn test again soak torture fuzz bench bench-reload faults faults-restart \
+.PHONY: all examples run basic stubborn session test again soak torture fuzz bench bench-reload faults faults-restart \
 	faults-kernel yaml sim controls mutants lint lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
