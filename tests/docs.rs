@@ -1,9 +1,12 @@
 //! The manual pages, the completions of the shells and `--help` name the same options and
-//! defaults, the README names no unknown option, every cited rule is defined, and every link in
-//! the documents is valid.
+//! defaults, the README names no unknown option, every cited rule is defined, and what the sources
+//! name has the same name in the pages: `names`. `tests/docs/links` looks where the documents lead.
 //!
 //! The help comes from the program that `PANZER_BIN` names, else from the one that cargo
 //! has built for the tests. The completions need Python 3.
+
+#[path = "docs/names.rs"]
+mod names;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -218,36 +221,6 @@ fn every_cited_rule_is_defined_once() {
         let text = if matches!(kind, Some("rs" | "patch")) { comments(&text) } else { text };
         for name in rules(&text).cited {
             assert!(defined.contains(&name), "{}: there is no rule '{name}'", file.display());
-        }
-    }
-}
-
-/// The heading's anchor, as GitHub makes it.
-fn anchor(heading: &str) -> String {
-    let letters = heading.to_lowercase().replace(' ', "-");
-    letters.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
-}
-
-#[test]
-fn links_and_source_paths_in_documents_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (document, text) in DOCUMENTS.into_iter().chain([("README.md", README)]) {
-        let from = root.join(document);
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.contains(':')) {
-            let (file, part) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { from.clone() } else { from.with_file_name(file) };
-            assert!(target.exists(), "{document}: {link}");
-            if !part.is_empty() {
-                let text = fs::read_to_string(&target).expect("a document can be read");
-                let mut headings = text.lines().filter(|line| line.starts_with('#'));
-                let is_there =
-                    headings.any(|line| anchor(line.trim_start_matches(['#', ' '])) == part);
-                assert!(is_there, "{document}: {link}");
-            }
-        }
-        for path in text.split('`').filter(|quoted| quoted.starts_with("src/")) {
-            assert!(root.join(path).exists(), "{document}: {path}");
         }
     }
 }
