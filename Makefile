@@ -218,6 +218,11 @@ lint: always
 	.ci/layers
 	tests/controls/check
 
+# The manual pages, and where all documents lead. Needs mandoc and python3.
+lint-docs: always
+	mandoc -T lint -W warning man/*
+	tests/docs/links
+
 # Lines of code by folder: no blanks, no comments, no tests.
 lines: always
 	.ci/lines
@@ -263,7 +268,7 @@ clean:
 always:
 
 .PHONY: all examples run basic stubborn session test again soak torture fuzz bench bench-reload faults faults-restart \
-	faults-kernel yaml sim controls mutants lint lines static \
+	faults-kernel yaml sim controls mutants lint lint-docs lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
 	install uninstall completions test-completions test-packaging clean always
