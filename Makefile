@@ -221,6 +221,7 @@ lint: always
 # The manual pages, and where all documents lead. Needs mandoc and python3.
 lint-docs: always
 	mandoc -T lint -W warning man/*
+	tests/docs/width man/*
 	tests/docs/links
 
 # Lines of code by folder: no blanks, no comments, no tests.
