@@ -1,6 +1,7 @@
 //! The manual pages, the completions of the shells and `--help` name the same options and
-//! defaults, the README names no unknown option, every cited rule is defined, and what the sources
-//! name has the same name in the pages: `names`. `tests/docs/links` looks where the documents lead.
+//! defaults, the README names no unknown option and a guide no call that is refused, every cited
+//! rule is defined, and what the sources name has the same name in the pages: `names`.
+//! `tests/docs/links` looks where the documents lead.
 //!
 //! The help comes from the program that `PANZER_BIN` names, else from the one that cargo
 //! has built for the tests. The completions need Python 3.
@@ -115,6 +116,32 @@ fn manual_and_readme_have_no_option_that_the_help_lacks() {
         let is_known = known.contains(&name) || ctl.contains(&&*format!("--{name}"));
         assert!(is_known, "unknown option --{name}");
     }
+}
+
+/// The words of `text` between backquotes that begin with this one.
+fn calls<'a>(text: &'a str, program: &'a str) -> impl Iterator<Item = Vec<&'a str>> {
+    let code = text.split('`').skip(1).step_by(2).map(|code| code.split_whitespace().collect());
+    code.filter(move |words: &Vec<&str>| words.len() > 1 && words[0] == program)
+}
+
+#[test]
+fn calls_that_the_guides_show_are_taken() {
+    let guide = include_str!("../docs/coming-from.md");
+    let mut count = 0;
+    for words in calls(guide, "panzer").filter(|words| words.contains(&"--")) {
+        let options = words[1..].iter().take_while(|word| **word != "--");
+        let check =
+            Command::new(panzer()).arg("--check").args(options).args(["--", "true"]).output();
+        let check = check.expect("panzer runs");
+        assert!(check.status.success(), "{words:?}: {}", String::from_utf8_lossy(&check.stderr));
+        count += 1;
+    }
+    let help = help_of_panzerctl();
+    for words in calls(guide, "panzerctl") {
+        assert!(help.contains(&format!("\n  {} ", words[1])), "{words:?}");
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
 }
 
 /// rule: ctl.exit-status
