@@ -224,6 +224,10 @@ lint-docs: always
 	tests/docs/width man/*
 	tests/docs/links
 
+# The sessions of docs/troubleshooting.md, typed.
+test-docs: panzer panzerctl examples
+	PANZER_BIN=./panzer PANZERCTL_BIN=./panzerctl PANZER_EXAMPLES=$(EXAMPLES) tests/docs/troubleshooting
+
 # Lines of code by folder: no blanks, no comments, no tests.
 lines: always
 	.ci/lines
@@ -272,4 +276,4 @@ always:
 	faults-kernel yaml sim controls mutants lint lint-docs lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
-	install uninstall completions test-completions test-packaging clean always
+	install uninstall completions test-docs test-completions test-packaging clean always
