@@ -93,6 +93,28 @@ fn first_sentences_of_signals_are_the_same_in_both_pages() {
 }
 
 #[test]
+fn steps_of_a_stop_have_the_times_of_the_source() {
+    let (main, pool) = (code("src/main_process/supervisor.rs"), code("src/monitor/pool.rs"));
+    let after = |source: &str, name: &str| {
+        let begin = format!("\nconst {name}: Millis = Millis(");
+        let millis = between(source, &begin, ")").replace('_', "");
+        format!("after {} s", millis.parse::<f64>().expect("it is a number") / 1_000.0)
+    };
+    let table = between(MANUAL_OF_SIGNALS, "\n.Ss Steps of a stop\n", "\n.El\n");
+    let rows = table.lines().filter_map(|line| line.strip_prefix(".It ")).skip(1);
+    let rows: Vec<Vec<_>> = rows.map(|row| row.split(" Ta ").collect()).collect();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    for kill in [after(&main, "INT_TO_KILL"), after(&pool, "KILL_AFTER_TIMEOUT")] {
+        assert_eq!(rows[0][3], format!("{kill} more"));
+    }
+    for kill in [after(&main, "NOW_TO_KILL"), after(&pool, "KILL_AFTER_STOP_NOW")] {
+        assert_eq!(rows[1][3], kill);
+    }
+    assert_eq!(rows[2][2], after(&main, "CROWDED_TO_INT"));
+    assert_eq!(rows[2][3], after(&main, "CROWDED_TO_KILL"));
+}
+
+#[test]
 fn manual_has_the_signals_that_a_stop_may_begin_with() {
     let types = code("src/types.rs");
     let known = between(&types, "\n    StopSignal {\n", "\n    }\n");
