@@ -1,0 +1,2 @@
+# An application for puma and unicorn.
+run lambda { |_| [200, { "content-type" => "text/plain" }, ["hello from #{Process.pid}\n"]] }
