@@ -102,8 +102,16 @@ def read_body(answer, fields):
     if fields.get("transfer-encoding") != "chunked":
         return answer.read()
     body = b""
-    while size := int(answer.readline() or b"x", 16):
+    while size := read_size(answer):
         body += answer.read(size)
         answer.readline()
     answer.readline()
     return body
+
+
+def read_size(answer):
+    """The size of the next chunk."""
+    line = answer.readline()
+    if not line:
+        raise ValueError("closed within an answer")
+    return int(line, 16)

@@ -128,7 +128,7 @@ def granian():
     pip("granian")
     title = f"granian {version(ROOM / 'bin/granian', '--version')}"
     files = {"app.py": GLUE / "asgi.py", "granian_serve.py": GLUE / "granian_serve.py"}
-    yield Row(title, "panzer --ready 3 -- granian --interface asgi --port 8000 --workers 2 app:app",
+    yield Row(title, "panzer --ready 3 --probation 1 -- granian --interface asgi --port 8000 --workers 2 app:app",
               files, PYTHON, loses=True)
     yield Row(title, f"{BEGIN} -- python3 granian_serve.py", files, PYTHON, loses=True)
 

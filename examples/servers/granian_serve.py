@@ -13,8 +13,8 @@ from granian.constants import Interfaces
 
 from app import app, say_ready
 
-# How long idle connections wait for a last request, in seconds.
-KEEP_ALIVE = 5
+# How long each stop waits for the last requests of idle connections, in seconds.
+KEEP_ALIVE = 2
 stopping = multiprocessing.Value("b", 0)
 
 
@@ -39,6 +39,9 @@ class Server(granian.Granian):
 
 
 if __name__ == "__main__":
+    # The module that the workers import, too: it has the `stopping` that they see.
+    from granian_serve import Server
+
     server = Server("granian_serve:last_orders", interface=Interfaces.ASGINL, workers=2)
     server.on_startup(say_ready)
     server.serve()

@@ -13,7 +13,8 @@ from app import app
 
 class Config(hypercorn.config.Config):
     bind = ["fd://3"]
-    keep_alive_timeout = 5
+    # How long an idle connection waits for its next request, and each stop for last requests.
+    keep_alive_timeout = 2
     graceful_timeout = 60
     is_stopping = False
 
