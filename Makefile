@@ -9,11 +9,12 @@
 # test-systemd-vm, soak, torture, fuzz, controls and mutants.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
-# faults-kernel's; BENCH and BENCH_JSON are make bench's, EXPERIMENT make soak's, MINUTES make
-# torture's, FILES make yaml's, SESSION make session's, SEEDS and FROM make sim's, C make controls', S make
-# test-servers', U and KILLS make test-systemd's, K make test-containers', ROUNDS make
-# test-rolling's, SUPERVISORS make test-supervisors', SECONDS and FUZZ make fuzz's, P make
-# test-packaging's, and ASYNC make test-async's: how many reloads and final stops.
+# faults-kernel's; BENCH and BENCH_JSON are make bench's, PEERS make bench-peers', EXPERIMENT make
+# soak's, MINUTES make torture's, FILES make yaml's, SESSION make session's, SEEDS and FROM make
+# sim's, C make controls', S make test-servers', U and KILLS make test-systemd's, K make
+# test-containers', ROUNDS make test-rolling's, SUPERVISORS make test-supervisors', SECONDS and
+# FUZZ make fuzz's, P make test-packaging's, and ASYNC make test-async's: how many reloads and
+# final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -23,6 +24,7 @@ N = 100
 BENCH =
 BENCH_JSON =
 EXPERIMENT =
+PEERS = --document
 MINUTES = 10
 F =
 FILES = 10000
@@ -103,6 +105,14 @@ bench: static
 	PANZER_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzer" \
 	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" BENCH_JSON=$(abspath $(BENCH_JSON)) \
 	$(CARGO) bench --quiet --bench figures --target $(MUSL) --target-dir $(TARGET)/bench -- $(BENCH)
+
+# Panzer beside nginx, HAProxy, unicorn, puma, gunicorn, uWSGI, php-fpm, start_server, s6, runit,
+# supervisord and pm2, which are installed: docs/peers.md. Half an hour, of an idle machine; root.
+# PEERS="--rounds 3 nginx s6" tries some, and writes no document.
+bench-peers: static
+	$(CARGO) build --quiet --release --example http --target $(MUSL) --target-dir $(TARGET)
+	PANZER_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzer" \
+	HTTP_BIN="$$PWD/$(TARGET)/$(MUSL)/release/examples/http" benches/peers/run $(PEERS)
 
 # Reloads under load, of all kinds of sockets: not one request may fail.
 bench-reload: panzer
@@ -272,7 +282,8 @@ clean:
 
 always:
 
-.PHONY: all examples run basic stubborn session test again soak torture fuzz bench bench-reload faults faults-restart \
+.PHONY: all examples run basic stubborn session test again soak torture fuzz bench bench-peers \
+	bench-reload faults faults-restart \
 	faults-kernel yaml sim controls mutants lint lint-docs lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
