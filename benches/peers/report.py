@@ -2,10 +2,12 @@
 
 import datetime
 import os
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
 import picture
+from system import ROOT
 
 MARK = "Panzer"
 
@@ -19,50 +21,58 @@ class Column(NamedTuple):
     reason: str = ""
 
 
-LOADS = ("Panzer starts the whole program again, and waits until each of its workers accepts; "
-         "what is faster keeps the program, or starts a smaller one.")
+# Why another may be better, whatever the figures are: docs/design.md has the calls and times.
+LOADS = ("Panzer executes the program again, after a process of its own has read the "
+         "configuration, and waits until each worker accepts; nginx and SIGHUP to gunicorn fork "
+         "from a master that stays. With a comma most of it is the start of that server.")
+FORKS = ("Before the fork Panzer reads what its workers have said, and asks the kernel who has "
+         "died and whether its process group has outlived it; with -x it also makes the socket by "
+         "which the next program says READY=1. With a comma the fork is that server's own.")
+ANSWERS = ("It is the fork, the start of the worker, and chance: which worker takes the next "
+           "connection of a client that comes every 16 ms.")
+WEIGHS = ("Main is a process of its own beside the monitor, which has loaded the application, or "
+          "with a comma beside that server's master: both are counted.")
+SERVES = "The workers are the application; with a comma, those of that server."
+LOSES = "The table has what was lost, by kind."
+
 MEASURES = {
     "reload": ("Reload", """
-Twenty reloads, each as soon as the one before is over. *alone* is the time from the
-command until the last answer of the old version is over and the new one has answered; *most* is
-the longest of them. *lost* counts requests that failed, by what the client saw and on what
-connection: `new` is one of one request, `kept` one that had requests before. *p99 in* is the
-latency, up to the 99th of a hundred, of the requests that were under way during a reload, *p99
-out* of all others, and *ratio* the first by the second.""", [
+Twenty reloads, each as soon as the one before is over. *alone* is the time from the command until
+the last answer of the old version is over and the new one has answered; *most* is the longest of
+them, and *never* counts those that took more than 30 s. *lost* counts requests that failed, by
+what the client saw and on what connection: `new` is one of one request, `kept` one that had
+requests before. *p99 in* is the latency, up to the 99th of a hundred, of the requests that were
+under way during a reload, *p99 out* of all others, and *ratio* the first by the second.""", [
         Column("median_ms", "alone", "ms", LOADS), Column("most_ms", "most", "ms"),
-        Column("requests", "requests"),
-        Column("lost_sum", "lost", "requests", "What was lost is in the table, by kind."),
+        Column("never_alone", "never"), Column("requests", "requests"),
+        Column("lost_sum", "lost", "requests", LOSES),
         Column("lost", "lost as"), Column("p99_inside_ms", "p99 in", "ms"),
         Column("p99_outside_ms", "p99 out", "ms"),
         Column("p99_ratio", "ratio", "times",
                "During a reload two versions share the processors, and the new one is started.")]),
     "respawn": ("Respawn", """
-SIGKILL to a worker, twenty times. *forked* is the time until the kernel has made a process
-below the supervisor, *answered* until the client has an answer of a process that was not there
-before: the client asks every 16 ms, so this is no finer. Both are medians. *lost* are the
+SIGKILL to a worker, twenty times. *forked* is the time until the kernel has made a process below
+the supervisor, *answered* until the client has an answer of a process that was not there before:
+the client asks every 16 ms, so this is no finer. Both are medians. *not replaced* counts the
+kills from the first on that was not made good within 10 s, which is the last. *lost* are the
 requests that the killed worker had in hand: there no supervisor can do anything.""", [
-        Column("born_ms", "forked", "ms", "What is faster does less between wait(2) and fork(2); "
-               "Panzer records the death, logs it and takes a row of its shared memory first."),
-        Column("answered_ms", "answered", "ms", "Up to the 16 ms of the client it is chance which "
-               "worker takes the next connection."), Column("not_replaced", "not replaced"),
+        Column("born_ms", "forked", "ms", FORKS), Column("answered_ms", "answered", "ms", ANSWERS),
+        Column("not_replaced", "not replaced"),
         Column("lost_sum", "lost")]),
     "footprint": ("Footprint", """
 Memory after a thousand answers, in KiB: of the processes that serve no request (*alone*), and of
 all (*all*) with four workers. *PSS* counts a page that several processes share by its share,
 *private* only what no other process has.""", [
         Column("supervisors", "supervisors"),
-        Column("supervisors_pss_kib", "alone, PSS", "KiB", "Main is a process of its own beside "
-               "the monitor, which is the application and has loaded it: both are counted."),
-        Column("supervisors_private_kib", "alone, private", "KiB", "Main is a process of its own "
-               "beside the monitor, which has loaded the application: both are counted."),
-        Column("processes", "processes"),
-        Column("all_pss_kib", "all, PSS", "KiB", "The workers are the application."),
-        Column("all_private_kib", "all, private", "KiB", "The workers are the application.")]),
+        Column("supervisors_pss_kib", "alone, PSS", "KiB", WEIGHS),
+        Column("supervisors_private_kib", "alone, private", "KiB", WEIGHS),
+        Column("processes", "processes"), Column("all_pss_kib", "all, PSS", "KiB", SERVES),
+        Column("all_private_kib", "all, private", "KiB", SERVES)]),
     "broken": ("Broken release", """
 The next version cannot start (its file is broken, or its configuration), and a reload is asked
 for: what is lost in five seconds, and whether the old version serves in the last of them.""", [
         Column("requests", "requests"),
-        Column("lost_sum", "lost", "requests", "What was lost is in the table, by kind."),
+        Column("lost_sum", "lost", "requests", LOSES),
         Column("lost", "lost as"), Column("serves_after", "old serves")]),
     "killed": ("Killed supervisor", """
 SIGKILL to the process at the top. *lost* are the requests that failed in the two seconds after
@@ -82,10 +92,10 @@ another server could listen on it then.""", [
 A thousand workers instead of four: the time from the start until the last of them is forked
 (*up*), and from the first SIGKILL to all of them until a thousand new ones are (*back*).""", [
         Column("workers", "workers"),
-        Column("up_ms", "up", "ms", "The program is loaded once more, by the monitor that main "
-               "starts, before the first fork."),
-        Column("back_ms", "back", "ms", "Each death is recorded and logged before its slot is "
-               "filled again."), Column("all_pss_kib", "PSS of all, KiB"),
+        Column("up_ms", "up", "ms", "Main starts the monitor, which forks when it has loaded the "
+               "program, and reports each fork; with a comma that server forks."),
+        Column("back_ms", "back", "ms", "A line and two messages of each death; with a comma "
+               "that server reaps and forks."), Column("all_pss_kib", "PSS of all, KiB"),
         Column("back", "came back")]),
 }
 
@@ -105,7 +115,7 @@ def machine():
 def shown(value):
     """A figure as it stands in a table: three digits that mean something."""
     if value is None:
-        return "never"
+        return "–"
     if isinstance(value, dict):
         return ", ".join(f"{number} {what.replace(', ', ' ')}" for what, number in
                          sorted(value.items())) or "none"
@@ -120,10 +130,12 @@ def row_of(name, row, measure, columns):
     rest = [""] * (len(columns) - 1)
     if "not_installed" in row:
         return [bold, f"not installed: {row['not_installed']}", *rest]
-    found = row.get(measure, {"failed": "not measured"})
+    found = row[measure]
     for key in ("failed", "cannot"):
         if key in found:
-            return [bold, f"{found[key]}".replace("\n", " ").replace("|", "/")[:160], *rest]
+            # No path of the machine belongs in a document.
+            reason = found[key].replace(f"{ROOT}/", "").replace("\n", " ").replace("|", "/")
+            return [bold, reason[:160], *rest]
     return [bold, *(shown(found.get(column.key)) for column in columns)]
 
 
@@ -132,8 +144,9 @@ def table(results, order, measure):
     titles = ["system", *(f"{column.title}, {column.unit}" if column.unit in ("ms", "KiB")
                           else column.title for column in columns)]
     lines = [titles, ["---"] + ["---:"] * len(columns)]
-    lines += [row_of(name, results["systems"][name], measure, columns)
-              for name in order if name in results["systems"]]
+    rows = results["systems"]
+    lines += [row_of(name, rows[name], measure, columns) for name in order
+              if measure in rows.get(name, {}) or "not_installed" in rows.get(name, {})]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -149,7 +162,9 @@ def systems_table(results, order):
 def tables(results, order):
     """All tables as text."""
     parts = [systems_table(results, order)]
-    parts += [f"{MEASURES[name][0]}\n\n{table(results, order, name)}" for name in MEASURES]
+    for name, (title, _, _) in MEASURES.items():
+        if any(name in row for row in results["systems"].values()):
+            parts.append(f"{title}\n\n{table(results, order, name)}")
     return "\n\n".join(parts)
 
 
@@ -157,28 +172,36 @@ def is_figure(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def better(results, order, measure, key, ours):
-    """The systems of others whose figure is less, the least first."""
+def ahead(results, order, own, measure, key):
+    """The systems of others that serve the same, and whose figure is less: the least first.
+    `Panzer` itself is compared with all."""
+    rows = results["systems"]
+    ours = rows[own].get(measure, {}).get(key)
     found = []
-    for name in order:
-        value = results["systems"].get(name, {}).get(measure, {}).get(key)
-        if not name.startswith(MARK) and is_figure(value) and value < ours:
+    for name in order if is_figure(ours) else []:
+        value = rows.get(name, {}).get(measure, {}).get(key)
+        is_same = own == MARK or rows.get(name, {}).get("kind") == rows[own]["kind"]
+        if not name.startswith(MARK) and is_same and is_figure(value) and value < ours:
             found.append((value, name))
     return sorted(found)
 
 
 def behind(results, order):
-    """A line for each figure in which Panzer is not first: by how much, and why."""
+    """A line for each figure in which a row of Panzer's is not first: by how much, and why."""
     lines = []
     for measure, (title, _, columns) in MEASURES.items():
         for column in columns:
-            ours = results["systems"].get(MARK, {}).get(measure, {}).get(column.key)
-            if not column.reason or not is_figure(ours):
-                continue
-            if ahead := better(results, order, measure, column.key, ours):
-                others = ", ".join(f"{name} {shown(value)}" for value, name in ahead)
-                lines.append(f"* **{title}, {column.title}**: Panzer {shown(ours)} {column.unit}; "
-                             f"less have {others}. {column.reason}")
+            figures = []
+            for own in order if column.reason else []:
+                if not own.startswith(MARK) or own not in results["systems"]:
+                    continue
+                if found := ahead(results, order, own, measure, column.key):
+                    ours = shown(results["systems"][own][measure][column.key])
+                    others = ", ".join(f"{name} {shown(value)}" for value, name in found)
+                    figures.append(f"{own} {ours} {column.unit}, before it {others}")
+            if figures:
+                line = f"* **{title}, {column.title}**. {'; '.join(figures)}. {column.reason}"
+                lines.append(textwrap.fill(line, 100, subsequent_indent="  "))
     return "\n".join(lines) or "It is first in every figure."
 
 
@@ -189,16 +212,22 @@ with other servers and supervisors, by the same client in the same run. {date}; 
 processors ({model}), {memory_gib} GiB, {kernel}; load average {load} at the start.
 
 Each system has 4 workers, and a handler whose answer is 12 bytes, the version and the pid, in the
-language that the system is bound to. The client is one process: it opens four connections of one
-request every 16 ms, and keeps four connections that send a request every 32 ms, some 375 requests
-a second, which leaves the processors mostly idle. It repeats nothing. A connection that is closed
-while no request is on it is no loss.
+language that the system is bound to; `examples/http` adds some letters. The client is one process:
+it opens four connections of one request every 16 ms, and keeps four connections that send a
+request every 32 ms, some 375 requests a second, which leaves the processors mostly idle. It
+repeats nothing. A connection that is closed while no request is on it is no loss.
 
 Compare rows that serve the same: `Panzer` with nginx and HAProxy, `Panzer -x` with s6, runit and
-supervisord, `Panzer, gunicorn` and `Panzer, unicorn` with gunicorn and unicorn. Panzer runs with
-`--delay 0`, as workers are killed faster than a back-off allows, and with `--probation 0`, as no
-other system has a probation; one row has the second that is the default.
+supervisord, and the others with what stands behind the comma. Panzer runs with `--delay 0`, as
+workers are killed faster than a back-off allows, and with `--probation 0`, as no other system has
+a probation; one row has the second that is the default.
 """
+
+
+def paragraphs(text):
+    """The same, in lines of a hundred."""
+    return "\n\n".join(part if part.startswith("#") else textwrap.fill(part, 100)
+                       for part in text.strip().split("\n\n"))
 
 
 LATENCIES = """
@@ -219,9 +248,9 @@ The memory of the supervisor alone, by the time until a killed worker's replacem
 
 def write_document(results, order, folder):
     """docs/peers.md and the pictures beside it."""
-    parts = [INTRODUCTION.format(**results["machine"]), systems_table(results, order)]
+    parts = [paragraphs(INTRODUCTION.format(**results["machine"])), systems_table(results, order)]
     for name, (title, text, _) in MEASURES.items():
-        parts.append(f"## {title}\n\n{text.strip()}\n\n{table(results, order, name)}")
+        parts.append(f"## {title}\n\n{paragraphs(text)}\n\n{table(results, order, name)}")
         if name == "reload":
             parts.append(LATENCIES)
     parts.append(REPLACEMENTS)

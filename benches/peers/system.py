@@ -115,9 +115,10 @@ class System:
     # Of what kind it is; Panzer's own rows are compared with those of their kind.
     kind = "server"
     handler = None
+    # The measures that tell something new of it; all, if it is empty.
+    measures = ()
     # Why it cannot have a thousand workers, if it cannot.
     no_thousand = ""
-    respawns = True
 
     def __init__(self):
         self.room = self.port = self.child = self.log = None
@@ -187,10 +188,12 @@ class System:
             raise Failed(f"{self.name} has ended: {self.tail()}")
 
     def wait_until(self, is_so, limit, what):
-        for _ in range(int(limit / 0.02)):
+        # Looking at a thousand processes takes a while itself.
+        pause = 0.02 if self.workers_wanted <= 100 else 0.2
+        for _ in range(int(limit / pause)):
             if is_so():
                 return
-            processes.pause(0.02)
+            processes.pause(pause)
         raise Failed(f"{self.name}: not within {limit:.0f} s: {what}; its log ends: {self.tail()}")
 
     def tail(self):

@@ -26,6 +26,7 @@ class Gunicorn(System):
 
 class GunicornMaster(Gunicorn):
     name = "gunicorn, new master"
+    measures = ("reload", "broken")
     reloaded = "SIGUSR2, then SIGTERM to the old master when the new one has its workers"
 
     def command(self):

@@ -24,7 +24,7 @@ class Panzer(System):
 
     name = "Panzer"
     kind = "server"
-    served = "static `examples/http` (body of 20 bytes or so)"
+    served = "static `examples/http`, which names generation, slot and pid"
     reloaded = "SIGUSR1"
     options = ["--probation", "0"]
 
@@ -59,6 +59,7 @@ class Panzer(System):
 class Probation(Panzer):
     name = "Panzer, probation 1 s"
     options = []
+    measures = ("reload", "broken")
 
 
 class Programs(Panzer):
@@ -107,7 +108,7 @@ class OfRuby(OfPython):
 
     name = "Panzer, unicorn"
     kind = "ruby"
-    served = "unicorn, as in its own row, with preload_app"
+    served = "unicorn, as in its own row"
     handler = "config.ru"
     options = ["--probation", "0", "--stop-signal", "QUIT"]
 
@@ -126,4 +127,25 @@ class OfRuby(OfPython):
         return {"UNICORN_FD": "3", "WORKERS": str(self.workers_wanted)}
 
 
-ALL = [Panzer, Probation, Programs, OfPython, OfRuby]
+class OfPuma(OfRuby):
+    """puma as COMMAND, with a small file, too."""
+
+    name = "Panzer, puma"
+    served = "puma, as in its own row, with preload_app!"
+    options = ["--probation", "0"]
+
+    def install(self):
+        Panzer.install(self)
+        self.puma = apt("puma", "puma")
+
+    def configure(self):
+        shutil.copy(HERE / "handlers/puma_ready.rb", self.room)
+
+    def command(self):
+        return self.panzer(self.puma, "--quiet", "-C", "puma_ready.rb")
+
+    def environment(self):
+        return {"PORT": str(self.port), "WORKERS": str(self.workers_wanted)}
+
+
+ALL = [Panzer, Probation, Programs, OfPython, OfRuby, OfPuma]
