@@ -6,7 +6,8 @@ usage: client.py PORT
 Every STEP it opens BURST connections with one request each, whatever has become of those
 before, and has KEPT connections that send a request each KEPT_STEP. Each request that is over
 is one line: when it was sent and was over (seconds of CLOCK_MONOTONIC), `new` or `kept`, what
-came of it, and the version and pid in the answer. It ends when its standard input does.
+came of it, and the version and pid in the answer. When its standard input ends it sends no more,
+and ends when all is answered or given up.
 
 A connection that the server closes while no request is on it is no loss: it is opened again.
 """
@@ -45,22 +46,29 @@ class Client:
         now = time.monotonic()
         for index, request in enumerate(self.kept):
             request.due = now + index * KEPT_STEP / KEPT
-        self.next = now
+        self.next, self.is_ending = now, False
 
     def run(self):
         self.poll.register(0, select.EPOLLIN)
-        while True:
+        while not self.is_ending or any(request.sent for request in self.open.values()):
             now = time.monotonic()
-            self.begin(now)
+            if not self.is_ending:
+                self.begin(now)
             self.expire(now)
-            dues = [request.due for request in self.kept if request.sent is None]
-            until = min([self.next, *dues])
-            for number, _ in self.poll.poll(max(0.0, until - time.monotonic())):
+            for number, _ in self.poll.poll(max(0.0, self.next_time() - time.monotonic())):
                 if number == 0:
-                    return
-                if number in self.open:
+                    self.is_ending = True
+                    self.poll.unregister(0)
+                elif number in self.open:
                     self.proceed(self.open[number])
             sys.stdout.flush()
+
+    def next_time(self):
+        """When something is due, or late."""
+        if self.is_ending:
+            sent = [request.sent for request in self.open.values() if request.sent is not None]
+            return min(sent, default=0.0) + PATIENCE
+        return min([self.next, *(request.due for request in self.kept if request.sent is None)])
 
     def begin(self, now):
         """Sends all requests that are due."""

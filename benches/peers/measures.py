@@ -25,7 +25,6 @@ class Bench:
 
     def __init__(self, connector, rounds, many):
         self.connector, self.rounds, self.many = connector, rounds, many
-        self.own = []
 
     def run(self, system, measure):
         """One measure of one system, which is ended afterwards whatever has happened."""
@@ -36,7 +35,7 @@ class Bench:
             result = {"failed": str(error) or repr(error)}
         finally:
             if system.child:
-                system.stop(self.own)
+                system.stop()
         return result | {"took": round(time.monotonic() - begun, 1)}
 
 
@@ -66,7 +65,7 @@ def reload(bench, system):
             windows.append(taken)
             if not load.wait_answers(BETWEEN):
                 break
-        records = load.since(start)
+    records = load.since(start)
     inside, outside = divide(records, windows)
     p99 = percentile(inside, 0.99), percentile(outside, 0.99)
     return {
@@ -154,7 +153,7 @@ def respawn(bench, system):
                 break
             born.append(forked)
             answered += [first] if first is not None else []
-        records = load.since(start)
+    records = load.since(start)
     return {
         "rounds": bench.rounds, "not_replaced": missing,
         "born_ms": milliseconds(median(born)) if born else None,
@@ -166,7 +165,7 @@ def respawn(bench, system):
 
 def respawn_once(bench, load, system, victim):
     """Kills it; returns the times to the birth of another one and to that one's first answer."""
-    before = set(processes.descendants(os.getpid(), bench.own))
+    before = set(processes.descendants(os.getpid()))
     bench.connector.forget()
     killed = time.monotonic()
     os.kill(victim, signal.SIGKILL)
@@ -199,7 +198,7 @@ def footprint(bench, system):
     with Load(system.port) as load:
         load.wait_answers(1_000)
     supervisors = system.supervisors()
-    every = system.every(bench.own)
+    every = system.every()
     alone, alone_private = processes.weight(supervisors)
     all_pss, all_private = processes.weight(every)
     return {
@@ -222,8 +221,8 @@ def broken(bench, system):
         except Failed:
             pass  # It says that it failed, which is right.
         load.wait_until(asked + 5)
-        records = load.since(asked, asked + 5)
-    end = [record for record in records if record.over > asked + 4]
+    records = load.since(asked, asked + 5)
+    end = [record for record in records if record.begun > asked + 4]
     good = [record for record in end if record.version in old]
     return {
         "requests": len(records), "lost": losses(records),
@@ -240,13 +239,14 @@ def killed(bench, system):
         moment = time.monotonic()
         os.kill(system.supervisors()[0], signal.SIGKILL)
         load.wait_until(moment + 10)
-        records = load.since(moment, moment + 2)
-        serves = any(not record.is_lost for record in load.since(moment + 9))
+        orphans, is_open = system.every([load.child.pid]), is_free(system.listening_port())
+    records = load.since(moment, moment + 2)
+    serves = any(not record.is_lost for record in load.since(moment + 9))
     return {
         "requests": len(records), "lost": losses(records),
         "lost_sum": sum(record.is_lost for record in records),
-        "orphans": len(system.every(bench.own)), "serves_after": "yes" if serves else "no",
-        "port": "free" if is_free(system.listening_port()) else "taken",
+        "orphans": len(orphans), "serves_after": "yes" if serves else "no",
+        "port": "free" if is_open else "taken",
     }
 
 
@@ -271,7 +271,7 @@ def thousand(bench, system):
     system.start(bench.many, PATIENCE)
     old = set(system.workers())
     up = last_birth(bench.connector.births(0), old)
-    weight = processes.weight(system.every(bench.own))[0]
+    weight = processes.weight(system.every())[0]
     bench.connector.forget()
     struck = time.monotonic()
     for pid in old:

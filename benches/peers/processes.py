@@ -83,14 +83,13 @@ def kill(pid, number):
         pass
 
 
-def reap(without=()):
+def reap():
     """Collects those that have ended and had become this process's children."""
     for pid in children(os.getpid()):
-        if pid not in without:
-            try:
-                os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                pass
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
 
 
 def pause(seconds, pid=None):
@@ -104,18 +103,18 @@ def pause(seconds, pid=None):
         os.close(number)
 
 
-def end_all(without, patience=15.0):
-    """Ends all processes below this one but those, by SIGTERM and then by SIGKILL."""
+def end_all(patience=15.0):
+    """Ends all processes below this one, by SIGTERM and then by SIGKILL."""
     deadline = time.monotonic() + patience
-    for pid in descendants(os.getpid(), without):
+    for pid in descendants(os.getpid()):
         kill(pid, signal.SIGTERM)
-    while left := descendants(os.getpid(), without):
+    while left := descendants(os.getpid()):
         if time.monotonic() > deadline:
             for pid in left:
                 kill(pid, signal.SIGKILL)
         pause(0.1, left[0])
-        reap(without)
-    reap(without)
+        reap()
+    reap()
 
 
 class Connector:

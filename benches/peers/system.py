@@ -150,7 +150,7 @@ class System:
         found = processes.children(self.supervisors()[-1])
         return [pid for pid in found if processes.is_alive(pid)]
 
-    def every(self, without):
+    def every(self, without=()):
         """All its processes."""
         return processes.descendants(os.getpid(), without)
 
@@ -206,8 +206,8 @@ class System:
         """From now on what is started anew cannot start."""
         self.write_version(BROKEN)
 
-    def stop(self, without):
+    def stop(self):
         self.end()
-        processes.end_all(without)
+        processes.end_all()
         self.child.wait()
         self.log.close()

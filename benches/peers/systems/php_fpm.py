@@ -80,7 +80,7 @@ class PhpFpm(System):
                                       stdin=subprocess.DEVNULL, start_new_session=True)
         self.wait_until(lambda: accepts(self.port), 20, "nginx before it")
 
-    def every(self, without):
+    def every(self, without=()):
         return super().every([*without, self.front.pid])
 
     def listening_port(self):

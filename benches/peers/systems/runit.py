@@ -19,7 +19,6 @@ class Runit(S6):
 
     def reload(self):
         for service in self.services():
-            # It does not say when one is ready; `restart` waits until it has run a second.
             do("sv", "-w", "10", "restart", service)
 
 
