@@ -31,7 +31,7 @@ class Bench:
         begun = time.monotonic()
         try:
             result = measure(self, system)
-        except (Failed, processes.Missed, OSError) as error:
+        except (Failed, processes.Missed, OSError, ValueError) as error:
             result = {"failed": str(error) or repr(error)}
         finally:
             if system.child:
@@ -128,7 +128,7 @@ def picture(records, windows):
     return {
         "answers": [[round(record.begun - begun, 3), round((record.over - record.begun) * 1e3, 2)]
                     for record in kept if not record.is_lost],
-        "lost": [round(record.over - begun, 3) for record in kept if record.is_lost],
+        "lost": [round(record.begun - begun, 3) for record in kept if record.is_lost],
         "reloads": [[round(start - begun, 3), round(end - begun, 3)]
                     for start, end in windows if start < begun + SPAN],
     }

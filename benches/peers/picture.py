@@ -115,20 +115,28 @@ def memory(results, order):
     across = Scale([point[1] for point in points], 70, 700)
     up = Scale([point[2] for point in points], 420, 20)
     parts = grid(across, up)
-    taken = []
-    for name, time, weight in sorted(points, key=lambda point: point[2]):
-        x, y = across.place(time), up.place(weight)
+    places = [(name, across.place(time), up.place(weight)) for name, time, weight in points]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for _, x, y in places]
+    for name, x, y in places:
         parts.append(f'<circle class="{own(name).strip()}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
-        parts.append(text(x + 8, free_height(taken, x + 8, y + 4, 7 * len(name)), name, own(name)))
+        parts.append(label(name, x, y, taken))
     return image(860, 470, parts)
 
 
-def free_height(taken, x, y, width):
-    """The next height at which a label of that width is clear of those before."""
-    while any(abs(y - other) < 13 and x < end and start < x + width for start, end, other in taken):
-        y -= 4
-    taken.append((x, x + width, y))
-    return y
+def label(name, x, y, taken):
+    """The name beside its point, where it covers the least of what is there already."""
+    width = 7 * len(name)
+    places = [(x + 8 - left * (width + 16), y + 4 + 13 * step) for step in (0, 1, -1, 2, -2, 3, -3)
+              for left in (0, 1)]
+
+    def covered(place):
+        left, low = place
+        beside = [box for box in taken if left < box[2] and box[0] < left + width]
+        return sum(low - 11 < box[3] and box[1] < low + 2 for box in beside)
+
+    left, low = min(places, key=covered)
+    taken.append((left, low - 11, left + width, low + 2))
+    return text(left, low, name, own(name))
 
 
 class Scale:

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import re
 import textwrap
 from pathlib import Path
 from typing import NamedTuple
@@ -124,18 +125,22 @@ def shown(value):
     return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
 
 
+def reason(words):
+    """What a program said, in a cell, without paths of this machine and addresses."""
+    words = re.sub(r"https?://\S+", "(address)", words.replace(f"{ROOT}/", ""))
+    return " ".join(words.replace("|", "/").split())[:160]
+
+
 def row_of(name, row, measure, columns):
     """The cells of one system in the table of one measure."""
     bold = f"**{name}**" if name.startswith(MARK) else name
     rest = [""] * (len(columns) - 1)
     if "not_installed" in row:
-        return [bold, f"not installed: {row['not_installed']}", *rest]
+        return [bold, f"not installed: {reason(row['not_installed'])}", *rest]
     found = row[measure]
     for key in ("failed", "cannot"):
         if key in found:
-            # No path of the machine belongs in a document.
-            reason = found[key].replace(f"{ROOT}/", "").replace("\n", " ").replace("|", "/")
-            return [bold, reason[:160], *rest]
+            return [bold, reason(found[key]), *rest]
     return [bold, *(shown(found.get(column.key)) for column in columns)]
 
 
