@@ -31,6 +31,13 @@ FAILURES = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIP
             errno.ECONNABORTED: "reset"}
 
 
+def is_last(head):
+    """Whether the server closes the connection after this answer."""
+    said = re.search(rb"(?i)\r\nconnection: *([a-z-]+)", head)
+    default = b"close" if head.startswith(b"HTTP/1.0") else b"keep-alive"
+    return (said[1].lower() if said else default) == b"close"
+
+
 class Request:
     """One connection, with at most one request on it."""
 
@@ -136,7 +143,7 @@ class Client:
         is_good = head[9:12] == b"200" and found
         self.print(request, "ok" if is_good else f"status-{head[9:12].decode('ascii', 'replace')}",
                    *(found.groups() if is_good else (b"-", b"-")))
-        if not request.is_kept or re.search(rb"(?i)\r\nconnection: *close", head) or not length:
+        if not request.is_kept or not length or is_last(head):
             self.close(request)
         return True
 

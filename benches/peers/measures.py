@@ -187,8 +187,10 @@ def await_worker(bench, system, before, deadline):
     births = []
     while time.monotonic() < deadline:
         births += bench.connector.births(0.02)
-        if new := set(system.workers()) - before:
-            return min((birth.time for birth in births if birth.pid in new), default=None)
+        new = set(system.workers()) - before
+        # One that can be seen already may not have been told of yet.
+        if times := [birth.time for birth in births if birth.pid in new]:
+            return min(times)
     return None
 
 

@@ -81,8 +81,9 @@ it; *left* the processes of the service after ten, *answers* whether they do, an
 another server could listen on it then.""", [
         Column("requests", "requests"),
         Column("lost_sum", "lost", "requests", "When main is killed its monitor stops gracefully: "
-               "what was accepted is answered, later clients are refused, nothing is left and the "
-               "port is free for the main that the service manager starts. What loses nothing "
+               "what was accepted is answered, later clients are refused (what waits in the queue "
+               "of a server behind a comma is reset), nothing is left, and the port is free for "
+               "the main that the service manager starts. What loses nothing "
                "leaves workers that nothing supervises, and a port that is taken: no new "
                "supervisor can start before they are found and ended. `Restart=always` and a "
                "socket unit of systemd, which keeps the queue, close that gap of Panzer's."),
