@@ -49,7 +49,7 @@ under way during a reload, *p99 out* of all others, and *ratio* the first by the
         Column("lost_sum", "lost", "requests", LOSES),
         Column("lost", "lost as"), Column("p99_inside_ms", "p99 in", "ms"),
         Column("p99_outside_ms", "p99 out", "ms"),
-        Column("p99_ratio", "ratio", "times",
+        Column("p99_ratio", "ratio", "",
                "During a reload two versions share the processors, and the new one is started.")]),
     "respawn": ("Respawn", """
 SIGKILL to a worker, twenty times. *forked* is the time until the kernel has made a process below
@@ -192,6 +192,11 @@ def ahead(results, order, own, measure, key):
     return sorted(found)
 
 
+def times(ours, other):
+    """By how much ours is more."""
+    return f" ({ours / other:.2f} times)" if other else ""
+
+
 def behind(results, order):
     """A line for each figure in which a row of Panzer's is not first: by how much, and why."""
     lines = []
@@ -202,9 +207,10 @@ def behind(results, order):
                 if not own.startswith(MARK) or own not in results["systems"]:
                     continue
                 if found := ahead(results, order, own, measure, column.key):
-                    ours = shown(results["systems"][own][measure][column.key])
-                    others = ", ".join(f"{name} {shown(value)}" for value, name in found)
-                    figures.append(f"{own} {ours} {column.unit}, before it {others}")
+                    ours = results["systems"][own][measure][column.key]
+                    others = ", ".join(f"{name} {shown(value)}{times(ours, value)}"
+                                       for value, name in found)
+                    figures.append(f"{own} {shown(ours)} {column.unit}".rstrip() + f", before it {others}")
             if figures:
                 line = f"* **{title}, {column.title}**. {'; '.join(figures)}. {column.reason}"
                 lines.append(textwrap.fill(line, 100, subsequent_indent="  "))

@@ -112,7 +112,7 @@ class System:
     # What answers, and how it is reloaded, in the words of the table.
     served = ""
     reloaded = ""
-    # Of what kind it is; Panzer's own rows are compared with those of their kind.
+    # Rows of Panzer's are compared with those of their kind.
     kind = "server"
     handler = None
     # The measures that tell something new of it; all, if it is empty.

@@ -13,7 +13,7 @@ class Gunicorn(System):
     served = "WSGI, sync workers"
     reloaded = "SIGHUP"
     handler = "wsgi.py"
-    kind = "python"
+    kind = "gunicorn"
 
     def install(self):
         self.program = pip("gunicorn", "gunicorn")

@@ -84,7 +84,7 @@ class OfPython(Panzer):
     """gunicorn as COMMAND: its arbiter keeps its workers."""
 
     name = "Panzer, gunicorn"
-    kind = "python"
+    kind = "gunicorn"
     served = "gunicorn, as in its own row, with --preload"
     handler = "wsgi.py"
     configure = System.configure
@@ -107,7 +107,7 @@ class OfRuby(OfPython):
     """unicorn as COMMAND, which is stopped by SIGQUIT."""
 
     name = "Panzer, unicorn"
-    kind = "ruby"
+    kind = "unicorn"
     served = "unicorn, as in its own row"
     handler = "config.ru"
     options = ["--probation", "0", "--stop-signal", "QUIT"]
@@ -131,6 +131,7 @@ class OfPuma(OfRuby):
     """puma as COMMAND, with a small file, too."""
 
     name = "Panzer, puma"
+    kind = "puma"
     served = "puma, as in its own row, with preload_app!"
     options = ["--probation", "0"]
 

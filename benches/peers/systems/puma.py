@@ -10,7 +10,7 @@ class Puma(System):
     name = "puma"
     served = "Rack, 1 thread a worker"
     reloaded = "SIGUSR1, the phased restart"
-    kind = "ruby"
+    kind = "puma"
     handler = "config.ru"
 
     def install(self):

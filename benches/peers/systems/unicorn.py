@@ -28,7 +28,7 @@ class Unicorn(System):
     name = "unicorn"
     served = "Rack"
     reloaded = "SIGUSR2; the last new worker sends the old master SIGQUIT"
-    kind = "ruby"
+    kind = "unicorn"
     handler = "config.ru"
 
     def install(self):

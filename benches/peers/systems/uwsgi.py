@@ -7,7 +7,7 @@ class UWSGI(System):
     name = "uWSGI"
     served = "WSGI, `--http-socket`"
     reloaded = "SIGHUP"
-    kind = "python"
+    kind = "uWSGI"
     handler = "wsgi.py"
 
     def install(self):
@@ -16,7 +16,8 @@ class UWSGI(System):
 
     def command(self):
         return [self.program, "--plugin=python3", "--master", "--die-on-term", "--disable-logging",
-                "--need-app", "--listen=100", "--add-header=Connection: close", f"--http-socket=127.0.0.1:{self.port}",
+                "--need-app", "--listen=100", "--add-header=Connection: close",
+                f"--http-socket=127.0.0.1:{self.port}",
                 f"--workers={self.workers_wanted}", "--wsgi-file=wsgi.py"]
 
 
