@@ -210,7 +210,8 @@ def behind(results, order):
                     ours = results["systems"][own][measure][column.key]
                     others = ", ".join(f"{name} {shown(value)}{times(ours, value)}"
                                        for value, name in found)
-                    figures.append(f"{own} {shown(ours)} {column.unit}".rstrip() + f", before it {others}")
+                    own_words = f"{own} {shown(ours)} {column.unit}".rstrip()
+                    figures.append(f"{own_words}, before it {others}")
             if figures:
                 line = f"* **{title}, {column.title}**. {'; '.join(figures)}. {column.reason}"
                 lines.append(textwrap.fill(line, 100, subsequent_indent="  "))

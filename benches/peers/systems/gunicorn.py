@@ -45,7 +45,7 @@ class GunicornMaster(Gunicorn):
         old = self.supervisors()[0]
         os.kill(old, signal.SIGUSR2)
         try:
-            self.wait_until(self.has_new_master, 5, "a new master with its workers")
+            self.wait_until(self.has_new_master, 20, "a new master with its workers")
         except Failed:
             return  # It could not start: the old one is left alone.
         os.kill(old, signal.SIGTERM)
