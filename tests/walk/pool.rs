@@ -18,6 +18,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use std::collections::HashSet;
 
+mod pool_waits;
+
 /// Now, in every state that is kept.
 const NOW: Tick = Tick(1_000_000);
 /// Times further back than this are equal.
