@@ -30,6 +30,7 @@
 //! * `control`: requests over the control socket.
 //! * `config`: the configuration file.
 //! * `ctl`: what panzerctl does, and its exit status.
+//! * `status_text`: what panzerctl prints of a status, to the last character.
 //! * `ctl_hostile`: panzerctl and a process that only pretends to be main.
 //! * `child_environment`: what a monitor and a worker's child inherit.
 //! * `log_and_events`: the log, the status on SIGTTIN, events, the notify descriptor.
@@ -130,6 +131,7 @@ mod signals;
 mod sockets;
 mod start;
 mod start_conditions;
+mod status_text;
 mod stop;
 mod stop_anytime;
 mod stop_signal;
