@@ -175,6 +175,15 @@ fn completions_are_what_the_programs_print() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What has links, but defines no rules.
+const OTHER_DOCUMENTS: [(&str, &str); 5] = [
+    ("README.md", README),
+    ("CHANGELOG.md", include_str!("../CHANGELOG.md")),
+    ("CONTRIBUTING.md", include_str!("../CONTRIBUTING.md")),
+    ("SECURITY.md", include_str!("../SECURITY.md")),
+    ("docs/versions.md", include_str!("../docs/versions.md")),
+];
+
 const DOCUMENTS: [(&str, &str); 3] = [
     ("docs/design.md", include_str!("../docs/design.md")),
     ("docs/protocol.md", include_str!("../docs/protocol.md")),
@@ -241,8 +250,9 @@ fn every_cited_rule_is_defined_once() {
     assert!(defined.len() > 100, "hardly any rules: {defined:?}");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let places =
-        ["src", "tests", "benches", "examples", "docs", "man", ".ci", "Makefile", "README.md"];
-    for file in places.iter().flat_map(|place| files(&root.join(place))) {
+        ["src", "tests", "benches", "examples", "docs", "man", "packaging", ".ci", "Makefile"];
+    let documents = OTHER_DOCUMENTS.map(|(name, _)| name);
+    for file in places.iter().chain(&documents).flat_map(|place| files(&root.join(place))) {
         let Ok(text) = fs::read_to_string(&file) else { continue };
         let kind = file.extension().and_then(|kind| kind.to_str());
         let text = if matches!(kind, Some("rs" | "patch")) { comments(&text) } else { text };
