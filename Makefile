@@ -273,7 +273,16 @@ completions: panzer panzerctl
 test-completions: always
 	tests/completions/run
 
-# What is installed serves, and is taken away again.
+# The source of the last commit and static programs built from it, with checksums, below
+# target/dist: the same bytes wherever they are made. MUSL names the processor.
+dist: always
+	packaging/dist $(TARGET)/dist $(MUSL)
+
+# A package for Debian of these programs. Needs dpkg-deb.
+deb: dist
+	packaging/deb $(TARGET)/dist $(MUSL)
+
+# Installed, built twice, packed, and purged again: P="install cargo dist deb" are all parts.
 test-packaging: panzer panzerctl
 	packaging/test $(P)
 
@@ -287,4 +296,4 @@ always:
 	faults-kernel yaml sim controls mutants lint lint-docs lines static \
 	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
-	install uninstall completions test-docs test-completions test-packaging clean always
+	install uninstall completions test-docs test-completions dist deb test-packaging clean always
