@@ -8,7 +8,7 @@ from statistics import median
 
 import processes
 from load import Load, losses
-from system import WORKERS, Failed, accepts
+from system import Failed, accepts
 
 # How long no answer of the old version may come for the new one to answer alone.
 QUIET = 1.0
@@ -51,7 +51,7 @@ def milliseconds(seconds):
 def reload(bench, system):
     """The command, until the new version answers alone; and what was lost on the way."""
     system.start()
-    times, windows, first, never = [], [], None, 0
+    times, windows, never = [], [], 0
     with Load(system.port) as load:
         if not load.wait_answers(WARM):
             raise Failed(f"{system.name} does not answer: {losses(load.since(0))}")

@@ -126,6 +126,9 @@ class Connector:
         self.socket.bind((0, 1))
         body = struct.pack("=IIIIHHI", 1, 1, 0, 0, 4, 0, LISTEN)
         self.socket.send(struct.pack("=IHHII", 16 + len(body), 3, 0, 0, 0) + body)
+        # It answers, except to those in other namespaces.
+        if not select.select([self.socket], [], [], 2)[0]:
+            raise OSError(errno.ENOTCONN, "the kernel's process connector does not answer")
 
     def births(self, limit):
         """The births told of by now; waits up to so many seconds for something to happen."""

@@ -36,8 +36,7 @@ def do(*words, **more):
 
 def apt(command, *packages):
     """Debian's packages, if the command is not there."""
-    found = shutil.which(command, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if found:
+    if found := which(command):
         return found
     try:
         do("apt-get", "update", "-qq")
@@ -45,14 +44,14 @@ def apt(command, *packages):
            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
     except (Failed, OSError) as error:
         raise NotInstalled(f"apt-get install {' '.join(packages)}: {error}") from error
-    return apt_found(command, packages)
+    if found := which(command):
+        return found
+    raise NotInstalled(f"{' '.join(packages)} has no {command}")
 
 
-def apt_found(command, packages):
-    found = shutil.which(command, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if not found:
-        raise NotInstalled(f"{' '.join(packages)} has no {command}")
-    return found
+def which(command):
+    """Where a command is; servers are where the path of a user may not lead."""
+    return shutil.which(command, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
 
 
 def pip(command, *packages):
@@ -161,9 +160,6 @@ class System:
     def write_version(self, version):
         (self.room / "version").write_text(str(version))
 
-    def end(self):
-        """What it needs beside SIGTERM to all."""
-
     # The same for all.
 
     def start(self, workers=WORKERS, limit=60.0):
@@ -207,7 +203,6 @@ class System:
         self.write_version(BROKEN)
 
     def stop(self):
-        self.end()
         processes.end_all()
         self.child.wait()
         self.log.close()

@@ -12,9 +12,9 @@ class StartServer(System):
     handler = "app.psgi"
 
     def install(self):
-        apt("start_server", "libserver-starter-perl", "starlet")
-        self.program = apt("start_server", "libserver-starter-perl")
-        self.plackup = apt("plackup", "libplack-perl", "starlet")
+        self.program = apt("start_server", "libserver-starter-perl", "starlet")
+        self.plackup = apt("plackup", "starlet")
+        do("perl", "-MStarlet", "-e", "1")
         self.version = do("perl", "-MServer::Starter", "-e", "print $Server::Starter::VERSION")
 
     def command(self):
