@@ -6,12 +6,13 @@ use crate::harness::files::TempDir;
 
 /// All that a status can speak of at once. One generation is of a program, whose workers say
 /// nothing, and has lost its monitor; in the other a worker is being replaced.
-const SERVING: [&str; 7] = [
+const SERVING: [&str; 8] = [
     r"main version=9.9 pid=4200000 now=100000 up=50000 state=running count=2 dropped=1",
     r"reload generation=2 outcome=rolled_back at=97000 why=worker\x201\x20failed",
     r"listener name=127.0.0.1:80 address=127.0.0.1:80 origin=bound queue=0 backlog=4096",
     r"listener name=web address=127.0.0.1:81 origin=stored queue=8 backlog=8",
     r"listener name=udp address=127.0.0.1:82 origin=adopted",
+    r"listener name=a\x22\x5c\x01 address=127.0.0.1:82 origin=bound queue=1 backlog=9",
     r"generation number=1 state=draining leader=4200010 since=40000 board=yes",
     "generation number=3 state=current leader=42 monitor=4200020 since=90000 says=up board=yes",
 ];
@@ -25,6 +26,7 @@ last reload: generation 2 was rolled back 3 s ago
 127.0.0.1:80                            bound, queue 0 of 4096
 web               127.0.0.1:81          stored, queue 8 of 8
 udp               127.0.0.1:82          adopted
+a\"\\\\x01           127.0.0.1:82          bound, queue 1 of 9
 
 ├─ generation 1   draining    60 s      monitor 4200010 is gone
 │  ├─ worker 1    ready       60 s      pid 4200003, 1 restart
@@ -45,7 +47,9 @@ const SERVING_JSON: &str = r#"
     "listeners":[{"name":"127.0.0.1:80","address":"127.0.0.1:80","origin":"bound","queue":0,
     "backlog":4096,"path":null},{"name":"web","address":"127.0.0.1:81","origin":"stored",
     "queue":8,"backlog":8,"path":null},{"name":"udp","address":"127.0.0.1:82",
-    "origin":"adopted","queue":null,"backlog":null,"path":null}],"generations":[{"number":1,
+    "origin":"adopted","queue":null,"backlog":null,"path":null},{"name":"a\"\\\u0001",
+    "address":"127.0.0.1:82","origin":"bound","queue":1,"backlog":9,"path":null}],
+    "generations":[{"number":1,
     "state":"draining","leader":4200010,"monitor":null,"up_ms":60000,"says":null,
     "pss_bytes":null,"workers":[{"slot":1,"pid":4200003,"state":"ready","up_ms":60000,
     "state_ms":59000,"restarts":1,"handled":null,"connections":null,"pss_bytes":null,
@@ -99,10 +103,12 @@ panzer_last_reload_age_seconds 3
 # TYPE panzer_listener_queue gauge
 panzer_listener_queue{name="127.0.0.1:80",address="127.0.0.1:80"} 0
 panzer_listener_queue{name="web",address="127.0.0.1:81"} 8
+panzer_listener_queue{name="a\"\\\\x01",address="127.0.0.1:82"} 1
 # HELP panzer_listener_backlog Connections that may wait at most.
 # TYPE panzer_listener_backlog gauge
 panzer_listener_backlog{name="127.0.0.1:80",address="127.0.0.1:80"} 4096
 panzer_listener_backlog{name="web",address="127.0.0.1:81"} 8
+panzer_listener_backlog{name="a\"\\\\x01",address="127.0.0.1:82"} 9
 # HELP panzer_generation_uptime_seconds Time since a generation was started.
 # TYPE panzer_generation_uptime_seconds gauge
 # UNIT panzer_generation_uptime_seconds seconds
@@ -201,4 +207,15 @@ fn status_begins_with_the_outage_and_says_when_the_next_start_is_due() {
         let shown = status(&lines, &[], &["--metrics"]);
         assert!(metrics.iter().all(|sample| shown.lines().any(|line| line == *sample)), "{shown}");
     }
+}
+
+/// rule: ctl.untrusted-reply
+#[test]
+fn status_takes_1024_records_of_a_kind_at_most() {
+    let listeners = ["listener name=a address=b origin=bound"; 1_025];
+    let generations = ["generation number=1 state=current leader=42 since=1"; 1_025];
+    let lines = [&SERVING[..1], &listeners, &generations].concat();
+    let shown = status(&lines, &[], &["--json"]);
+    assert_eq!(shown.matches(r#""origin":"bound""#).count(), 1_024);
+    assert_eq!(shown.matches(r#""leader":42"#).count(), 1_024);
 }
