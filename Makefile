@@ -11,10 +11,10 @@
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
 # faults-kernel's; BENCH and BENCH_JSON are make bench's, PEERS make bench-peers', EXPERIMENT make
 # soak's, MINUTES make torture's, FILES make yaml's, SESSION make session's, SEEDS and FROM make
-# sim's, C make controls', S make test-servers', U and KILLS make test-systemd's, K make
-# test-containers', ROUNDS make test-rolling's, SUPERVISORS make test-supervisors', SECONDS and
-# FUZZ make fuzz's, P make test-packaging's, and ASYNC make test-async's: how many reloads and
-# final stops.
+# sim's, C make controls', S make test-servers' and bench-servers', U and KILLS make test-systemd's,
+# K make test-containers', ROUNDS make test-rolling's and bench-servers', SUPERVISORS make
+# test-supervisors', SECONDS and FUZZ make fuzz's, P make test-packaging's, and ASYNC make
+# test-async's: how many reloads and final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -142,6 +142,11 @@ yaml: panzer
 # words that it is ready. S=NAME tries some.
 test-servers: panzer panzerctl
 	tests/servers/run $(S)
+
+# What they lose in reloads, and what a broken release of each does: the table of
+# docs/servers.md. S=NAME tries some. Takes root where a package of Debian's is missing.
+bench-servers: panzer panzerctl
+	benches/servers/run $(S)
 
 # The examples under tokio and mio, from cargo's registry: reloads and final stops under load.
 test-async: panzer panzerctl
@@ -294,6 +299,6 @@ always:
 .PHONY: all examples run basic stubborn session test again soak torture fuzz bench bench-peers \
 	bench-reload faults faults-restart \
 	faults-kernel yaml sim controls mutants lint lint-docs lines static \
-	test-static test-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
+	test-static test-servers bench-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
 	install uninstall completions test-docs test-completions dist deb test-packaging clean always

@@ -37,7 +37,8 @@ def do(*words, **more):
     done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=900, **more)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, words))}: status {done.returncode}\n{done.stdout}")
+        call = " ".join([Path(words[0]).name, *map(str, words[1:])])
+        raise RuntimeError(f"{call}: status {done.returncode}\n{done.stdout}")
     return done.stdout
 
 

@@ -42,7 +42,8 @@ public class Server {
     static void serve(Socket client) {
         try (client) {
             client.setSoTimeout(KEEP_ALIVE);
-            BufferedReader in = new BufferedReader(new InputStreamReader(client.getInputStream(), "ISO-8859-1"));
+            BufferedReader in = new BufferedReader(
+                new InputStreamReader(client.getInputStream(), "ISO-8859-1"));
             boolean isKept = true;
             while (isKept && in.readLine() != null) {
                 for (String line; (line = in.readLine()) != null && !line.isEmpty(); )
@@ -50,8 +51,9 @@ public class Server {
                 isKept &= !stopping;
                 String body = "hello from " + ProcessHandle.current().pid() + "\n";
                 String end = isKept ? "" : "Connection: close\r\n";
-                String head = "HTTP/1.1 200 OK\r\nContent-Length: " + body.length() + "\r\n" + end + "\r\n";
-                client.getOutputStream().write((head + body).getBytes("ISO-8859-1"));
+                String answer = "HTTP/1.1 200 OK\r\n" + end
+                    + "Content-Length: " + body.length() + "\r\n\r\n" + body;
+                client.getOutputStream().write(answer.getBytes("ISO-8859-1"));
             }
         } catch (IOException gone) {
             // The client has hung up, or has sent nothing for long.
