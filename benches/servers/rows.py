@@ -25,9 +25,8 @@ class Row:
     files: dict
     # What is different in the broken release.
     broken: dict
-    # It is known to lose requests, or to take a broken release for a good one.
+    # It is known to lose requests when it is reloaded.
     loses: bool = False
-    promotes: bool = False
     # It speaks FastCGI: an nginx stands before it.
     is_fastcgi: bool = False
 
