@@ -1,6 +1,7 @@
 //! The manual pages, the completions of the shells and `--help` name the same options and
 //! defaults, the README names no unknown option and a guide no call that is refused, every cited
-//! rule is defined, and what the sources name has the same name in the pages: `names`.
+//! rule is defined, and what the sources name has the same name in the pages: `names`. `servers`
+//! compares docs/servers.md with the files that it shows.
 //! `tests/docs/links` looks where the documents lead.
 //!
 //! The help comes from the program that `PANZER_BIN` names, else from the one that cargo
@@ -8,6 +9,8 @@
 
 #[path = "docs/names.rs"]
 mod names;
+#[path = "docs/servers.rs"]
+mod servers;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -124,16 +127,20 @@ fn calls<'a>(text: &'a str, program: &'a str) -> impl Iterator<Item = Vec<&'a st
     code.filter(move |words: &Vec<&str>| words.len() > 1 && words[0] == program)
 }
 
+/// That panzer takes the options of this call.
+fn check(call: &[&str]) {
+    let options = call[1..].iter().take_while(|word| **word != "--");
+    let check = Command::new(panzer()).arg("--check").args(options).args(["--", "true"]).output();
+    let check = check.expect("panzer runs");
+    assert!(check.status.success(), "{call:?}: {}", String::from_utf8_lossy(&check.stderr));
+}
+
 #[test]
 fn calls_that_the_guides_show_are_taken() {
     let guide = include_str!("../docs/coming-from.md");
     let mut count = 0;
     for words in calls(guide, "panzer").filter(|words| words.contains(&"--")) {
-        let options = words[1..].iter().take_while(|word| **word != "--");
-        let check =
-            Command::new(panzer()).arg("--check").args(options).args(["--", "true"]).output();
-        let check = check.expect("panzer runs");
-        assert!(check.status.success(), "{words:?}: {}", String::from_utf8_lossy(&check.stderr));
+        check(&words);
         count += 1;
     }
     let help = help_of_panzerctl();
