@@ -6,7 +6,7 @@
 #   make test       all tests, against ./panzer
 #
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
-# test-systemd-vm, soak, torture, fuzz, controls and mutants.
+# test-systemd-vm, soak, torture, fuzz, controls, mutants and miri.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
 # faults-kernel's; BENCH and BENCH_JSON are make bench's, PEERS make bench-peers', EXPERIMENT make
@@ -218,6 +218,11 @@ mutants: always
 	$(CARGO) mutants --no-shuffle --baseline skip --timeout 30 --output $(TARGET) --cargo-arg=--lib \
 	  $(addprefix --file ,$(PURE)) -- -- --skip walk --skip heap
 
+# The heap of the programs without std, under Miri, which looks at each access to memory. Needs a
+# nightly toolchain, which rustup installs there.
+miri: always
+	tests/miri/run
+
 # All kinds of bytes into all that reads what comes from outside, for so many
 # seconds each; make test reads those that were kept. Needs cargo-fuzz and a nightly
 # toolchain: cargo install cargo-fuzz --locked. FUZZ=yaml is that one alone.
@@ -298,7 +303,7 @@ always:
 
 .PHONY: all examples run basic stubborn session test again soak torture fuzz bench bench-peers \
 	bench-reload faults faults-restart \
-	faults-kernel yaml sim controls mutants lint lint-docs lines static \
+	faults-kernel yaml sim controls mutants miri lint lint-docs lines static \
 	test-static test-servers bench-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
 	install uninstall completions test-docs test-completions dist deb test-packaging clean always
