@@ -41,9 +41,10 @@ MEASURES = {
 Twenty reloads, each as soon as the one before is over. *alone* is the time from the command until
 the last answer of the old version is over and the new one has answered; *most* is the longest of
 them, and *never* counts those that took more than 30 s. *lost* counts requests that failed, by
-what the client saw and on what connection: `new` is one of one request, `kept` one that had
-requests before. *p99 in* is the latency, up to the 99th of a hundred, of the requests that were
-under way during a reload, *p99 out* of all others, and *ratio* the first by the second.""", [
+what the client saw and by which client: `new` opens a connection for each request, `kept` keeps
+one for as long as the server does. *p99 in* is the latency, up to the 99th of a hundred, of the
+requests that were under way during a reload, *p99 out* of all others, and *ratio* the first by
+the second.""", [
         Column("median_ms", "alone", "ms", LOADS), Column("most_ms", "most", "ms"),
         Column("never_alone", "never"), Column("requests", "requests"),
         Column("lost_sum", "lost", "requests", LOSES),

@@ -1,5 +1,7 @@
 """uWSGI: SIGHUP waits for the workers, and executes the master again with its sockets."""
 
+from pathlib import Path
+
 from system import System, apt, do
 
 
@@ -16,9 +18,14 @@ class UWSGI(System):
 
     def command(self):
         return [self.program, "--plugin=python3", "--master", "--die-on-term", "--disable-logging",
-                "--need-app", "--listen=100", "--add-header=Connection: close",
+                "--need-app", "--add-header=Connection: close", f"--listen={backlog()}",
                 f"--http-socket=127.0.0.1:{self.port}",
                 f"--workers={self.workers_wanted}", "--wsgi-file=wsgi.py"]
+
+
+def backlog():
+    """As long as the kernel allows, as others have it; a longer one it refuses."""
+    return min(4096, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 
 
 ALL = [UWSGI]
