@@ -118,4 +118,10 @@ mod tests {
     fn exact_name_is_nearer_than_a_beginning() {
         assert_eq!(nearest(b"ready", &mut ["ready-timeout", "ready"].into_iter()), Some("ready"));
     }
+
+    #[test]
+    fn name_that_is_near_comes_before_one_that_is_begun() {
+        let mut names = ["ready-timeout", "reads"].into_iter();
+        assert_eq!(nearest(b"ready", &mut names), Some("reads"));
+    }
 }

@@ -284,6 +284,7 @@ impl fmt::Display for Label<'_> {
 mod tests {
     use super::render;
     use crate::protocol::status_report::tests::example;
+    use crate::types::Pid;
     use alloc::vec::Vec;
 
     #[test]
@@ -328,5 +329,22 @@ mod tests {
                      panzer_main_uptime_seconds 5.012\n";
         assert!(text.contains(begin), "{text}");
         assert!(text.ends_with("\n# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn memory_of_a_replacement_is_no_second_sample() {
+        let mut report = example();
+        let Some(Ok(workers)) = &mut report.generations[0].workers else {
+            panic!("the example has workers")
+        };
+        workers[1].slot = workers[0].slot;
+        workers[1].pid = Pid::new(15);
+        workers[1].is_replacement = true;
+        let pids = workers.iter().filter_map(|worker| worker.pid);
+        report.memory = pids.map(|pid| (pid, 4_096)).collect();
+        let text = render(&report);
+        let samples: Vec<_> = text.lines().filter(|line| line.contains("role=")).collect();
+        let expected = [r#"panzer_pss_bytes{role="worker",generation="2",slot="1"} 4096"#];
+        assert_eq!(samples, expected);
     }
 }

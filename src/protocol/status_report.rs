@@ -145,7 +145,7 @@ impl StatusReport {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Binary, StatusReport, WorkerReport};
+    use super::{Binary, MemoryUse, StatusReport, WorkerReport};
     use crate::types::{Activity, Exit, ExitReason, Pid, Slot, Tick};
 
     /// A main with a generation of two slots, of which one is empty.
@@ -178,5 +178,14 @@ pub(super) mod tests {
         report.binary = Some(Binary::Differs);
         report.memory = [(Pid::new(12).expect("it is one"), 4_096)].into();
         report
+    }
+
+    #[test]
+    fn memory_is_in_kib_below_10_mib() {
+        let shown = |bytes| alloc::format!("{}", MemoryUse(bytes));
+        assert_eq!(shown(None), "");
+        assert_eq!(shown(Some(4_096)), ", 4 KiB");
+        assert_eq!(shown(Some((10 << 20) - 1)), ", 10239 KiB");
+        assert_eq!(shown(Some(10 << 20)), ", 10 MiB");
     }
 }

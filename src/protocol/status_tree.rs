@@ -260,3 +260,22 @@ fn draw_worker(
         page.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::protocol::status_report::StatusReport;
+
+    #[test]
+    fn queue_is_coloured_by_what_waits_in_it() {
+        for (queue, colour) in [(0, ""), (1, "\x1b[33m"), (4, "\x1b[31m"), (5, "\x1b[31m")] {
+            let mut report = StatusReport::default();
+            let line = alloc::format!(
+                "listener name=web address=127.0.0.1:80 origin=bound queue={queue} backlog=4"
+            );
+            report.take(line.as_bytes());
+            let shown = render(&report, true);
+            assert!(shown.contains(&alloc::format!(", {colour}queue {queue} of 4")), "{shown:?}");
+        }
+    }
+}

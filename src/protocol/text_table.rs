@@ -183,4 +183,14 @@ mod tests {
         assert!(shown.lines().all(|line| line.len() <= 80 && line.starts_with("  word")));
         assert_eq!(shown.split_whitespace().count(), 40);
     }
+
+    #[test]
+    fn word_that_would_take_the_last_column_begins_a_line() {
+        let shown = |length| {
+            let text = [&*"x".repeat(40), &"y".repeat(length)].join(" ");
+            line(|page| page.wrap("", text.as_bytes()))
+        };
+        assert_eq!(shown(38), ["x".repeat(40), "y".repeat(38)].join(" ") + "\n");
+        assert_eq!(shown(39), ["x".repeat(40), "y".repeat(39)].join("\n") + "\n");
+    }
 }

@@ -440,7 +440,7 @@ impl ScoreboardMap {
     /// be none, and one less would be more than any other worker has.
     pub fn remove_connection(self, row: RowRef) {
         let one_less = |word| (low(word) > 0).then(|| word - 1);
-        let _ = self.row(row, 6).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        let _ = self.row(row, 6).try_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
     }
 
     /// A worker holds so many connections.

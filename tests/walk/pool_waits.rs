@@ -99,3 +99,16 @@ fn deaths_before_a_worker_was_ready_delay_no_replacement_of_it() {
     let commands = step(&mut pool, due, Event::ForkFailed { slot: SLOT });
     assert_eq!(commands, [Command::Tell(failed)], "the first failure waits for nothing");
 }
+
+/// rule: lifetime.replacement
+#[test]
+fn replacement_waits_1s_at_most_for_a_late_one_before_it() {
+    let rules = PoolRules { lifetime: Millis(10_000), ready_timeout: Millis(2_000), ..rules() };
+    let mut pool = Pool::new(rules, Authority::Own, Tick(0));
+    start(&mut pool, pid(11));
+    step(&mut pool, Tick(0), Event::Ready { slot: SLOT, pid: pid(11) });
+    start(&mut pool, pid(12));
+    let late = pool.deadline().expect("the replacement is to be ready");
+    step(&mut pool, late, Event::Timer);
+    assert_eq!(pool.deadline(), Some(late.after(Millis(1_000))));
+}
