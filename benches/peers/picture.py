@@ -125,7 +125,7 @@ def memory(results, order):
 
 def label(name, x, y, taken):
     """The name beside its point, where it covers the least of what is there already."""
-    width = 7 * len(name)
+    width = 8 * len(name)
     places = [(x + 8 - left * (width + 16), y + 4 + 13 * step) for step in (0, 1, -1, 2, -2, 3, -3)
               for left in (0, 1)]
 
