@@ -107,7 +107,7 @@ bench: static
 	$(CARGO) bench --quiet --bench figures --target $(MUSL) --target-dir $(TARGET)/bench -- $(BENCH)
 
 # Panzer beside nginx, HAProxy, unicorn, puma, gunicorn, uWSGI, php-fpm, start_server, s6, runit,
-# supervisord and pm2, which are installed: docs/peers.md. Half an hour, of an idle machine; root.
+# supervisord and pm2, which are installed: docs/peers.md. An hour, of an idle machine; root.
 # PEERS="--rounds 3 nginx s6" tries some, and writes no document.
 bench-peers: static
 	$(CARGO) build --quiet --release --example http --target $(MUSL) --target-dir $(TARGET)

@@ -17,7 +17,7 @@ LIMIT = 30.0
 # Answers before the first event, and between two.
 WARM, BETWEEN = 400, 100
 # A thousand workers may take so long to start.
-PATIENCE = 300.0
+PATIENCE = 150.0
 
 
 class Bench:
