@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -79,16 +80,6 @@ def tests():
     return module
 
 
-@dataclass
-class Place:
-    path: Path
-
-
-def fresh(path):
-    shutil.rmtree(path, ignore_errors=True)
-    return path
-
-
 def version(*words):
     """The first thing in the output of a command that looks like a version."""
     return re.search(r"\d+(\.\d+)+", do(*words))[0]
@@ -155,7 +146,9 @@ def puma():
     packages("ruby-dev", "ruby-nio4r", "ruby-rack")
     wrapper = ROOM / "bin/puma"
     if not wrapper.exists():
-        words = tests().Room.puma(Place(fresh(ROOM / "puma").parent))
+        # What an installation that was cut short has left.
+        shutil.rmtree(ROOM / "puma", ignore_errors=True)
+        words = tests().Room.puma(SimpleNamespace(path=ROOM))
         wrapper.parent.mkdir(exist_ok=True)
         wrapper.write_text(f"#!/bin/sh\nexec {' '.join(words)} \"$@\"\n")
         wrapper.chmod(0o755)
