@@ -17,10 +17,12 @@ public class Server {
     public static void main(String[] arguments) throws Exception {
         ServerSocketChannel listener = (ServerSocketChannel) System.inheritedChannel();
         ExecutorService clients = Executors.newCachedThreadPool();
+        Thread accepting = Thread.currentThread();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> { // SIGTERM
             stopping = true;
             try {
                 listener.close();
+                accepting.join(); // What it has accepted is with the clients now.
                 clients.shutdown();
                 clients.awaitTermination(60, TimeUnit.SECONDS);
             } catch (IOException | InterruptedException error) {

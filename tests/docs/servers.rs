@@ -1,4 +1,5 @@
-//! docs/servers.md shows the files of examples/servers as they are, and calls that panzer takes.
+//! docs/servers.md shows the files of examples/servers as they are, calls that panzer takes, and
+//! a row for each that benches/servers tries.
 
 use super::{calls, check, files};
 use std::collections::BTreeSet;
@@ -6,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 const PAGE: &str = include_str!("../../docs/servers.md");
+const ROWS: &str = include_str!("../../benches/servers/rows.py");
 
 /// The blocks of code, without the fences.
 fn blocks() -> BTreeSet<&'static str> {
@@ -38,4 +40,21 @@ fn calls_that_the_page_of_servers_shows_are_taken() {
         count += 1;
     }
     assert!(count > 20, "{count}");
+}
+
+/// The table is the output of the bench: it has a row for each call of rows.py, and a figure
+/// for each round.
+#[test]
+fn table_of_servers_has_every_row_of_the_bench() {
+    let rows: Vec<_> = PAGE.lines().filter(|line| line.contains(" | `panzer ")).collect();
+    let tried = ROWS.matches("yield Row(").count();
+    assert_eq!(rows.len(), tried, "rows in docs/servers.md, and calls in benches/servers/rows.py");
+    for row in rows {
+        let cells: Vec<_> = row.split(" | ").collect();
+        assert_eq!(cells.len(), 7, "{row}");
+        for cell in &cells[2..5] {
+            let mut figures = cell.split(" / ").map(|figure| figure.replace(',', ""));
+            assert!(figures.all(|figure| figure.parse::<u64>().is_ok()), "{row}");
+        }
+    }
 }
