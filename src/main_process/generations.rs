@@ -101,8 +101,14 @@ impl Generations {
             let over = self.running.remove(place);
             // It frees the descriptor that taking the directory away may need.
             over.notify.close(closing);
-            self.left.push(over.home);
+            self.remove_directory(over.home);
         }
+    }
+
+    /// Takes the directory of one that is over away, and those of others that could not be
+    /// taken away before; one that still cannot be stands until the next is over.
+    pub fn remove_directory(&mut self, home: SocketDirectory) {
+        self.left.push(home);
         self.left.retain_mut(SocketDirectory::remove);
     }
 

@@ -105,6 +105,7 @@ impl MainProcess {
                 Err(error) => {
                     // It stands where others may have found it already.
                     self.closing.close_inbox(notify, Credentials::Told);
+                    self.generations.remove_directory(home);
                     return Err(error);
                 }
             };

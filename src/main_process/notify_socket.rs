@@ -233,18 +233,28 @@ fn make(path: &CStr, user: Option<&Account>) -> sys::SysResult<(Fd, SocketDirect
     directory::make_directory(path)?;
     let directory = file::open(path, file::Mode::Directory)
         .inspect_err(|_| directory::remove_directory(path).unwrap_or_default())?;
-    let identity = Some(file::identity(directory.borrow())?);
-    // From here on it goes with this when something fails.
-    let home = SocketDirectory { path: path.into(), identity };
-    directory::make_private(directory.borrow())?;
+    // What was made goes by the descriptor that is open: there may be no other.
+    let (socket, identity, name) = furnish(directory.borrow(), path, user)
+        .inspect_err(|_| empty(directory.borrow(), path).unwrap_or_default())?;
+    Ok((socket, SocketDirectory { path: path.into(), identity: Some(identity) }, name))
+}
+
+/// Puts the socket into a directory that is new, and gives both to `user`.
+fn furnish(
+    directory: Borrowed<'_>,
+    path: &CStr,
+    user: Option<&Account>,
+) -> sys::SysResult<(Fd, Identity, CString)> {
+    let identity = file::identity(directory)?;
+    directory::make_private(directory)?;
     let name = joined(&[path.to_bytes(), b"/", NAME]);
     // Where what follows fails, it is closed here: no other process can reach it yet.
     let socket = socket::notify_socket_at(&name)?;
     if let Some(user) = user {
         file::give_socket(&name, user)?;
-        directory::give(directory.borrow(), user)?;
+        directory::give(directory, user)?;
     }
-    Ok((socket, home, name))
+    Ok((socket, identity, name))
 }
 
 /// Whether `user` may search every directory on the way to `path`, as far as

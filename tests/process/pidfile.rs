@@ -8,9 +8,11 @@ use std::process::Command;
 
 use crate::harness::control_client::{ask_result, socket_of};
 use crate::harness::ctl::FakeMain;
+use crate::harness::event::Event;
 use crate::harness::files::{TempDir, example};
 use crate::harness::panzer::{End, Panzer, continue_process, send};
 use crate::harness::setup::Setup;
+use crate::harness::strace::Attached;
 use crate::harness::{procfs, spawn_lock};
 use crate::user::Users;
 use panzer::sys::{Signal, process};
@@ -200,6 +202,14 @@ fn second_main_is_refused_and_the_first_ones_files_stay() {
     first.stop();
 }
 
+/// Has this process open no descriptor from `most` on.
+fn limit_descriptors(pid: u32, most: u32) {
+    let _lock = spawn_lock();
+    let (pid, limit) = (pid.to_string(), format!("--nofile={most}:"));
+    let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(set.expect("prlimit is there").success());
+}
+
 /// rule: fork.fails
 #[test]
 fn directory_that_no_descriptor_was_free_to_remove_goes_with_the_next_one() {
@@ -208,17 +218,11 @@ fn directory_that_no_descriptor_was_free_to_remove_goes_with_the_next_one() {
     let options = ["-v", "--delay=0.05", "--max-delay=0.05", "--give-up=0"];
     let mut panzer = setup(&path).options(&options).start();
     let monitor = panzer.expect_current(1);
-    let pid = panzer.pid().to_string();
-    let limit = |most: &str| {
-        let _lock = spawn_lock();
-        let limit = format!("--nofile={most}:");
-        let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
-        assert!(set.expect("prlimit is there").success());
-    };
-    limit("3");
+    let pid = panzer.pid();
+    limit_descriptors(pid, 3);
     send(monitor, Signal::Kill);
     panzer.expect_line("generation 1: all processes exited");
-    limit("64");
+    limit_descriptors(pid, 64);
     let second = panzer.expect_event("current", |event| event.name == "current").generation;
     panzer.reload(second + 1);
     panzer.expect_line(&format!("generation {second}: all processes exited"));
@@ -226,6 +230,66 @@ fn directory_that_no_descriptor_was_free_to_remove_goes_with_the_next_one() {
     assert_eq!(names(&dir), [&*last, "panzer.pid", "panzer.sock"]);
     panzer.stop();
     assert_eq!(names(&dir), [""; 0]);
+}
+
+/// rule: fork.fails
+#[test]
+fn start_that_fails_for_want_of_a_descriptor_leaves_no_directory() {
+    let dir = TempDir::new();
+    let path = dir.join("panzer.pid");
+    let options = ["-v", "--delay=0.05", "--max-delay=0.05", "--give-up=0"];
+    let mut panzer = setup(&path).options(&options).start();
+    let monitor = panzer.expect_current(1);
+    let pid = panzer.pid();
+    limit_descriptors(pid, 3);
+    send(monitor, Signal::Kill);
+    panzer.expect_line("generation 1: all processes exited");
+    let ends = |event: &Event| event.name == "failed" || event.name == "current";
+    // Of two starts that end the second has begun under this limit.
+    let last = (8..64).find_map(|most| {
+        limit_descriptors(pid, most);
+        let mut ended = (0..2).map(|_| panzer.expect_event("end of a start", ends));
+        ended.find(|event| event.name == "current")
+    });
+    let last = format!("panzer.{pid}.{}", last.expect("64 are enough").generation);
+    assert_eq!(names(&dir), [&*last, "panzer.pid", "panzer.sock"]);
+    let own = format!("panzer.{pid}.");
+    for place in ["/dev/shm", "/tmp"] {
+        let left = names_in(Path::new(place)).into_iter().find(|name| name.starts_with(&own));
+        assert_eq!(left, None, "{place}");
+    }
+    panzer.stop();
+}
+
+/// rule: fork.fails
+#[test]
+fn directory_of_a_failed_start_that_cannot_be_opened_goes_with_the_next_one() {
+    let dir = TempDir::new();
+    let path = dir.join("panzer.pid");
+    let mut panzer = setup(&path).options(&["-v", "--probation=0"]).start();
+    panzer.expect_current(1);
+    let (pid, trace) = (panzer.pid(), dir.join("trace"));
+    let mut fail = |generation: u32, words: &[&str]| {
+        let no_board = ["-etrace=open,openat,memfd_create", "-einject=memfd_create:error=ENFILE"];
+        let faults = Attached::to(pid, &trace, &[&no_board[..], words].concat());
+        panzer.signal(Signal::Usr1);
+        panzer.expect("failed", generation);
+        drop(faults);
+        fs::read_to_string(&trace).expect("strace has written it")
+    };
+    let calls = fail(2, &[]);
+    let calls = calls.lines().filter_map(|line| Some(line.split_once('(')?.0));
+    let calls: Vec<_> = calls.take_while(|name| *name != "memfd_create").collect();
+    let call = calls.last().expect("the directory was opened");
+    let next = calls.iter().filter(|name| *name == call).count() + 1;
+    fail(3, &[&format!("-einject={call}:error=ENFILE:when={next}")]);
+    let left = format!("panzer.{pid}.3");
+    assert!(names(&dir).contains(&left), "{:?}", names(&dir));
+    panzer.reload(4);
+    panzer.expect_line("generation 1: all processes exited");
+    let last = format!("panzer.{pid}.4");
+    assert_eq!(names(&dir), [&*last, "panzer.pid", "panzer.sock", "trace"]);
+    panzer.stop();
 }
 
 /// rule: pidfile.rename

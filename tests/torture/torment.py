@@ -90,7 +90,9 @@ class Torment(threading.Thread):
         return self.one_of(choice, descendants(self.service.pid))
 
     def monitor(self, choice):
-        return self.one_of(choice, [pid for pid in descendants(self.service.pid) if stat(pid)[1] == self.service.pid])
+        # A worker whose monitor is gone is main's child, too, but leads no session.
+        own = [pid for pid in descendants(self.service.pid) if stat(pid)[1] == self.service.pid]
+        return self.one_of(choice, [pid for pid in own if stat(pid)[2] == pid])
 
     def one_of(self, choice, found):
         # A frozen one would get its signal only after the ledger was written.
