@@ -29,7 +29,7 @@ def say_ready():
     name = os.environ.get("NOTIFY_SOCKET")
     if name:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.sendto(b"READY=1", name.replace("@", "\0", 1))
+            notify.sendto(b"READY=1", "\0" + name[1:] if name.startswith("@") else name)
 
 
 def serve(connection):

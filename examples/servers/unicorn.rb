@@ -9,6 +9,6 @@ before_fork do |server, worker|
   path = ENV["NOTIFY_SOCKET"]
   # The application is loaded: a broken one has ended before.
   if path && worker.nr == 0
-    Socket.new(:UNIX, :DGRAM).send("READY=1", 0, Socket.pack_sockaddr_un(path))
+    Socket.new(:UNIX, :DGRAM).send("READY=1", 0, Socket.pack_sockaddr_un(path.sub(/\A@/, "\0")))
   end
 end
