@@ -68,7 +68,8 @@ def packages(*names):
     """Installs these packages of Debian's, which have no program of their name."""
     if subprocess.run(["dpkg", "-s", *names], capture_output=True).returncode:
         do("apt-get", "update", "-qq")
-        do("apt-get", "install", "-y", "-qq", "--no-install-recommends", *names)
+        do("apt-get", "install", "-y", "-qq", "--no-install-recommends", *names,
+           env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
 
 
 def tests():
