@@ -120,7 +120,7 @@ SPAN = 12.0
 
 
 def picture(records, windows):
-    """The first seconds, from a second before the first reload on: for the picture."""
+    """The first seconds, from half a second before the first reload on: for the picture."""
     if not windows:
         return None
     begun = windows[0][0] - 0.5

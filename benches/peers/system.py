@@ -26,9 +26,12 @@ class Failed(Exception):
 
 def do(*words, **more):
     """Runs a command to its end; returns what it printed."""
-    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          timeout=900, **more)
+    try:
+        done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=900, **more)
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{' '.join(map(str, words))}: not within {error.timeout:.0f} s") from error
     if done.returncode:
         raise Failed(f"{' '.join(map(str, words))}: {done.stdout.strip()[-400:]}")
     return done.stdout
