@@ -88,11 +88,10 @@ impl Persist for Address {
             interface.persist(codec);
         }
         let v6 = SocketAddrV6::new(bytes.into(), port, 0, scope);
-        *self = match (kind, v6.ip().to_ipv4_mapped()) {
-            (4, Some(ip)) => Self::Inet(SocketAddr::V4(SocketAddrV4::new(ip, port))),
-            (7, _) => Self::Scoped(v6, interface),
-
-            (6, _) => Self::Inet(SocketAddr::V6(v6)),
+        *self = match (kind, v6.ip().to_ipv4_mapped(), scope) {
+            (4, Some(ip), 0) => Self::Inet(SocketAddr::V4(SocketAddrV4::new(ip, port))),
+            (6, ..) => Self::Inet(SocketAddr::V6(v6)),
+            (7, _, 0) => Self::Scoped(v6, interface),
             _ => return codec.fail(),
         };
     }
@@ -332,6 +331,16 @@ mod tests {
             bytes[0] = kind;
             assert_eq!(read::<Address>(&bytes), None, "{kind}");
         }
+    }
+
+    #[test]
+    fn saved_ipv4_address_with_a_scope_is_refused() {
+        let mut bytes = written(&mut parse(b"127.0.0.1:80").expect("it is right"));
+        assert!(read::<Address>(&bytes).is_some());
+        // The scope is what was written last.
+        let lowest = bytes.len() - 8;
+        bytes[lowest] = 1;
+        assert_eq!(read::<Address>(&bytes), None);
     }
 
     #[test]
