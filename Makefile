@@ -6,7 +6,8 @@
 #   make test       all tests, against ./panzer
 #
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
-# test-systemd-vm, soak, torture, fuzz, controls, mutants and miri.
+# test-systemd-vm, soak, torture, fuzz, controls, mutants, miri, all benches, and the parts of
+# test-packaging but install.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
 # faults-kernel's; BENCH and BENCH_JSON are make bench's, PEERS make bench-peers', EXPERIMENT make
@@ -92,7 +93,7 @@ torture: static examples
 	PANZERCTL_BIN="$$PWD/$(TARGET)/$(MUSL)/release/panzerctl" \
 	tests/torture/run $(MINUTES)
 
-# The picture of the README, from a run of docs/session/commands. Needs ab(1).
+# The picture of the README, from a run of docs/session/commands. Needs ab(1), ip(8) and root.
 SESSION = docs/session/session.svg
 session: panzer panzerctl
 	$(CARGO) build --quiet --release --example http --target-dir $(TARGET)
@@ -107,7 +108,7 @@ bench: static
 	$(CARGO) bench --quiet --bench figures --target $(MUSL) --target-dir $(TARGET)/bench -- $(BENCH)
 
 # Panzer beside nginx, HAProxy, unicorn, puma, gunicorn, uWSGI, php-fpm, start_server, s6, runit,
-# supervisord and pm2, which are installed: docs/peers.md. An hour, of an idle machine; root.
+# supervisord and pm2, which are installed. Writes docs/peers.md. An hour, of an idle machine; root.
 # PEERS="--rounds 3 nginx s6" tries some, and writes no document.
 bench-peers: static
 	$(CARGO) build --quiet --release --example http --target $(MUSL) --target-dir $(TARGET)
