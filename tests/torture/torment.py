@@ -44,7 +44,7 @@ class Torment(threading.Thread):
         super().__init__(name=service.name)
         self.service, self.ledger, self.over, self.trouble = service, ledger, over, None
         self.random = random.Random(f"{seed} {service.name}")
-        self.due, self.number, self.done, self.is_frozen = [], 0, {}, False
+        self.due, self.number, self.done, self.is_frozen, self.ending = [], 0, {}, False, []
         self.is_calm, self.things = is_calm, CALM_THINGS + ([] if is_calm else UNKIND_THINGS)
 
     def run(self):
@@ -84,6 +84,8 @@ class Torment(threading.Thread):
     def undo_all(self):
         while self.due:
             heapq.heappop(self.due)[2]()
+        for child in self.ending:
+            child.wait(timeout=60)
 
     def target(self, choice):
         """Any process below main."""
@@ -199,7 +201,8 @@ class Torment(threading.Thread):
 
         def end():
             child.stdin.close()
-            child.wait(timeout=60)
+            # It may wait for main, and main for a limit that this thread is to take back.
+            self.ending = [one for one in [*self.ending, child] if one.poll() is None]
         self.later(choice, end)
 
     def deaf_log(self, choice):
