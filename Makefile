@@ -6,16 +6,16 @@
 #   make test       all tests, against ./panzer
 #
 # Some drills download what they need, or take long, and are not in .ci/run: test-systemd-new,
-# test-systemd-vm, soak, torture, fuzz, controls, mutants, miri, all benches, and the parts of
-# test-packaging but install.
+# test-systemd-vm, soak, torture, fuzz, controls, mutants, miri, other-builds, all benches, and
+# the parts of test-packaging but install.
 #
 # PREFIX and DESTDIR are make install's; T and N are make again's; F is make faults' and
 # faults-kernel's; BENCH and BENCH_JSON are make bench's, PEERS make bench-peers', EXPERIMENT make
 # soak's, MINUTES make torture's, FILES make yaml's, SESSION make session's, SEEDS and FROM make
 # sim's, C make controls', S make test-servers' and bench-servers', U and KILLS make test-systemd's,
 # K make test-containers', ROUNDS make test-rolling's and bench-servers', SUPERVISORS make
-# test-supervisors', SECONDS and FUZZ make fuzz's, P make test-packaging's, and ASYNC make
-# test-async's: how many reloads and final stops.
+# test-supervisors', SECONDS and FUZZ make fuzz's, P make test-packaging's, B make other-builds',
+# and ASYNC make test-async's: how many reloads and final stops.
 
 CARGO = cargo
 PREFIX = /usr/local
@@ -293,6 +293,11 @@ dist: always
 deb: dist
 	packaging/deb $(TARGET)/dist $(MUSL)
 
+# By the oldest and the newest Rust, debug and release, glibc and musl, and for aarch64; what can
+# be run here serves and is reloaded. B=WORD: those with it in their names.
+other-builds: always
+	tests/builds/run $(B)
+
 # Installed, built twice, packed, and purged again: P="install cargo dist deb" are all parts.
 test-packaging: panzer panzerctl
 	packaging/test $(P)
@@ -307,4 +312,4 @@ always:
 	faults-kernel yaml sim controls mutants miri lint lint-docs lines static \
 	test-static test-servers bench-servers test-async test-small test-systemd test-systemd-new test-systemd-vm \
 	test-containers test-rolling test-docker static-examples test-supervisors \
-	install uninstall completions test-docs test-completions dist deb test-packaging clean always
+	install uninstall completions test-docs test-completions dist deb test-packaging other-builds clean always
