@@ -210,18 +210,23 @@ fn limit_descriptors(pid: u32, most: u32) {
     assert!(set.expect("prlimit is there").success());
 }
 
+/// A main that can open nothing any more, whose first generation is gone.
+fn start_without_descriptors() -> (TempDir, Panzer) {
+    let dir = TempDir::new();
+    let options = ["-v", "--delay=0.05", "--max-delay=0.05", "--give-up=0"];
+    let mut panzer = setup(&dir.join("panzer.pid")).options(&options).start();
+    let monitor = panzer.expect_current(1);
+    limit_descriptors(panzer.pid(), 3);
+    send(monitor, Signal::Kill);
+    panzer.expect_line("generation 1: all processes exited");
+    (dir, panzer)
+}
+
 /// rule: fork.fails
 #[test]
 fn directory_that_no_descriptor_was_free_to_remove_goes_with_the_next_one() {
-    let dir = TempDir::new();
-    let path = dir.join("panzer.pid");
-    let options = ["-v", "--delay=0.05", "--max-delay=0.05", "--give-up=0"];
-    let mut panzer = setup(&path).options(&options).start();
-    let monitor = panzer.expect_current(1);
+    let (dir, mut panzer) = start_without_descriptors();
     let pid = panzer.pid();
-    limit_descriptors(pid, 3);
-    send(monitor, Signal::Kill);
-    panzer.expect_line("generation 1: all processes exited");
     limit_descriptors(pid, 64);
     let second = panzer.expect_event("current", |event| event.name == "current").generation;
     panzer.reload(second + 1);
@@ -235,15 +240,8 @@ fn directory_that_no_descriptor_was_free_to_remove_goes_with_the_next_one() {
 /// rule: fork.fails
 #[test]
 fn start_that_fails_for_want_of_a_descriptor_leaves_no_directory() {
-    let dir = TempDir::new();
-    let path = dir.join("panzer.pid");
-    let options = ["-v", "--delay=0.05", "--max-delay=0.05", "--give-up=0"];
-    let mut panzer = setup(&path).options(&options).start();
-    let monitor = panzer.expect_current(1);
+    let (dir, mut panzer) = start_without_descriptors();
     let pid = panzer.pid();
-    limit_descriptors(pid, 3);
-    send(monitor, Signal::Kill);
-    panzer.expect_line("generation 1: all processes exited");
     let ends = |event: &Event| event.name == "failed" || event.name == "current";
     // Of two starts that end the second has begun under this limit.
     let last = (8..64).find_map(|most| {
