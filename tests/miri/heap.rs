@@ -71,20 +71,6 @@ fn blocks_keep_their_bytes_while_others_come_and_go() {
 }
 
 #[test]
-fn blocks_are_aligned_up_to_a_page() {
-    #[repr(align(4096))]
-    struct Page(u8);
-    #[repr(align(64))]
-    struct Line(u8);
-    let all: Vec<_> = (0..20).map(|mark| (Box::new(Page(mark)), Box::new(Line(mark)))).collect();
-    for (mark, (page, line)) in (0..).zip(&all) {
-        assert_eq!((&raw const **page).addr() % 4_096, 0);
-        assert_eq!((&raw const **line).addr() % 64, 0);
-        assert_eq!((page.0, line.0), (mark, mark));
-    }
-}
-
-#[test]
 fn threads_take_and_give_back_at_the_same_time() {
     let count = |thread: u8| (0..50).map(|mark| vec![thread; 1 + mark]).map(|it| it.len()).sum();
     let sums: Vec<usize> = std::thread::scope(|scope| {
